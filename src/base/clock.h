@@ -1,0 +1,29 @@
+/*
+ * The only place that reads a clock. Everyone else takes `now` as an argument,
+ * which is what lets the core run on virtual time.
+ */
+#ifndef VECHE_BASE_CLOCK_H
+#define VECHE_BASE_CLOCK_H
+
+#include "base/base.h"
+
+#define CLOCK_TEXT_SIZE 40
+
+/* The two clocks the lease counts with (design.md section 5, Clock). */
+struct clock_pair {
+    uint64_t raw_ns;  /* CLOCK_MONOTONIC_RAW: is not slewed; stops in suspend. */
+    uint64_t boot_ns; /* CLOCK_BOOTTIME: is slewed; counts suspension. */
+};
+
+struct clock_pair clock_pair_now(void);
+
+/* CLOCK_BOOTTIME in milliseconds: intervals, deadlines, ticks. */
+uint64_t clock_ms(void);
+
+/* Wall clock, microseconds since 1970, for people only. */
+int64_t clock_wall_us(void);
+
+/* "2026-08-01T10:00:00.123456+00:00" in UTC. Returns text. */
+const char *clock_format_iso(int64_t wall_us, char *text, size_t size);
+
+#endif

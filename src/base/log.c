@@ -1,0 +1,112 @@
+/*
+ * The logger, see log.h. Its settings are the program's only mutable globals.
+ */
+#include "base/log.h"
+
+#include <stdarg.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+
+#define LINE_SIZE 4096
+
+static struct {
+    char node[64];
+    enum log_level level;
+} logger = {.node = "-", .level = LOG_INFO};
+
+static const char *const level_names[] = {"debug", "info", "warning", "error"};
+
+void log_init(const char *node, enum log_level level)
+{
+    (void)str_copy(logger.node, sizeof(logger.node), node); /* Cut is fine. */
+    logger.level = level;
+}
+
+enum log_level log_level(void)
+{
+    return logger.level;
+}
+
+/* A line must stay a line, whatever PostgreSQL or a peer put into a value. */
+static void flatten(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f) {
+            *text = ' ';
+        }
+    }
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+    char time_text[CLOCK_TEXT_SIZE];
+    char line[LINE_SIZE];
+    struct sbuf b;
+    size_t start;
+    va_list args;
+
+    if (level < logger.level) {
+        return;
+    }
+    sbuf_init(&b, line, sizeof(line) - 1);
+    sbuf_printf(&b, "%s %s %s ", clock_format_iso(clock_wall_us(), time_text, sizeof(time_text)),
+                level_names[level], logger.node);
+    start = b.length;
+    va_start(args, format);
+    (void)vsnprintf(line + start, sizeof(line) - 1 - start, format, args); /* Cut is fine. */
+    va_end(args);
+    flatten(line + start);
+    b.length = strlen(line);
+    line[b.length] = '\n';
+    if (write(STDERR_FILENO, line, b.length + 1) < 0) {
+        return; /* Nowhere left to complain. */
+    }
+}
+
+bool log_limit_passes(struct log_limit *limit, uint64_t now_ms, uint64_t period_ms,
+                      uint64_t *ret_dropped)
+{
+    if (now_ms < limit->until_ms) {
+        limit->n_dropped++;
+        return false;
+    }
+    *ret_dropped = limit->n_dropped;
+    limit->n_dropped = 0;
+    limit->until_ms = now_ms + period_ms;
+    return true;
+}
+
+/* Skips one value of a keyword/value string, quoted or not. */
+static const char *skip_value(const char *p)
+{
+    bool quoted = *p == '\'';
+
+    if (quoted) {
+        p++;
+    }
+    while (*p != '\0' && (quoted ? *p != '\'' : *p != ' ')) {
+        if (*p == '\\' && p[1] != '\0') {
+            p++;
+        }
+        p++;
+    }
+    return quoted && *p == '\'' ? p + 1 : p;
+}
+
+const char *log_mask(const char *conninfo, char *text, size_t size)
+{
+    static const char key[] = "password=";
+    struct sbuf b;
+
+    sbuf_init(&b, text, size);
+    while (*conninfo != '\0') {
+        if (str_starts_with(conninfo, key)) {
+            sbuf_printf(&b, "%s***", key);
+            conninfo = skip_value(conninfo + sizeof(key) - 1);
+        } else {
+            sbuf_printf(&b, "%c", *conninfo++);
+        }
+    }
+    return text;
+}

@@ -1,0 +1,117 @@
+/*
+ * Agreement: the replicated log, by libraft on a thread and loop of its own.
+ *
+ * The agent loop owns `struct consensus` and calls everything in this header;
+ * the callbacks below come on the agent loop too. The thread shares nothing
+ * with it but two bounded queues and the socketpairs of peers' connections.
+ * libraft does fdatasync on its loop; that is why it has one of its own, and
+ * why a stalled disk under it never delays a lease.
+ *
+ * Failure: what libraft can not be trusted with (undurable term or vote,
+ * failed start) ends the process with a logged reason and an exit code of
+ * veche/exitcode.h; PostgreSQL lives on and the restarted agent adopts it.
+ */
+#ifndef VECHE_CONSENSUS_CONSENSUS_H
+#define VECHE_CONSENSUS_CONSENSUS_H
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "store/apply.h"
+
+struct consensus;
+
+enum propose_status {
+    PROPOSE_DONE,       /* Committed and applied; the apply result says what it did. */
+    PROPOSE_NOT_LEADER, /* Nothing happened. */
+    PROPOSE_BUSY,       /* Queue or disk is full; nothing happened. */
+    PROPOSE_UNKNOWN,    /* Leadership was lost: it may or may not be committed. Look again. */
+};
+
+struct propose_result {
+    enum propose_status status;
+    enum apply_result result; /* Only with PROPOSE_DONE. */
+    uint64_t index;           /* Log index, only with PROPOSE_DONE. */
+};
+
+typedef void (*consensus_propose_cb)(void *data, const struct propose_result *result);
+
+struct consensus_leadership {
+    bool usable;              /* Raft runs. */
+    bool is_leader;
+    node_id leader;           /* 0 = none known. */
+    uint64_t term;
+    uint8_t n_voters;         /* Of the newest configuration, committed or not. */
+    node_id voters[VOTERS_MAX];
+    uint64_t voters_index;    /* Log index of that configuration, for the lease's voter sets. */
+    uint8_t n_committed;      /* Of the last committed configuration. */
+    node_id committed[VOTERS_MAX];
+    uint64_t committed_index;
+};
+
+struct consensus_hooks { /* All on the agent loop. */
+    void *data;
+    /* A command is committed; in log order, each exactly once per life of the
+     * process, or replaced by a restore that contains it. */
+    void (*on_commit)(void *data, uint64_t index, const struct command *c);
+    /* A snapshot replaced the state. *s is valid during the call only. */
+    void (*on_restore)(void *data, const struct store *s);
+    void (*on_leadership)(void *data, const struct consensus_leadership *l);
+    /* libraft wants a connection to that node. Answer, now or later, once, by
+     * consensus_connected(). */
+    void (*on_connect)(void *data, uint64_t request, node_id to);
+    /* The Raft directory can not be written (true) or can again (false). */
+    void (*on_disk_trouble)(void *data, bool trouble, const char *what);
+};
+
+struct consensus_options {
+    uv_loop_t *loop;              /* The agent's. */
+    const char *directory;        /* Of the Raft state; exists, ours, locked by identity. */
+    node_id id;
+    uint64_t election_timeout_ms; /* Heartbeat is a tenth of it. */
+    struct consensus_hooks hooks;
+};
+
+/* Does not start anything yet. */
+struct consensus *consensus_new(const struct consensus_options *options);
+
+/* First formation only, before consensus_start: writes the first configuration.
+ * All members call it with the same sorted ids. */
+MUST_USE int consensus_bootstrap(struct consensus *c, const node_id *ids, size_t n, struct err *err);
+
+/* Whether the directory holds Raft state (term above 0, a segment or snapshot). */
+MUST_USE int consensus_directory_state(const char *directory, bool *ret_has_state, struct err *err);
+
+/* Starts the thread; blocks until raft_start returned. */
+MUST_USE int consensus_start(struct consensus *c, struct err *err);
+
+/* Calls cb exactly once, never before returning. The command is copied. */
+void consensus_propose(struct consensus *c, const struct command *command, consensus_propose_cb cb,
+                       void *data);
+/* As above for a command already encoded (forwarded by a peer). */
+void consensus_propose_bytes(struct consensus *c, const void *bytes, size_t size,
+                             consensus_propose_cb cb, void *data);
+
+/* cb gets PROPOSE_DONE once everything committed before was applied here.
+ * Needs leadership on this node; a follower asks the leader through peer/. */
+void consensus_barrier(struct consensus *c, consensus_propose_cb cb, void *data);
+
+/* Hands leadership to that voter, or to any when 0. No answer. */
+void consensus_transfer(struct consensus *c, node_id to);
+
+/* An authenticated Raft connection of a peer: fd is our end of a socketpair,
+ * owned by consensus from now on. */
+void consensus_accept(struct consensus *c, node_id from, int fd);
+/* The answer to on_connect: fd >= 0, or -1 for "not reachable now". */
+void consensus_connected(struct consensus *c, uint64_t request, int fd);
+
+/* Voter changes; the caller keeps the spacing rules of design.md section 5.
+ * For now used by tests and, later, by joining. */
+void consensus_add_voter(struct consensus *c, node_id id, consensus_propose_cb cb, void *data);
+void consensus_remove_voter(struct consensus *c, node_id id, consensus_propose_cb cb, void *data);
+
+/* Stops the thread in good order (pending proposals end as PROPOSE_UNKNOWN),
+ * blocks at most a second or so, then frees. NULL is fine. */
+void consensus_free(struct consensus *c);
+
+#endif

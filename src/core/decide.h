@@ -1,0 +1,69 @@
+/*
+ * decide(): the whole judgement of Veche, a pure function of a view. It first
+ * judges the node (what to do to PostgreSQL here), then, on the Raft leader,
+ * the cluster (who may be primary). Both are tables of named rules, first
+ * match wins: core/node_rules.c and core/cluster_rules.c.
+ *
+ * The answer is data. The agent hands it to ops/, consensus/ and peer/;
+ * nothing else chooses.
+ */
+#ifndef VECHE_CORE_DECIDE_H
+#define VECHE_CORE_DECIDE_H
+
+#include "core/view.h"
+#include "store/command.h"
+
+#define DECISION_COMMANDS_MAX 6
+
+struct upstream {
+    char name[NAME_SIZE];      /* Member to follow or clone from; empty = none. */
+    char host[HOST_SIZE];
+    uint16_t port;
+};
+
+struct node_decision {
+    enum node_action action;
+    const char *rule;          /* Permanent name, a constant. Never NULL. */
+    const char *why;           /* The table's sentence, a constant. Never NULL. */
+    char evidence[TEXT_SIZE];  /* The values it was decided on. */
+    struct upstream upstream;  /* For CLONE, START_STANDBY, FOLLOW. */
+};
+
+/* Why a member is, or is not, a candidate. */
+struct candidate {
+    char name[NAME_SIZE];
+    const char *verdict;       /* "eligible", or the name of the rule that refuses it. */
+    char evidence[TEXT_SIZE];
+    bool eligible;
+    uint32_t timeline;
+    lsn_t flushed;
+};
+
+struct cluster_decision {
+    const char *rule;          /* Permanent name; "not-leader" on other nodes. */
+    const char *why;
+    char evidence[TEXT_SIZE];
+    uint32_t n_candidates;     /* Best first, then the refused. */
+    struct candidate candidates[MEMBERS_MAX];
+    node_id transfer_to;       /* Hand Raft leadership to this voter; 0 = no. */
+};
+
+struct decision {
+    struct node_decision node;
+    struct cluster_decision cluster;
+    bool renew_lease;          /* Renew the lease of store->primary.epoch. */
+    bool drop_lease;           /* Stop renewing and forget rounds (after the stop, before release). */
+    bool ask_positions;        /* Ask every member for fresh positions for this epoch. */
+    bool may_exit;             /* stopping: everything this node owed is done. */
+    uint32_t n_commands;
+    struct command commands[DECISION_COMMANDS_MAX]; /* Only the first n_commands mean anything. */
+    uint64_t wake_ms;          /* Look again at this time at the latest. */
+};
+
+/* Fills *d whole (but for unused commands). view is not changed. */
+void decide(const struct view *view, struct decision *d);
+
+/* What GET /patroni and the health paths need, from the same facts. */
+bool decide_is_primary_now(const struct view *view); /* Lease, running primary, no fence. */
+
+#endif

@@ -1,0 +1,132 @@
+/*
+ * The agents among themselves: one TCP port, TLS 1.3 (pre-shared key now,
+ * certificates later), a preface that says who is there, then frames. Runs on
+ * the agent loop; every function here is called on it, every hook comes on it.
+ *
+ * What this module guarantees: a hook is called only for a peer that proved
+ * the secret, speaks our protocol version, has our scope, and our cluster id
+ * (or none on one side: then only `hello` passes); frames are bounded and
+ * decoded whole before the hook sees them; a connection is nothing but an
+ * observation. A peer that vanished and came back is in contact again within
+ * 2 s: connect and handshake deadlines, keepalive, TCP_USER_TIMEOUT, and a
+ * constant retry delay.
+ *
+ * Links: each node dials every configured address, so between two nodes there
+ * are two connections; a message goes out on the one we dialled, else on the
+ * one they dialled. Raft gets connections of its own (kind raft), pumped
+ * between TLS and a socketpair whose other end libraft reads and writes.
+ */
+#ifndef VECHE_PEER_PEER_H
+#define VECHE_PEER_PEER_H
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "core/formation.h"
+#include "core/status.h"
+#include "lease.h"
+
+struct peer;
+
+#define PEER_PROPOSAL_MAX (300 * 1024) /* Encoded command, at most. */
+
+/* An answer to a proposal, as plain numbers of consensus' enums (peer and
+ * consensus do not know each other; the agent translates). */
+struct peer_result {
+    uint8_t status;
+    uint8_t result;
+    uint64_t index;
+};
+
+struct peer_hooks {
+    void *data;
+    /* Someone answered at this configured address (peers only, never ourselves). */
+    void (*on_hello)(void *data, const struct hello *hello);
+    void (*on_up)(void *data, node_id id, const char *name);
+    void (*on_down)(void *data, node_id id, const char *why);
+    void (*on_status)(void *data, const struct status *status);
+    void (*on_renew)(void *data, node_id from, const struct lease_renew *renew);
+    void (*on_grant)(void *data, node_id from, const struct lease_grant *grant);
+    /* Answer by peer_answer_proposal(token, ...), now or later, once. bytes are
+     * valid during the call. NULL bytes ask for a barrier. */
+    void (*on_propose)(void *data, uint64_t token, const void *bytes, size_t size);
+    /* Answer by peer_answer_positions(from, ...). */
+    void (*on_ask_positions)(void *data, node_id from, uint64_t epoch);
+    void (*on_positions)(void *data, node_id from, const struct positions *positions);
+    /* A Raft connection of that peer; fd is ours to pass on. */
+    void (*on_raft_stream)(void *data, node_id from, int fd);
+    /* Judges bytes for libraft (consensus/raft_check.h): new state per
+     * connection, feed, free. feed returns 0 or -1 and the reason. */
+    void *(*raft_check_new)(void *data);
+    int (*raft_check_feed)(void *check, const void *bytes, size_t size, uint64_t *ret_passed,
+                           struct err *err);
+    void (*raft_check_free)(void *check);
+};
+
+struct peer_options {
+    uv_loop_t *loop;
+    const char *bind_address;      /* host:port to listen on. */
+    const char *self_address;      /* host:port others reach us at. */
+    size_t n_partners;
+    const char *const *partners;   /* host:port each; our own is skipped if listed. */
+    const char *password;          /* TLS-PSK secret; NULL = plain TCP, loopback only. */
+    const char *scope;
+    const char *name;
+    node_id id;
+    uint64_t instance;
+    uint64_t cluster_id;           /* 0 = none yet. */
+    uint64_t user_timeout_ms;      /* TCP_USER_TIMEOUT and dead-peer limit: two election timeouts. */
+    uint64_t seed;                 /* For retry jitter and request ids. */
+    struct peer_hooks hooks;
+};
+
+/* Listens and starts dialling. NULL with the reason: an address that can not be
+ * used, neither password nor loopback, ... */
+struct peer *peer_new(const struct peer_options *options, struct err *err);
+
+/* What we answer to "who are you"; told to everyone again on each call. */
+void peer_set_hello(struct peer *p, const struct hello *hello);
+
+/* The cluster was formed: links come up again under its id. */
+void peer_set_cluster_id(struct peer *p, uint64_t cluster_id);
+
+bool peer_is_up(const struct peer *p, node_id id);
+
+/* To every peer that is up. */
+void peer_send_status(struct peer *p, const struct status *status);
+void peer_send_renew(struct peer *p, const struct lease_renew *renew);
+void peer_ask_positions(struct peer *p, uint64_t epoch);
+
+/* To one peer; silently dropped when it is not up. */
+void peer_send_grant(struct peer *p, node_id to, const struct lease_grant *grant);
+void peer_answer_positions(struct peer *p, node_id to, const struct positions *positions);
+
+typedef void (*peer_result_cb)(void *data, bool answered, const struct peer_result *result);
+
+/* Sends an encoded command (or, with NULL, a barrier) to the leader: directly,
+ * or through any peer that is up (one hop). cb exactly once, never before
+ * returning; answered is false when nobody could take it (nothing happened) is
+ * told by result NULL, or the deadline passed (outcome unknown) by a result of
+ * status PROPOSE_UNKNOWN. */
+void peer_propose(struct peer *p, node_id leader, const void *bytes, size_t size,
+                  peer_result_cb cb, void *data);
+void peer_answer_proposal(struct peer *p, uint64_t token, const struct peer_result *result);
+
+typedef void (*peer_raft_cb)(void *data, int fd); /* fd -1: not reachable now. */
+/* Opens a Raft connection to that node. cb exactly once, never before returning. */
+void peer_connect_raft(struct peer *p, node_id to, peer_raft_cb cb, void *data);
+
+struct peer_link_info { /* For GET /patroni, metrics, members. */
+    char address[HOST_SIZE];
+    char name[NAME_SIZE];          /* Empty while unknown. */
+    node_id id;
+    bool up;
+    uint64_t rtt_us;               /* Last measured; 0 = not yet. */
+    char problem[TEXT_SIZE];       /* Why it is not up. */
+};
+size_t peer_links(const struct peer *p, struct peer_link_info *infos, size_t n_max);
+
+/* Closes everything; cb when libuv let go of the last handle. */
+void peer_close(struct peer *p, void (*cb)(void *data), void *data);
+
+#endif

@@ -1,0 +1,165 @@
+/*
+ * Commands: the only way to change the store. Struct, encoding, decoding,
+ * bounds and printing all come from the schema in COMMANDS below; adding a
+ * field or a command is one row, and the golden file of the tests shows it.
+ *
+ * On the wire and in the log a command is: u16 version (COMMAND_VERSION),
+ * u16 kind, the fields in schema order. A decoder refuses another version, an
+ * unknown kind, a value out of bounds, and trailing bytes. consensus/ pads to
+ * a multiple of eight; the length is carried outside.
+ *
+ * Compare-and-set: a command that concerns the primary or the synchronous
+ * state carries the epoch and the sync revision it was decided on;
+ * store_apply() refuses it if either has moved (design.md section 4).
+ */
+#ifndef VECHE_STORE_COMMAND_H
+#define VECHE_STORE_COMMAND_H
+
+#include "base/err.h"
+#include "store/store.h"
+
+#define COMMAND_VERSION 1
+#define COMMAND_SIZE_MAX (CONFIG_SIZE + 4096) /* Encoded, at most. */
+
+/*
+ * Field kinds: U64(name) U32(name, min, max) I64(name) FLAG(name) NAME(name)
+ * [NAME_SIZE, valid or empty], TEXT(name, size), ENUM(name, type, max),
+ * NAMES(name) [up to SYNC_MAX names and their number n_<name>],
+ * BLOB(name, size) [text up to size bytes].
+ *
+ * clang-format off
+ */
+#define COMMANDS(X) \
+    /* enumerator       struct            name in log and ledger */ \
+    X(CLUSTER_CREATE,   cluster_create,   "cluster-create")   /* first command of a cluster */ \
+    X(CLUSTER_INIT,     cluster_init,     "cluster-init")     /* the database exists now */ \
+    X(EPOCH_TAKE,       epoch_take,       "epoch-take")       /* a new owner */ \
+    X(EPOCH_HELD,       epoch_held,       "epoch-held")       /* the owner held its lease */ \
+    X(EPOCH_RELEASE,    epoch_release,    "epoch-release")    /* the owner lets go */ \
+    X(EPOCH_UNFENCED,   epoch_unfenced,   "epoch-unfenced")   /* pause and resume */ \
+    X(MEMBER_SET,       member_set,       "member-set") \
+    X(MEMBER_REMOVE,    member_remove,    "member-remove") \
+    X(CONFIG_SET,       config_set,       "config-set") \
+    X(SYNC_SET,         sync_set,         "sync-set") \
+    X(REQUEST_SET,      request_set,      "request-set") \
+    X(REQUEST_END,      request_end,      "request-end") \
+    X(HISTORY_ADD,      history_add,      "history-add") \
+    X(PROGRESS_SET,     progress_set,     "progress-set") \
+    X(LEDGER_ADD,       ledger_add,       "ledger-add")
+
+#define COMMAND_FIELDS_cluster_create(F) \
+    F(U64, cluster_id) F(NAME, scope)
+
+#define COMMAND_FIELDS_cluster_init(F) /* By the owner of expect_epoch. */ \
+    F(U64, expect_epoch) F(U64, sysid)
+
+#define COMMAND_FIELDS_epoch_take(F) /* Makes epoch expect_epoch + 1. */ \
+    F(U64, expect_epoch) F(U64, expect_sync_revision) F(NAME, owner) F(U64, owner_id) \
+    F(U64, instance) F(FLAG, forced) F(FLAG, initialize) F(I64, time_us) F(NAME, node) F(NAME, rule) \
+    F(TEXT, evidence)
+
+#define COMMAND_FIELDS_epoch_held(F) \
+    F(U64, expect_epoch)
+
+#define COMMAND_FIELDS_epoch_release(F) \
+    F(U64, expect_epoch) F(U64, lsn) F(U32, timeline) F(NAME, successor) F(I64, time_us) \
+    F(NAME, node) F(NAME, rule) F(TEXT, evidence)
+
+#define COMMAND_FIELDS_epoch_unfenced(F) \
+    F(U64, expect_epoch) F(FLAG, unfenced)
+
+#define COMMAND_FIELDS_member_set(F) /* Adds or replaces by name. */ \
+    F(NAME, name) F(U64, id) F(ENUM_MODE, mode) F(HOST, raft_address) F(HOST, api_url) \
+    F(HOST, pg_host) F(U16, pg_port) F(U32, pg_version) F(NAME, veche_version) \
+    F(FLAG, nofailover) F(FLAG, noloadbalance) F(FLAG, clonefrom) F(FLAG, nosync) \
+    F(FLAG, nostream) F(U32, failover_priority) F(NAME, replicatefrom) F(TAGS, tags) \
+    F(ENUM_PG_STATE, last_state)
+
+#define COMMAND_FIELDS_member_remove(F) \
+    F(NAME, name) F(U64, id)
+
+#define COMMAND_FIELDS_config_set(F) \
+    F(U64, expect_revision) F(CONFIG, config)
+
+#define COMMAND_FIELDS_sync_set(F) \
+    F(U64, expect_epoch) F(U64, expect_sync_revision) F(NAME, primary) F(NAMES, names) \
+    F(U32, quorum) F(I64, time_us) F(NAME, node) F(NAME, rule) F(TEXT, evidence)
+
+#define COMMAND_FIELDS_request_set(F) /* Refused while another one is pending. */ \
+    F(ENUM_REQUEST, kind) F(NAME, from) F(NAME, to) F(I64, at_us) F(NAME, who) F(I64, time_us)
+
+#define COMMAND_FIELDS_request_end(F) \
+    F(U64, request_id) F(FLAG, done) F(TEXT, text) F(I64, time_us) F(NAME, node)
+
+#define COMMAND_FIELDS_history_add(F) \
+    F(U64, expect_epoch) F(U32, timeline) F(U64, lsn) F(TEXT, reason) F(I64, time_us) \
+    F(NAME, new_primary)
+
+#define COMMAND_FIELDS_progress_set(F) \
+    F(U64, expect_epoch) F(U64, lsn) F(U32, timeline) F(I64, time_us)
+
+#define COMMAND_FIELDS_ledger_add(F) \
+    F(I64, time_us) F(NAME, node) F(NAME, rule) F(TEXT, evidence) F(NAME, result)
+
+/* How each field kind is declared. */
+#define COMMAND_DECLARE(kind, name)            COMMAND_DECLARE_##kind(name)
+#define COMMAND_DECLARE_U64(name)              uint64_t name;
+#define COMMAND_DECLARE_U32(name)              uint32_t name;
+#define COMMAND_DECLARE_U16(name)              uint16_t name;
+#define COMMAND_DECLARE_I64(name)              int64_t name;
+#define COMMAND_DECLARE_FLAG(name)             bool name;
+#define COMMAND_DECLARE_NAME(name)             char name[NAME_SIZE];
+#define COMMAND_DECLARE_HOST(name)             char name[HOST_SIZE];
+#define COMMAND_DECLARE_TEXT(name)             char name[TEXT_SIZE];
+#define COMMAND_DECLARE_TAGS(name)             char name[TAGS_SIZE];
+#define COMMAND_DECLARE_CONFIG(name)           char name[CONFIG_SIZE];
+#define COMMAND_DECLARE_NAMES(name)            uint32_t n_##name; char name[SYNC_MAX][NAME_SIZE];
+#define COMMAND_DECLARE_ENUM_MODE(name)        enum node_mode name;
+#define COMMAND_DECLARE_ENUM_PG_STATE(name)    enum pg_state name;
+#define COMMAND_DECLARE_ENUM_REQUEST(name)     enum request_kind name;
+
+#define COMMAND_STRUCT(enumerator, struct_name, text) \
+    struct command_##struct_name { COMMAND_FIELDS_##struct_name(COMMAND_DECLARE) };
+COMMANDS(COMMAND_STRUCT)
+#undef COMMAND_STRUCT
+
+enum command_kind {
+    COMMAND_NONE = 0,
+#define COMMAND_ENUM(enumerator, struct_name, text) COMMAND_##enumerator,
+    COMMANDS(COMMAND_ENUM)
+#undef COMMAND_ENUM
+    COMMAND_KINDS /* One past the last. */
+};
+
+/* 256 KiB because of config_set: keep one on the heap or in a long-lived
+ * struct, not on the stack. */
+struct command {
+    enum command_kind kind;
+    union {
+#define COMMAND_MEMBER(enumerator, struct_name, text) struct command_##struct_name struct_name;
+        COMMANDS(COMMAND_MEMBER)
+#undef COMMAND_MEMBER
+    };
+};
+/* clang-format on */
+
+/* "epoch-take"; "none" for COMMAND_NONE. */
+const char *command_kind_name(enum command_kind kind);
+
+/* Encodes into data. Returns the size, or -1 when it does not fit. */
+MUST_USE int command_encode(const struct command *c, void *data, size_t size, struct err *err);
+
+/* Decodes exactly `size` bytes. Returns 0, or -1 with the reason; *ret_command
+ * is untouched then. COMMAND_NEWER_VERSION (-2): made by a newer Veche; the
+ * node must stop and say so, it cannot follow the cluster. */
+#define COMMAND_NEWER_VERSION (-2)
+MUST_USE int command_decode(const void *data, size_t size, struct command *ret_command,
+                            struct err *err);
+
+/* "epoch-take expect_epoch=3 owner=pg2 ..." cut to size. Returns text. */
+const char *command_print(const struct command *c, char *text, size_t size);
+
+/* Field by field. */
+bool command_equal(const struct command *a, const struct command *b);
+
+#endif
