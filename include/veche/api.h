@@ -1,0 +1,13 @@
+/*
+ * Names that cross the REST interface: shared by the server, vechectl and the
+ * tests, so that they can not drift apart.
+ */
+#ifndef VECHE_API_H
+#define VECHE_API_H
+
+#define VECHE_PATRONI_VERSION     "4.1.4" /* Whose interface this is. */
+#define VECHE_PATRONI_VERSION_NUM 40104
+
+#define VECHE_SOCKET_NAME "veched.sock" /* In the runtime directory. */
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * Configuration: the local YAML file as an immutable struct, and the dynamic
+ * configuration (JSON in the store) as another. One schema table
+ * (conf_schema.c) drives parsing, defaults, ranges, --validate-config,
+ * --print-config and docs/CONFIG.md. Keys are Patroni's.
+ */
+#ifndef VECHE_CONF_CONF_H
+#define VECHE_CONF_CONF_H
+
+#include "base/err.h"
+#include "base/kv.h"
+
+#define CONF_PARTNERS_MAX 16
+
+enum conf_mode {
+    CONF_MODE_POSTGRES,
+    CONF_MODE_WITNESS,
+};
+
+struct conf_user { /* postgresql.authentication.* */
+    char *username;     /* NULL = not configured. */
+    char *password;     /* NULL = none. */
+    struct kv_list ssl; /* sslmode, sslcert, sslkey, sslrootcert, ... as configured. */
+};
+
+/* Dynamic configuration: bootstrap.dcs seeds it, the store holds it. */
+struct conf_dynamic {
+    uint64_t ttl_ms;
+    uint64_t loop_wait_ms;
+    uint64_t retry_timeout_ms;
+    int64_t maximum_lag_on_failover;
+    uint64_t primary_start_timeout_ms;
+    uint64_t max_timelines_history;
+    bool check_timeline;
+    bool pause;
+    bool use_slots;
+    bool use_pg_rewind;
+    char synchronous_mode[16];     /* "off", "on", "quorum" as written; acted on later. */
+    struct kv_list parameters;     /* postgresql.parameters */
+    struct kv_list hba;            /* postgresql.pg_hba lines (as keys) */
+    struct kv_list ident;
+    struct kv_list recovery_conf;
+};
+
+struct conf {
+    /* Global. */
+    char *path;                   /* Where it was read from. */
+    char *name, *scope, *namespace;
+    enum conf_mode mode;
+    char *runtime_dir;            /* Sockets, promise file; default /run/veche/<scope>-<name>. */
+    char *log_level;              /* DEBUG INFO WARNING ERROR */
+
+    /* raft: */
+    char *raft_self_addr;         /* host:port */
+    char *raft_bind_addr;         /* default: raft_self_addr */
+    char *raft_partner_addrs[CONF_PARTNERS_MAX];
+    size_t n_raft_partners;
+    char *raft_data_dir;
+    char *raft_password;          /* NULL = none; from raft.password or raft.password_file. */
+
+    /* restapi: */
+    char *restapi_listen;         /* host:port */
+    char *restapi_connect_address;
+    char *restapi_username, *restapi_password;
+
+    /* postgresql: (all NULL or empty on a witness) */
+    char *pg_listen_addresses;    /* "h1,h2" */
+    uint16_t pg_port;
+    char *pg_connect_host;
+    uint16_t pg_connect_port;
+    char *pg_data_dir, *pg_config_dir, *pg_bin_dir, *pg_pgpass, *pg_database, *pg_custom_conf;
+    char *pg_config_base_name;
+    bool pg_use_unix_socket;
+    struct conf_user superuser, replication, rewind;
+    struct kv_list pg_parameters;  /* Local ones; controlled ones already dropped with a warning. */
+    struct kv_list pg_hba, pg_ident, pg_recovery_conf;
+    struct kv_list pg_basebackup;  /* option -> value or NULL */
+
+    /* bootstrap: */
+    bool has_bootstrap;
+    char *bootstrap_dcs;           /* Canonical JSON of bootstrap.dcs, "{}" if none. */
+    struct kv_list bootstrap_initdb;
+    struct kv_list bootstrap_pg_hba;
+    struct kv_list bootstrap_users; /* name -> "password\toption,option" */
+    char *bootstrap_post_bootstrap;
+
+    /* tags: */
+    bool nofailover, noloadbalance, clonefrom, nosync, nostream;
+    uint32_t failover_priority;
+    char *replicatefrom;           /* NULL = none. */
+    char *tags_json;               /* All tags as canonical JSON, "{}" if none. */
+};
+
+/* Called for each warning found ("file:line:column: key: ..."). */
+typedef void (*conf_warning_cb)(void *data, const char *text);
+
+/* Reads a file, or a directory of *.yml / *.yaml. On failure NULL and the first
+ * error as "file:line:column: key: what, got, expected". Never half a struct. */
+struct conf *conf_load(const char *path, conf_warning_cb warn, void *data, struct err *err);
+void conf_free(struct conf *c);
+
+/* Parses dynamic configuration from JSON, over the defaults; adjusts loop_wait and
+ * retry_timeout to ttl as Patroni does (warning). Returns 0, or -1 and the reason;
+ * *ret_dynamic is owned by the caller (conf_dynamic_deinit). */
+MUST_USE int conf_dynamic_parse(const char *json, struct conf_dynamic *ret_dynamic,
+                                conf_warning_cb warn, void *data, struct err *err);
+void conf_dynamic_deinit(struct conf_dynamic *d);
+
+/* local parameters over dynamic ones (but not the controlled set), as PostgreSQL gets them. */
+void conf_merge_parameters(const struct conf *c, const struct conf_dynamic *d,
+                           struct kv_list *ret_parameters);
+
+/* --validate-config and --print-config; secrets shown as "***". */
+void conf_print(const struct conf *c, FILE *out);
+/* docs/CONFIG.md from the schema. */
+void conf_print_reference(FILE *out);
+
+/* "10s", 10, "1500ms", 0.5: seconds without a unit. For YAML and JSON values alike. */
+MUST_USE bool conf_parse_duration_ms(const char *text, uint64_t *ret_ms);
+
+/* "host:port", "[::1]:7400", "*:7400". */
+MUST_USE bool conf_split_address(const char *text, char *host, size_t host_size, uint16_t *ret_port);
+
+#endif

@@ -1,0 +1,157 @@
+/*
+ * The local PostgreSQL: what is seen of it, and the single operations that
+ * sequences (ops/) are made of. Runs on the agent loop; nothing here blocks
+ * it: what may (fsync, directory walks, name look-ups) happens in a child or a
+ * worker thread. Nothing here decides.
+ *
+ * Parts: pg_conn (asynchronous libpq), pg_observe (one query), pg_proc
+ * (children, the postmaster's pidfd, processes of a data directory), pg_conf
+ * (configuration files), pg_control (pg_control, timeline history files).
+ */
+#ifndef VECHE_PG_PG_H
+#define VECHE_PG_PG_H
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/kv.h"
+#include "core/decide.h"
+
+struct pg;
+
+struct pg_credentials {
+    const char *user;
+    const char *password;   /* NULL = none (trust, peer, certificates). */
+    const struct kv_list *ssl; /* sslmode, sslcert, ... ; NULL = none. */
+};
+
+/* All pointers must stay valid until pg_close, or until pg_set_options replaced
+ * them (a reload). */
+struct pg_options {
+    uv_loop_t *loop;
+    const char *name;             /* Member name: application_name, slot name. */
+    const char *scope;            /* cluster_name */
+    const char *data_dir;
+    const char *config_dir;       /* = data_dir unless configured. */
+    const char *bin_dir;          /* Empty: PATH. */
+    const char *listen_addresses; /* "127.0.0.1,10.0.0.1" */
+    uint16_t port;
+    const char *connect_host;     /* Where others, and we without a socket, reach it. */
+    bool use_unix_socket;
+    const char *database;         /* For the agent's own sessions. */
+    const char *pgpass;           /* File we write, 0600. */
+    struct pg_credentials superuser, replication, rewind;
+    const struct kv_list *parameters; /* Local over dynamic, already merged. */
+    const struct kv_list *hba;        /* Lines (keys); n == 0: leave PostgreSQL's file. */
+    const struct kv_list *ident;
+    const struct kv_list *recovery_conf;
+    const char *custom_conf;      /* NULL = none. */
+    const char *config_base_name; /* "postgresql" */
+    bool use_slots;
+    uint64_t ttl_ms;              /* tcp_user_timeout, wal_sender_timeout, ... follow it. */
+    /* Something seen changed (state, exit of the postmaster, a promotion): the
+     * agent marks itself dirty. */
+    void (*on_change)(void *data);
+    void *data;
+};
+
+struct pg *pg_new(const struct pg_options *options);
+void pg_set_options(struct pg *pg, const struct pg_options *options);
+void pg_close(struct pg *pg, void (*cb)(void *data), void *data);
+
+/* ---- What is seen (pg_observe.c) ---- */
+
+/* Starts an observation unless one is under way: pidfd, process scan, pg_control,
+ * and, when it accepts connections, the one query. Results by on_change. Gives
+ * up a query after a deadline and says so in the state. */
+void pg_observe(struct pg *pg, uint64_t now_ms);
+
+/* Copies what is known into the PostgreSQL part of a status and a view.
+ * `members` names hosts for view_pg.upstream. */
+void pg_fill(const struct pg *pg, const struct store *store, struct status *status,
+             struct view_pg *view);
+
+/* A fresh reading of positions for a take-over; cb once, never before returning. */
+typedef void (*pg_positions_cb)(void *data, const struct positions *positions);
+void pg_read_positions(struct pg *pg, uint64_t epoch, pg_positions_cb cb, void *data);
+
+/* ---- Operations; a sequence step starts at most one at a time ---- */
+
+/* Ends an operation: status 0, or -1 and the reason. Once, never before returning. */
+typedef void (*pg_done_cb)(void *data, int status, const char *problem);
+
+struct pg_start {
+    bool as_standby;
+    struct upstream upstream; /* Empty name: a standby that follows nobody. */
+};
+
+/* Writes postgresql.conf (renaming the original once), pg_hba.conf, pg_ident.conf,
+ * pgpass, standby.signal (or removes it), for that start. On a worker thread. */
+void pg_write_conf(struct pg *pg, const struct pg_start *start, pg_done_cb cb, void *data);
+
+/* Forks the postmaster (own session, survives us, clean inheritance), watches it
+ * by pidfd. cb at once after exec or its failure; readiness shows in pg_fill. A
+ * failure later is in pg_fill's problem with PostgreSQL's last FATAL line. */
+void pg_start_server(struct pg *pg, const struct pg_start *start, pg_done_cb cb, void *data);
+
+enum pg_stop_mode {
+    PG_STOP_FAST,      /* SIGINT: clean shutdown with a checkpoint. */
+    PG_STOP_IMMEDIATE, /* SIGQUIT. */
+    PG_STOP_KILL,      /* SIGKILL to every process of the data directory. */
+};
+
+/* Signals; does not wait. Works on an adopted postmaster too. Never fails. */
+void pg_signal_stop(struct pg *pg, enum pg_stop_mode mode);
+
+/* True when no process of the data directory is left (design.md section 5.1):
+ * looks at /proc now. Bounded work, may be called from a tick. */
+bool pg_is_down(struct pg *pg);
+
+/* SIGKILL to what the postmaster left behind, and to itself; counts what is still
+ * there. */
+uint32_t pg_kill_all(struct pg *pg);
+
+void pg_reload(struct pg *pg); /* SIGHUP */
+/* pg_ctl promote's way: promote signal file and SIGUSR1, or pg_promote(); done when
+ * it is out of recovery. */
+void pg_promote(struct pg *pg, pg_done_cb cb, void *data);
+/* One statement as superuser in its own session, bounded by deadline_ms. */
+void pg_execute(struct pg *pg, const char *sql, uint64_t deadline_ms, pg_done_cb cb, void *data);
+
+/* ---- Children (pg_proc.c) ---- */
+
+struct pg_child;
+/* Runs argv[0] from bin_dir as a child in its own process group with a clean
+ * environment plus `env`; its output goes to the log line by line; its last lines
+ * are the problem when it fails. Killed with everything it started by
+ * pg_child_kill, and when the agent dies (PR_SET_PDEATHSIG). cb once, when it was
+ * reaped. NULL with *err when it can not be started. */
+struct pg_child *pg_child_start(struct pg *pg, const char *const *argv, const struct kv_list *env,
+                                pg_done_cb cb, void *data, struct err *err);
+void pg_child_kill(struct pg_child *child);
+
+/* ---- Things on disk ---- */
+
+/* Marks the data directory as not valid (an initdb, clone or rewind is under way);
+ * durable when cb comes. pg_fill says DATA_INCOMPLETE until it is cleared. The mark
+ * stands beside the data directory: <data_dir>.veche-incomplete */
+void pg_mark_incomplete(struct pg *pg, bool incomplete, const char *why, pg_done_cb cb, void *data);
+
+/* Removes the content of the data directory (and the targets of pg_wal and
+ * tablespace links), not the directory. Refuses DATA_FOREIGN. On a worker thread. */
+void pg_remove_data(struct pg *pg, pg_done_cb cb, void *data);
+
+/* conninfo of a member for replication: no password in it (pgpass has it). */
+const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
+                        size_t size);
+/* "pg-1" -> "pg_1" as Patroni maps names to slot names. */
+const char *pg_slot_name(const char *member, char *text, size_t size);
+
+/* Primary only: creates missing member slots, drops ours of members that are gone.
+ * Every node keeps slots of all other members. Once, in the background. */
+void pg_sync_slots(struct pg *pg, const struct store *store);
+
+/* Our own options, for sequences. */
+const struct pg_options *pg_options(const struct pg *pg);
+
+#endif
