@@ -10,15 +10,15 @@
 
 enum apply_result {
     APPLY_DONE,
-    APPLY_UNCHANGED,       /* Already so: nothing to do, not an error. */
-    APPLY_REFUSED_EPOCH,   /* Decided on another epoch. */
-    APPLY_REFUSED_SYNC,    /* Decided on another sync revision, or the sync state forbids the owner. */
-    APPLY_REFUSED_STATE,   /* Not possible in this state (already initialised, no owner, ...). */
+    APPLY_UNCHANGED,     /* Already so: nothing to do, not an error. */
+    APPLY_REFUSED_EPOCH, /* Decided on another epoch. */
+    APPLY_REFUSED_SYNC, /* Decided on another sync revision, or the sync state forbids the owner. */
+    APPLY_REFUSED_STATE,    /* Not possible in this state (already initialised, no owner, ...). */
     APPLY_REFUSED_REVISION, /* Configuration changed meanwhile. */
-    APPLY_REFUSED_BUSY,    /* Another request is pending. */
-    APPLY_REFUSED_LIMIT,   /* A table is full. */
-    APPLY_REFUSED_VALUE,   /* Unknown member, wrong system identifier, ... */
-    APPLY_RESULTS          /* One past the last. */
+    APPLY_REFUSED_BUSY,     /* Another request is pending. */
+    APPLY_REFUSED_LIMIT,    /* A table is full. */
+    APPLY_REFUSED_VALUE,    /* Unknown member, wrong system identifier, ... */
+    APPLY_RESULTS           /* One past the last. */
 };
 
 /* Which parts changed, as bits, for those who react. */
@@ -35,7 +35,10 @@ enum store_change {
 };
 
 /* Applies the command committed at `index` (greater than s->applied_index).
- * *ret_changes gets store_change bits. */
+ * *ret_changes gets store_change bits; 0 unless the result is APPLY_DONE, and
+ * then nothing but applied_index moved. Before cluster_create every other
+ * command is refused. Decisions (epoch_take, epoch_release, epoch_unfenced,
+ * sync_set, request_set, request_end) write their own ledger entry. */
 enum apply_result store_apply(struct store *s, uint64_t index, const struct command *c,
                               unsigned *ret_changes);
 

@@ -5,7 +5,8 @@
  *
  * On the wire and in the log a command is: u16 version (COMMAND_VERSION),
  * u16 kind, the fields in schema order. A decoder refuses another version, an
- * unknown kind, a value out of bounds, and trailing bytes. consensus/ pads to
+ * unknown kind, a value out of bounds, and trailing bytes. A new command or
+ * field needs a new version. consensus/ pads to
  * a multiple of eight; the length is carried outside.
  *
  * Compare-and-set: a command that concerns the primary or the synchronous
@@ -18,17 +19,17 @@
 #include "base/err.h"
 #include "store/store.h"
 
-#define COMMAND_VERSION 1
+#define COMMAND_VERSION  1
 #define COMMAND_SIZE_MAX (CONFIG_SIZE + 4096) /* Encoded, at most. */
 
 /*
- * Field kinds: U64(name) U32(name, min, max) I64(name) FLAG(name) NAME(name)
- * [NAME_SIZE, valid or empty], TEXT(name, size), ENUM(name, type, max),
- * NAMES(name) [up to SYNC_MAX names and their number n_<name>],
- * BLOB(name, size) [text up to size bytes].
- *
- * clang-format off
+ * Field kinds (bounds and encoding: field.h): U64, U32, U16, I64, FLAG; LSN, a
+ * U64 printed as PostgreSQL does; NAME, valid or empty; HOST, TEXT and TAGS,
+ * any text of that size; CONFIG, the same but long, printed as size and CRC;
+ * NAMES, up to SYNC_MAX valid names x and their number n_x; ENUM_..., in range.
  */
+
+/* clang-format off */
 #define COMMANDS(X) \
     /* enumerator       struct            name in log and ledger */ \
     X(CLUSTER_CREATE,   cluster_create,   "cluster-create")   /* first command of a cluster */ \
@@ -50,10 +51,19 @@
 #define COMMAND_FIELDS_cluster_create(F) \
     F(U64, cluster_id) F(NAME, scope)
 
-#define COMMAND_FIELDS_cluster_init(F) /* By the owner of expect_epoch. */ \
+/*
+ * Two ways to a database. A new one: epoch_take with `initialize`, initdb, then
+ * cluster_init by the owner of that epoch. One that exists already: cluster_init
+ * first, while nobody owns the cluster, with the sysid found in the data
+ * directory, then an ordinary epoch_take. So a take without `initialize` is
+ * refused until the sysid is known, and once it is known nobody may initialise.
+ */
+#define COMMAND_FIELDS_cluster_init(F) \
     F(U64, expect_epoch) F(U64, sysid)
 
-#define COMMAND_FIELDS_epoch_take(F) /* Makes epoch expect_epoch + 1. */ \
+/* Makes epoch expect_epoch + 1. `forced` (an operator's order) passes the
+ * synchronous state and nothing else. */
+#define COMMAND_FIELDS_epoch_take(F) \
     F(U64, expect_epoch) F(U64, expect_sync_revision) F(NAME, owner) F(U64, owner_id) \
     F(U64, instance) F(FLAG, forced) F(FLAG, initialize) F(I64, time_us) F(NAME, node) F(NAME, rule) \
     F(TEXT, evidence)
@@ -62,15 +72,19 @@
     F(U64, expect_epoch)
 
 #define COMMAND_FIELDS_epoch_release(F) \
-    F(U64, expect_epoch) F(U64, lsn) F(U32, timeline) F(NAME, successor) F(I64, time_us) \
+    F(U64, expect_epoch) F(LSN, lsn) F(U32, timeline) F(NAME, successor) F(I64, time_us) \
     F(NAME, node) F(NAME, rule) F(TEXT, evidence)
 
-#define COMMAND_FIELDS_epoch_unfenced(F) \
-    F(U64, expect_epoch) F(FLAG, unfenced)
+#define COMMAND_FIELDS_epoch_unfenced(F) /* By the owner; cleared also by an operator's order. */ \
+    F(U64, expect_epoch) F(FLAG, unfenced) F(I64, time_us) F(NAME, node) F(NAME, rule) \
+    F(TEXT, evidence)
 
-#define COMMAND_FIELDS_member_set(F) /* Adds or replaces by name. */ \
+/* Adds or replaces by name. A name may come with a new id (its node lost its
+ * disk); an id never moves to another name. */
+#define COMMAND_FIELDS_member_set(F) \
     F(NAME, name) F(U64, id) F(ENUM_MODE, mode) F(HOST, raft_address) F(HOST, api_url) \
     F(HOST, pg_host) F(U16, pg_port) F(U32, pg_version) F(NAME, veche_version) \
+    F(NAME, glibc_version) \
     F(FLAG, nofailover) F(FLAG, noloadbalance) F(FLAG, clonefrom) F(FLAG, nosync) \
     F(FLAG, nostream) F(U32, failover_priority) F(NAME, replicatefrom) F(TAGS, tags) \
     F(ENUM_PG_STATE, last_state)
@@ -86,17 +100,17 @@
     F(U32, quorum) F(I64, time_us) F(NAME, node) F(NAME, rule) F(TEXT, evidence)
 
 #define COMMAND_FIELDS_request_set(F) /* Refused while another one is pending. */ \
-    F(ENUM_REQUEST, kind) F(NAME, from) F(NAME, to) F(I64, at_us) F(NAME, who) F(I64, time_us)
+    F(ENUM_REQUEST, kind) F(NAME, from) F(NAME, to) F(I64, at_us) F(HOST, who) F(I64, time_us)
 
 #define COMMAND_FIELDS_request_end(F) \
     F(U64, request_id) F(FLAG, done) F(TEXT, text) F(I64, time_us) F(NAME, node)
 
 #define COMMAND_FIELDS_history_add(F) \
-    F(U64, expect_epoch) F(U32, timeline) F(U64, lsn) F(TEXT, reason) F(I64, time_us) \
+    F(U64, expect_epoch) F(U32, timeline) F(LSN, lsn) F(TEXT, reason) F(I64, time_us) \
     F(NAME, new_primary)
 
 #define COMMAND_FIELDS_progress_set(F) \
-    F(U64, expect_epoch) F(U64, lsn) F(U32, timeline) F(I64, time_us)
+    F(U64, expect_epoch) F(LSN, lsn) F(U32, timeline) F(I64, time_us)
 
 #define COMMAND_FIELDS_ledger_add(F) \
     F(I64, time_us) F(NAME, node) F(NAME, rule) F(TEXT, evidence) F(NAME, result)
@@ -107,6 +121,7 @@
 #define COMMAND_DECLARE_U32(name)              uint32_t name;
 #define COMMAND_DECLARE_U16(name)              uint16_t name;
 #define COMMAND_DECLARE_I64(name)              int64_t name;
+#define COMMAND_DECLARE_LSN(name)              lsn_t name;
 #define COMMAND_DECLARE_FLAG(name)             bool name;
 #define COMMAND_DECLARE_NAME(name)             char name[NAME_SIZE];
 #define COMMAND_DECLARE_HOST(name)             char name[HOST_SIZE];
@@ -146,7 +161,11 @@ struct command {
 /* "epoch-take"; "none" for COMMAND_NONE. */
 const char *command_kind_name(enum command_kind kind);
 
-/* Encodes into data. Returns the size, or -1 when it does not fit. */
+/* The first field that is out of its bounds, or NULL. */
+const char *command_broken_field(const struct command *c);
+
+/* Encodes into data. Returns the size, or -1 when it does not fit or a field is
+ * out of its bounds. */
 MUST_USE int command_encode(const struct command *c, void *data, size_t size, struct err *err);
 
 /* Decodes exactly `size` bytes. Returns 0, or -1 with the reason; *ret_command
@@ -159,7 +178,7 @@ MUST_USE int command_decode(const void *data, size_t size, struct command *ret_c
 /* "epoch-take expect_epoch=3 owner=pg2 ..." cut to size. Returns text. */
 const char *command_print(const struct command *c, char *text, size_t size);
 
-/* Field by field. */
+/* Field by field; unused bytes behind a text do not count. */
 bool command_equal(const struct command *a, const struct command *b);
 
 #endif

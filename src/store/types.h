@@ -17,16 +17,16 @@
 
 #include "base/base.h"
 
-#define NAME_SIZE    64  /* Member names, scope, user names: 63 bytes and a zero. */
-#define HOST_SIZE    256 /* Host names and addresses. */
-#define TEXT_SIZE    256 /* Reasons, evidence. */
-#define MEMBERS_MAX  16
-#define VOTERS_MAX   5
-#define SYNC_MAX     8 /* Names in the synchronous state. */
-#define TAGS_SIZE    512 /* Custom tags as canonical JSON. */
-#define LEDGER_MAX   512
-#define HISTORY_MAX  256
-#define CONFIG_SIZE  (256 * 1024)
+#define NAME_SIZE   64  /* Member names, scope, user names: 63 bytes and a zero. */
+#define HOST_SIZE   256 /* Host names and addresses. */
+#define TEXT_SIZE   256 /* Reasons, evidence. */
+#define MEMBERS_MAX 16
+#define VOTERS_MAX  5
+#define SYNC_MAX    8   /* Names in the synchronous state. */
+#define TAGS_SIZE   512 /* Custom tags as canonical JSON. */
+#define LEDGER_MAX  512
+#define HISTORY_MAX 256
+#define CONFIG_SIZE (256 * 1024)
 
 typedef uint64_t node_id; /* 0 = none. */
 typedef uint64_t lsn_t;   /* Position in the WAL as PostgreSQL's XLogRecPtr; 0 = unknown. */
@@ -35,6 +35,7 @@ enum node_mode {
     MODE_POSTGRES,
     MODE_WITNESS,
 };
+#define NODE_MODE_MAX MODE_WITNESS
 
 /* State of a node's PostgreSQL, as Patroni names and numbers them
  * (reference: Patroni 4.1 REST API, patroni_postgres_state). */
@@ -52,6 +53,7 @@ enum pg_state {
     PG_STATE_STOP_FAILED,
     PG_STATE_CRASHED,
 };
+#define PG_STATE_MAX PG_STATE_CRASHED
 
 enum pg_role {
     PG_ROLE_UNKNOWN,
@@ -72,9 +74,10 @@ enum data_state {
 
 enum init_state {
     INIT_NONE,    /* No database yet. */
-    INIT_RUNNING, /* The owner of epoch 1 makes it. */
+    INIT_RUNNING, /* The owner of the present epoch makes it. */
     INIT_DONE,    /* The system identifier is known. */
 };
+#define INIT_STATE_MAX INIT_DONE
 
 /* How a voter's promise stands (design.md section 5). */
 enum promise_state {
@@ -90,12 +93,13 @@ enum request_kind {
     REQUEST_RESTART,
     REQUEST_REINIT,
 };
+#define REQUEST_KIND_MAX REQUEST_REINIT
 
 /* Names for people and files; the string functions never return NULL. */
-const char *node_mode_name(enum node_mode mode);     /* "postgres", "witness" */
-const char *pg_state_name(enum pg_state state);      /* Patroni's words, "creating replica" */
-int pg_state_number(enum pg_state state);            /* Patroni's metric code */
-const char *pg_role_name(enum pg_role role);         /* "primary", "replica", ... */
+const char *node_mode_name(enum node_mode mode); /* "postgres", "witness" */
+const char *pg_state_name(enum pg_state state);  /* Patroni's words, "creating replica" */
+int pg_state_number(enum pg_state state);        /* Patroni's metric code */
+const char *pg_role_name(enum pg_role role);     /* "primary", "replica", ... */
 const char *data_state_name(enum data_state state);
 const char *init_state_name(enum init_state state);
 const char *promise_state_name(enum promise_state state);
@@ -106,8 +110,9 @@ const char *request_kind_name(enum request_kind kind);
 const char *lsn_format(lsn_t lsn, char *text, size_t size);
 MUST_USE bool lsn_parse(const char *text, lsn_t *ret_lsn);
 
-/* A member name, scope: 1 to 63 bytes of ASCII letters, digits, '-', '_', '.';
- * what a slot name, an application_name and a file name can all be made from. */
+/* A member name, scope: 1 to 63 bytes of ASCII letters, digits, '-', '_', '.',
+ * not starting with '-' or '.'; what a slot name, an application_name and a
+ * file name can all be made from. */
 bool name_is_valid(const char *name);
 
 #endif
