@@ -35,6 +35,7 @@ struct candidate {
     const char *verdict;       /* "eligible", or the name of the rule that refuses it. */
     char evidence[TEXT_SIZE];
     bool eligible;
+    bool forced;               /* Eligible only because an operator's order names it (S4). */
     uint32_t timeline;
     lsn_t flushed;
 };

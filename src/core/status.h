@@ -54,6 +54,8 @@ struct status {
     bool nofailover;
     uint32_t failover_priority;
 
+    bool can_bootstrap;            /* view_conf.can_bootstrap: it could make a new database. */
+
     /* For people. */
     char operation[NAME_SIZE];     /* Running sequence and its step; empty = none. */
     char problem[TEXT_SIZE];       /* What is wrong, newest first; empty = nothing. */

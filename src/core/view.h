@@ -7,6 +7,7 @@
 #define VECHE_CORE_VIEW_H
 
 #include "core/status.h"
+#include "store/command.h"
 #include "store/store.h"
 
 /* What a sequence does to PostgreSQL; also the answer of the node rules. */
@@ -38,12 +39,14 @@ struct view_conf { /* From the dynamic configuration and the file. */
     bool check_timeline;
     bool pause;
     bool can_bootstrap;                 /* A bootstrap section is there, data_dir is writable. */
+    char scope[NAME_SIZE];              /* The cluster's name, for its first command. */
 };
 
 struct view_self {
     struct status status;     /* Exactly what the others are told. */
     uint64_t started_ms;      /* Of this process. */
     bool stopping;            /* SIGTERM came: stop PostgreSQL, release, leave. */
+    uint64_t stopping_since_ms; /* When it came; 0 = it did not. */
     struct store_member member; /* As it should stand in the store. */
 };
 
@@ -58,6 +61,8 @@ struct view_raft {
     node_id voters[VOTERS_MAX];
     uint64_t epoch_applied_ms;/* When this node applied the present epoch or its release. */
     uint64_t cluster_id;      /* From the identity file; 0 = no cluster formed. */
+    bool formed_now;          /* This very process formed the cluster: there is no older log of it,
+                               * so an empty store before caught_up is the truth. */
 };
 
 struct view_lease {
@@ -102,6 +107,7 @@ struct view_op { /* ops/: one sequence at a time. */
     char step[NAME_SIZE];
     uint64_t started_ms;
     enum node_action last;        /* The one that ended last. */
+    char last_rule[NAME_SIZE];    /* The rule that started `last` (node_decision.rule). */
     bool last_failed;
     uint32_t n_failures;          /* Of `last`, in a row. */
     uint64_t retry_ms;            /* Not before this (back-off). */
@@ -128,6 +134,8 @@ struct view {
     uint32_t n_peers;             /* Others, never this node. */
     struct view_peer peers[MEMBERS_MAX];
     uint64_t positions_asked_ms;  /* When the present epoch's positions were asked; 0 = not. */
+    uint64_t proposed_ms[COMMAND_KINDS]; /* When this node last handed a command of that kind to
+                                          * consensus, whatever became of it; 0 = never. */
     const struct store *store;    /* This node's applied copy; never NULL. */
 };
 
