@@ -188,11 +188,12 @@ struct lease_image {
 struct lease_voter {
     /* In the promise file. */
     struct lease_image image;
-    /* In the identity file of the caller. */
-    uint64_t longest_ns; /* Longest grant ever, as written durably: ttl_max. */
+    /* The identity file of the caller, which holds the longest grant. */
+    uint64_t floor_ns; /* It says at least this; no grant is longer. */
+    uint64_t file_ns;  /* It said this when last written or read; 0: unknown. */
     /* Volatile. */
     uint64_t ttl_ns;               /* Applied; 0: not yet. */
-    bool lowering;                 /* A ttl shorter than longest_ns is applied, */
+    bool lowering;                 /* A ttl shorter than floor_ns is applied, */
     struct lease_time shorter_at;  /* since then. */
     bool resumed;                  /* The promise file was good: no quarantine. */
     bool barrier;                  /* A barrier of this process was applied. */
@@ -252,21 +253,26 @@ void lease_voter_on_barrier(struct lease_voter *v);
 
 /* The voter sets the node knows: the last committed one and, or NULL, a newer
  * one that is only logged. Copied. A committed set older than the one known
- * (replay) is ignored; the logged one is replaced always. */
-void lease_voter_on_sets(struct lease_voter *v, const struct lease_voter_set *committed,
-                         const struct lease_voter_set *logged);
+ * (replay) is ignored; the logged one is replaced always. Returns whether anything
+ * changed: then lease_voter_image() must go into the promise file at once. A
+ * voter that restarts with sets two changes old would help an owner who missed
+ * the same changes to a majority that is none. */
+LEASE_MUST_USE bool lease_voter_on_sets(struct lease_voter *v,
+                                        const struct lease_voter_set *committed,
+                                        const struct lease_voter_set *logged);
 
 /* What the identity file should say as longest grant but does not: more because
  * a longer ttl was applied, less because a shorter one has been in force for
- * the old duration. 0: nothing to write. */
-uint64_t lease_voter_longest_wanted_ns(const struct lease_voter *v, struct lease_time now);
+ * the old duration. 0: nothing to write. One write at a time: while one is under
+ * way, do not begin another. Asking for less binds: from then on nothing longer
+ * is granted, whether or not the write succeeds. */
+LEASE_MUST_USE uint64_t lease_voter_longest_wanted_ns(struct lease_voter *v, struct lease_time now);
 
-/* The identity file durably says so now. The value must be one that
- * lease_voter_longest_wanted_ns() or an answer asked for; one that has become
- * too short in the meantime is ignored and asked for anew. */
-void lease_voter_longest_written(struct lease_voter *v, struct lease_time now, uint64_t longest_ns);
+/* The write of that value is durable now. */
+void lease_voter_longest_written(struct lease_voter *v, uint64_t longest_ns);
 
-/* ttl_max: the length of quarantines and of waits between voter changes. */
+/* ttl_max: the length of quarantines and of waits between voter changes. The
+ * longest grant that may be out. */
 uint64_t lease_voter_ttl_max_ns(const struct lease_voter *v);
 
 enum lease_promise_state {
@@ -290,8 +296,8 @@ void lease_voter_status(const struct lease_voter *v, struct lease_time now,
 
 /* What belongs into the promise file now. Returns false in quarantine: a file
  * written then would be good after a restart, and would end the quarantine.
- * Besides before answers it may be written after on_epoch, on_release and
- * on_sets; that is not needed for safety, but saves waiting after a restart. */
+ * Must be written before a grant is queued and after on_sets; after on_epoch and
+ * on_release it should be, which saves waiting after a restart. */
 LEASE_MUST_USE bool lease_voter_image(const struct lease_voter *v, struct lease_time now,
                                       struct lease_image *ret_image);
 
@@ -490,7 +496,7 @@ struct lease_arbiter {
     struct lease_time leader_since;  /* When it became leader. */
     struct lease_time epoch_applied; /* When it applied the present epoch. */
     uint32_t n_barren;               /* See lease_takeover_wait_ns(). */
-    bool released;                   /* The present epoch was released. */
+    bool released;                   /* The present epoch was, or there is none. */
 };
 
 /* Do a majority of voters say that they hold no live promise, each in a status
