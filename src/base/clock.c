@@ -35,6 +35,10 @@ const char *clock_format_iso(int64_t wall_us, char *text, size_t size)
     char date[32];
 
     PRE(size >= CLOCK_TEXT_SIZE);
+    if (micros < 0) { /* Before 1970. */
+        micros += 1000000;
+        seconds--;
+    }
     if (gmtime_r(&seconds, &tm) == NULL || strftime(date, sizeof(date), "%FT%T", &tm) == 0) {
         (void)snprintf(text, size, "unknown");
         return text;

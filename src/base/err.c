@@ -5,9 +5,22 @@
 
 #include <stdarg.h>
 
+#include "base/str.h"
+
+/* By way of a copy: the arguments may point into err->text. */
 static void set_text(struct err *err, const char *format, va_list args)
 {
-    (void)vsnprintf(err->text, sizeof(err->text), format, args); /* Cut when too long. */
+    struct err fresh;
+
+    (void)vsnprintf(fresh.text, sizeof(fresh.text), format, args); /* Cut when too long. */
+    memcpy(err->text, fresh.text, strlen(fresh.text) + 1);
+}
+
+static void append(struct err *err, const char *text)
+{
+    struct sbuf b = {err->text, sizeof(err->text), strlen(err->text), false};
+
+    sbuf_printf(&b, ": %s", text); /* Cut when too long. */
 }
 
 int err_set(struct err *err, const char *format, ...)
@@ -25,7 +38,6 @@ int err_set(struct err *err, const char *format, ...)
 int err_set_errno(struct err *err, int errnum, const char *format, ...)
 {
     va_list args;
-    size_t length;
 
     PRE(errnum >= 0);
     if (err == NULL) {
@@ -34,8 +46,7 @@ int err_set_errno(struct err *err, int errnum, const char *format, ...)
     va_start(args, format);
     set_text(err, format, args);
     va_end(args);
-    length = strlen(err->text);
-    (void)snprintf(err->text + length, sizeof(err->text) - length, ": %s", strerror(errnum));
+    append(err, strerror(errnum));
     return -1;
 }
 
@@ -43,7 +54,6 @@ int err_wrap(struct err *err, const char *format, ...)
 {
     va_list args;
     struct err inner;
-    size_t length;
 
     if (err == NULL) {
         return -1;
@@ -52,7 +62,6 @@ int err_wrap(struct err *err, const char *format, ...)
     va_start(args, format);
     set_text(err, format, args);
     va_end(args);
-    length = strlen(err->text);
-    (void)snprintf(err->text + length, sizeof(err->text) - length, ": %s", inner.text);
+    append(err, inner.text);
     return -1;
 }

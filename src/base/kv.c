@@ -84,8 +84,11 @@ static int compare(const void *a, const void *b)
     const struct kv *y = b;
     int rv = strcmp(x->key, y->key);
 
-    if (rv != 0 || x->value == NULL || y->value == NULL) {
+    if (rv != 0) {
         return rv;
+    }
+    if (x->value == NULL || y->value == NULL) {
+        return (x->value != NULL) - (y->value != NULL); /* A null comes first. */
     }
     return strcmp(x->value, y->value);
 }

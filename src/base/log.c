@@ -94,16 +94,59 @@ static const char *skip_value(const char *p)
     return quoted && *p == '\'' ? p + 1 : p;
 }
 
+/* If p is at "password =", with blanks as libpq allows them, returns where its
+ * value starts, else NULL. Takes sslpassword and a URI's ?password= too. */
+static const char *password_value(const char *p)
+{
+    static const char key[] = "password";
+
+    if (!str_starts_with(p, key)) {
+        return NULL;
+    }
+    p += sizeof(key) - 1;
+    p += strspn(p, " \t\n");
+    if (*p != '=') {
+        return NULL;
+    }
+    p++;
+    return p + strspn(p, " \t\n");
+}
+
+/* If p is at "://user:password@", returns the '@', else NULL. The last '@' of
+ * the host part counts: better to mask too much of a badly written URI. */
+static const char *userinfo_end(const char *p)
+{
+    const char *at = NULL;
+
+    if (!str_starts_with(p, "://")) {
+        return NULL;
+    }
+    for (p += 3; *p != '\0' && *p != ' ' && *p != '?'; p++) {
+        if (*p == '@') {
+            at = p;
+        }
+    }
+    return at;
+}
+
 const char *log_mask(const char *conninfo, char *text, size_t size)
 {
-    static const char key[] = "password=";
     struct sbuf b;
 
     sbuf_init(&b, text, size);
     while (*conninfo != '\0') {
-        if (str_starts_with(conninfo, key)) {
-            sbuf_printf(&b, "%s***", key);
-            conninfo = skip_value(conninfo + sizeof(key) - 1);
+        const char *value = password_value(conninfo);
+        const char *at = userinfo_end(conninfo);
+
+        if (value != NULL) {
+            sbuf_add(&b, "password=***");
+            conninfo = skip_value(value);
+        } else if (at != NULL) {
+            const char *colon = memchr(conninfo + 3, ':', (size_t)(at - conninfo) - 3);
+
+            colon = colon != NULL ? colon : at;
+            sbuf_printf(&b, "%.*s%s", (int)(colon - conninfo), conninfo, colon < at ? ":***" : "");
+            conninfo = at;
         } else {
             sbuf_printf(&b, "%c", *conninfo++);
         }

@@ -6,8 +6,8 @@
  * On the wire and in the log a command is: u16 version (COMMAND_VERSION),
  * u16 kind, the fields in schema order. A decoder refuses another version, an
  * unknown kind, a value out of bounds, and trailing bytes. A new command or
- * field needs a new version. consensus/ pads to
- * a multiple of eight; the length is carried outside.
+ * field needs a new version. consensus/ pads to a multiple of eight; the length
+ * is carried outside.
  *
  * Compare-and-set: a command that concerns the primary or the synchronous
  * state carries the epoch and the sync revision it was decided on;

@@ -1,0 +1,49 @@
+/*
+ * Clock texts and readings.
+ */
+#include "base/clock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void wall_clock_is_written_as_iso_8601(void **state)
+{
+    /* Before, at and after 1970, and a year that is none. */
+    char text[CLOCK_TEXT_SIZE];
+
+    (void)state;
+    assert_string_equal(clock_format_iso(0, text, sizeof(text)),
+                        "1970-01-01T00:00:00.000000+00:00");
+    assert_string_equal(clock_format_iso(1785578400123456, text, sizeof(text)),
+                        "2026-08-01T10:00:00.123456+00:00");
+    assert_string_equal(clock_format_iso(-1, text, sizeof(text)),
+                        "1969-12-31T23:59:59.999999+00:00");
+    (void)clock_format_iso(INT64_MIN, text, sizeof(text));
+    (void)clock_format_iso(INT64_MAX, text, sizeof(text));
+}
+
+static void clocks_do_not_go_back(void **state)
+{
+    /* Two readings. */
+    struct clock_pair a = clock_pair_now();
+    uint64_t ms = clock_ms();
+    struct clock_pair b = clock_pair_now();
+
+    (void)state;
+    assert_true(b.raw_ns >= a.raw_ns && b.boot_ns >= a.boot_ns && clock_ms() >= ms);
+    assert_true(clock_wall_us() > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wall_clock_is_written_as_iso_8601),
+        cmocka_unit_test(clocks_do_not_go_back),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,78 @@
+/*
+ * The parts of the logger that decide: repeats and secrets.
+ */
+#include "base/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void repeats_pass_once_a_period_and_are_counted(void **state)
+{
+    /* An event every 100 ms, a line every second. */
+    struct log_limit limit = {0};
+    uint64_t dropped = 99;
+    int lines = 0;
+
+    (void)state;
+    for (uint64_t now = 5000; now < 6000; now += 100) {
+        lines += log_limit_passes(&limit, now, 1000, &dropped) ? 1 : 0;
+    }
+    assert_int_equal(lines, 1);
+    assert_int_equal(dropped, 0);
+    assert_true(log_limit_passes(&limit, 6000, 1000, &dropped));
+    assert_int_equal(dropped, 9);
+    assert_true(log_limit_passes(&limit, 60000, 1000, &dropped));
+    assert_int_equal(dropped, 0);
+}
+
+static void passwords_are_masked(void **state)
+{
+    /* The ways libpq takes one. */
+    static const struct {
+        const char *in;
+        const char *out;
+    } rows[] = {
+        {"host=a password=s3cret port=1", "host=a password=*** port=1"},
+        {"password='s \\' x' host=a", "password=*** host=a"},
+        {"password = s3cret host=a", "password=*** host=a"},
+        {"host=a password=s\\ t", "host=a password=***"},
+        {"sslpassword=s3cret", "sslpassword=***"},
+        {"password='open", "password=***"},
+        {"postgresql://u:s3cret@h:5432/db", "postgresql://u:***@h:5432/db"},
+        {"postgresql://u:s3@cret@h/db", "postgresql://u:***@h/db"},
+        {"postgresql://u@h/db?password=s3cret", "postgresql://u@h/db?password=***"},
+        {"postgresql://h:5432/db", "postgresql://h:5432/db"},
+        {"user=password host=a", "user=password host=a"},
+        {"", ""},
+    };
+    char text[100];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        assert_string_equal(log_mask(rows[i].in, text, sizeof(text)), rows[i].out);
+    }
+}
+
+static void masked_text_is_cut_to_its_buffer(void **state)
+{
+    /* A buffer of nine bytes. */
+    char text[9];
+
+    (void)state;
+    assert_string_equal(log_mask("host=localhost", text, sizeof(text)), "host=loc");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(repeats_pass_once_a_period_and_are_counted),
+        cmocka_unit_test(passwords_are_masked),
+        cmocka_unit_test(masked_text_is_cut_to_its_buffer),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
