@@ -1,0 +1,412 @@
+/*
+ * Start and stop: who is made before whom, who lets go before whom. What happens
+ * in between is in tick.c.
+ */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "agent/agent_state.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "veche/api.h"
+#include "veche/exitcode.h"
+
+#define PATH_SIZE 1024
+
+static void on_change(void *data)
+{
+    agent_mark_dirty(data);
+}
+
+static void on_status_timer(uv_timer_t *timer)
+{
+    struct agent *a = timer->data;
+
+    if (a->closing) {
+        return;
+    }
+    agent_fill_status(a, clock_ms(), &a->last_status);
+    peer_send_status(a->peer, &a->last_status);
+    uv_timer_start(&a->status_timer, on_status_timer, agent_status_period_ms(a), 0);
+}
+
+static void on_observe_timer(uv_timer_t *timer)
+{
+    struct agent *a = timer->data;
+
+    if (a->closing || a->pg == NULL) {
+        return;
+    }
+    pg_observe(a->pg, clock_ms());
+    uv_timer_start(&a->observe_timer, on_observe_timer,
+                   MAX(200, MIN(1000, a->dynamic.loop_wait_ms / 2)), 0);
+}
+
+void agent_on_renew_timer(uv_timer_t *timer)
+{
+    struct agent *a = timer->data;
+
+    if (!a->closing) {
+        agent_lease_tick(a, clock_ms());
+    }
+}
+
+static void on_stop_signal(uv_signal_t *handle, int number)
+{
+    struct agent *a = handle->data;
+
+    log_info("Stopping. signal=%d", number);
+    if (a->stopping_since_ms == 0) {
+        a->stopping_since_ms = clock_ms();
+    }
+    if (a->consensus == NULL && a->ops == NULL) {
+        agent_stop_now(a, VECHE_EXIT_OK);
+        return;
+    }
+    agent_mark_dirty(a);
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    (void)handle;
+    (void)number;
+    log_warning("SIGHUP is not served yet; restart the agent to read its configuration again, "
+                "PostgreSQL goes on meanwhile.");
+}
+
+static int load_identity(struct agent *a, struct err *err)
+{
+    const char *directory = a->conf->raft_data_dir;
+
+    a->lock_fd = identity_lock(directory, err);
+    if (a->lock_fd < 0) {
+        return -1;
+    }
+    switch (identity_load(directory, &a->identity, err)) {
+    case IDENTITY_LOADED:
+        break;
+    case IDENTITY_MISSING:
+        a->identity = (struct identity){.id = rng_system(), .phase = IDENTITY_NEW};
+        (void)str_copy(a->identity.name, sizeof(a->identity.name), a->conf->name);
+        (void)str_copy(a->identity.scope, sizeof(a->identity.scope), a->conf->scope);
+        if (identity_save(directory, &a->identity, err) != 0) {
+            return -1;
+        }
+        log_info("A new node. id=%llx", (unsigned long long)a->identity.id);
+        break;
+    case IDENTITY_DAMAGED:
+    case IDENTITY_FAILED:
+        return err_wrap(err, "the identity file in raft.data_dir %s", directory);
+    }
+    if (!str_equal(a->identity.scope, a->conf->scope)) {
+        return err_set(err, "raft.data_dir %s belongs to cluster \"%s\", not to \"%s\"", directory,
+                       a->identity.scope, a->conf->scope);
+    }
+    if (!str_equal(a->identity.name, a->conf->name)) {
+        return err_set(err, "raft.data_dir %s belongs to node \"%s\", not to \"%s\"", directory,
+                       a->identity.name, a->conf->name);
+    }
+    a->durable = a->identity;
+    return 0;
+}
+
+static int open_peer(struct agent *a, struct err *err)
+{
+    const struct conf *c = a->conf;
+    struct peer_options options = {
+        .loop = &a->loop,
+        .bind_address = c->raft_bind_addr != NULL ? c->raft_bind_addr : c->raft_self_addr,
+        .self_address = c->raft_self_addr,
+        .n_partners = c->n_raft_partners,
+        .partners = (const char *const *)c->raft_partner_addrs,
+        .password = c->raft_password,
+        .scope = c->scope,
+        .name = c->name,
+        .id = a->identity.id,
+        .instance = a->runtime.instance,
+        .cluster_id = a->identity.phase == IDENTITY_MEMBER ? a->identity.cluster_id : 0,
+        .user_timeout_ms = 2 * MAX(300, MIN(1000, a->dynamic.ttl_ms / 3)),
+        .seed = rng_next(&a->rng),
+    };
+
+    agent_peer_hooks(a, &options.hooks);
+    a->peer = peer_new(&options, err);
+    return a->peer != NULL ? 0 : -1;
+}
+
+static void fill_credentials(const struct conf_user *user, struct pg_credentials *credentials)
+{
+    *credentials = (struct pg_credentials){user->username, user->password, &user->ssl};
+}
+
+/* Local lines win over dynamic ones, as with parameters. */
+static const struct kv_list *choose(const struct kv_list *local, const struct kv_list *dynamic)
+{
+    return local->n > 0 ? local : dynamic;
+}
+
+void agent_fill_pg_options(struct agent *a, struct pg_options *o)
+{
+    const struct conf *c = a->conf;
+
+    conf_merge_parameters(c, &a->dynamic, &a->pg_parameters);
+    *o = (struct pg_options){
+        .loop = &a->loop,
+        .name = c->name,
+        .scope = c->scope,
+        .data_dir = c->pg_data_dir,
+        .config_dir = c->pg_config_dir != NULL ? c->pg_config_dir : c->pg_data_dir,
+        .bin_dir = c->pg_bin_dir != NULL ? c->pg_bin_dir : "",
+        .listen_addresses = c->pg_listen_addresses,
+        .port = c->pg_port,
+        .connect_host = c->pg_connect_host,
+        .use_unix_socket = c->pg_use_unix_socket,
+        .database = c->pg_database != NULL ? c->pg_database : "postgres",
+        .pgpass = c->pg_pgpass,
+        .parameters = &a->pg_parameters,
+        .hba = choose(&c->pg_hba, &a->dynamic.hba),
+        .ident = choose(&c->pg_ident, &a->dynamic.ident),
+        .recovery_conf = choose(&c->pg_recovery_conf, &a->dynamic.recovery_conf),
+        .custom_conf = c->pg_custom_conf,
+        .config_base_name = c->pg_config_base_name != NULL ? c->pg_config_base_name : "postgresql",
+        .use_slots = a->dynamic.use_slots,
+        .ttl_ms = a->dynamic.ttl_ms,
+        .on_change = on_change,
+        .data = a,
+    };
+    fill_credentials(&c->superuser, &o->superuser);
+    fill_credentials(&c->replication, &o->replication);
+    fill_credentials(c->rewind.username != NULL ? &c->rewind : &c->superuser, &o->rewind);
+}
+
+static void open_postgres(struct agent *a)
+{
+    const struct conf *c = a->conf;
+    struct pg_options options;
+    struct ops_options ops = {
+        .initdb = &c->bootstrap_initdb,
+        .users = &c->bootstrap_users,
+        .post_bootstrap = c->bootstrap_post_bootstrap,
+        .basebackup = &c->pg_basebackup,
+        .ttl_ms = a->dynamic.ttl_ms,
+        .on_change = on_change,
+        .data = a,
+    };
+
+    if (c->mode == CONF_MODE_WITNESS) {
+        return;
+    }
+    agent_fill_pg_options(a, &options);
+    a->pg = pg_new(&options);
+    ops.pg = a->pg;
+    a->ops = ops_new(&ops);
+    pg_observe(a->pg, clock_ms());
+}
+
+static const struct view *http_view(void *data)
+{
+    return &((struct agent *)data)->view;
+}
+
+static const struct decision *http_decision(void *data)
+{
+    return &((struct agent *)data)->decision;
+}
+
+static const char *http_config(void *data)
+{
+    const struct agent *a = data;
+
+    return a->store.config_revision != 0 ? a->store.config : NULL;
+}
+
+static struct http_links http_links(void *data)
+{
+    const struct agent *a = data;
+    struct peer_link_info infos[CONF_PARTNERS_MAX];
+    size_t n = peer_links(a->peer, infos, CONF_PARTNERS_MAX);
+    struct http_links links = {.n_configured = (uint32_t)n};
+
+    for (size_t i = 0; i < n; i++) {
+        links.n_up += infos[i].up ? 1 : 0;
+    }
+    return links;
+}
+
+static int open_http(struct agent *a, struct err *err)
+{
+    char path[PATH_SIZE];
+    struct http_options options = {
+        .loop = &a->loop,
+        .listen = a->conf->restapi_listen,
+        .unix_socket = path,
+        .scope = a->conf->scope,
+        .name = a->conf->name,
+        .hooks = {.data = a,
+                  .view = http_view,
+                  .decision = http_decision,
+                  .config = http_config,
+                  .links = http_links,
+                  .on_request = agent_on_request},
+    };
+
+    (void)snprintf(path, sizeof(path), "%s/%s", a->conf->runtime_dir, VECHE_SOCKET_NAME);
+    a->http = http_new(&options, err);
+    return a->http != NULL ? 0 : -1;
+}
+
+static void init_timer(struct agent *a, uv_timer_t *timer)
+{
+    uv_timer_init(&a->loop, timer);
+    timer->data = a;
+}
+
+static void init_signal(struct agent *a, uv_signal_t *handle, int number, uv_signal_cb cb)
+{
+    uv_signal_init(&a->loop, handle);
+    handle->data = a;
+    uv_signal_start(handle, cb, number);
+}
+
+static void init_loop(struct agent *a)
+{
+    int rv = uv_loop_init(&a->loop);
+
+    ASSERT(rv == 0);
+    init_timer(a, &a->tick_timer);
+    init_timer(a, &a->status_timer);
+    init_timer(a, &a->renew_timer);
+    init_timer(a, &a->observe_timer);
+    init_signal(a, &a->sigterm, SIGTERM, on_stop_signal);
+    init_signal(a, &a->sigint, SIGINT, on_stop_signal);
+    init_signal(a, &a->sighup, SIGHUP, on_hangup);
+}
+
+static void on_let_go(void *data)
+{
+    struct agent *a = data;
+
+    PRE(a->n_open > 0);
+    a->n_open--;
+}
+
+static void close_modules(struct agent *a)
+{
+    a->n_open = 1; /* The saver. */
+    identity_saver_close(a->saver, on_let_go, a);
+    ops_free(a->ops);
+    a->ops = NULL;
+    if (a->pg != NULL) {
+        a->n_open++;
+        pg_close(a->pg, on_let_go, a);
+        a->pg = NULL;
+    }
+    if (a->http != NULL) {
+        a->n_open++;
+        http_close(a->http, on_let_go, a);
+        a->http = NULL;
+    }
+    if (a->peer != NULL) {
+        a->n_open++;
+        peer_close(a->peer, on_let_go, a);
+    }
+    consensus_free(a->consensus);
+    a->consensus = NULL;
+    a->peer = NULL;
+}
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    struct agent *a = arg;
+    uv_handle_t *ours[] = {
+        (uv_handle_t *)&a->tick_timer,  (uv_handle_t *)&a->status_timer,
+        (uv_handle_t *)&a->renew_timer, (uv_handle_t *)&a->observe_timer,
+        (uv_handle_t *)&a->sigterm,     (uv_handle_t *)&a->sigint,
+        (uv_handle_t *)&a->sighup,
+    };
+
+    for (size_t i = 0; i < ARRAY_LENGTH(ours); i++) {
+        if (handle == ours[i] && !uv_is_closing(handle)) {
+            uv_close(handle, NULL);
+        }
+    }
+}
+
+void agent_stop_now(struct agent *a, int exit_code)
+{
+    if (a->closing) {
+        return;
+    }
+    a->closing = true;
+    a->exit_code = exit_code;
+    close_modules(a);
+    uv_walk(&a->loop, close_handle, a);
+}
+
+/* Everything that may fail at the start. Returns an exit code, 0 = go. */
+static int start(struct agent *a, struct err *err)
+{
+    if (runtime_open(&a->runtime, a->conf->runtime_dir, err) != 0) {
+        return VECHE_EXIT_CONFIG;
+    }
+    if (load_identity(a, err) != 0 || agent_lease_init(a, err) != 0) {
+        return VECHE_EXIT_IDENTITY;
+    }
+    agent_apply_config(a);
+    a->saver = identity_saver_new(&a->loop, a->conf->raft_data_dir, agent_on_identity_saved, a);
+    if (open_peer(a, err) != 0 || open_http(a, err) != 0) {
+        return VECHE_EXIT_BIND;
+    }
+    open_postgres(a);
+    agent_formation_init(a);
+    if (a->identity.phase == IDENTITY_MEMBER && agent_start_consensus(a, err) != 0) {
+        return VECHE_EXIT_IDENTITY;
+    }
+    on_status_timer(&a->status_timer);
+    on_observe_timer(&a->observe_timer);
+    agent_mark_dirty(a);
+    return VECHE_EXIT_OK;
+}
+
+static void deinit(struct agent *a)
+{
+    conf_dynamic_deinit(&a->dynamic);
+    kv_deinit(&a->pg_parameters);
+    runtime_close(&a->runtime);
+    if (a->lock_fd >= 0) {
+        (void)close(a->lock_fd); /* Releases the lock. */
+    }
+    free(a);
+}
+
+int agent_run(struct conf *conf)
+{
+    struct agent *a = xmalloc(sizeof(*a)); /* About 2 MB: the store and the decision. */
+    struct err err = {""};
+    int code;
+
+    a->conf = conf;
+    a->lock_fd = -1;
+    a->started_ms = clock_ms();
+    a->last_tick_ms = a->started_ms;
+    rng_seed(&a->rng, rng_system());
+    store_init(&a->store);
+    init_loop(a);
+    (void)signal(SIGPIPE, SIG_IGN); /* Broken connections are errors of write. */
+    code = start(a, &err);
+    if (code != VECHE_EXIT_OK) {
+        log_error("Cannot start. error=\"%s\"", err.text);
+        deinit(a);
+        return code; /* The loop and what was opened end with the process. */
+    }
+    log_info("Started. version=%s scope=%s mode=%s id=%llx", VECHE_VERSION, conf->scope,
+             conf->mode == CONF_MODE_WITNESS ? "witness" : "postgres",
+             (unsigned long long)a->identity.id);
+    (void)uv_run(&a->loop, UV_RUN_DEFAULT); /* Ends when the last handle is closed. */
+    code = a->exit_code;
+    log_info("Stopped.");
+    deinit(a);
+    return code;
+}

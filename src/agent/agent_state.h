@@ -1,0 +1,200 @@
+/*
+ * The inside of the agent, shared by the files of this folder only.
+ */
+#ifndef VECHE_AGENT_AGENT_STATE_H
+#define VECHE_AGENT_AGENT_STATE_H
+
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "conf/conf.h"
+#include "consensus/consensus.h"
+#include "consensus/identity.h"
+#include "core/decide.h"
+#include "core/formation.h"
+#include "http/http.h"
+#include "lease.h"
+#include "ops/ops.h"
+#include "peer/peer.h"
+#include "pg/pg.h"
+
+#define AGENT_ACTIONS_MAX 16 /* Requests over REST that wait for their end. */
+
+struct runtime { /* agent/runtime.c: what one boot remembers, in the runtime directory. */
+    uint8_t boot_id[16];
+    uint64_t instance;
+    void *promise; /* Mapped promise file, LEASE_FILE_SIZE bytes. */
+};
+
+struct action { /* A switchover or failover asked for over REST, waiting for its outcome. */
+    struct http_action *http;
+    struct agent *agent;
+    uint64_t request_id; /* Index of the request in the log; 0 until it is there. */
+    uint64_t deadline_ms;
+    char from[NAME_SIZE]; /* Who was primary when it was asked. */
+    char to[NAME_SIZE];   /* Candidate asked for; empty = any. */
+    bool failover;
+};
+
+struct agent {
+    /* Fixed from start to end. */
+    struct conf *conf;
+    uv_loop_t loop;
+    struct rng rng;
+    struct runtime runtime;
+    uint64_t started_ms;
+
+    /* Who we are; saved on a worker thread (agent/identity_saver.c). */
+    struct identity identity; /* As it shall be; */
+    struct identity durable;  /* as it is on disk: what others are told. */
+    bool formed_now;          /* This process bootstrapped Raft. */
+    int lock_fd;              /* Holds the lock of the Raft directory. */
+    struct identity_saver *saver;
+
+    /* Modules. */
+    struct consensus *consensus; /* NULL until a cluster is formed. */
+    struct peer *peer;
+    struct http *http;
+    struct pg *pg;   /* NULL on a witness. */
+    struct ops *ops; /* NULL on a witness. */
+
+    /* Replicated: the copy that decisions read. */
+    struct store store;
+    struct conf_dynamic dynamic;  /* Parsed from store.config. */
+    struct kv_list pg_parameters; /* Local over dynamic. */
+    struct consensus_leadership leadership;
+    uint64_t leader_since_ms;
+    uint64_t epoch_applied_ms;
+    struct command commit_scratch;
+
+    /* Lease. */
+    struct lease_voter voter;
+    struct lease_owner owner;
+    uint64_t live_since_ms;    /* Of the present unbroken lease. */
+    uint64_t wanted_since_ms;  /* Renewing without a lease since then. */
+    uint64_t longest_asked_ns; /* Longest grant being written to the identity file; 0 = none. */
+    uint64_t save_again_ms;    /* The identity file could not be written: when to retry; 0 = no. */
+    bool lease_was_live;
+
+    /* Barrier after start (design.md section 5, Restart (ii)). */
+    bool barrier_asked;
+    bool barrier_known;     /* barrier_index is valid. */
+    uint64_t barrier_index; /* Reached when our store applied it. */
+    bool caught_up;
+
+    /* Formation. */
+    struct formation_input formation;
+    struct hello hello;
+    char formation_reason[TEXT_SIZE]; /* Last one logged. */
+    bool joining_logged;
+
+    /* Observed. */
+    struct view_peer peers[MEMBERS_MAX];
+    uint32_t n_peers;
+    uint64_t positions_epoch;    /* Positions were asked for this epoch, */
+    uint64_t positions_asked_ms; /* then. */
+    struct positions own_positions;
+    uint64_t own_positions_ms;
+
+    /* Tick. */
+    struct view view;
+    struct decision decision;
+    const char *last_node_rule;
+    const char *last_cluster_rule;
+    uint64_t last_tick_ms;
+    uint64_t proposed_ms[COMMAND_KINDS];  /* When last proposed. */
+    bool proposal_pending[COMMAND_KINDS]; /* Not answered yet. */
+    struct status last_status;            /* As told to the peers last. */
+    uv_timer_t tick_timer;                /* Armed for wake_ms, or at once when dirty. */
+    uv_timer_t status_timer;
+    uv_timer_t renew_timer;
+    uv_timer_t observe_timer;
+    bool dirty;
+
+    /* Requests over REST. */
+    struct action actions[AGENT_ACTIONS_MAX];
+
+    /* Stopping. */
+    uv_signal_t sigterm, sigint, sighup;
+    uint64_t stopping_since_ms; /* 0 = not stopping. */
+    bool closing;
+    int exit_code;
+    unsigned n_open; /* Modules that have not let go yet. */
+};
+
+/* tick.c: marks that something was observed: a tick follows at once. */
+void agent_mark_dirty(struct agent *a);
+/* agent.c: ends the process in good order, without waiting for decisions. */
+void agent_stop_now(struct agent *a, int exit_code);
+
+/* tick.c */
+void agent_tick(struct agent *a);
+void agent_on_tick_timer(uv_timer_t *timer);
+
+/* agent.c */
+void agent_fill_pg_options(struct agent *a, struct pg_options *options);
+
+/* gather.c */
+void agent_gather(struct agent *a, uint64_t now_ms);
+void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status);
+uint64_t agent_status_period_ms(const struct agent *a);
+
+/* proposals.c: sends a command to the leader, from wherever it is. */
+void agent_propose(struct agent *a, const struct command *c);
+typedef void (*agent_result_cb)(void *data, const struct propose_result *result);
+void agent_propose_bytes(struct agent *a, const void *bytes, size_t size, agent_result_cb cb,
+                         void *data);
+
+/* replicated.c: committed commands, leadership, barrier; hooks of consensus. */
+void agent_on_commit(void *data, uint64_t index, const struct command *c);
+void agent_on_restore(void *data, const struct store *s);
+void agent_on_leadership(void *data, const struct consensus_leadership *l);
+void agent_apply_config(struct agent *a);
+void agent_ask_barrier(struct agent *a);
+
+/* lease_hooks.c: the lease library between timers, peers and the promise file. */
+int agent_lease_init(struct agent *a, struct err *err);
+void agent_lease_on_primary(struct agent *a, unsigned changes);
+void agent_lease_tick(struct agent *a, uint64_t now_ms);
+void agent_lease_renew(struct agent *a);
+void agent_on_renew_timer(uv_timer_t *timer);
+void agent_lease_longest_written(struct agent *a);
+void agent_on_renew(void *data, node_id from, const struct lease_renew *renew);
+void agent_on_grant(void *data, node_id from, const struct lease_grant *grant);
+struct lease_time agent_lease_now(void);
+
+/* form.c: first start (design.md section 7). */
+void agent_formation_init(struct agent *a);
+void agent_formation_step(struct agent *a);
+void agent_on_hello(void *data, const struct hello *hello);
+void agent_update_hello(struct agent *a);
+int agent_start_consensus(struct agent *a, struct err *err);
+/* The identity was written: go on with what waited for it. */
+void agent_on_identity_saved(void *data, const struct identity *saved, int status,
+                             const char *problem);
+
+/* peers.c: hooks of peer/. */
+void agent_peer_hooks(struct agent *a, struct peer_hooks *hooks);
+struct view_peer *agent_find_peer(struct agent *a, node_id id);
+
+/* actions.c: requests over REST. */
+void agent_on_request(void *data, struct http_action *http, const struct command *request_set);
+void agent_actions_tick(struct agent *a, uint64_t now_ms);
+
+/* runtime.c */
+int runtime_open(struct runtime *r, const char *directory, struct err *err);
+void runtime_close(struct runtime *r);
+
+/* identity_saver.c: identity_save on a thread of its own, newest wins. */
+struct identity_saver;
+typedef void (*identity_saved_cb)(void *data, const struct identity *saved, int status,
+                                  const char *problem);
+struct identity_saver *identity_saver_new(uv_loop_t *loop, const char *directory,
+                                          identity_saved_cb cb, void *data);
+void identity_saver_save(struct identity_saver *s, const struct identity *identity);
+/* Gives up after a second when the disk does not answer: the thread is then left to the end of
+ * the process. cb when the handle is closed. */
+void identity_saver_close(struct identity_saver *s, void (*cb)(void *data), void *data);
+
+#endif

@@ -1,0 +1,323 @@
+/*
+ * First start: the pure core/formation.c between hellos of the peers, the
+ * identity file and consensus. Phase one writes the identity, phase two
+ * bootstraps Raft; a restart goes on where it stopped.
+ *
+ * In phase one Raft has never run here, so whatever an interrupted bootstrap
+ * left in its directory is removed and made again.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "agent/agent_state.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "veche/exitcode.h"
+
+#define PATH_SIZE 1024
+
+static void raft_directory(const struct agent *a, char *path, size_t size)
+{
+    (void)snprintf(path, size, "%s/raft", a->conf->raft_data_dir);
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+void agent_formation_init(struct agent *a)
+{
+    struct formation_input *f = &a->formation;
+    const struct conf *c = a->conf;
+
+    (void)str_copy(f->addresses[0], HOST_SIZE, c->raft_self_addr); /* Bounded by conf. */
+    f->n_addresses = 1;
+    for (size_t i = 0; i < c->n_raft_partners && f->n_addresses < ADDRESSES_MAX; i++) {
+        if (!str_equal(c->raft_partner_addrs[i], c->raft_self_addr)) {
+            (void)str_copy(f->addresses[f->n_addresses++], HOST_SIZE, c->raft_partner_addrs[i]);
+        }
+    }
+    qsort(f->addresses, f->n_addresses, HOST_SIZE, compare_addresses);
+    f->drawn_cluster_id = rng_system();
+    a->hello.addresses_hash = formation_hash(f->addresses, f->n_addresses);
+    agent_update_hello(a);
+}
+
+static enum hello_state hello_state_of(const struct identity *identity)
+{
+    switch (identity->phase) {
+    case IDENTITY_NEW:
+        return HELLO_NONE;
+    case IDENTITY_PREPARED:
+        return HELLO_PREPARED;
+    case IDENTITY_MEMBER:
+        return HELLO_MEMBER;
+    }
+    return HELLO_NONE;
+}
+
+void agent_update_hello(struct agent *a)
+{
+    struct hello *h = &a->hello;
+    struct hello old = *h;
+    const struct status *s = &a->last_status;
+
+    h->id = a->identity.id;
+    (void)str_copy(h->name, sizeof(h->name), a->conf->name);
+    (void)str_copy(h->address, sizeof(h->address), a->conf->raft_self_addr);
+    h->mode = a->conf->mode == CONF_MODE_WITNESS ? MODE_WITNESS : MODE_POSTGRES;
+    h->state = hello_state_of(&a->durable);
+    if (h->state != HELLO_NONE) {
+        h->cluster_id = a->durable.cluster_id;
+        h->n_members = a->durable.n_members;
+        memcpy(h->members, a->durable.members, sizeof(h->members));
+    }
+    h->data = s->data;
+    h->is_running_primary = s->pg_role == PG_ROLE_PRIMARY && s->pg_state == PG_STATE_RUNNING;
+    h->sysid = s->sysid;
+    h->timeline = s->timeline;
+    h->position = h->state == HELLO_MEMBER ? 0 : s->flushed; /* Only formation looks at it. */
+    if (a->peer != NULL && memcmp(h, &old, sizeof(old)) != 0) {
+        peer_set_hello(a->peer, h);
+    }
+}
+
+void agent_on_hello(void *data, const struct hello *hello)
+{
+    struct agent *a = data;
+    struct formation_input *f = &a->formation;
+
+    for (uint8_t i = 0; i < f->n_addresses; i++) {
+        if (str_equal(f->addresses[i], hello->address)) {
+            f->answered[i] = true;
+            f->answers[i] = *hello;
+        }
+    }
+    agent_mark_dirty(a);
+}
+
+static int remove_raft_files(const char *directory, struct err *err)
+{
+    DIR *dir;
+    struct dirent *entry;
+    int rv = 0;
+
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
+        return err_set_errno(err, errno, "cannot create %s", directory);
+    }
+    dir = opendir(directory);
+    if (dir == NULL) {
+        return err_set_errno(err, errno, "cannot open %s", directory);
+    }
+    while (rv == 0 && (entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] != '.' && unlinkat(dirfd(dir), entry->d_name, 0) != 0) {
+            rv = err_set_errno(err, errno, "cannot remove %s/%s", directory, entry->d_name);
+        }
+    }
+    (void)closedir(dir); /* Was only read. */
+    return rv;
+}
+
+struct raft_dial { /* libraft waits for a connection. */
+    struct agent *agent;
+    uint64_t request;
+};
+
+static void on_connected(void *data, int fd)
+{
+    struct raft_dial *dial = data;
+
+    if (dial->agent->consensus != NULL) {
+        consensus_connected(dial->agent->consensus, dial->request, fd);
+    } else if (fd >= 0) {
+        (void)close(fd); /* Nobody wants it any more. */
+    }
+    free(dial);
+}
+
+static void on_connect(void *data, uint64_t request, node_id to)
+{
+    struct agent *a = data;
+    struct raft_dial *dial = xmalloc(sizeof(*dial));
+
+    *dial = (struct raft_dial){a, request};
+    peer_connect_raft(a->peer, to, on_connected, dial);
+}
+
+static void on_disk_trouble(void *data, bool trouble, const char *what)
+{
+    (void)data;
+    if (trouble) {
+        log_error("The Raft directory can not be written; this node goes on without its Raft vote "
+                  "and keeps trying. what=\"%s\"",
+                  what);
+    } else {
+        log_info("The Raft directory can be written again.");
+    }
+}
+
+static struct consensus *make_consensus(struct agent *a, const char *directory)
+{
+    uint64_t ttl_ms = a->dynamic.ttl_ms;
+    struct consensus_options options = {
+        .loop = &a->loop,
+        .directory = directory,
+        .id = a->identity.id,
+        .election_timeout_ms = MAX(300, MIN(1000, ttl_ms / 3)),
+        .hooks = {.data = a,
+                  .on_commit = agent_on_commit,
+                  .on_restore = agent_on_restore,
+                  .on_leadership = agent_on_leadership,
+                  .on_connect = on_connect,
+                  .on_disk_trouble = on_disk_trouble},
+    };
+
+    return consensus_new(&options);
+}
+
+int agent_start_consensus(struct agent *a, struct err *err)
+{
+    char directory[PATH_SIZE];
+    bool has_state = false;
+
+    PRE(a->identity.phase == IDENTITY_MEMBER);
+    raft_directory(a, directory, sizeof(directory));
+    if (consensus_directory_state(directory, &has_state, err) != 0) {
+        return -1;
+    }
+    if (!has_state) {
+        return err_set(err,
+                       "%s is empty, but this node was a member of cluster %016llx: its Raft state "
+                       "is lost. Restore the directory, or remove %s to come in as a new node",
+                       directory, (unsigned long long)a->identity.cluster_id,
+                       a->conf->raft_data_dir);
+    }
+    if (a->consensus == NULL) {
+        a->consensus = make_consensus(a, directory);
+    }
+    if (consensus_start(a->consensus, err) != 0) {
+        return -1;
+    }
+    peer_set_cluster_id(a->peer, a->identity.cluster_id);
+    agent_update_hello(a);
+    agent_mark_dirty(a);
+    return 0;
+}
+
+static void prepare(struct agent *a, const struct formation_output *out)
+{
+    log_info("Forming a new cluster, phase one. cluster=%016llx members=%d",
+             (unsigned long long)out->cluster_id, out->n_members);
+    a->identity.phase = IDENTITY_PREPARED;
+    a->identity.cluster_id = out->cluster_id;
+    a->identity.n_members = out->n_members;
+    memcpy(a->identity.members, out->members, sizeof(out->members));
+    identity_saver_save(a->saver, &a->identity); /* Told to others when it is on disk. */
+}
+
+static void bootstrap(struct agent *a, const struct formation_output *out)
+{
+    char directory[PATH_SIZE];
+    struct err err = {""};
+
+    log_info("Forming a new cluster, phase two. cluster=%016llx",
+             (unsigned long long)out->cluster_id);
+    raft_directory(a, directory, sizeof(directory));
+    if (remove_raft_files(directory, &err) != 0) {
+        log_error("Raft can not be bootstrapped, retrying. error=\"%s\"", err.text);
+        return;
+    }
+    a->consensus = make_consensus(a, directory);
+    if (consensus_bootstrap(a->consensus, out->members, out->n_members, &err) != 0) {
+        log_error("Raft can not be bootstrapped, retrying. error=\"%s\"", err.text);
+        consensus_free(a->consensus);
+        a->consensus = NULL;
+        return;
+    }
+    a->identity.phase = IDENTITY_MEMBER;
+    identity_saver_save(a->saver, &a->identity); /* Raft starts when it is on disk. */
+}
+
+static void tell_reason(struct agent *a, const struct formation_output *out)
+{
+    if (str_equal(a->formation_reason, out->reason)) {
+        return;
+    }
+    (void)str_copy(a->formation_reason, sizeof(a->formation_reason), out->reason);
+    switch (out->step) {
+    case FORMATION_WAIT:
+        log_info("No cluster yet. why=\"%s\"", out->reason);
+        break;
+    case FORMATION_JOIN:
+        log_warning("A cluster runs already and this node is not one of its members; waiting. "
+                    "why=\"%s\"",
+                    out->reason);
+        break;
+    case FORMATION_REFUSE:
+        log_error("The cluster can not be formed. why=\"%s\"", out->reason);
+        break;
+    case FORMATION_PREPARE:
+    case FORMATION_BOOTSTRAP:
+        break;
+    }
+}
+
+void agent_on_identity_saved(void *data, const struct identity *saved, int status,
+                             const char *problem)
+{
+    struct agent *a = data;
+    struct err err = {""};
+    bool member_now;
+
+    if (status != 0) {
+        log_error("The identity file can not be written, retrying in 1000 ms. error=\"%s\"",
+                  problem);
+        a->save_again_ms = clock_ms() + 1000;
+        return;
+    }
+    member_now = saved->phase == IDENTITY_MEMBER && a->durable.phase != IDENTITY_MEMBER;
+    a->durable = *saved;
+    agent_lease_longest_written(a);
+    if (member_now) {
+        a->formed_now = true;
+        if (agent_start_consensus(a, &err) != 0) {
+            log_error("Raft can not be started. error=\"%s\"", err.text);
+            agent_stop_now(a, VECHE_EXIT_IDENTITY);
+        }
+    }
+    agent_update_hello(a);
+    agent_mark_dirty(a);
+}
+
+/* Called from the tick until Raft runs. What is being written counts only once it
+ * is on disk. */
+void agent_formation_step(struct agent *a)
+{
+    struct formation_input *f = &a->formation;
+    struct formation_output out;
+
+    if (a->durable.phase != a->identity.phase || a->identity.phase == IDENTITY_MEMBER) {
+        return; /* A write is under way. */
+    }
+    f->self = a->hello;
+    for (uint8_t i = 0; i < f->n_addresses; i++) {
+        if (str_equal(f->addresses[i], a->hello.address)) {
+            f->answered[i] = true;
+            f->answers[i] = a->hello;
+        }
+    }
+    formation_decide(f, &out);
+    if (out.proposed_cluster_id != a->hello.proposed_cluster_id) {
+        a->hello.proposed_cluster_id = out.proposed_cluster_id;
+        peer_set_hello(a->peer, &a->hello);
+    }
+    tell_reason(a, &out);
+    if (out.step == FORMATION_PREPARE) {
+        prepare(a, &out);
+    } else if (out.step == FORMATION_BOOTSTRAP) {
+        bootstrap(a, &out);
+    }
+}

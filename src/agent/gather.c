@@ -1,0 +1,203 @@
+/*
+ * Fills the view: copies what the modules know into one struct at one moment.
+ * No I/O and no judgement here.
+ */
+#include "agent/agent_state.h"
+#include "base/str.h"
+
+uint64_t agent_status_period_ms(const struct agent *a)
+{
+    return MAX(100, MIN(1000, a->dynamic.ttl_ms / 10));
+}
+
+static bool is_voter(const struct agent *a, node_id id)
+{
+    for (uint8_t i = 0; i < a->leadership.n_voters; i++) {
+        if (a->leadership.voters[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void fill_heard(struct agent *a, uint64_t now_ms, struct status *status)
+{
+    uint64_t limit_ms = 2 * agent_status_period_ms(a);
+
+    if (is_voter(a, a->identity.id)) {
+        status->heard[status->n_heard++] = a->identity.id;
+    }
+    for (uint32_t i = 0; i < a->n_peers && status->n_heard < VOTERS_MAX; i++) {
+        const struct view_peer *p = &a->peers[i];
+
+        if (p->received_ms + limit_ms >= now_ms && is_voter(a, p->status.id)) {
+            status->heard[status->n_heard++] = p->status.id;
+        }
+    }
+}
+
+static enum promise_state promise_state_of(enum lease_promise_state state)
+{
+    switch (state) {
+    case LEASE_PROMISE_NONE:
+        return PROMISE_NONE;
+    case LEASE_PROMISE_LIVE:
+        return PROMISE_LIVE;
+    case LEASE_PROMISE_QUARANTINE:
+        return PROMISE_QUARANTINE;
+    }
+    return PROMISE_QUARANTINE;
+}
+
+static void fill_lease(struct agent *a, struct status *status)
+{
+    struct lease_voter_status voter;
+    struct lease_time now = agent_lease_now();
+
+    lease_voter_status(&a->voter, now, &voter);
+    status->promise = promise_state_of(voter.state);
+    status->promise_epoch = voter.epoch;
+    if (lease_owner_remaining_ns(&a->owner, now) > 0) {
+        status->lease_epoch = lease_owner_epoch(&a->owner);
+    }
+}
+
+/* Node part first; pg_fill adds PostgreSQL's. */
+void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
+{
+    const struct conf *c = a->conf;
+
+    *status = (struct status){
+        .id = a->identity.id,
+        .mode = c->mode == CONF_MODE_WITNESS ? MODE_WITNESS : MODE_POSTGRES,
+        .instance = a->runtime.instance,
+        .cluster_id = a->durable.phase == IDENTITY_MEMBER ? a->durable.cluster_id : 0,
+        .can_bootstrap = c->has_bootstrap,
+        .applied_epoch = a->store.primary.epoch,
+        .applied_index = a->store.applied_index,
+        .raft_term = a->leadership.term,
+        .raft_leader = a->leadership.leader,
+        .nofailover = c->nofailover,
+        .failover_priority = c->failover_priority,
+        .pg_role = a->pg != NULL ? PG_ROLE_UNKNOWN : PG_ROLE_NONE,
+        .data = a->pg != NULL ? DATA_UNKNOWN : DATA_EMPTY,
+    };
+    (void)str_copy(status->name, sizeof(status->name), c->name); /* Checked by conf. */
+    status->tick_age_ms = (uint32_t)MIN(now_ms - a->last_tick_ms, UINT32_MAX);
+    fill_heard(a, now_ms, status);
+    fill_lease(a, status);
+    if (a->pg != NULL) {
+        pg_fill(a->pg, &a->store, status, &a->view.pg);
+        ops_fill(a->ops, &a->view.op);
+        if (a->view.op.running != ACTION_NONE) {
+            (void)snprintf(status->operation, sizeof(status->operation), "%.40s", a->view.op.step);
+        }
+        if (status->problem[0] == '\0') {
+            (void)str_copy(status->problem, sizeof(status->problem), a->view.op.problem);
+        }
+    } else {
+        status->pg_state = PG_STATE_RUNNING; /* A witness is always as well as it can be. */
+    }
+}
+
+static void fill_conf(struct agent *a, struct view_conf *v)
+{
+    const struct conf_dynamic *d = &a->dynamic;
+
+    *v = (struct view_conf){
+        .ttl_ms = d->ttl_ms,
+        .loop_wait_ms = d->loop_wait_ms,
+        .retry_timeout_ms = d->retry_timeout_ms,
+        .maximum_lag_on_failover = d->maximum_lag_on_failover,
+        .primary_start_timeout_ms = d->primary_start_timeout_ms,
+        .fence_margin_ms = MIN(500, d->ttl_ms / 4),
+        .status_period_ms = agent_status_period_ms(a),
+        .check_timeline = d->check_timeline,
+        .pause = d->pause,
+        .can_bootstrap = a->conf->has_bootstrap,
+    };
+    (void)str_copy(v->scope, sizeof(v->scope), a->conf->scope); /* Checked by conf. */
+}
+
+static void fill_member(struct agent *a, struct store_member *m)
+{
+    const struct conf *c = a->conf;
+
+    *m = (struct store_member){
+        .id = a->identity.id,
+        .mode = a->last_status.mode,
+        .pg_port = c->pg_connect_port,
+        .pg_version = a->last_status.pg_version,
+        .nofailover = c->nofailover,
+        .noloadbalance = c->noloadbalance,
+        .clonefrom = c->clonefrom,
+        .nosync = c->nosync,
+        .nostream = c->nostream,
+        .failover_priority = c->failover_priority,
+        .last_state = a->last_status.pg_state,
+    };
+    (void)str_copy(m->name, sizeof(m->name), c->name);
+    (void)str_copy(m->raft_address, sizeof(m->raft_address), c->raft_self_addr);
+    (void)snprintf(m->api_url, sizeof(m->api_url), "http://%s/patroni",
+                   c->restapi_connect_address != NULL ? c->restapi_connect_address : "");
+    (void)str_copy(m->pg_host, sizeof(m->pg_host),
+                   c->pg_connect_host != NULL ? c->pg_connect_host : "");
+    (void)str_copy(m->veche_version, sizeof(m->veche_version), VECHE_VERSION);
+    (void)str_copy(m->replicatefrom, sizeof(m->replicatefrom),
+                   c->replicatefrom != NULL ? c->replicatefrom : "");
+    (void)str_copy(m->tags, sizeof(m->tags), c->tags_json != NULL ? c->tags_json : "{}");
+}
+
+static void fill_raft(struct agent *a, struct view_raft *v)
+{
+    const struct consensus_leadership *l = &a->leadership;
+
+    *v = (struct view_raft){
+        .usable = l->usable,
+        .is_leader = l->is_leader,
+        .leader = l->leader,
+        .term = l->term,
+        .leader_since_ms = a->leader_since_ms,
+        .caught_up = a->caught_up,
+        .formed_now = a->formed_now,
+        .n_voters = l->n_voters,
+        .epoch_applied_ms = a->epoch_applied_ms,
+        .cluster_id = a->durable.phase == IDENTITY_MEMBER ? a->durable.cluster_id : 0,
+    };
+    memcpy(v->voters, l->voters, sizeof(v->voters));
+}
+
+static void fill_lease_view(struct agent *a, struct view_lease *v)
+{
+    uint64_t remaining_ns = lease_owner_remaining_ns(&a->owner, agent_lease_now());
+
+    *v = (struct view_lease){
+        .live = remaining_ns > 0,
+        .epoch = lease_owner_epoch(&a->owner),
+        .remaining_ms = remaining_ns / NS_PER_MS,
+        .live_since_ms = remaining_ns > 0 ? a->live_since_ms : 0,
+        .wanted_since_ms = a->wanted_since_ms,
+    };
+}
+
+void agent_gather(struct agent *a, uint64_t now_ms)
+{
+    struct view *v = &a->view;
+
+    v->now_ms = now_ms;
+    v->wall_us = clock_wall_us();
+    v->store = &a->store;
+    fill_conf(a, &v->conf);
+    agent_fill_status(a, now_ms, &v->self.status);
+    fill_member(a, &v->self.member);
+    v->self.started_ms = a->started_ms;
+    v->self.stopping = a->stopping_since_ms != 0;
+    v->self.stopping_since_ms = a->stopping_since_ms;
+    fill_raft(a, &v->raft);
+    fill_lease_view(a, &v->lease);
+    v->n_peers = a->n_peers;
+    memcpy(v->peers, a->peers, sizeof(v->peers));
+    v->positions_asked_ms =
+        a->positions_epoch == a->store.primary.epoch ? a->positions_asked_ms : 0;
+    memcpy(v->proposed_ms, a->proposed_ms, sizeof(v->proposed_ms));
+}

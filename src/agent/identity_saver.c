@@ -1,0 +1,140 @@
+/*
+ * Saves the identity file without stopping the loop: a thread that waits for
+ * the newest identity, writes it, and reports. A stalled disk stalls only this
+ * thread. Requests in between are replaced by newer ones, never reordered.
+ */
+#include <pthread.h>
+
+#include "agent/agent_state.h"
+
+struct identity_saver {
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    uv_async_t async;
+    char *directory;
+    identity_saved_cb cb;
+    void *data;
+
+    /* Under the mutex. */
+    struct identity next; /* To be written. */
+    bool has_next;
+    bool stop;
+    bool ended;
+    struct identity saved; /* Written, or tried to. */
+    bool has_saved;
+    int status;
+    struct err err;
+
+    /* Loop only. */
+    void (*close_cb)(void *data);
+    void *close_data;
+};
+
+static void *saver_thread(void *arg)
+{
+    struct identity_saver *s = arg;
+
+    pthread_mutex_lock(&s->mutex);
+    while (!s->stop || s->has_next) {
+        struct identity identity;
+        struct err err = {""};
+        int status;
+
+        if (!s->has_next) {
+            pthread_cond_wait(&s->wake, &s->mutex);
+            continue;
+        }
+        identity = s->next;
+        s->has_next = false;
+        pthread_mutex_unlock(&s->mutex);
+        status = identity_save(s->directory, &identity, &err);
+        pthread_mutex_lock(&s->mutex);
+        s->saved = identity;
+        s->has_saved = true;
+        s->status = status;
+        s->err = err;
+        uv_async_send(&s->async);
+    }
+    s->ended = true;
+    uv_async_send(&s->async);
+    pthread_mutex_unlock(&s->mutex);
+    return NULL;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct identity_saver *s = handle->data;
+    void (*cb)(void *data) = s->close_cb;
+    void *data = s->close_data;
+
+    pthread_mutex_destroy(&s->mutex);
+    pthread_cond_destroy(&s->wake);
+    free(s->directory);
+    free(s);
+    cb(data);
+}
+
+static void on_async(uv_async_t *handle)
+{
+    struct identity_saver *s = handle->data;
+    struct identity saved;
+    struct err err;
+    bool has_saved;
+    bool ended;
+    int status;
+
+    pthread_mutex_lock(&s->mutex);
+    saved = s->saved;
+    has_saved = s->has_saved;
+    s->has_saved = false;
+    status = s->status;
+    err = s->err;
+    ended = s->ended;
+    pthread_mutex_unlock(&s->mutex);
+    if (has_saved) {
+        s->cb(s->data, &saved, status, err.text);
+    }
+    if (ended && s->close_cb != NULL && !uv_is_closing((uv_handle_t *)&s->async)) {
+        pthread_join(s->thread, NULL);
+        uv_close((uv_handle_t *)&s->async, on_closed);
+    }
+}
+
+struct identity_saver *identity_saver_new(uv_loop_t *loop, const char *directory,
+                                          identity_saved_cb cb, void *data)
+{
+    struct identity_saver *s = xmalloc(sizeof(*s));
+    int rv;
+
+    s->directory = xstrdup(directory);
+    s->cb = cb;
+    s->data = data;
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->wake, NULL);
+    rv = uv_async_init(loop, &s->async, on_async);
+    ASSERT(rv == 0);
+    s->async.data = s;
+    rv = pthread_create(&s->thread, NULL, saver_thread, s);
+    ASSERT(rv == 0);
+    return s;
+}
+
+void identity_saver_save(struct identity_saver *s, const struct identity *identity)
+{
+    pthread_mutex_lock(&s->mutex);
+    s->next = *identity;
+    s->has_next = true;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+void identity_saver_close(struct identity_saver *s, void (*cb)(void *data), void *data)
+{
+    s->close_cb = cb;
+    s->close_data = data;
+    pthread_mutex_lock(&s->mutex);
+    s->stop = true;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->mutex);
+}

@@ -1,0 +1,248 @@
+/*
+ * The lease library (subprojects/lease) between the clocks, the peers and the
+ * promise file. This node is always a voter of its own cluster and may be the
+ * owner; both halves talk to each other directly, to others through peer/.
+ *
+ * Order that matters (design.md section 5): a promise is in the mapped file
+ * before its answer is queued; a round's send time is read before its first
+ * byte is queued.
+ */
+#include "agent/agent_state.h"
+#include "base/log.h"
+
+struct lease_time agent_lease_now(void)
+{
+    struct clock_pair now = clock_pair_now();
+
+    return (struct lease_time){now.raw_ns, now.boot_ns};
+}
+
+int agent_lease_init(struct agent *a, struct err *err)
+{
+    struct lease_time now = agent_lease_now();
+    struct lease_image image;
+    enum lease_file_verdict verdict;
+
+    (void)err; /* Nothing here fails: doubt means quarantine. */
+    lease_voter_init(&a->voter, a->identity.id, a->runtime.boot_id,
+                     a->identity.longest_grant_ms * NS_PER_MS, now);
+    verdict = lease_file_decode(a->runtime.promise, a->identity.id, a->runtime.boot_id, &image);
+    if (verdict == LEASE_FILE_GOOD && lease_voter_resume(&a->voter, &image, now)) {
+        log_info("Lease promises of this boot are known. promise_epoch=%llu",
+                 (unsigned long long)image.promise.epoch);
+    } else {
+        log_info("Lease promises are in quarantine. file=\"%s\" quarantine_ms=%llu",
+                 lease_file_verdict_name(verdict),
+                 (unsigned long long)(lease_voter_ttl_max_ns(&a->voter) / NS_PER_MS));
+    }
+    lease_owner_init(&a->owner, a->identity.id, a->runtime.instance, rng_system());
+    return 0;
+}
+
+/* Keeps the promise file up to date outside of answers; saves waiting after a
+ * restart, is not needed for safety. */
+static void write_promise_file(struct agent *a)
+{
+    struct lease_image image;
+
+    if (lease_voter_image(&a->voter, agent_lease_now(), &image)) {
+        lease_file_encode(a->runtime.promise, &image);
+    }
+}
+
+static void ask_longest(struct agent *a, uint64_t longest_ns)
+{
+    if (longest_ns == 0 || longest_ns == a->longest_asked_ns) {
+        return;
+    }
+    a->longest_asked_ns = longest_ns;
+    a->identity.longest_grant_ms = (longest_ns + NS_PER_MS - 1) / NS_PER_MS;
+    identity_saver_save(a->saver, &a->identity);
+}
+
+void agent_lease_longest_written(struct agent *a)
+{
+    if (a->longest_asked_ns != 0 &&
+        a->durable.longest_grant_ms * NS_PER_MS >= a->longest_asked_ns) {
+        lease_voter_longest_written(&a->voter, a->longest_asked_ns);
+        a->longest_asked_ns = 0;
+    }
+}
+
+/* The voter's answer to a renewal, promise file first. */
+static void answer(struct agent *a, const struct lease_renew *renew, struct lease_grant *ret_grant)
+{
+    struct lease_answer answer;
+    struct lease_time now = agent_lease_now();
+
+    lease_voter_on_renew(&a->voter, now, renew, &answer);
+    if (answer.write_file) {
+        write_promise_file(a);
+    }
+    ask_longest(a, answer.write_longest_ns);
+    *ret_grant = answer.grant;
+}
+
+static void take_grant(struct agent *a, const struct lease_grant *grant)
+{
+    enum lease_owner_event event = lease_owner_on_grant(&a->owner, agent_lease_now(), grant);
+
+    if (event == LEASE_OWNER_COUNTED || event == LEASE_OWNER_DEPOSED) {
+        agent_mark_dirty(a);
+    }
+    if (event == LEASE_OWNER_REFUSED || event == LEASE_OWNER_DEPOSED) {
+        log_debug("A voter refused to renew the lease. voter=%llx why=\"%s\" highest_epoch=%llu",
+                  (unsigned long long)grant->voter, lease_verdict_name(grant->verdict),
+                  (unsigned long long)grant->highest_epoch);
+    }
+}
+
+void agent_on_renew(void *data, node_id from, const struct lease_renew *renew)
+{
+    struct agent *a = data;
+    struct lease_grant grant;
+
+    if (renew->owner != from) {
+        return; /* Nobody renews for another. */
+    }
+    answer(a, renew, &grant);
+    peer_send_grant(a->peer, from, &grant);
+}
+
+void agent_on_grant(void *data, node_id from, const struct lease_grant *grant)
+{
+    struct agent *a = data;
+
+    if (grant->voter == from) {
+        take_grant(a, grant);
+    }
+}
+
+/* One round: to every peer (each knows whether it is a voter), and to ourselves. */
+void agent_lease_renew(struct agent *a)
+{
+    struct lease_renew renew;
+    struct lease_grant grant;
+    struct lease_time now = agent_lease_now();
+
+    if (!lease_owner_begin_round(&a->owner, now, &renew)) {
+        return;
+    }
+    peer_send_renew(a->peer, &renew);
+    answer(a, &renew, &grant);
+    take_grant(a, &grant);
+}
+
+static void to_set(uint64_t index, const node_id *ids, uint8_t n, struct lease_voter_set *set)
+{
+    *set = (struct lease_voter_set){.index = index, .n = n};
+    for (uint8_t i = 0; i < n; i++) {
+        set->ids[i] = ids[i];
+    }
+}
+
+static void tell_sets(struct agent *a)
+{
+    const struct consensus_leadership *l = &a->leadership;
+    struct lease_voter_set committed;
+    struct lease_voter_set logged;
+    bool has_logged = l->voters_index > l->committed_index && l->n_voters > 0;
+
+    if (l->n_committed == 0) {
+        return;
+    }
+    to_set(l->committed_index, l->committed, l->n_committed, &committed);
+    to_set(l->voters_index, l->voters, l->n_voters, &logged);
+    lease_voter_on_sets(&a->voter, &committed, has_logged ? &logged : NULL);
+    lease_owner_on_sets(&a->owner, &committed, has_logged ? &logged : NULL);
+}
+
+void agent_lease_on_primary(struct agent *a, unsigned changes)
+{
+    const struct store_primary *primary = &a->store.primary;
+
+    tell_sets(a);
+    if (changes & CHANGE_CONFIG) {
+        lease_voter_on_ttl(&a->voter, agent_lease_now(), a->dynamic.ttl_ms * NS_PER_MS);
+        lease_owner_on_ttl(&a->owner, a->dynamic.ttl_ms * NS_PER_MS);
+    }
+    if ((changes & CHANGE_PRIMARY) && primary->epoch != 0) {
+        lease_voter_on_epoch(&a->voter, primary->epoch, primary->owner_id, primary->instance);
+        if (!primary->has_owner) {
+            lease_voter_on_release(&a->voter, primary->epoch);
+        }
+        write_promise_file(a);
+    }
+    if (a->caught_up && !lease_owner_is_settled(&a->owner)) {
+        lease_voter_on_barrier(&a->voter);
+        lease_owner_on_barrier(&a->owner);
+    }
+}
+
+static bool owns_present_epoch(const struct agent *a)
+{
+    const struct store_primary *primary = &a->store.primary;
+
+    return primary->has_owner && primary->owner_id == a->identity.id &&
+           primary->instance == a->runtime.instance;
+}
+
+/* Follows the decision: takes the epoch the store gave us, or drops it. */
+static void follow_decision(struct agent *a)
+{
+    if (a->decision.drop_lease) {
+        if (lease_owner_epoch(&a->owner) != 0) {
+            lease_owner_drop(&a->owner);
+        }
+    } else if (a->decision.renew_lease && owns_present_epoch(a) &&
+               lease_owner_epoch(&a->owner) != a->store.primary.epoch) {
+        enum lease_take take =
+            lease_owner_take(&a->owner, agent_lease_now(), a->store.primary.epoch);
+
+        if (take == LEASE_TAKEN) {
+            log_info("Asking the voters for the lease. epoch=%llu",
+                     (unsigned long long)a->store.primary.epoch);
+        }
+    }
+}
+
+static void note_change(struct agent *a, bool live, uint64_t now_ms)
+{
+    if (live == a->lease_was_live) {
+        return;
+    }
+    a->lease_was_live = live;
+    if (live) {
+        a->live_since_ms = now_ms;
+        log_info("The lease is held. epoch=%llu", (unsigned long long)lease_owner_epoch(&a->owner));
+    } else {
+        a->live_since_ms = 0;
+        log_warning("The lease is over. epoch=%llu", (unsigned long long)a->store.primary.epoch);
+    }
+}
+
+void agent_lease_tick(struct agent *a, uint64_t now_ms)
+{
+    struct lease_time now = agent_lease_now();
+    uint64_t next_ns;
+
+    follow_decision(a);
+    ask_longest(a, lease_voter_longest_wanted_ns(&a->voter, now));
+    note_change(a, lease_owner_remaining_ns(&a->owner, now) > 0, now_ms);
+    if (lease_owner_epoch(&a->owner) == 0 || a->lease_was_live) {
+        a->wanted_since_ms = 0;
+    } else if (a->wanted_since_ms == 0) {
+        a->wanted_since_ms = now_ms;
+    }
+    next_ns = lease_owner_next_round_ns(&a->owner, now);
+    if (next_ns == 0) {
+        agent_lease_renew(a);
+        next_ns = lease_owner_next_round_ns(&a->owner, agent_lease_now());
+    }
+    if (next_ns != UINT64_MAX) {
+        uv_update_time(&a->loop);
+        uv_timer_start(&a->renew_timer, agent_on_renew_timer, next_ns / NS_PER_MS + 1, 0);
+    } else {
+        uv_timer_stop(&a->renew_timer);
+    }
+}

@@ -1,0 +1,172 @@
+/*
+ * The tick: what the agent does all day. Gathers a view, lets core decide, hands
+ * the values to the executors. Runs when something was observed, and at the time
+ * the last decision asked for.
+ */
+#include "agent/agent_state.h"
+#include "base/log.h"
+#include "base/str.h"
+
+static void on_positions_read(void *data, const struct positions *positions)
+{
+    struct agent *a = data;
+
+    a->own_positions = *positions;
+    a->own_positions_ms = clock_ms();
+    agent_mark_dirty(a);
+}
+
+static void ask_positions(struct agent *a, uint64_t now_ms)
+{
+    uint64_t epoch = a->store.primary.epoch;
+
+    if (!a->decision.ask_positions || a->positions_epoch == epoch) {
+        return;
+    }
+    a->positions_epoch = epoch;
+    a->positions_asked_ms = now_ms;
+    peer_ask_positions(a->peer, epoch);
+    if (a->pg != NULL) {
+        pg_read_positions(a->pg, epoch, on_positions_read, a);
+    }
+    agent_mark_dirty(a); /* What waits for the answers looks at when they were asked. */
+}
+
+/* Rule and why, once per change. */
+static void log_change(struct agent *a)
+{
+    const struct decision *d = &a->decision;
+
+    if (d->node.rule != a->last_node_rule) {
+        a->last_node_rule = d->node.rule;
+        log_info("Node: %s. rule=%s action=\"%s\" evidence=\"%s\"", d->node.why, d->node.rule,
+                 node_action_name(d->node.action), d->node.evidence);
+    }
+    if (d->cluster.rule != a->last_cluster_rule) {
+        a->last_cluster_rule = d->cluster.rule;
+        log_info("Cluster: %s. rule=%s evidence=\"%s\"", d->cluster.why, d->cluster.rule,
+                 d->cluster.evidence);
+    }
+}
+
+/* Changes that others should not have to wait a period for. */
+static bool is_news(const struct status *a, const struct status *b)
+{
+    return a->pg_state != b->pg_state || a->pg_role != b->pg_role || a->data != b->data ||
+           a->promise != b->promise || a->promise_epoch != b->promise_epoch ||
+           a->lease_epoch != b->lease_epoch || a->applied_epoch != b->applied_epoch ||
+           a->timeline != b->timeline || a->streaming != b->streaming ||
+           a->raft_leader != b->raft_leader || a->cluster_id != b->cluster_id ||
+           a->sysid != b->sysid || a->n_heard != b->n_heard ||
+           !str_equal(a->operation, b->operation);
+}
+
+static void tell_news(struct agent *a)
+{
+    bool news = is_news(&a->last_status, &a->view.self.status);
+
+    a->last_status = a->view.self.status;
+    if (news) {
+        peer_send_status(a->peer, &a->last_status);
+        agent_update_hello(a);
+    }
+}
+
+static void retry_save(struct agent *a, uint64_t now_ms)
+{
+    if (a->save_again_ms != 0 && now_ms >= a->save_again_ms) {
+        a->save_again_ms = 0;
+        identity_saver_save(a->saver, &a->identity);
+    }
+}
+
+/* The dynamic configuration comes from the first node that has a bootstrap section. */
+static void seed_config(struct agent *a)
+{
+    static struct command c; /* 256 KiB: not for the stack. */
+    bool seeded = a->store.config_revision != 0 || a->store.cluster.id == 0;
+
+    if (seeded || !a->caught_up ||
+        (!a->conf->has_bootstrap && a->conf->mode == CONF_MODE_WITNESS &&
+         clock_ms() < a->started_ms + SECONDS(30))) {
+        return;
+    }
+    c.kind = COMMAND_CONFIG_SET;
+    c.config_set.expect_revision = 0;
+    (void)str_copy(c.config_set.config, sizeof(c.config_set.config), a->conf->bootstrap_dcs);
+    agent_propose(a, &c);
+}
+
+static void wake_at(struct agent *a, uint64_t now_ms, uint64_t wake_ms)
+{
+    uint64_t heartbeat_ms = now_ms + a->dynamic.loop_wait_ms;
+
+    if (a->dirty) {
+        return; /* Something was observed during this very tick: the timer is armed for now. */
+    }
+    wake_ms = MIN(wake_ms, heartbeat_ms);
+    uv_update_time(&a->loop);
+    uv_timer_start(&a->tick_timer, agent_on_tick_timer, wake_ms > now_ms ? wake_ms - now_ms : 1, 0);
+}
+
+static void act(struct agent *a, uint64_t now_ms)
+{
+    struct decision *d = &a->decision;
+    uint64_t ops_ms = UINT64_MAX;
+
+    if (a->ops != NULL) {
+        ops_reconcile(a->ops, &d->node, now_ms);
+        ops_ms = ops_tick(a->ops, now_ms);
+    }
+    agent_lease_tick(a, now_ms);
+    for (uint32_t i = 0; i < d->n_commands; i++) {
+        agent_propose(a, &d->commands[i]);
+    }
+    if (d->cluster.transfer_to != 0 && a->consensus != NULL) {
+        consensus_transfer(a->consensus, d->cluster.transfer_to);
+    }
+    ask_positions(a, now_ms);
+    if (a->pg != NULL && a->view.self.status.pg_state == PG_STATE_RUNNING) {
+        pg_sync_slots(a->pg, &a->store);
+    }
+    wake_at(a, now_ms, MIN(d->wake_ms, ops_ms));
+}
+
+void agent_on_tick_timer(uv_timer_t *timer)
+{
+    agent_tick(timer->data);
+}
+
+void agent_mark_dirty(struct agent *a)
+{
+    if (!a->dirty && !a->closing) {
+        a->dirty = true;
+        uv_timer_start(&a->tick_timer, agent_on_tick_timer, 0, 0);
+    }
+}
+
+void agent_tick(struct agent *a)
+{
+    uint64_t now_ms = clock_ms();
+
+    a->dirty = false;
+    if (a->closing) {
+        return;
+    }
+    retry_save(a, now_ms);
+    if (a->consensus == NULL) {
+        agent_formation_step(a);
+    }
+    agent_ask_barrier(a);
+    seed_config(a);
+    agent_gather(a, now_ms);
+    decide(&a->view, &a->decision);
+    log_change(a);
+    act(a, now_ms);
+    tell_news(a);
+    agent_actions_tick(a, now_ms);
+    a->last_tick_ms = now_ms;
+    if (a->decision.may_exit) {
+        agent_stop_now(a, a->exit_code);
+    }
+}

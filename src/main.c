@@ -1,0 +1,164 @@
+/*
+ * veched: reads its arguments and configuration, gives up root, runs the agent.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+
+#include "agent/agent.h"
+#include "base/log.h"
+#include "consensus/consensus.h"
+#include "veche/exitcode.h"
+
+#define RUN_AS "postgres" /* PostgreSQL refuses to run as root. */
+
+static void usage(FILE *out)
+{
+    fputs("usage: veched [--validate-config | --print-config] FILE\n"
+          "       veched --print-reference | --version | --help\n"
+          "\n"
+          "Runs a Veche agent with the configuration in FILE (or a directory of *.yml).\n"
+          "  --validate-config   check the configuration and exit\n"
+          "  --print-config      print it with all defaults, secrets masked, and exit\n"
+          "  --print-reference   print the reference of all settings as Markdown\n"
+          "Started as root it goes on as the user " RUN_AS ".\n",
+          out);
+}
+
+static void on_warning(void *data, const char *text)
+{
+    (void)data;
+    log_warning("%s", text);
+}
+
+static void print_warning(void *data, const char *text)
+{
+    (void)data;
+    fprintf(stderr, "warning: %s\n", text);
+}
+
+static enum log_level level_of(const char *name)
+{
+    if (name == NULL) {
+        return LOG_INFO;
+    }
+    if (strcmp(name, "DEBUG") == 0) {
+        return LOG_DEBUG;
+    }
+    if (strncmp(name, "WARN", 4) == 0) {
+        return LOG_WARNING;
+    }
+    return strcmp(name, "INFO") == 0 ? LOG_INFO : LOG_ERROR;
+}
+
+/* The runtime directory is often below /run, where only root may create it. */
+static int give_directory(const char *path, const struct passwd *user)
+{
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        return 0; /* Its parent is missing or forbidden: the agent says so. */
+    }
+    return chown(path, user->pw_uid, user->pw_gid);
+}
+
+static int give_up_root(const struct conf *conf)
+{
+    const struct passwd *user;
+
+    if (geteuid() != 0) {
+        return 0;
+    }
+    errno = 0;
+    user = getpwnam(RUN_AS);
+    if (user == NULL) {
+        if (conf->mode == CONF_MODE_WITNESS) {
+            return 0; /* No PostgreSQL here, and no such user. */
+        }
+        log_error("Cannot give up root: there is no user \"" RUN_AS "\"");
+        return -1;
+    }
+    if (strncmp(conf->runtime_dir, "/run/", 5) == 0) {
+        (void)mkdir("/run/veche", 0755); /* Judged below. */
+        if (give_directory(conf->runtime_dir, user) != 0) {
+            log_error("Cannot give %s to \"" RUN_AS "\": %s", conf->runtime_dir, strerror(errno));
+            return -1;
+        }
+    }
+    if (initgroups(RUN_AS, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
+        setuid(user->pw_uid) != 0) {
+        log_error("Cannot become \"" RUN_AS "\": %s", strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+enum job {
+    JOB_RUN,
+    JOB_VALIDATE,
+    JOB_PRINT,
+};
+
+static int work(const char *path, enum job job)
+{
+    struct err err = {""};
+    struct conf *conf = conf_load(path, job == JOB_RUN ? on_warning : print_warning, NULL, &err);
+    int code = VECHE_EXIT_OK;
+
+    if (conf == NULL) {
+        fprintf(stderr, "veched: %s\n", err.text);
+        return VECHE_EXIT_CONFIG;
+    }
+    if (job == JOB_PRINT) {
+        conf_print(conf, stdout);
+    } else if (job == JOB_VALIDATE) {
+        printf("%s is valid\n", path);
+    } else {
+        log_init(conf->name, level_of(conf->log_level));
+        code = give_up_root(conf) == 0 ? agent_run(conf) : VECHE_EXIT_CONFIG;
+    }
+    conf_free(conf);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"validate-config", no_argument, NULL, 'v'},
+        {"print-config", no_argument, NULL, 'p'},
+        {"print-reference", no_argument, NULL, 'r'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    enum job job = JOB_RUN;
+    int c;
+
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        switch (c) {
+        case 'v':
+            job = JOB_VALIDATE;
+            break;
+        case 'p':
+            job = JOB_PRINT;
+            break;
+        case 'r':
+            conf_print_reference(stdout);
+            return VECHE_EXIT_OK;
+        case 'V':
+            printf("veched %s\n", VECHE_VERSION);
+            return VECHE_EXIT_OK;
+        case 'h':
+            usage(stdout);
+            return VECHE_EXIT_OK;
+        default:
+            usage(stderr);
+            return VECHE_EXIT_USAGE;
+        }
+    }
+    if (optind + 1 != argc) {
+        usage(stderr);
+        return VECHE_EXIT_USAGE;
+    }
+    return work(argv[optind], job);
+}
