@@ -1,0 +1,225 @@
+"""Failover, switchover and restart on real PostgreSQL."""
+
+import os
+import signal
+import threading
+import time
+
+import psycopg2
+import pytest
+
+from veche import TTL, Cluster, Writer, processes_of, wait
+
+
+def start_with_writer(c):
+    c.start_and_wait()
+    writer = Writer(c.postgres_nodes)
+    writer.prepare()
+    writer.start()
+    writer.wait_rows(20)
+    return writer
+
+
+def assert_nothing_lost(c, writer, received):
+    """Every acknowledged row that the standby had received at the fault is there."""
+    missing = [n for n in writer.missing(c.primary()) if n <= received]
+    assert missing == []
+
+
+def test_standby_is_promoted_when_the_primary_node_is_killed(cluster, report):
+    writer = start_with_writer(cluster)
+    primary, standby = cluster.primary(), cluster.standbys()[0]
+    wait(
+        lambda: standby.sql_value("select count(*) from rows") >= 20, 10, "rows on the standby"
+    )
+
+    received = standby.sql_value("select max(id) from rows")
+    killed_at = time.monotonic()
+    primary.kill()
+    cluster.wait_primary(10 * (TTL + 1), other_than=primary)
+    promoted_at = time.monotonic()
+    writer.wait_rows(20)
+    writer.stop()
+
+    report(
+        f"promoted {promoted_at - killed_at:.2f} s after SIGKILL (ttl + 1 = {TTL + 1} s); "
+        f"write gap {writer.longest_gap(killed_at - 1):.2f} s"
+    )
+    assert cluster.primary() is standby
+    assert_nothing_lost(cluster, writer, received)
+
+    primary.start()
+    cluster.wait_healthy()
+    assert primary.sql_value("select pg_is_in_recovery()")
+
+
+def test_a_killed_postmaster_is_restarted_in_place(cluster, report):
+    writer = start_with_writer(cluster)
+    primary = cluster.primary()
+    postmaster = primary.postmaster_pid()
+    started = threading.Event()
+
+    def long_statement():
+        connection = psycopg2.connect(primary.dsn())
+        with connection.cursor() as cursor:
+            started.set()
+            with pytest.raises(psycopg2.Error):
+                cursor.execute("select count(*) from generate_series(1, 1000000000)")
+
+    busy = threading.Thread(target=long_statement, daemon=True)
+    busy.start()
+    started.wait(10)
+    backends = set(processes_of(primary.data_dir)) - {postmaster}
+    assert backends, "no backend to be left over"
+
+    killed_at = time.monotonic()
+    os.kill(postmaster, signal.SIGKILL)
+    wait(
+        lambda: primary.postmaster_pid() != postmaster and primary.is_primary(),
+        60,
+        "the restart in place",
+    )
+    writer.wait_rows(20)
+    writer.stop()
+
+    report(f"write gap {writer.longest_gap(killed_at - 1):.2f} s after SIGKILL of the postmaster")
+    assert not backends & set(processes_of(primary.data_dir)), "a left-over backend lives"
+    assert cluster.primary() is primary
+    assert writer.missing(primary) == []
+
+
+def test_a_stopped_agent_releases_its_epoch(cluster, report):
+    writer = start_with_writer(cluster)
+    primary = cluster.primary()
+
+    stopped_at = time.monotonic()
+    assert primary.stop() == 0
+    cluster.wait_primary(10 * TTL, other_than=primary)
+    writer.wait_rows(20)
+    writer.stop()
+
+    report(f"write gap {writer.longest_gap(stopped_at - 1):.2f} s after SIGTERM of the agent")
+    assert processes_of(primary.data_dir) == []
+    assert writer.missing(cluster.primary()) == []
+    members = {m["name"]: m for m in cluster.primary().http("/cluster").json["members"]}
+    assert members[primary.name]["state"] == "stopped"
+
+    primary.start()
+    cluster.wait_healthy()
+
+
+def test_writes_go_on_when_a_member_that_is_not_primary_is_killed(cluster, report):
+    writer = start_with_writer(cluster)
+    for victim in [cluster["w1"], cluster.standbys()[0]]:
+        since = time.monotonic()
+        victim.kill()
+        writer.wait_rows(200)
+        report(f"longest gap {writer.longest_gap(since):.3f} s after SIGKILL of {victim.name}")
+        victim.start()
+        cluster.wait_healthy()
+        wait(lambda: victim.http("/health").status == 200, 60, f"{victim.name} is back")
+    errors = writer.errors
+    writer.stop()
+    assert errors == 0
+
+
+def test_a_primary_without_majority_stops_writing_and_comes_back(cluster, report):
+    writer = start_with_writer(cluster)
+    primary, standby = cluster.primary(), cluster.standbys()[0]
+
+    standby.kill()
+    cluster["w1"].kill()
+    killed_at = time.monotonic()
+    wait(lambda: time.monotonic() - writer.acknowledged[-1][2] > 1.0, 10 * TTL, "writes to end")
+    last = writer.acknowledged[-1][2]
+    report(f"last write {last - killed_at:.2f} s after the majority was lost (ttl {TTL} s)")
+    assert last - killed_at < TTL
+    assert not primary.is_primary()
+
+    cluster["w1"].start()
+    cluster.wait_primary(60)
+    writer.wait_rows(20)
+    writer.stop()
+    assert writer.missing(cluster.primary()) == []
+    standby.start()
+    cluster.wait_healthy()
+
+
+def test_the_whole_cluster_is_killed_and_comes_back(cluster):
+    writer = start_with_writer(cluster)
+    writer.stop()
+    sysid = cluster.primary().status()["database_system_identifier"]
+    for node in cluster.nodes.values():
+        node.kill()
+
+    cluster.start_and_wait()
+
+    assert cluster.primary().status()["database_system_identifier"] == sysid
+    assert writer.missing(cluster.primary()) == []
+
+
+def test_a_standby_too_far_behind_is_not_promoted(report):
+    with Cluster(dcs={"maximum_lag_on_failover": 1024}) as c:
+        c.start_and_wait()
+        primary, standby = c.primary(), c.standbys()[0]
+        primary.sql("create table big (t text)")
+        wait(lambda: standby.sql("select * from big") == [], 10, "the table on the standby")
+        postmaster = standby.postmaster_pid()
+        receivers = [
+            p
+            for p in processes_of(standby.data_dir)
+            if b"walreceiver" in open(f"/proc/{p}/cmdline", "rb").read()
+        ]
+        assert len(receivers) == 1
+        os.kill(receivers[0], signal.SIGSTOP)  # It receives nothing more.
+        try:
+            primary.sql("insert into big select repeat('x', 500) from generate_series(1, 20000)")
+            # The others have to have heard how far the primary is.
+            wait(
+                lambda: any(m.get("lag", 0) > 1024 for m in c["w1"].http("/cluster").json["members"]),
+                30,
+                "the lag to be known",
+            )
+            primary.kill()
+            os.kill(receivers[0], signal.SIGCONT)
+            time.sleep(0)
+            wait(
+                lambda: "lag" in "\n".join(n.log() for n in (standby, c["w1"])).split("no-candidate")[-1]
+                and "no-candidate" in standby.log() + c["w1"].log(),
+                10 * (TTL + 1),
+                "a refusal that names the lag",
+            )
+            assert standby.sql_value("select pg_is_in_recovery()")
+            assert standby.postmaster_pid() == postmaster
+            assert c.primary() is None
+        finally:
+            if os.path.exists(f"/proc/{receivers[0]}"):
+                os.kill(receivers[0], signal.SIGCONT)
+        primary.start()
+        c.wait_healthy()
+        assert c.primary().sql_value("select count(*) from big") == 20000
+
+
+@pytest.mark.parametrize("by", ["ctl", "rest"])
+def test_switchover_to_a_named_node_and_to_any(cluster, report, by):
+    writer = start_with_writer(cluster)
+    gaps = []
+    for round_number in range(10 if by == "ctl" else 2):
+        primary, standby = cluster.primary(), cluster.standbys()[0]
+        since = time.monotonic()
+        if by == "ctl":
+            args = ["--candidate", standby.name] if round_number % 2 == 0 else []
+            cluster["w1"].ctl("switchover", "--leader", primary.name, *args, "--force")
+        else:
+            body = {"leader": primary.name}
+            if round_number % 2 == 0:
+                body["candidate"] = standby.name
+            reply = standby.http("/switchover", "POST", body)
+            assert reply.status == 200, reply.text
+            assert reply.text == f'Successfully switched over to "{standby.name}"'
+        assert cluster.wait_healthy() is standby
+        writer.wait_rows(20)
+        gaps.append(writer.longest_gap(since))
+    writer.stop()
+    report("write gaps of switchovers: " + " ".join(f"{g:.2f}" for g in gaps) + " s")
+    assert writer.missing(cluster.primary()) == []

@@ -1,0 +1,507 @@
+"""A Veche cluster of real agents and real PostgreSQL for the tests.
+
+Every cluster lives in a directory of its own, on free ports of loopback, and
+ends with its test, also when that is interrupted. Nothing here sleeps for a
+fixed time: `wait` polls for the event with a generous bound.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import psycopg2
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("VECHE_BUILD", ROOT / "build"))
+PG_BIN = pathlib.Path(
+    os.environ.get("VECHE_PG_BIN")
+    or sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))[-1].parent
+)
+SUPERUSER_PASSWORD = "super secret"
+TTL = 3
+
+
+def run_as_postgres():
+    """Arguments of a subprocess that must not be root."""
+    if os.geteuid() != 0:
+        return {}
+    user = pwd.getpwnam("postgres")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+_reserved = set()
+_reserved_lock = threading.Lock()
+
+
+def free_port(host="127.0.0.1"):
+    """A port nobody uses and this process has not given away yet."""
+    for _ in range(1000):
+        port = random.randint(20000, 32000)  # Below the range of outgoing connections.
+        with _reserved_lock:
+            if port in _reserved:
+                continue
+            with socket.socket() as s:
+                try:
+                    s.bind((host, port))
+                except OSError:
+                    continue
+            _reserved.add(port)
+            return port
+    raise RuntimeError("no free port")
+
+
+def wait(condition, seconds, what):
+    """Polls until condition() is true; returns its value. An exception counts as no."""
+    deadline = time.monotonic() + seconds
+    last = None
+    while time.monotonic() < deadline:
+        try:
+            value = condition()
+            if value:
+                return value
+            last = value
+        except Exception as error:  # Not there yet; told below if it stays so.
+            last = error
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what} (last: {last!r})")
+
+
+def processes_of(data_dir):
+    """Pids of living processes whose working directory is the data directory."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            cwd = os.readlink(f"/proc/{entry}/cwd")
+            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as f:
+                state = f.read().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if cwd == str(data_dir) and state not in "ZX":
+            found.append(int(entry))
+    return found
+
+
+class Reply:
+    """An HTTP answer, whatever its code."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def text(self):
+        return self.body.decode()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Node:
+    """One agent, its directories, ports and PostgreSQL."""
+
+    def __init__(self, cluster, name, witness=False, host="127.0.0.1", netns=None):
+        self.cluster, self.name, self.witness = cluster, name, witness
+        self.host, self.netns = host, netns
+        self.dir = cluster.dir / name
+        self.data_dir = self.dir / "data"
+        self.raft_dir = self.dir / "raft"
+        self.runtime_dir = self.dir / "run"
+        fixed = netns is not None  # A host of its own: the usual ports.
+        self.raft_port = 7400 if fixed else free_port()
+        self.api_port = 8008 if fixed else free_port()
+        self.pg_port = 5432 if fixed else free_port()
+        self.process = None
+        self.log_path = self.dir / "veched.log"
+        self.env = {}
+        self.overrides = {}  # Dotted key -> value, for tests of odd configurations.
+        self.dir.mkdir()
+        self.dir.chmod(0o755)
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(self.dir, user.pw_uid, user.pw_gid)
+
+    # -- configuration
+
+    def config(self):
+        c = {
+            "scope": self.cluster.scope,
+            "name": self.name,
+            "runtime_dir": str(self.runtime_dir),
+            "raft": {
+                "self_addr": f"{self.host}:{self.raft_port}",
+                "partner_addrs": [
+                    f"{n.host}:{n.raft_port}" for n in self.cluster.nodes.values() if n is not self
+                ],
+                "data_dir": str(self.raft_dir),
+                "password": self.cluster.secret,
+            },
+            "restapi": {
+                "listen": f"{self.host}:{self.api_port}",
+                "connect_address": f"{self.host}:{self.api_port}",
+            },
+        }
+        if self.witness:
+            c["mode"] = "witness"
+        else:
+            c["bootstrap"] = {
+                "dcs": self.cluster.dcs,
+                "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, "data-checksums"],
+            }
+            c["postgresql"] = {
+                "listen": f"{self.host}:{self.pg_port}",
+                "connect_address": f"{self.host}:{self.pg_port}",
+                "data_dir": str(self.data_dir),
+                "bin_dir": str(PG_BIN),
+                "pgpass": str(self.dir / "pgpass"),
+                "authentication": {
+                    "superuser": {"username": "postgres", "password": SUPERUSER_PASSWORD},
+                    "replication": {"username": "replicator", "password": "repl secret"},
+                    "rewind": {"username": "rewinder", "password": "rewind secret"},
+                },
+                "pg_hba": [
+                    "local all all scram-sha-256",
+                    "host all all 0.0.0.0/0 scram-sha-256",
+                    "host replication replicator 0.0.0.0/0 scram-sha-256",
+                ],
+                "parameters": {
+                    "unix_socket_directories": str(self.dir),
+                    "shared_buffers": "16MB",
+                    "max_connections": 50,
+                    "fsync": "on",
+                },
+            }
+        for key, value in self.overrides.items():
+            section = c
+            *path, last = key.split(".")
+            for part in path:
+                section = section.setdefault(part, {})
+            if value is None:
+                section.pop(last, None)
+            else:
+                section[last] = value
+        return c
+
+    @property
+    def config_path(self):
+        return self.dir / "veche.yml"
+
+    def write_config(self):
+        # JSON is YAML, and needs no library to write.
+        self.config_path.write_text(json.dumps(self.config(), indent=2), encoding="utf-8")
+
+    # -- processes
+
+    def start(self):
+        assert self.process is None or self.process.poll() is not None
+        self.write_config()
+        command = [str(BUILD / "src/veched"), str(self.config_path)]
+        if self.netns:
+            command = ["ip", "netns", "exec", self.netns] + command
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **self.env},
+            )
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def kill_agent(self):
+        """SIGKILL of the agent alone; PostgreSQL goes on."""
+        if self.running:
+            self.process.kill()
+            self.process.wait()
+
+    def kill_postgres(self):
+        for _ in range(100):
+            pids = processes_of(self.data_dir)
+            if not pids:
+                return
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+        raise AssertionError(f"processes of {self.data_dir} do not die")
+
+    def kill(self):
+        """SIGKILL of everything of this node, as at once as can be."""
+        agent = [self.process] if self.running else []
+        for process in agent:
+            os.kill(process.pid, signal.SIGSTOP)  # No reaction in between.
+        self.kill_postgres()
+        for process in agent:
+            process.kill()
+            process.wait()
+        self.kill_postgres()
+
+    def stop(self, seconds=60):
+        """SIGTERM, as systemd would."""
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    def postmaster_pid(self):
+        return int((self.data_dir / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+
+    def log(self):
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    # -- what it says
+
+    def http(self, path, method="GET", body=None, headers=None, timeout=60):
+        request = urllib.request.Request(
+            f"http://{self.host}:{self.api_port}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers=headers or {},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as r:
+                return Reply(r.status, r.headers, r.read())
+        except urllib.error.HTTPError as error:
+            return Reply(error.code, error.headers, error.read())
+
+    def status(self):
+        return self.http("/patroni", timeout=5).json
+
+    def is_primary(self):
+        try:
+            return self.http("/primary", timeout=5).status == 200
+        except OSError:
+            return False
+
+    def ctl(self, *args, check=True, timeout=90):
+        r = subprocess.run(
+            [str(BUILD / "src/vechectl"), "-c", str(self.config_path), *args],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and r.returncode != 0:
+            raise AssertionError(f"vechectl {args}: {r.returncode}: {r.stdout}{r.stderr}")
+        return r
+
+    # -- SQL
+
+    def dsn(self, **more):
+        options = {
+            "host": self.host,
+            "port": self.pg_port,
+            "user": "postgres",
+            "password": SUPERUSER_PASSWORD,
+            "dbname": "postgres",
+            "connect_timeout": 3,
+            **more,
+        }
+        return " ".join(f"{k}='{v}'" for k, v in options.items())
+
+    def sql(self, statement, *args):
+        connection = psycopg2.connect(self.dsn())
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement, args or None)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def sql_value(self, statement, *args):
+        return self.sql(statement, *args)[0][0]
+
+
+class Cluster:
+    """Nodes by name. `with Cluster(...) as c:` starts nothing by itself."""
+
+    def __init__(self, names=("pg1", "pg2", "w1"), dcs=None, scope="test", place=None):
+        parent = os.environ.get("VECHE_TEST_DIR", "/tmp")
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="veche-test-", dir=place or parent))
+        self.dir.chmod(0o755)
+        self.scope = scope
+        self.secret = "secret " + os.urandom(12).hex()
+        self.dcs = {
+            "ttl": TTL,
+            "loop_wait": 1,
+            "retry_timeout": 1,
+            "maximum_lag_on_failover": 1048576,
+            **(dcs or {}),
+        }
+        self.nodes = {}
+        self.names = names
+
+    def make_nodes(self, **options):
+        for name in self.names:
+            self.nodes[name] = Node(self, name, witness=name.startswith("w"), **options)
+
+    def __enter__(self):
+        if not self.nodes:
+            self.make_nodes()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for node in self.nodes.values():
+            with contextlib.suppress(Exception):
+                node.kill()
+        if kind is not None and os.environ.get("VECHE_KEEP"):
+            print(f"kept: {self.dir}")
+        else:
+            if kind is not None:
+                self.print_logs()
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def print_logs(self, lines=60):
+        for node in self.nodes.values():
+            if node.log_path.exists():
+                print(f"---- {node.name}")
+                print("\n".join(node.log().splitlines()[-lines:]))
+
+    def __getitem__(self, name):
+        return self.nodes[name]
+
+    @property
+    def postgres_nodes(self):
+        return [n for n in self.nodes.values() if not n.witness]
+
+    def start(self):
+        for node in self.nodes.values():
+            node.start()
+
+    def start_and_wait(self, seconds=120):
+        self.start()
+        self.wait_healthy(seconds)
+
+    # -- what is so
+
+    def primary(self):
+        found = [n for n in self.postgres_nodes if n.running and n.is_primary()]
+        assert len(found) <= 1, f"more than one primary: {[n.name for n in found]}"
+        return found[0] if found else None
+
+    def standbys(self):
+        primary = self.primary()
+        return [n for n in self.postgres_nodes if n is not primary]
+
+    def wait_primary(self, seconds=60, other_than=None):
+        def new_primary():
+            p = self.primary()
+            return p if p is not None and p is not other_than else None
+
+        return wait(new_primary, seconds, "a primary")
+
+    def streaming(self):
+        primary = self.primary()
+        names = {
+            row[0]
+            for row in primary.sql(
+                "select application_name from pg_stat_replication where state = 'streaming'"
+            )
+        }
+        return names
+
+    def wait_healthy(self, seconds=120):
+        """A writable primary, and every other running PostgreSQL node streams from it."""
+
+        def healthy():
+            primary = self.primary()
+            if primary is None:
+                return None
+            wanted = {n.name for n in self.postgres_nodes if n.running and n is not primary}
+            return primary if wanted <= self.streaming() else None
+
+        return wait(healthy, seconds, "a primary with all standbys streaming")
+
+
+class Writer(threading.Thread):
+    """Writes numbered rows through whoever is primary; remembers each acknowledgement.
+
+    Connects to all nodes with target_session_attrs=read-write unless pinned.
+    """
+
+    def __init__(self, nodes, table="rows", pause=0.005, pinned=None):
+        super().__init__(daemon=True)
+        self.nodes, self.table, self.pause = list(nodes), table, pause
+        self.pinned = pinned
+        self.acknowledged = []  # (id, sent, received)
+        self.errors = 0
+        self.stopping = threading.Event()
+        self.next_id = 1
+
+    def dsn(self):
+        nodes = [self.pinned] if self.pinned else self.nodes
+        return (
+            f"host={','.join(n.host for n in nodes)} port={','.join(str(n.pg_port) for n in nodes)} "
+            f"user=postgres password='{SUPERUSER_PASSWORD}' dbname=postgres connect_timeout=2 "
+            "target_session_attrs=read-write tcp_user_timeout=2000 keepalives_idle=1 "
+            "keepalives_interval=1 keepalives_count=2"
+        )
+
+    def prepare(self):
+        with contextlib.closing(psycopg2.connect(self.dsn())) as c:
+            c.autocommit = True
+            with c.cursor() as cursor:
+                cursor.execute(
+                    f"create table if not exists {self.table} (id bigint primary key, node int)"
+                )
+
+    def run(self):
+        connection = None
+        while not self.stopping.is_set():
+            try:
+                if connection is None:
+                    connection = psycopg2.connect(self.dsn())
+                    connection.autocommit = True
+                number = self.next_id
+                self.next_id += 1
+                sent = time.monotonic()
+                with connection.cursor() as cursor:
+                    cursor.execute(
+                        f"insert into {self.table} values (%s, inet_server_port())", (number,)
+                    )
+                self.acknowledged.append((number, sent, time.monotonic()))
+                self.stopping.wait(self.pause)
+            except psycopg2.Error:
+                self.errors += 1
+                if connection is not None:
+                    with contextlib.suppress(Exception):
+                        connection.close()
+                    connection = None
+                self.stopping.wait(0.01)
+        if connection is not None:
+            connection.close()
+
+    def stop(self):
+        self.stopping.set()
+        self.join(30)
+        assert not self.is_alive(), "the writer hangs"
+
+    def longest_gap(self, since=0.0):
+        """Longest time between two acknowledgements, in seconds."""
+        times = [t for _, _, t in self.acknowledged if t >= since]
+        assert len(times) >= 2, "no two acknowledgements to measure between"
+        return max(b - a for a, b in zip(times, times[1:]))
+
+    def missing(self, node):
+        there = {row[0] for row in node.sql(f"select id from {self.table}")}
+        return sorted(n for n, _, _ in self.acknowledged if n not in there)
+
+    def wait_rows(self, more, seconds=60):
+        start = len(self.acknowledged)
+        wait(lambda: len(self.acknowledged) >= start + more, seconds, f"{more} more rows")
