@@ -1,0 +1,301 @@
+/* The facts of the cluster, as the Raft leader sees them. */
+#include <inttypes.h>
+
+#include "base/str.h"
+#include "core/cluster_rules.h"
+#include "core/lookup.h"
+#include "lease.h"
+
+/* clang-format off */
+const struct impossible cluster_impossible[] = {
+    {F(C_INIT_NONE) | F(C_INIT_RUNNING),       0,               "one state of initialisation"},
+    {F(C_INIT_NONE) | F(C_OWNED),              0,               "an owner has or makes a database"},
+    {F(C_INIT_RUNNING),                        F(C_OWNED),      "an owner initialises"},
+    {F(C_ONE_DATABASE) | F(C_MANY_DATABASES),  0,               "one or many"},
+    {F(C_ALL_EMPTY) | F(C_ONE_DATABASE),       0,               "none or one"},
+    {F(C_ALL_EMPTY) | F(C_MANY_DATABASES),     0,               "none or many"},
+    {F(C_UNFENCED),                            F(C_OWNED),      "an owner is unfenced"},
+    {F(C_OWNER_CUT),                           F(C_OWNED),      "an owner is cut off"},
+    {F(C_SUCCESSOR) | F(C_OWNED),              0,               "a release names a successor"},
+    {F(C_GAVE_UP) | F(C_OWNED),                0,               "who gave up is owner no more"},
+    {F(C_OWNER_RECOVERS),                      F(C_OWNED),      "of an epoch that was not released"},
+    {F(C_SUCCESSOR),                           F(C_CANDIDATE),  "an eligible successor is a candidate"},
+};
+const size_t cluster_impossible_n = ARRAY_LENGTH(cluster_impossible);
+/* clang-format on */
+
+static uint64_t bit_if(bool condition, uint64_t bit)
+{
+    return condition ? bit : 0;
+}
+
+/* The view has one clock; the lease library asks for two. */
+static struct lease_time time_of(uint64_t ms)
+{
+    return (struct lease_time){.raw_ns = ms * NS_PER_MS, .boot_ns = ms * NS_PER_MS};
+}
+
+static enum lease_promise_state promise_of(enum promise_state state)
+{
+    switch (state) {
+    case PROMISE_NONE:
+        return LEASE_PROMISE_NONE;
+    case PROMISE_LIVE:
+        return LEASE_PROMISE_LIVE;
+    case PROMISE_QUARANTINE:
+        return LEASE_PROMISE_QUARANTINE;
+    }
+    return LEASE_PROMISE_LIVE;
+}
+
+/* This node's own word is as fresh as can be. */
+static bool promises_are_over(const struct view *view)
+{
+    struct lease_voter_set set = {.index = 1, .n = view->raft.n_voters};
+    struct lease_report reports[VOTERS_MAX];
+    struct lease_arbiter a = {
+        .committed = &set,
+        .reports = reports,
+        .ttl_ns = view->conf.ttl_ms * NS_PER_MS,
+        .status_period_ns = MIN(view->conf.status_period_ms * NS_PER_MS, LEASE_TTL_MAX_NS),
+        .leader_since = time_of(view->raft.leader_since_ms),
+    };
+
+    for (uint8_t i = 0; i < view->raft.n_voters; i++) {
+        node_id id = view->raft.voters[i];
+        const struct status *s = lookup_status(view, id);
+        const struct view_peer *peer = lookup_peer(view, id);
+
+        set.ids[i] = id;
+        if (s != NULL) {
+            reports[a.n_reports++] = (struct lease_report){
+                .voter = id,
+                .state = promise_of(s->promise),
+                .received = time_of(peer != NULL ? peer->received_ms : view->now_ms),
+            };
+        }
+    }
+    return lease_voter_set_is_valid(&set) &&
+           lease_takeover_majority_is_free(&a, time_of(view->now_ms));
+}
+
+/*
+ * The owner of a live lease that we do not hear while another voter does: that
+ * voter judges better. It says itself that it promised to this epoch. A new
+ * leader waits two periods first, to have been told anything at all.
+ */
+static node_id find_better_leader(const struct view *view)
+{
+    const struct store_primary *p = &view->store->primary;
+    node_id best = 0;
+
+    if (!p->has_owner || lookup_is_heard(view, p->owner_id) ||
+        view->now_ms < view->raft.leader_since_ms + 2 * view->conf.status_period_ms) {
+        return 0;
+    }
+    for (uint8_t i = 0; i < view->raft.n_voters; i++) {
+        node_id id = view->raft.voters[i];
+        const struct status *s = lookup_status(view, id);
+
+        if (s == NULL || id == view->self.status.id ||
+            !lookup_is_heard_since(view, id, view->raft.leader_since_ms) ||
+            !lookup_hears(s, p->owner_id) || s->promise != PROMISE_LIVE ||
+            s->promise_epoch != p->epoch) {
+            continue;
+        }
+        best = best == 0 ? id : MIN(best, id);
+    }
+    return best;
+}
+
+/* What the voters have in their data directories. */
+struct survey {
+    bool all_heard;
+    bool all_empty;
+    uint32_t n_databases; /* Voters with a database. */
+    bool differ;
+    uint64_t sysid;
+};
+
+static bool is_empty(const struct status *s)
+{
+    return s->data == DATA_EMPTY || s->data == DATA_INCOMPLETE;
+}
+
+static void survey_voter(const struct view *view, node_id id, struct survey *survey, struct sbuf *b)
+{
+    const struct status *s = lookup_status(view, id);
+    const char *separator = b->length > 0 ? ", " : "";
+
+    if (s == NULL || !lookup_is_heard(view, id)) {
+        survey->all_heard = false;
+        sbuf_printf(b, "%s%s: not heard", separator, s != NULL ? s->name : "a voter");
+        return;
+    }
+    if (s->mode == MODE_WITNESS) {
+        return;
+    }
+    survey->all_empty = survey->all_empty && is_empty(s);
+    sbuf_printf(b, "%s%s: %s", separator, s->name, data_state_name(s->data));
+    if (s->data == DATA_VALID && s->sysid != 0) {
+        survey->differ = survey->differ || (survey->n_databases > 0 && survey->sysid != s->sysid);
+        survey->sysid = s->sysid;
+        survey->n_databases++;
+        sbuf_printf(b, " %" PRIu64, s->sysid);
+    }
+}
+
+static void survey_voters(const struct view *view, struct survey *survey, char *text, size_t size)
+{
+    struct sbuf b;
+
+    *survey = (struct survey){.all_heard = view->raft.n_voters > 0, .all_empty = true};
+    sbuf_init(&b, text, size);
+    for (uint8_t i = 0; i < view->raft.n_voters; i++) {
+        survey_voter(view, view->raft.voters[i], survey, &b);
+    }
+}
+
+/* Whose turn it is to make the database: one that has it ready already (its
+ * agent or machine restarted just before it could say so), else the first name
+ * that can make one. */
+static void find_initializer(const struct view *view, char name[NAME_SIZE])
+{
+    const struct store *store = view->store;
+
+    name[0] = '\0';
+    for (uint32_t i = 0; i < store->n_members; i++) {
+        const struct store_member *m = &store->members[i];
+        const struct status *s = lookup_status(view, m->id);
+
+        if (m->mode == MODE_WITNESS || s == NULL || !lookup_is_voter(view, m->id) ||
+            !lookup_is_heard(view, m->id) ||
+            lookup_voters_heard_by(view, s) < lookup_majority(view)) {
+            continue;
+        }
+        if (s->data == DATA_VALID) {
+            (void)str_copy(name, NAME_SIZE, m->name);
+            return;
+        }
+        if (name[0] == '\0' && is_empty(s) && s->can_bootstrap) {
+            (void)str_copy(name, NAME_SIZE, m->name);
+        }
+    }
+}
+
+static void gather_database(const struct view *view, struct cluster_facts *f)
+{
+    struct survey survey;
+
+    survey_voters(view, &survey, f->evidence, sizeof(f->evidence));
+    find_initializer(view, f->initializer);
+    f->sysid = survey.sysid;
+    f->bits |= bit_if(survey.all_heard, F(C_ALL_HEARD)) | bit_if(survey.all_empty, F(C_ALL_EMPTY)) |
+               bit_if(survey.n_databases > 0 && !survey.differ, F(C_ONE_DATABASE)) |
+               bit_if(survey.differ, F(C_MANY_DATABASES)) |
+               bit_if(f->initializer[0] != '\0', F(C_INITIALIZER));
+}
+
+static bool failover_is_ordered(const struct view *view)
+{
+    const struct store_request *r = &view->store->request;
+
+    return lookup_request_is_due(view) && r->kind == REQUEST_FAILOVER && r->to[0] != '\0';
+}
+
+/* The member an operator named, judged with the order and without it. */
+static void gather_order(const struct view *view, struct cluster_facts *f)
+{
+    const struct store_request *r = &view->store->request;
+    struct candidate candidates[MEMBERS_MAX];
+    struct candidate_question q = {.named = r->to, .order = true};
+    const struct candidate *c;
+    uint32_t n;
+
+    if (!failover_is_ordered(view)) {
+        return;
+    }
+    n = candidate_rank(view, &q, candidates);
+    c = candidate_find(candidates, n, r->to);
+    if (c == NULL) {
+        return;
+    }
+    f->ordered = *c;
+    if (c->forced) {
+        f->bits |= F(C_FORCED);
+        f->chosen = *c;
+    }
+}
+
+static void gather_candidates(const struct view *view, struct cluster_facts *f)
+{
+    const struct store *s = view->store;
+    struct candidate_question q = {.preferred = s->primary.successor};
+    const struct candidate *best;
+    const struct candidate *successor;
+
+    if (failover_is_ordered(view)) {
+        q.preferred = s->request.to;
+    }
+    f->n_candidates = candidate_rank(view, &q, f->candidates);
+    best = candidate_best(f->candidates, f->n_candidates);
+    successor = candidate_find(f->candidates, f->n_candidates, s->primary.successor);
+    if (best != NULL) {
+        f->bits |= F(C_CANDIDATE);
+        f->chosen = *best;
+    }
+    if (!s->primary.has_owner && successor != NULL && successor->eligible) {
+        f->bits |= F(C_SUCCESSOR);
+        f->chosen = *successor;
+    } else {
+        gather_order(view, f);
+    }
+    f->bits |= bit_if(!s->primary.has_owner &&
+                          (lookup_gave_up(s, f->chosen.name) || lookup_give_ups_in_a_row(s) > 1),
+                      F(C_GAVE_UP));
+}
+
+/*
+ * The last owner's machine came back: its agent is heard, its data is there, and
+ * PostgreSQL is not up yet. Until it is, nobody knows where its WAL ends, so for
+ * as long as a start in place would be given it is waited for.
+ */
+static bool owner_recovers(const struct view *view, struct cluster_facts *f)
+{
+    const struct store_primary *p = &view->store->primary;
+    const struct status *s = lookup_status(view, p->owner_id);
+    uint64_t since = MAX(view->raft.leader_since_ms, view->raft.epoch_applied_ms);
+
+    if (!p->has_owner || !p->held || s == NULL || !lookup_is_heard(view, p->owner_id) ||
+        s->data != DATA_VALID || s->timeline < lookup_newest_timeline(view) ||
+        s->pg_state == PG_STATE_RUNNING || s->pg_state == PG_STATE_START_FAILED) {
+        return false;
+    }
+    f->recovery_ms = since + view->conf.primary_start_timeout_ms;
+    return view->now_ms < f->recovery_ms;
+}
+
+void cluster_facts_gather(const struct view *view, struct cluster_facts *ret_facts)
+{
+    struct cluster_facts *f = ret_facts;
+    const struct store *s = view->store;
+    bool ready = view->raft.usable && view->raft.caught_up;
+
+    memset(f, 0, sizeof(*f));
+    if (!view->raft.is_leader) {
+        return;
+    }
+    f->timer_ms = view->raft.epoch_applied_ms + facts_takeover_wait_ms(view);
+    f->transfer_to = ready ? find_better_leader(view) : 0;
+    f->bits = F(C_LEADER) | bit_if(ready, F(C_READY)) | bit_if(s->cluster.id != 0, F(C_CREATED)) |
+              bit_if(view->conf.pause, F(C_PAUSED)) | bit_if(f->transfer_to != 0, F(C_OWNER_CUT)) |
+              bit_if(s->cluster.init == INIT_NONE, F(C_INIT_NONE)) |
+              bit_if(s->cluster.init == INIT_RUNNING, F(C_INIT_RUNNING)) |
+              bit_if(s->primary.has_owner, F(C_OWNED)) |
+              bit_if(s->primary.unfenced, F(C_UNFENCED)) |
+              bit_if(promises_are_over(view), F(C_PROMISES_OVER)) |
+              bit_if(view->now_ms >= f->timer_ms, F(C_TIMER_OVER)) |
+              bit_if(owner_recovers(view, f), F(C_OWNER_RECOVERS));
+    gather_database(view, f);
+    gather_candidates(view, f);
+}

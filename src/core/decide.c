@@ -1,0 +1,181 @@
+/*
+ * The two judgements, one after the other, and the small duties that stand
+ * beside every rule: to say who we are, that the epoch held its lease, how far
+ * the WAL has come.
+ */
+#include "core/decide.h"
+
+#include "base/str.h"
+#include "core/cluster_rules.h"
+#include "core/facts.h"
+#include "core/node_rules.h"
+#include "core/propose.h"
+
+static bool tags_are_same(const struct store_member *a, const struct store_member *b)
+{
+    return a->nofailover == b->nofailover && a->noloadbalance == b->noloadbalance &&
+           a->clonefrom == b->clonefrom && a->nosync == b->nosync && a->nostream == b->nostream &&
+           a->failover_priority == b->failover_priority &&
+           str_equal(a->replicatefrom, b->replicatefrom) && str_equal(a->tags, b->tags);
+}
+
+static bool members_are_same(const struct store_member *a, const struct store_member *b)
+{
+    return a->id == b->id && a->mode == b->mode && str_equal(a->raft_address, b->raft_address) &&
+           str_equal(a->api_url, b->api_url) && str_equal(a->pg_host, b->pg_host) &&
+           a->pg_port == b->pg_port && a->pg_version == b->pg_version &&
+           str_equal(a->veche_version, b->veche_version) &&
+           str_equal(a->glibc_version, b->glibc_version) && tags_are_same(a, b) &&
+           a->last_state == b->last_state;
+}
+
+static void fill_member_set(const struct store_member *m, enum pg_state last_state,
+                            struct command_member_set *c)
+{
+    (void)str_copy(c->name, sizeof(c->name), m->name);
+    c->id = m->id;
+    c->mode = m->mode;
+    (void)str_copy(c->raft_address, sizeof(c->raft_address), m->raft_address);
+    (void)str_copy(c->api_url, sizeof(c->api_url), m->api_url);
+    (void)str_copy(c->pg_host, sizeof(c->pg_host), m->pg_host);
+    c->pg_port = m->pg_port;
+    c->pg_version = m->pg_version;
+    (void)str_copy(c->veche_version, sizeof(c->veche_version), m->veche_version);
+    (void)str_copy(c->glibc_version, sizeof(c->glibc_version), m->glibc_version);
+    c->nofailover = m->nofailover;
+    c->noloadbalance = m->noloadbalance;
+    c->clonefrom = m->clonefrom;
+    c->nosync = m->nosync;
+    c->nostream = m->nostream;
+    c->failover_priority = m->failover_priority;
+    (void)str_copy(c->replicatefrom, sizeof(c->replicatefrom), m->replicatefrom);
+    (void)str_copy(c->tags, sizeof(c->tags), m->tags);
+    c->last_state = last_state;
+}
+
+/* The store's record of this node follows what it is. Of the state only the
+ * difference between stopped on purpose and not is kept: what changes often
+ * travels in status messages. */
+static void publish_member(const struct view *view, uint64_t bits, struct decision *d)
+{
+    struct store_member m = view->self.member;
+    const struct store_member *known = store_find_member(view->store, m.name);
+    bool stopped = (bits & F(STOPPING)) && (bits & F(QUIET));
+    struct command *c;
+
+    m.last_state = stopped ? PG_STATE_STOPPED : PG_STATE_RUNNING;
+    if (!(bits & F(CAUGHT_UP)) || view->store->cluster.id == 0 || m.name[0] == '\0' || m.id == 0 ||
+        (known != NULL && members_are_same(known, &m))) {
+        return;
+    }
+    c = propose_begin(view, d, COMMAND_MEMBER_SET);
+    if (c != NULL) {
+        fill_member_set(&m, m.last_state, &c->member_set);
+    }
+}
+
+static void say_held(const struct view *view, uint64_t bits, struct decision *d)
+{
+    struct command *c;
+
+    if (!(bits & F(LEASE)) || (bits & F(HELD)) || d->drop_lease) {
+        return;
+    }
+    c = propose_begin(view, d, COMMAND_EPOCH_HELD);
+    if (c != NULL) {
+        c->epoch_held.expect_epoch = view->store->primary.epoch;
+    }
+}
+
+static bool is_primary(uint64_t bits)
+{
+    const uint64_t all = F(OWNER_ME) | F(LEASE) | F(RUNS_PRIMARY);
+
+    return (bits & all) == all && !(bits & F(OTHER_SYSID));
+}
+
+/* The new database is ready once its sequence has ended well. */
+static void say_initialised(const struct view *view, uint64_t bits, struct decision *d)
+{
+    struct command *c;
+
+    if (!is_primary(bits) || !(bits & F(INIT_RUNNING)) || !(bits & F(DATA_GOOD)) ||
+        (bits & F(OP_BOOTSTRAPS)) || view->self.status.sysid == 0) {
+        return;
+    }
+    c = propose_begin(view, d, COMMAND_CLUSTER_INIT);
+    if (c != NULL) {
+        c->cluster_init.expect_epoch = view->store->primary.epoch;
+        c->cluster_init.sysid = view->self.status.sysid;
+    }
+}
+
+static void say_history(const struct view *view, uint64_t bits, struct decision *d)
+{
+    const struct store_history *h = &view->pg.history;
+    struct command *c;
+
+    if (!is_primary(bits) || !view->pg.history_due || h->timeline == 0) {
+        return;
+    }
+    c = propose_begin(view, d, COMMAND_HISTORY_ADD);
+    if (c == NULL) {
+        return;
+    }
+    c->history_add.expect_epoch = view->store->primary.epoch;
+    c->history_add.timeline = h->timeline;
+    c->history_add.lsn = h->lsn;
+    c->history_add.time_us = h->time_us != 0 ? h->time_us : view->wall_us;
+    (void)str_copy(c->history_add.reason, TEXT_SIZE, h->reason);
+    (void)str_copy(c->history_add.new_primary, NAME_SIZE,
+                   h->new_primary[0] != '\0' ? h->new_primary : view->self.status.name);
+}
+
+static void say_progress(const struct view *view, uint64_t bits, struct decision *d)
+{
+    const struct store_progress *known = &view->store->progress;
+    const struct status *s = &view->self.status;
+    struct command *c;
+
+    if (!is_primary(bits) || !(bits & F(INIT_DONE)) || s->flushed == 0 || s->timeline == 0 ||
+        (known->lsn == s->flushed && known->timeline == s->timeline)) {
+        return;
+    }
+    c = propose_begin(view, d, COMMAND_PROGRESS_SET);
+    if (c != NULL) {
+        c->progress_set.expect_epoch = view->store->primary.epoch;
+        c->progress_set.lsn = s->flushed;
+        c->progress_set.timeline = s->timeline;
+        c->progress_set.time_us = view->wall_us;
+    }
+}
+
+void decide(const struct view *view, struct decision *d)
+{
+    struct node_facts facts;
+
+    PRE(view->store != NULL);
+    PRE(view->n_peers <= MEMBERS_MAX);
+    memset(d, 0, offsetof(struct decision, commands));
+    d->wake_ms = view->now_ms + view->conf.loop_wait_ms;
+    node_facts_gather(view, &facts);
+    node_rules_decide(view, &facts, d);
+    cluster_rules_decide(view, d);
+    say_held(view, facts.bits, d);
+    say_initialised(view, facts.bits, d);
+    say_history(view, facts.bits, d);
+    publish_member(view, facts.bits, d);
+    say_progress(view, facts.bits, d);
+    POST(d->node.rule != NULL && d->cluster.rule != NULL);
+    POST(d->n_commands <= DECISION_COMMANDS_MAX);
+    POST(IMPLIES(d->renew_lease, facts.bits & F(OWNER_ME)));
+}
+
+bool decide_is_primary_now(const struct view *view)
+{
+    struct node_facts facts;
+
+    node_facts_gather(view, &facts);
+    return is_primary(facts.bits) && view->op.running != ACTION_FENCE &&
+           view->op.running != ACTION_STOP;
+}

@@ -1,0 +1,507 @@
+/*
+ * The facts of a node, from its view. Grouped: who may lead, what PostgreSQL
+ * does, what the data is worth, what runs, what is asked for, what a promotion
+ * would mean.
+ */
+#include "core/facts.h"
+
+#include "base/str.h"
+#include "core/lookup.h"
+#include "lease.h"
+
+/* clang-format off */
+#define FACT_INFO(enumerator, name, meaning) [FACT_##enumerator] = {name, meaning},
+const struct fact_info node_fact_infos[NODE_FACTS_END] = {NODE_FACTS(FACT_INFO)};
+const struct fact_info cluster_fact_infos[CLUSTER_FACTS_END] = {CLUSTER_FACTS(FACT_INFO)};
+#undef FACT_INFO
+
+_Static_assert(NODE_FACTS_END <= 64, "facts are bits of a uint64_t");
+
+#define PG_STATES (F(PG_STOPPED) | F(LEFT_OVERS) | F(RUNS_PRIMARY) | F(RUNS_STANDBY))
+const struct impossible node_impossible[] = {
+    {F(OWNER_ME) | F(OWNER_OTHER),      0,              "an epoch has one owner"},
+    {F(LEASE),                          F(OWNER_ME),    "a lease is of our epoch"},
+    {F(UNFENCED),                       F(OWNER_ME),    "only our own mark counts"},
+    {F(ADOPTED) | F(OWNER_OTHER),       0,              "adopted only while nobody else is owner"},
+    {F(UNTOUCHED) | F(HELD),            0,              "held means touched"},
+    {F(UNTOUCHED) | F(OWNER_OTHER),     0,              "another owner may hold a lease"},
+    {F(INIT_RUNNING) | F(INIT_DONE),    0,              "one state of initialisation"},
+    {F(INIT_RUNNING),                   F(OWNER_ME) | F(OWNER_OTHER), "an owner initialises"},
+    {F(PG_STOPPED) | F(LEFT_OVERS),     0,              "processes are left or not"},
+    {F(PG_STOPPED) | F(RUNS_PRIMARY),   0,              "stopped or running"},
+    {F(PG_STOPPED) | F(RUNS_STANDBY),   0,              "stopped or running"},
+    {F(LEFT_OVERS) | F(RUNS_PRIMARY),   0,              "no postmaster, or one"},
+    {F(LEFT_OVERS) | F(RUNS_STANDBY),   0,              "no postmaster, or one"},
+    {F(RUNS_PRIMARY) | F(RUNS_STANDBY), 0,              "in recovery or out of it"},
+    {F(RUNS_PRIMARY),                   F(MAY_WRITE),   "out of recovery it takes writes"},
+    {F(DATA_GOOD) | F(DATA_MISSING),    0,              "one state of data"},
+    {F(DATA_GOOD) | F(DATA_STRANGE),    0,              "one state of data"},
+    {F(DATA_MISSING) | F(DATA_STRANGE), 0,              "one state of data"},
+    {F(OTHER_SYSID),                    F(DATA_GOOD),   "an identifier is read from valid data"},
+    {F(OTHER_SYSID),                    F(INIT_DONE),   "compared with the cluster's"},
+    {F(DIVERGED),                       F(DATA_GOOD),   "a position is read from valid data"},
+    {F(DIVERGED) | F(UNSURE),           0,              "known or not"},
+    {F(UNSURE),                         F(OWNER_OTHER), "another owner may have a new timeline"},
+    {F(PRIMARY_RUNS),                   F(OWNER_OTHER), "the running primary is another node"},
+    {F(UPSTREAM_WRONG),                 F(PRIMARY_RUNS), "compared with the running primary"},
+    {F(QUIET),                          F(PG_STOPPED),  "quiet is stopped"},
+    {F(QUIET) | F(OP_KEEPS),            0,              "quiet is without a sequence"},
+    {F(QUIET) | F(OP_BOOTSTRAPS),       0,              "quiet is without a sequence"},
+    {F(REQUEST),                        F(OWNER_ME),    "a request is for the owner"},
+    {F(TARGET),                         F(REQUEST),     "a target is of a request"},
+    {F(HANDING_OVER),                   F(REQUEST),     "we hand over by request"},
+    {F(HANDING_OVER),                   F(PG_STOPPED),  "when stopped"},
+    {F(LEASE) | F(HOPELESS),            0,              "we have it"},
+    {F(LEASE) | F(LONG_WITHOUT),        0,              "we have it"},
+    {F(POSITIONS),                      F(LEASE),       "positions are of a lease"},
+    {F(BETTER),                         F(POSITIONS),   "compared by positions"},
+    {F(LAGS),                           F(POSITIONS),   "compared by positions"},
+    {F(FORCED),                         F(OWNER_ME),    "an order makes an owner"},
+    {F(HEIR),                           F(OWNER_ME),    "an owner has heirs"},
+    {F(START_OVERDUE),                  F(MAY_WRITE),   "a start as primary is running"},
+    {F(WITNESS),                        F(PG_STOPPED),  "no PostgreSQL"},
+    {F(WITNESS) | F(MAY_WRITE),         0,              "no PostgreSQL"},
+    {F(WITNESS) | F(OWNER_ME),          0,              "a witness owns nothing"},
+};
+const size_t node_impossible_n = ARRAY_LENGTH(node_impossible);
+/* clang-format on */
+
+const char *facts_format(uint64_t bits, const struct fact_info *infos, size_t n, char *text,
+                         size_t size)
+{
+    struct sbuf b;
+
+    sbuf_init(&b, text, size);
+    for (size_t i = 0; i < n; i++) {
+        if ((bits >> i) & 1) {
+            sbuf_printf(&b, "%s%s", b.length > 0 ? " " : "", infos[i].name);
+        }
+    }
+    return text;
+}
+
+uint64_t facts_takeover_wait_ms(const struct view *view)
+{
+    uint64_t ttl_ns = view->conf.ttl_ms * NS_PER_MS;
+
+    ttl_ns = MIN(MAX(ttl_ns, LEASE_TTL_MIN_NS), LEASE_TTL_MAX_NS);
+    return lease_takeover_wait_ns(ttl_ns, view->store->primary.barren) / NS_PER_MS;
+}
+
+static uint64_t bit_if(bool condition, uint64_t bit)
+{
+    return condition ? bit : 0;
+}
+
+/* Passed `duration` after `since`, where 0 means that it never began. */
+static bool is_over(const struct view *view, uint64_t since_ms, uint64_t duration_ms)
+{
+    return since_ms != 0 && view->now_ms >= since_ms + duration_ms;
+}
+
+/*
+ * PostgreSQL found running by this process and left alone since. Until the
+ * store has told whose epoch it is, and the first round of renewals has
+ * come back, there can be no lease; killing it meanwhile would make every
+ * restart of an agent an outage. A lease obtained by this process ends later
+ * than this does.
+ */
+static bool is_adopted(const struct view *view)
+{
+    const struct store_primary *p = &view->store->primary;
+    bool mine = lookup_owner_is_me(view) || !view->raft.caught_up;
+
+    return mine && !(p->has_owner && !lookup_owner_is_me(view)) && !view->lease.live &&
+           view->op.running == ACTION_NONE && view->op.last == ACTION_NONE &&
+           view->now_ms < view->self.started_ms + view->conf.ttl_ms;
+}
+
+/* A database that was there before the cluster: until its node has the lease of
+ * the first epoch nobody else can have one. */
+static bool is_untouched(const struct view *view)
+{
+    const struct store_primary *p = &view->store->primary;
+    const struct view_raft *raft = &view->raft;
+    bool truth = raft->caught_up || raft->cluster_id == 0 || raft->formed_now;
+
+    if (!truth || p->epoch > 1 || p->held) {
+        return false;
+    }
+    return p->epoch == 0 || (lookup_owner_is_me(view) && view->op.running == ACTION_NONE &&
+                             view->op.last == ACTION_NONE);
+}
+
+static uint64_t ownership_facts(const struct view *view)
+{
+    const struct store_primary *p = &view->store->primary;
+    const struct view_lease *lease = &view->lease;
+    bool me = lookup_owner_is_me(view);
+    bool leased = me && lease->live && lease->epoch == p->epoch &&
+                  lease->remaining_ms > view->conf.fence_margin_ms;
+
+    return bit_if(me, F(OWNER_ME)) | bit_if(p->has_owner && !me, F(OWNER_OTHER)) |
+           bit_if(leased, F(LEASE)) | bit_if(p->held, F(HELD)) |
+           bit_if(me && p->unfenced, F(UNFENCED)) | bit_if(is_untouched(view), F(UNTOUCHED)) |
+           bit_if(is_adopted(view), F(ADOPTED)) |
+           bit_if(me && !leased &&
+                      is_over(view, lease->wanted_since_ms, facts_takeover_wait_ms(view)),
+                  F(HOPELESS)) |
+           bit_if(me && !leased && is_over(view, lease->wanted_since_ms, 2 * view->conf.ttl_ms),
+                  F(LONG_WITHOUT)) |
+           bit_if(me && lookup_is_forced(view->store), F(FORCED)) |
+           bit_if(view->store->cluster.init == INIT_RUNNING, F(INIT_RUNNING)) |
+           bit_if(view->store->cluster.init == INIT_DONE, F(INIT_DONE)) |
+           bit_if(view->raft.caught_up, F(CAUGHT_UP));
+}
+
+static bool starts_as_primary(enum node_action action)
+{
+    return action == ACTION_START_PRIMARY || action == ACTION_PROMOTE;
+}
+
+/* Whoever may become writable by itself counts: a promotion or a crash recovery
+ * as primary asks nobody when it is through. */
+static bool may_write(const struct view *view)
+{
+    const struct status *s = &view->self.status;
+    const struct view_pg *pg = &view->pg;
+
+    if (s->mode == MODE_WITNESS) {
+        return false;
+    }
+    if (starts_as_primary(view->op.running)) {
+        return true;
+    }
+    if (!pg->postmaster_alive) {
+        return pg->n_processes > 0 && pg->was_primary && view->op.running != ACTION_BOOTSTRAP;
+    }
+    if (s->pg_role == PG_ROLE_PRIMARY || view->op.running == ACTION_BOOTSTRAP) {
+        return true;
+    }
+    return s->pg_role != PG_ROLE_STANDBY && pg->was_primary;
+}
+
+static uint64_t postgres_facts(const struct view *view)
+{
+    const struct status *s = &view->self.status;
+    const struct view_pg *pg = &view->pg;
+    bool witness = s->mode == MODE_WITNESS;
+    bool stopped = witness || (!pg->postmaster_alive && pg->n_processes == 0);
+    bool running = !witness && pg->postmaster_alive && s->pg_state == PG_STATE_RUNNING;
+
+    return bit_if(witness, F(WITNESS)) | bit_if(stopped, F(PG_STOPPED)) |
+           bit_if(!stopped && !pg->postmaster_alive, F(LEFT_OVERS)) |
+           bit_if(running && s->pg_role == PG_ROLE_PRIMARY, F(RUNS_PRIMARY)) |
+           bit_if(running && s->pg_role == PG_ROLE_STANDBY, F(RUNS_STANDBY)) |
+           bit_if(may_write(view), F(MAY_WRITE)) | bit_if(pg->was_primary, F(WAS_PRIMARY)) |
+           bit_if(s->clean_shutdown, F(CLEAN)) |
+           bit_if(pg->promoted_checkpoint_due, F(CHECKPOINT_DUE)) |
+           bit_if(s->nofailover || s->failover_priority == 0, F(BARRED));
+}
+
+static lsn_t own_position(const struct view *view)
+{
+    return MAX(lookup_position(&view->self.status),
+               view->pg.postmaster_alive ? 0 : view->pg.control_lsn);
+}
+
+static lsn_t own_timeline_end(const struct view *view)
+{
+    lsn_t end = lookup_timeline_end(view->store, view->self.status.timeline);
+
+    return end != 0 ? end : view->pg.upstream_switch_lsn;
+}
+
+/*
+ * Whether our WAL goes beyond what the cluster went on from. A former primary
+ * that was not shut down cleanly counts as diverged as soon as somebody else is
+ * on a newer timeline: pg_control does not tell where its WAL ends.
+ */
+static bool is_diverged(const struct view *view, uint32_t newest)
+{
+    const struct status *s = &view->self.status;
+    lsn_t end = own_timeline_end(view);
+    bool stopped_hard = view->pg.was_primary && !view->pg.postmaster_alive && !s->clean_shutdown;
+    const struct status *primary = lookup_running_primary(view);
+
+    if (s->timeline == 0) {
+        return false;
+    }
+    if (primary != NULL && primary->id != s->id) {
+        if (s->timeline > primary->timeline || (s->timeline == primary->timeline && stopped_hard)) {
+            return true; /* It went on without us, from before. */
+        }
+    }
+    if (s->timeline >= newest) {
+        return false;
+    }
+    return stopped_hard || (end != 0 && own_position(view) > end);
+}
+
+static uint64_t data_facts(const struct view *view)
+{
+    const struct status *s = &view->self.status;
+    const struct store *store = view->store;
+    bool good = s->data == DATA_VALID;
+    uint32_t newest = lookup_newest_timeline(view);
+    bool diverged = good && is_diverged(view, newest);
+    bool other_owner = store->primary.has_owner && !lookup_owner_is_me(view);
+    bool old_me = other_owner && store->primary.owner_id == s->id;
+    bool end_known = s->timeline < newest && own_timeline_end(view) != 0;
+
+    return bit_if(good, F(DATA_GOOD)) | bit_if(diverged, F(DIVERGED)) |
+           bit_if(s->data == DATA_EMPTY || s->data == DATA_INCOMPLETE, F(DATA_MISSING)) |
+           bit_if(s->data == DATA_FOREIGN, F(DATA_STRANGE)) |
+           bit_if(good && store->cluster.sysid != 0 && s->sysid != 0 &&
+                      s->sysid != store->cluster.sysid,
+                  F(OTHER_SYSID)) |
+           bit_if(view->pg.was_primary && other_owner && !old_me && !end_known && !diverged,
+                  F(UNSURE)) |
+           bit_if(s->timeline >= newest, F(NEWEST_TIMELINE));
+}
+
+static void gather_upstream(const struct view *view, struct node_facts *f)
+{
+    const struct status *primary = lookup_running_primary(view);
+    const struct store_member *m;
+
+    if (primary == NULL || primary->id == view->self.status.id) {
+        return;
+    }
+    m = store_find_member_by_id(view->store, primary->id);
+    if (m == NULL || !(f->bits & F(OWNER_OTHER))) {
+        return;
+    }
+    (void)str_copy(f->upstream.name, sizeof(f->upstream.name), m->name);
+    (void)str_copy(f->upstream.host, sizeof(f->upstream.host), m->pg_host);
+    f->upstream.port = m->pg_port;
+    f->bits |= F(PRIMARY_RUNS) | bit_if(!str_equal(view->pg.upstream, m->name), F(UPSTREAM_WRONG));
+}
+
+/*
+ * Whether what runs is to go on. It is unless the rules would undo it: nothing
+ * is restarted because a fact flickers. A start as standby that waits for a
+ * primary that has been replaced gives way to `follow`.
+ */
+static bool op_keeps(const struct view *view, uint64_t bits)
+{
+    const struct view_op *op = &view->op;
+
+    if (op->running == ACTION_NONE) {
+        return false;
+    }
+    if (op->running == ACTION_START_STANDBY && (bits & F(UPSTREAM_WRONG)) &&
+        view->pg.postmaster_alive) {
+        return view->now_ms < op->started_ms + 2 * view->conf.loop_wait_ms;
+    }
+    return true;
+}
+
+static bool op_cleans(enum node_action action)
+{
+    switch (action) {
+    case ACTION_BOOTSTRAP:
+    case ACTION_CLONE:
+    case ACTION_START_PRIMARY:
+    case ACTION_START_STANDBY:
+    case ACTION_STOP:
+    case ACTION_FENCE:
+    case ACTION_CLEAN_UP:
+        return true;
+    case ACTION_NONE:
+    case ACTION_PROMOTE:
+    case ACTION_FOLLOW:
+    case ACTION_CHECKPOINT:
+    case ACTIONS:
+        return false;
+    }
+    return false;
+}
+
+static uint64_t op_facts(const struct view *view, uint64_t bits)
+{
+    const struct view_op *op = &view->op;
+    bool failed =
+        op->last_failed && (starts_as_primary(op->last) || op->last == ACTION_START_STANDBY);
+    bool overdue = op->running == ACTION_START_PRIMARY &&
+                   is_over(view, op->started_ms, view->conf.primary_start_timeout_ms);
+
+    return bit_if(op_keeps(view, bits), F(OP_KEEPS)) |
+           bit_if(op_cleans(op->running), F(OP_CLEANS)) |
+           bit_if(op->running == ACTION_BOOTSTRAP, F(OP_BOOTSTRAPS)) |
+           bit_if((bits & F(PG_STOPPED)) && op->running == ACTION_NONE, F(QUIET)) |
+           bit_if(failed && op->running == ACTION_NONE, F(START_FAILED)) |
+           bit_if(overdue, F(START_OVERDUE)) |
+           bit_if(str_equal(op->last_rule, "start-overdue") && op->running == ACTION_NONE,
+                  F(START_GIVEN_UP));
+}
+
+static uint64_t stop_facts(const struct view *view)
+{
+    uint64_t since = MAX(view->self.stopping_since_ms, view->pg.gone_ms);
+    uint64_t patience = view->raft.leader != 0 ? 3 * view->conf.ttl_ms : view->conf.ttl_ms;
+    const struct store_member *m = store_find_member(view->store, view->self.member.name);
+
+    return bit_if(view->self.stopping, F(STOPPING)) | bit_if(view->conf.pause, F(PAUSED)) |
+           bit_if(is_over(view, since, patience), F(RELEASE_OVERDUE)) |
+           bit_if(is_over(view, since, SECONDS(2)), F(SAY_OVERDUE)) |
+           bit_if(m != NULL && m->last_state == PG_STATE_STOPPED, F(SAID));
+}
+
+/* Who takes over when this owner lets go by order. After the stop it must have
+ * everything up to the shutdown checkpoint: a switchover loses nothing. */
+static void gather_target(const struct view *view, struct node_facts *f)
+{
+    const struct store_request *r = &view->store->request;
+    const struct status *self = &view->self.status;
+    bool stopped = (f->bits & F(PG_STOPPED)) != 0;
+    struct candidate candidates[MEMBERS_MAX];
+    struct candidate_question q = {.named = r->to, .without = self->name, .running_only = true};
+    const struct candidate *best;
+    uint32_t n;
+
+    if (!(f->bits & F(OWNER_ME)) || !lookup_request_is_due(view) || str_equal(r->to, self->name)) {
+        return;
+    }
+    f->bits |= F(REQUEST);
+    q.must_have = stopped ? view->pg.control_lsn : 0;
+    q.must_stream = !stopped;
+    f->bits |=
+        bit_if(stopped && view->op.last == ACTION_STOP && !view->op.last_failed &&
+                   view->pg.gone_ms != 0 && view->now_ms < view->pg.gone_ms + view->conf.ttl_ms,
+               F(HANDING_OVER));
+    if (r->from[0] != '\0' && !str_equal(r->from, self->name)) {
+        (void)str_copy(f->refusals, sizeof(f->refusals), "the primary is another member");
+        return;
+    }
+    n = candidate_rank(view, &q, candidates);
+    best = candidate_best(candidates, n);
+    if (best != NULL) {
+        f->bits |= F(TARGET);
+        (void)str_copy(f->target, sizeof(f->target), best->name);
+    } else {
+        candidate_explain_refused(candidates, n, f->refusals, sizeof(f->refusals));
+    }
+}
+
+static void gather_heir(const struct view *view, struct node_facts *f)
+{
+    struct candidate candidates[MEMBERS_MAX];
+    struct candidate_question q = {.without = view->self.status.name, .running_only = true};
+    uint32_t n;
+
+    if (!(f->bits & F(OWNER_ME)) ||
+        !(f->bits & (F(START_FAILED) | F(START_OVERDUE) | F(START_GIVEN_UP)))) {
+        return;
+    }
+    n = candidate_rank(view, &q, candidates);
+    f->bits |= bit_if(candidate_best(candidates, n) != NULL, F(HEIR));
+}
+
+static bool has_answered(const struct view *view, const struct view_peer *peer)
+{
+    return peer->positions.epoch == view->store->primary.epoch && peer->positions_ms != 0 &&
+           peer->positions_ms >= view->lease.live_since_ms;
+}
+
+/* A member whose answer is worth waiting for. A silent one is no vote. */
+static bool can_answer(const struct view *view, const struct view_peer *peer)
+{
+    return peer->connected && peer->status.mode == MODE_POSTGRES &&
+           peer->status.data == DATA_VALID && lookup_is_heard(view, peer->status.id);
+}
+
+/*
+ * Positions are in when everybody who can answer did, or after a bounded wait.
+ * In asynchronous mode no number of answers is needed: who is silent can not be
+ * chosen either, and the lease itself shows that a majority is reachable. Our
+ * own must have been read since the lease began as well.
+ */
+static bool positions_are_in(const struct view *view, struct node_facts *f)
+{
+    uint64_t since = view->lease.live_since_ms;
+    bool all = true;
+
+    if (view->positions_asked_ms == 0 || view->positions_asked_ms < since ||
+        view->pg.seen_ms < since || view->self.status.timeline == 0) {
+        return false;
+    }
+    f->positions_until_ms = view->positions_asked_ms + MAX((uint64_t)500, view->conf.loop_wait_ms);
+    for (uint32_t i = 0; i < view->n_peers; i++) {
+        const struct view_peer *peer = &view->peers[i];
+
+        all = all && (!can_answer(view, peer) || has_answered(view, peer));
+    }
+    return all || view->now_ms >= f->positions_until_ms;
+}
+
+/* The epoch before this one was released to us by `name` because we were
+ * better placed: handing it back would go in circles. */
+static bool came_from(const struct view *view, const char *name)
+{
+    const struct store_ledger_entry *entry = lookup_newest_release(view->store);
+
+    return entry != NULL && entry->epoch + 1 == view->store->primary.epoch &&
+           str_equal(entry->node, name) && str_equal(entry->rule, "better-placed");
+}
+
+static bool is_further(const struct positions *p, uint32_t timeline, lsn_t lsn)
+{
+    return p->timeline > timeline || (p->timeline == timeline && p->flushed > lsn);
+}
+
+static void gather_better(const struct view *view, struct node_facts *f)
+{
+    struct candidate candidates[MEMBERS_MAX];
+    struct candidate_question q = {.without = view->self.status.name, .running_only = true};
+    uint32_t n = candidate_rank(view, &q, candidates);
+
+    f->better_timeline = view->self.status.timeline;
+    f->better_lsn = lookup_position(&view->self.status);
+    for (uint32_t i = 0; i < view->n_peers; i++) {
+        const struct view_peer *peer = &view->peers[i];
+        const struct candidate *c = candidate_find(candidates, n, peer->status.name);
+
+        if (c == NULL || !c->eligible || !has_answered(view, peer) || !peer->positions.valid ||
+            came_from(view, c->name) ||
+            !is_further(&peer->positions, f->better_timeline, f->better_lsn)) {
+            continue;
+        }
+        f->bits |= F(BETTER);
+        (void)str_copy(f->better, sizeof(f->better), c->name);
+        f->better_timeline = peer->positions.timeline;
+        f->better_lsn = peer->positions.flushed;
+    }
+}
+
+static void gather_promotion(const struct view *view, struct node_facts *f)
+{
+    const struct status *self = &view->self.status;
+
+    if ((f->bits & (F(OWNER_ME) | F(LEASE) | F(RUNS_STANDBY))) !=
+            (F(OWNER_ME) | F(LEASE) | F(RUNS_STANDBY)) ||
+        !positions_are_in(view, f)) {
+        return;
+    }
+    f->bits |= F(POSITIONS);
+    gather_better(view, f);
+    candidate_lag(view, self->name, self->timeline, lookup_position(self), &f->lag);
+    f->bits |= bit_if(f->lag.exceeded, F(LAGS));
+}
+
+void node_facts_gather(const struct view *view, struct node_facts *ret_facts)
+{
+    struct node_facts *f = ret_facts;
+
+    PRE(view->store != NULL);
+    memset(f, 0, sizeof(*f));
+    f->bits = ownership_facts(view) | postgres_facts(view) | data_facts(view) | stop_facts(view);
+    gather_upstream(view, f);
+    f->bits |= op_facts(view, f->bits);
+    gather_target(view, f);
+    gather_heir(view, f);
+    gather_promotion(view, f);
+    if (view->lease.wanted_since_ms != 0) {
+        f->lease_give_up_ms = view->lease.wanted_since_ms + facts_takeover_wait_ms(view);
+    }
+}

@@ -1,0 +1,59 @@
+/*
+ * Pace: a proposal whose outcome is not seen yet is not repeated for a while. A
+ * lost one is; apply is compare-and-set, so a second copy does no harm.
+ */
+#include "core/propose.h"
+
+/* clang-format off */
+static const struct {
+    size_t size;      /* Of the struct in the union. */
+    uint64_t pace_ms; /* Not again within this time. */
+} kinds[COMMAND_KINDS] = {
+#define KIND(enumerator, struct_name, text) \
+    [COMMAND_##enumerator] = {sizeof(struct command_##struct_name), PACE_##enumerator},
+#define PACE_CLUSTER_CREATE  500
+#define PACE_CLUSTER_INIT    500
+#define PACE_EPOCH_TAKE      300
+#define PACE_EPOCH_HELD      300
+#define PACE_EPOCH_RELEASE   300
+#define PACE_EPOCH_UNFENCED  500
+#define PACE_MEMBER_SET      1000
+#define PACE_MEMBER_REMOVE   1000
+#define PACE_CONFIG_SET      1000
+#define PACE_SYNC_SET        300
+#define PACE_REQUEST_SET     1000
+#define PACE_REQUEST_END     500
+#define PACE_HISTORY_ADD     1000
+#define PACE_PROGRESS_SET    10000
+#define PACE_LEDGER_ADD      10000
+    COMMANDS(KIND)
+#undef KIND
+};
+/* clang-format on */
+
+struct command *propose_begin(const struct view *view, struct decision *d, enum command_kind kind)
+{
+    uint64_t last_ms = view->proposed_ms[kind];
+    struct command *c;
+
+    PRE(kind > COMMAND_NONE && kind < COMMAND_KINDS);
+    PRE(d->n_commands <= DECISION_COMMANDS_MAX);
+    if (last_ms != 0 && view->now_ms < last_ms + kinds[kind].pace_ms) {
+        propose_wake(view, d, last_ms + kinds[kind].pace_ms);
+        return NULL;
+    }
+    if (d->n_commands == DECISION_COMMANDS_MAX) {
+        return NULL;
+    }
+    c = &d->commands[d->n_commands++];
+    c->kind = kind;
+    memset((char *)c + offsetof(struct command, cluster_create), 0, kinds[kind].size);
+    return c;
+}
+
+void propose_wake(const struct view *view, struct decision *d, uint64_t at_ms)
+{
+    if (at_ms > view->now_ms) {
+        d->wake_ms = MIN(d->wake_ms, at_ms);
+    }
+}
