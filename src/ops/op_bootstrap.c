@@ -1,0 +1,300 @@
+/*
+ * The first database of a cluster. Only decided for the owner of the epoch in
+ * which it is made, with the lease: it comes up writable.
+ *
+ * Happy path: the directory is marked incomplete and emptied; initdb;
+ * configuration; start; roles; the user's script; the mark is removed.
+ *
+ * Failure modes:
+ *  - the directory holds a database or something unknown: refused, nothing is
+ *    touched. Only what is empty, or was marked by an earlier try, is used;
+ *  - an option is wrong: found out before anything is made, where possible;
+ *  - initdb, a statement or the script fails, or the sequence is cut off: the
+ *    half-made server is killed (op_bootstrap_undo), the mark stays, and the
+ *    next try begins from the start.
+ *
+ * Secrets: the superuser's password passes through a file of mode 0600 that is
+ * removed when the sequence ends; the others go in one statement in a session
+ * that logs nothing.
+ */
+#include "ops/ops_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+
+#define INITDB_MS MINUTES(10)
+#define ROLES_MS  SECONDS(30)
+#define SCRIPT_MS HOURS(24)
+
+static const char *superuser_of(const struct pg_options *pg)
+{
+    return pg->superuser.user != NULL ? pg->superuser.user : "postgres";
+}
+
+static enum seq_next check_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    struct strbuf sql = {0};
+    int rc;
+
+    rc = op_roles_sql(pg_options(op_pg(o)), o->ops->options.users, &sql, &s->problem);
+    strbuf_deinit(&sql);
+    if (rc != 0) {
+        return SEQ_FAIL;
+    }
+    switch (op_look(o)->status.data) {
+    case DATA_EMPTY:
+    case DATA_INCOMPLETE:
+        return SEQ_NEXT;
+    case DATA_UNKNOWN:
+        err_set(&s->problem, "the state of the data directory is not known");
+        return SEQ_POLL;
+    case DATA_VALID:
+        return op_fail(o, "the data directory holds a database, it is not touched");
+    case DATA_FOREIGN:
+        return op_fail(o, "the data directory is not empty and holds no database, "
+                          "it is not touched");
+    }
+    return op_fail(o, "the data directory is in an unknown state");
+}
+
+static enum seq_next mark_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    pg_mark_incomplete(op_pg(o), true, "bootstrap", op_on_done, o);
+    return SEQ_WAIT;
+}
+
+/* ---- initdb ---- */
+
+static int write_password(struct op *o, const char *password, struct err *err)
+{
+    size_t length = strlen(password);
+    ssize_t n;
+    int fd;
+
+    (void)unlink(o->file); /* Of an agent that was killed; usually not there. */
+    fd = open(o->file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return err_set_errno(err, errno, "%s", o->file);
+    }
+    n = write(fd, password, length);
+    (void)close(fd); /* initdb reads it now or never; it need not be durable. */
+    if (n != (ssize_t)length) {
+        return err_set(err, "%s: short write", o->file);
+    }
+    return 0;
+}
+
+/* initdb says "trust" unless told otherwise. */
+static void add_auth(struct op_args *args, const struct kv_list *options, bool has_password)
+{
+    if (options != NULL && (kv_has(options, "auth") || kv_has(options, "auth-host") ||
+                            kv_has(options, "auth-local"))) {
+        return;
+    }
+    if (has_password) {
+        op_args_add(args, "--auth=scram-sha-256");
+        return;
+    }
+    log_warning("The superuser has no password: local connections will be trusted.");
+    op_args_add(args, "--auth=trust");
+}
+
+static enum seq_next initdb_run(struct seq *s)
+{
+    static const char *const refused[] = {
+        "pgdata",  "pwfile", "pwprompt",   "username", "no-sync",  "sync-only", "nosync",
+        "version", "help",   "waldir-tmp", "show",     "no-clean", NULL};
+    struct op *o = op_of(s);
+    const struct pg_options *pg = pg_options(op_pg(o));
+    const struct kv_list *options = o->ops->options.initdb;
+    struct op_args args = {0};
+    enum seq_next next = SEQ_FAIL;
+
+    op_args_add(&args, "initdb");
+    op_args_add(&args, "--pgdata=%s", pg->data_dir);
+    op_args_add(&args, "--username=%s", superuser_of(pg));
+    if (pg->superuser.password != NULL) {
+        (void)snprintf(o->file, sizeof(o->file), "%s.initdb", pg->pgpass); /* Cut: open fails. */
+        if (write_password(o, pg->superuser.password, &s->problem) != 0) {
+            goto out;
+        }
+        op_args_add(&args, "--pwfile=%s", o->file);
+    }
+    add_auth(&args, options, pg->superuser.password != NULL);
+    op_args_add_options(&args, options, refused, "bootstrap.initdb");
+    next = op_run_child(o, op_args_list(&args), NULL);
+out:
+    op_args_deinit(&args);
+    return next;
+}
+
+static enum seq_next initdb_done(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    if (o->file[0] != '\0') {
+        (void)unlink(o->file); /* op_bootstrap_undo tries again. */
+    }
+    return s->status == 0 ? SEQ_NEXT : SEQ_FAIL;
+}
+
+/* ---- Who may connect ---- */
+
+/* In pg_hba.conf a quote inside quotes is doubled. */
+static void add_quoted(struct strbuf *b, const char *name)
+{
+    strbuf_add_text(b, "\"");
+    for (; *name != '\0'; name++) {
+        strbuf_add(b, name, 1);
+        if (*name == '"') {
+            strbuf_add_text(b, "\"");
+        }
+    }
+    strbuf_add_text(b, "\"");
+}
+
+static void add_hba_line(struct strbuf *b, const char *database, const char *user)
+{
+    if (user != NULL) {
+        strbuf_printf(b, "host %s ", database);
+        add_quoted(b, user);
+        strbuf_add_text(b, " all scram-sha-256\n");
+    }
+}
+
+static int append_file(const char *path, const struct strbuf *b, struct err *err)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t n;
+
+    if (fd < 0) {
+        return err_set_errno(err, errno, "%s", path);
+    }
+    n = write(fd, b->data, b->length);
+    (void)close(fd); /* The next step syncs the whole directory. */
+    return n == (ssize_t)b->length ? 0 : err_set(err, "%s: short write", path);
+}
+
+/* Without postgresql.pg_hba initdb's file stays, and no other host could
+ * replicate. What is added asks for passwords. The copy reaches the standbys. */
+static enum seq_next hba_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    const struct pg_options *pg = pg_options(op_pg(o));
+    char path[OP_FILE_SIZE];
+    struct strbuf b = {0};
+    int rc;
+
+    if (pg->hba != NULL && pg->hba->n > 0) {
+        return SEQ_NEXT;
+    }
+    strbuf_add_text(&b, "\n# Added because postgresql.pg_hba is not configured.\n");
+    add_hba_line(&b, "replication", pg->replication.user);
+    add_hba_line(&b, "all", superuser_of(pg));
+    add_hba_line(&b, "all", pg->rewind.user);
+    (void)snprintf(path, sizeof(path), "%s/pg_hba.conf", pg->data_dir); /* Cut: open fails. */
+    rc = append_file(path, &b, &s->problem);
+    strbuf_deinit(&b);
+    if (rc != 0) {
+        return SEQ_FAIL;
+    }
+    log_info("postgresql.pg_hba is not configured: the agents' roles may connect from everywhere "
+             "with a password, everybody else only from this host.");
+    return op_run_child(
+        o, (const char *const[]){"initdb", "--sync-only", "--pgdata", pg->data_dir, NULL}, NULL);
+}
+
+static enum seq_next conf_run(struct seq *s)
+{
+    op_of(s)->start.as_standby = false;
+    return op_conf_run(s);
+}
+
+/* ---- Inside the database ---- */
+
+static enum seq_next roles_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    struct strbuf sql = {0};
+    int rc = op_roles_sql(pg_options(op_pg(o)), o->ops->options.users, &sql, &s->problem);
+
+    if (rc == 0) {
+        pg_execute(op_pg(o), sql.data, ROLES_MS, op_on_done, o);
+    }
+    if (sql.data != NULL) {
+        explicit_bzero(sql.data, sql.size);
+    }
+    strbuf_deinit(&sql);
+    return rc == 0 ? SEQ_WAIT : SEQ_FAIL;
+}
+
+static enum seq_next script_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    const struct pg_options *pg = pg_options(op_pg(o));
+    const char *script = o->ops->options.post_bootstrap;
+    struct op_args args = {0};
+    struct kv_list env = {0};
+    enum seq_next next;
+
+    if (script == NULL || script[0] == '\0') {
+        return SEQ_NEXT;
+    }
+    op_args_add(&args, "/bin/sh");
+    op_args_add(&args, "-c");
+    op_args_add(&args, "%s \"$@\"", script); /* May have arguments of its own. */
+    op_args_add(&args, "post_bootstrap");
+    op_args_add(&args, "host=%s port=%u dbname=%s user=%s", pg->connect_host, pg->port,
+                pg->database, superuser_of(pg));
+    kv_add(&env, "PGOPTIONS", "-c synchronous_commit=local -c statement_timeout=0");
+    if (pg->superuser.password != NULL) {
+        kv_add(&env, "PGPASSWORD", pg->superuser.password);
+    }
+    next = op_run_child(o, op_args_list(&args), &env);
+    kv_deinit(&env);
+    op_args_deinit(&args);
+    return next;
+}
+
+void op_bootstrap_undo(struct op *o, bool succeeded)
+{
+    if (o->file[0] != '\0') {
+        (void)unlink(o->file); /* Gone already, as a rule. */
+        o->file[0] = '\0';
+    }
+    if (!succeeded && o->committed) {
+        pg_signal_stop(op_pg(o), PG_STOP_KILL);
+    }
+}
+
+/* From here on a server of ours may run on a directory that is not whole. */
+static enum seq_next server_run(struct seq *s)
+{
+    op_of(s)->committed = true;
+    return op_server_run(s);
+}
+
+/* clang-format off */
+const struct seq_step op_bootstrap_steps[] = {
+    /* name               run            done          abort          limit ms     progress */
+    {"check",             check_run,     check_run,    NULL,          SECONDS(60), NULL},
+    {"mark",              mark_run,      NULL,         NULL,          MINUTES(1),  NULL},
+    {"count out",         op_kill_run,   op_kill_run,  NULL,          SECONDS(60), NULL},
+    {"remove",            op_remove_run, NULL,         NULL,          HOURS(1),    NULL},
+    {"initdb",            initdb_run,    initdb_done,  op_kill_child, INITDB_MS,   NULL},
+    {"access",            hba_run,       NULL,         op_kill_child, INITDB_MS,   NULL},
+    {"configure",         conf_run,      NULL,         NULL,          MINUTES(1),  NULL},
+    {"start server",      server_run,    NULL,         NULL,          MINUTES(1),  NULL},
+    {"wait until ready",  op_ready_run,  op_ready_run, NULL,          MINUTES(5),  NULL},
+    {"roles",             roles_run,     NULL,         NULL,          0,           NULL}, /* ROLES_MS */
+    {"post bootstrap",    script_run,    NULL,         op_kill_child, SCRIPT_MS,   NULL},
+    {"unmark",            op_unmark_run, NULL,         NULL,          MINUTES(1),  NULL},
+    {0},
+};
+/* clang-format on */

@@ -1,0 +1,139 @@
+/*
+ * Steps and helpers that several sequences share. Each step can be run again
+ * at any time: it looks first whether its goal is reached already.
+ */
+#include "ops/ops_internal.h"
+
+#include <stdarg.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+const struct ops *op_look(struct op *o)
+{
+    struct ops *ops = o->ops;
+
+    pg_observe(op_pg(o), o->seq.now_ms);
+    pg_fill(op_pg(o), ops->options.store, &ops->status, &ops->view);
+    return ops;
+}
+
+void op_on_done(void *data, int status, const char *problem)
+{
+    struct op *o = data;
+
+    o->child = NULL; /* If it was one, it is reaped. */
+    seq_resume(&o->seq, status, problem, clock_ms());
+}
+
+enum seq_next op_fail(struct op *o, const char *format, ...)
+{
+    char text[ERR_TEXT_SIZE];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args); /* A cut sentence is still one. */
+    va_end(args);
+    err_set(&o->seq.problem, "%s", text);
+    return SEQ_FAIL;
+}
+
+enum seq_next op_run_child(struct op *o, const char *const *argv, const struct kv_list *env)
+{
+    PRE(o->child == NULL);
+
+    o->child = pg_child_start(op_pg(o), argv, env, op_on_done, o, &o->seq.problem);
+    return o->child != NULL ? SEQ_WAIT : SEQ_FAIL;
+}
+
+void op_kill_child(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    if (o->child != NULL) {
+        pg_child_kill(o->child);
+    }
+}
+
+/* ---- Before anything is done to the data directory: nobody uses it ---- */
+
+/* A killed process needs a moment to go; this is also done's answer. */
+enum seq_next op_kill_run(struct seq *s)
+{
+    uint32_t n_left = pg_kill_all(op_pg(op_of(s)));
+
+    if (n_left == 0) {
+        return SEQ_NEXT;
+    }
+    s->poll_every_ms = 20;
+    err_set(&s->problem, "%u processes of the data directory do not go away", n_left);
+    return SEQ_POLL;
+}
+
+/* A server that runs already is what a start wants: only what a dead postmaster
+ * left behind is removed. */
+enum seq_next op_absent_run(struct seq *s)
+{
+    const struct ops *ops = op_look(op_of(s));
+
+    if (ops->view.postmaster_alive) {
+        return SEQ_NEXT;
+    }
+    if (ops->status.pg_state == PG_STATE_UNKNOWN) {
+        return SEQ_POLL; /* Not looked yet: there may be a server to adopt. */
+    }
+    return op_kill_run(s);
+}
+
+/* ---- Things on disk ---- */
+
+enum seq_next op_remove_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    pg_remove_data(op_pg(o), op_on_done, o);
+    return SEQ_WAIT;
+}
+
+enum seq_next op_unmark_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    pg_mark_incomplete(op_pg(o), false, "", op_on_done, o);
+    return SEQ_WAIT;
+}
+
+enum seq_next op_conf_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    pg_write_conf(op_pg(o), &o->start, op_on_done, o);
+    return SEQ_WAIT;
+}
+
+/* ---- The server ---- */
+
+enum seq_next op_server_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    if (op_look(o)->view.postmaster_alive) {
+        return SEQ_NEXT;
+    }
+    pg_start_server(op_pg(o), &o->start, op_on_done, o);
+    return SEQ_WAIT;
+}
+
+/* Until it accepts connections. How long recovery may take is for decide() to
+ * judge, so this has no deadline; it ends when the postmaster does. */
+enum seq_next op_ready_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    const struct ops *ops = op_look(o);
+
+    if (!ops->view.postmaster_alive || ops->status.pg_state == PG_STATE_START_FAILED) {
+        return op_fail(o, "PostgreSQL did not stay up: %s",
+                       ops->status.problem[0] != '\0' ? ops->status.problem : "no reason known");
+    }
+    return ops->status.pg_state == PG_STATE_RUNNING ? SEQ_NEXT : SEQ_POLL;
+}

@@ -1,0 +1,132 @@
+/*
+ * Stopping PostgreSQL cleanly: switchover, stop of the agent.
+ *
+ * Happy path: a CHECKPOINT while clients still work, so that the shutdown
+ * checkpoint is short; fast stop; no process of the data directory is left.
+ *
+ * Failure modes:
+ *  - the CHECKPOINT fails or takes too long: stop without it;
+ *  - the fast stop hangs on a client in a system call, a walsender or the
+ *    archiver: after its time the cause is named and the stop gets harder,
+ *    immediate and then SIGKILL. The next start is then a crash recovery;
+ *  - the postmaster dies and leaves processes: the harder steps come at once;
+ *  - a process cannot be killed (it hangs in the kernel): the stop fails, says
+ *    how many, and is tried again.
+ *
+ * Once a signal was sent there is no way back: only a fence cuts in.
+ */
+#include "ops/ops_internal.h"
+
+#include "base/log.h"
+
+#define STOP_CHECKPOINT_MS SECONDS(60)
+#define STOP_FAST_MS       SECONDS(60)
+#define STOP_IMMEDIATE_MS  SECONDS(5)
+
+static enum seq_next checkpoint_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    const struct ops *ops = op_look(o);
+
+    if (!ops->view.postmaster_alive || ops->status.pg_state != PG_STATE_RUNNING) {
+        return SEQ_NEXT;
+    }
+    pg_execute(op_pg(o), "CHECKPOINT", STOP_CHECKPOINT_MS, op_on_done, o);
+    return SEQ_WAIT;
+}
+
+/* It only makes the stop shorter. */
+static enum seq_next checkpoint_done(struct seq *s)
+{
+    if (s->status != 0) {
+        log_warning("No checkpoint before the stop, stopping without it. problem=\"%s\"",
+                    s->problem.text);
+    }
+    return SEQ_NEXT;
+}
+
+/* Down, or waiting for it, or `limit_ms` over: then *ret_over is set. */
+static enum seq_next wait_down(struct seq *s, uint64_t limit_ms, bool *ret_over)
+{
+    struct op *o = op_of(s);
+
+    s->poll_every_ms = 20;
+    *ret_over = false;
+    if (pg_is_down(op_pg(o))) {
+        return SEQ_NEXT;
+    }
+    if (s->now_ms >= s->step_started_ms + limit_ms || !op_look(o)->view.postmaster_alive) {
+        *ret_over = true;
+        return SEQ_NEXT;
+    }
+    return SEQ_POLL;
+}
+
+static enum seq_next fast_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    s->poll_every_ms = 20;
+    if (pg_is_down(op_pg(o))) {
+        return SEQ_NEXT;
+    }
+    o->committed = true;
+    pg_signal_stop(op_pg(o), PG_STOP_FAST);
+    return SEQ_POLL;
+}
+
+/* Why a fast stop hangs, as far as it can be seen from outside. */
+static const char *cause_of(const struct ops *ops)
+{
+    if (!ops->view.postmaster_alive) {
+        return "the postmaster died and left processes behind";
+    }
+    if (ops->status.clean_shutdown) {
+        return "the shutdown checkpoint is written, a walsender or the archiver is not done";
+    }
+    return "a session does not end, or the shutdown checkpoint takes long";
+}
+
+static enum seq_next fast_done(struct seq *s)
+{
+    struct op *o = op_of(s);
+    bool over;
+    enum seq_next next = wait_down(s, STOP_FAST_MS, &over);
+
+    if (over) {
+        log_warning("Fast stop did not end, stopping harder. ms=%llu processes=%u cause=\"%s\"",
+                    (unsigned long long)(s->now_ms - s->step_started_ms), o->ops->view.n_processes,
+                    cause_of(o->ops));
+    }
+    return next;
+}
+
+static enum seq_next immediate_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    s->poll_every_ms = 20;
+    if (pg_is_down(op_pg(o))) {
+        return SEQ_NEXT;
+    }
+    pg_signal_stop(op_pg(o), PG_STOP_IMMEDIATE);
+    return SEQ_POLL;
+}
+
+static enum seq_next immediate_done(struct seq *s)
+{
+    bool over;
+
+    return wait_down(s, STOP_IMMEDIATE_MS, &over);
+}
+
+/* clang-format off */
+const struct seq_step op_stop_steps[] = {
+    /* name          run             done             abort  limit ms     progress */
+    {"checkpoint",   checkpoint_run, checkpoint_done, NULL,  0,           NULL}, /* pg_execute's own. */
+    {"fast",         fast_run,       fast_done,       NULL,  0,           NULL}, /* STOP_FAST_MS */
+    {"immediate",    immediate_run,  immediate_done,  NULL,  0,           NULL}, /* STOP_IMMEDIATE_MS */
+    {"kill",         op_kill_run,    op_kill_run,     NULL,  SECONDS(60), NULL},
+    {0},
+};
+/* clang-format on */

@@ -1,0 +1,261 @@
+/*
+ * Reconciliation: what the node's decision says is kept, started or put in the
+ * place of what runs. Two sequences may exist for a moment: `main`, and beside
+ * it `urgent`, a fence or clean-up that cut in while `main` is still waiting
+ * for its last callback.
+ */
+#include "ops/ops_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define BACK_OFF_MIN_MS SECONDS(1)
+#define BACK_OFF_MAX_MS SECONDS(60)
+
+/* What ended well is not started again this soon: the view of the decision may
+ * be older than the end. */
+#define SETTLE_MS 100
+
+static void on_end(struct seq *s, int status, const char *step);
+
+struct ops *ops_new(const struct ops_options *options)
+{
+    struct ops *o = xmalloc(sizeof(*o));
+
+    PRE(options->pg != NULL);
+
+    o->options = *options;
+    o->main.ops = o;
+    o->main.seq.end = on_end;
+    o->urgent.ops = o;
+    o->urgent.seq.end = on_end;
+    o->wake_ms = UINT64_MAX;
+    return o;
+}
+
+/* ---- Start and end of a sequence ---- */
+
+static void start(struct op *op, const struct node_decision *decision, uint64_t now_ms)
+{
+    PRE(op->action == ACTION_NONE);
+
+    op->action = decision->action;
+    op->decision = *decision;
+    op->started_ms = now_ms;
+    op->start = (struct pg_start){.upstream = decision->upstream};
+    op->child = NULL;
+    op->committed = false;
+    op->file[0] = '\0';
+    log_info("Sequence started. sequence=%s rule=%s why=\"%s\" upstream=%s evidence=\"%s\"",
+             node_action_name(op->action), decision->rule, decision->why,
+             decision->upstream.name[0] != '\0' ? decision->upstream.name : "-",
+             decision->evidence);
+    seq_start(&op->seq, op_steps(op->action), now_ms);
+}
+
+static void back_off(struct ops *o, enum node_action action, uint64_t now_ms)
+{
+    uint64_t delay_ms = BACK_OFF_MIN_MS;
+
+    o->n_failures[action]++;
+    for (uint32_t i = 1; i < o->n_failures[action] && delay_ms < BACK_OFF_MAX_MS; i++) {
+        delay_ms *= 2;
+    }
+    o->retry_ms[action] = op_backs_off(action) ? now_ms + MIN(delay_ms, BACK_OFF_MAX_MS) : 0;
+}
+
+static void note_success(struct op *op, uint64_t duration_ms)
+{
+    struct ops *o = op->ops;
+
+    log_info("Sequence done. sequence=%s ms=%llu", node_action_name(op->action),
+             (unsigned long long)duration_ms);
+    o->last = op->action;
+    o->last_failed = false;
+    o->n_failures[op->action] = 0;
+    o->retry_ms[op->action] = 0;
+    o->problem[0] = '\0';
+}
+
+static void note_failure(struct op *op, uint64_t duration_ms, const char *step)
+{
+    struct ops *o = op->ops;
+    uint64_t now_ms = op->seq.now_ms;
+    uint64_t retry_ms;
+
+    back_off(o, op->action, now_ms);
+    retry_ms = o->retry_ms[op->action];
+    log_warning("Sequence failed, retrying in %llu ms. sequence=%s step=\"%s\" ms=%llu "
+                "failures=%u problem=\"%s\"",
+                (unsigned long long)(retry_ms != 0 ? retry_ms - now_ms : 0),
+                node_action_name(op->action), step, (unsigned long long)duration_ms,
+                o->n_failures[op->action], op->seq.problem.text);
+    o->last = op->action;
+    o->last_failed = true;
+    (void)snprintf(o->problem, sizeof(o->problem), "%s: %s: %.180s", node_action_name(op->action),
+                   step, op->seq.problem.text); /* May be cut. */
+}
+
+/* The only end of every sequence. One that was cancelled neither failed nor did
+ * its work: it leaves no trace in what ended last. */
+static void on_end(struct seq *s, int status, const char *step)
+{
+    struct op *op = op_of(s);
+    struct ops *o = op->ops;
+    uint64_t duration_ms = s->now_ms - op->started_ms;
+
+    PRE(op->action != ACTION_NONE);
+    PRE(op->child == NULL);
+
+    if (op->action == ACTION_BOOTSTRAP) {
+        op_bootstrap_undo(op, status == 0);
+    }
+    if (status == 0) {
+        note_success(op, duration_ms);
+    } else if (s->cancelled) {
+        log_info("Sequence cancelled. sequence=%s step=\"%s\" ms=%llu",
+                 node_action_name(op->action), step, (unsigned long long)duration_ms);
+    } else {
+        note_failure(op, duration_ms, step);
+    }
+    if (!s->cancelled) {
+        o->last_ms = s->now_ms;
+    }
+    op->action = ACTION_NONE;
+    pg_observe(o->options.pg, s->now_ms);
+    if (o->options.on_change != NULL) {
+        o->options.on_change(o->options.data);
+    }
+}
+
+/* ---- Reconciliation ---- */
+
+/* A clone or follow of another member is another action. */
+static bool is_same(const struct op *op, const struct node_decision *decision)
+{
+    bool has_upstream = op->action == ACTION_CLONE || op->action == ACTION_FOLLOW;
+
+    if (op->action != decision->action) {
+        return false;
+    }
+    return !has_upstream || str_equal(op->decision.upstream.name, decision->upstream.name);
+}
+
+static bool goes_on(const struct op *op, const struct node_decision *decision)
+{
+    if (op->action == decision->action) {
+        return is_same(op, decision);
+    }
+    switch (op_relation(op->action, decision->action)) {
+    case OP_KEEP:
+        return true;
+    case OP_CANCEL:
+    case OP_CUT:
+        return false;
+    case OP_CANCEL_EARLY:
+        return op->committed;
+    }
+    return true;
+}
+
+static bool is_too_early(struct ops *o, enum node_action action, uint64_t now_ms)
+{
+    uint64_t from_ms = o->retry_ms[action];
+
+    if (o->last == action && !o->last_failed) {
+        from_ms = MAX(from_ms, o->last_ms + SETTLE_MS);
+    }
+    if (now_ms >= from_ms) {
+        return false;
+    }
+    o->wake_ms = from_ms;
+    return true;
+}
+
+/* FENCE and CLEAN_UP: signals first, everything else after. */
+static void cut_in(struct ops *o, const struct node_decision *decision, uint64_t now_ms)
+{
+    if (o->urgent.action != ACTION_NONE) {
+        if (goes_on(&o->urgent, decision)) {
+            return;
+        }
+        seq_cancel(&o->urgent.seq, now_ms); /* It never waits, so it has ended now. */
+        ASSERT(o->urgent.action == ACTION_NONE);
+    } else if (is_too_early(o, decision->action, now_ms) && pg_is_down(o->options.pg)) {
+        return;
+    }
+    start(&o->urgent, decision, now_ms);
+    seq_cancel(&o->main.seq, now_ms);
+}
+
+void ops_reconcile(struct ops *o, const struct node_decision *decision, uint64_t now_ms)
+{
+    PRE(decision->action < ACTIONS);
+
+    o->wake_ms = UINT64_MAX;
+    o->leaving = false;
+    if (op_is_urgent(decision->action)) {
+        cut_in(o, decision, now_ms);
+    }
+    /* A tick comes when something was observed: what polls may see it. */
+    seq_poke(&o->urgent.seq, now_ms);
+    seq_poke(&o->main.seq, now_ms);
+    if (decision->action == ACTION_NONE || op_is_urgent(decision->action)) {
+        return;
+    }
+    if (o->main.action != ACTION_NONE && !goes_on(&o->main, decision)) {
+        seq_cancel(&o->main.seq, now_ms);
+    }
+    if (!ops_is_idle(o) || is_too_early(o, decision->action, now_ms)) {
+        return;
+    }
+    start(&o->main, decision, now_ms);
+}
+
+uint64_t ops_tick(struct ops *o, uint64_t now_ms)
+{
+    uint64_t urgent_ms = seq_tick(&o->urgent.seq, now_ms);
+    uint64_t main_ms = seq_tick(&o->main.seq, now_ms);
+
+    return MIN(MIN(urgent_ms, main_ms), o->wake_ms);
+}
+
+void ops_fill(const struct ops *o, struct view_op *view)
+{
+    const struct op *op = o->urgent.action != ACTION_NONE ? &o->urgent : &o->main;
+
+    *view = (struct view_op){
+        .running = op->action,
+        .started_ms = op->action != ACTION_NONE ? op->started_ms : 0,
+        .last = o->last,
+        .last_failed = o->last_failed,
+        .n_failures = o->n_failures[o->last],
+        .retry_ms = o->retry_ms[o->last],
+    };
+    if (op->action != ACTION_NONE) {
+        (void)snprintf(view->step, sizeof(view->step), "%s: %s", node_action_name(op->action),
+                       seq_step_name(&op->seq)); /* Fits: both are constants. */
+    }
+    (void)str_copy(view->problem, sizeof(view->problem), o->problem); /* Same size. */
+}
+
+bool ops_is_idle(const struct ops *o)
+{
+    return o->main.action == ACTION_NONE && o->urgent.action == ACTION_NONE;
+}
+
+void ops_cancel(struct ops *o, uint64_t now_ms)
+{
+    o->leaving = true;
+    seq_cancel(&o->main.seq, now_ms);
+    o->wake_ms = UINT64_MAX;
+}
+
+void ops_free(struct ops *o)
+{
+    if (o == NULL) {
+        return;
+    }
+    PRE(ops_is_idle(o));
+    free(o);
+}

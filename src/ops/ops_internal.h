@@ -1,0 +1,130 @@
+/*
+ * Shared by the files of ops/ only: what a running sequence keeps, the step
+ * tables, and the steps that several tables have in common.
+ */
+#ifndef VECHE_OPS_OPS_INTERNAL_H
+#define VECHE_OPS_OPS_INTERNAL_H
+
+#include "base/str.h"
+#include "ops/ops.h"
+#include "ops/seq.h"
+
+#define OP_FILE_SIZE 1024
+
+/* What becomes of a running sequence when another action is decided. */
+enum op_relation {
+    OP_KEEP,         /* It goes on; the decision is looked at again when it has ended. */
+    OP_CANCEL,       /* It is cancelled; then the decided one starts. */
+    OP_CANCEL_EARLY, /* As OP_CANCEL until it is committed, then as OP_KEEP. */
+    OP_CUT,          /* The decided one starts at once; the other is cancelled beside it. */
+};
+
+/* One running sequence. The struct outlives it; action is ACTION_NONE between. */
+struct op {
+    struct seq seq;
+    struct ops *ops;
+    enum node_action action;
+    struct node_decision decision; /* What it was started for. */
+    uint64_t started_ms;
+    struct pg_start start;   /* For steps that write configuration or start. */
+    struct pg_child *child;  /* In flight; NULL otherwise. */
+    bool committed;          /* STOP: it has signalled; BOOTSTRAP: a server was started. */
+    char file[OP_FILE_SIZE]; /* Holds a secret; removed when the sequence ends. */
+};
+
+struct ops {
+    struct ops_options options;
+    struct op main;   /* Everything but: */
+    struct op urgent; /* FENCE and CLEAN_UP. They have no operation in flight, ever,
+                       * so they may run while `main` is still being cancelled. */
+    bool leaving;     /* ops_cancel: what runs is given up because the agent leaves. */
+    uint64_t wake_ms; /* A back-off that keeps the decided action waiting ends then. */
+
+    /* What ended. */
+    enum node_action last;
+    bool last_failed;
+    uint64_t last_ms;
+    uint32_t n_failures[ACTIONS]; /* In a row. */
+    uint64_t retry_ms[ACTIONS];   /* Not before this; 0 = no back-off. */
+    char problem[TEXT_SIZE];
+
+    /* What pg_fill says; valid after op_look. */
+    struct status status;
+    struct view_pg view;
+};
+
+/* ops_table.c */
+enum op_relation op_relation(enum node_action running, enum node_action decided);
+bool op_is_urgent(enum node_action action);               /* Runs in ops.urgent. */
+bool op_backs_off(enum node_action action);               /* Its failures delay its next start. */
+const struct seq_step *op_steps(enum node_action action); /* Not for ACTION_NONE. */
+
+/* Step tables, one a file. */
+extern const struct seq_step op_bootstrap_steps[];
+extern const struct seq_step op_checkpoint_steps[];
+extern const struct seq_step op_clean_up_steps[];
+extern const struct seq_step op_clone_steps[];
+extern const struct seq_step op_fence_steps[];
+extern const struct seq_step op_follow_steps[];
+extern const struct seq_step op_promote_steps[];
+extern const struct seq_step op_start_primary_steps[];
+extern const struct seq_step op_start_standby_steps[];
+extern const struct seq_step op_stop_steps[];
+
+static inline struct op *op_of(struct seq *s)
+{
+    return CONTAINER_OF(s, struct op, seq);
+}
+
+static inline struct pg *op_pg(const struct op *o)
+{
+    return o->ops->options.pg;
+}
+
+/* op_common.c */
+
+/* What is known of PostgreSQL at this moment; asks for a newer observation. */
+const struct ops *op_look(struct op *o);
+/* pg_done_cb of every operation; data is the struct op. */
+void op_on_done(void *data, int status, const char *problem);
+/* Sets the problem and answers SEQ_FAIL. */
+enum seq_next op_fail(struct op *o, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Starts argv[0] of bin_dir as the operation of the step. */
+enum seq_next op_run_child(struct op *o, const char *const *argv, const struct kv_list *env);
+void op_kill_child(struct seq *s); /* abort of steps with a child. */
+
+/* run and done of common steps. */
+enum seq_next op_kill_run(struct seq *s);   /* Until no process of the data directory is left. */
+enum seq_next op_absent_run(struct seq *s); /* As op_kill_run, but spares a running server. */
+enum seq_next op_remove_run(struct seq *s);
+enum seq_next op_unmark_run(struct seq *s);
+enum seq_next op_conf_run(struct seq *s);
+enum seq_next op_server_run(struct seq *s);
+enum seq_next op_ready_run(struct seq *s);
+
+/* op_bootstrap.c: when it ends, whichever way. Removes secrets; kills the server of
+ * a database that was not finished. */
+void op_bootstrap_undo(struct op *o, bool succeeded);
+
+/* op_args.c: an argument list for a child. */
+#define OP_ARGS_MAX 64
+struct op_args {
+    char *items[OP_ARGS_MAX + 1]; /* Ends with NULL. Owned. */
+    size_t n;
+};
+
+void op_args_add(struct op_args *args, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Adds "--key" or "--key=value" for each option, but those in `refused` (ends with
+ * NULL): they are ours to set, a warning says so. */
+void op_args_add_options(struct op_args *args, const struct kv_list *options,
+                         const char *const *refused, const char *where);
+const char *const *op_args_list(const struct op_args *args);
+void op_args_deinit(struct op_args *args);
+
+/* op_roles.c: SQL of the roles a new database gets, one statement that may be run
+ * again. Passwords are in it. -1 and *err if an option is unknown; the caller owns
+ * *ret_sql either way. */
+MUST_USE int op_roles_sql(const struct pg_options *pg, const struct kv_list *users,
+                          struct strbuf *ret_sql, struct err *err);
+
+#endif
