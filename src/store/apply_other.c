@@ -126,7 +126,7 @@ enum apply_result apply_member_set(struct apply *a, const struct command_member_
     fill_member(&fresh, c);
     if (old == NULL) {
         insert_member(s, &fresh);
-    } else if (memcmp(old, &fresh, sizeof(fresh)) == 0) {
+    } else if (store_member_equal(old, &fresh)) {
         return APPLY_UNCHANGED;
     } else {
         memcpy(&s->members[old - s->members], &fresh, sizeof(fresh));

@@ -8,7 +8,7 @@
 /* Sorts a copy, so that the same set is the same bytes. */
 static void sort_names(const struct command_sync_set *c, char sorted[SYNC_MAX][NAME_SIZE])
 {
-    memset(sorted, 0, SYNC_MAX * NAME_SIZE);
+    memset(sorted, 0, (size_t)SYNC_MAX * NAME_SIZE);
     for (uint32_t i = 0; i < c->n_names; i++) {
         uint32_t at = i;
 

@@ -138,6 +138,9 @@ void store_init(struct store *s);
 const struct store_member *store_find_member(const struct store *s, const char *name);
 const struct store_member *store_find_member_by_id(const struct store *s, node_id id);
 
+/* Field by field; unused bytes behind a text do not count. */
+bool store_member_equal(const struct store_member *x, const struct store_member *y);
+
 /* Whether the synchronous state lets that member be the next owner: without one
  * anybody, else its primary and its names; with an empty set only its primary
  * (S2). An operator's order passes it. */

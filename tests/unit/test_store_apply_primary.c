@@ -19,6 +19,8 @@ static void epoch_is_taken_with_its_reason_on_record(void **state)
     assert_string_equal(p->reason, "take-over: nobody holds a promise");
     assert_true(p->since_us == 1000 && !p->held && p->barren == 0);
     assert_true(newest_entry(w)->index == w->index && newest_entry(w)->epoch == 1);
+    assert_true(newest_entry(w)->time_us == 1000 && newest_entry(w)->last_us == 1000);
+    assert_true(newest_entry(w)->count == 1 && !newest_entry(w)->note);
     assert_string_equal(newest_entry(w)->node, "pg3");
     assert_string_equal(newest_entry(w)->rule, "take-over");
     assert_string_equal(newest_entry(w)->subject, "pg2");

@@ -249,6 +249,77 @@ static void right_check_sum_does_not_excuse_wrong_content(void **state)
     free(w);
 }
 
+/* Repeats the `size` bytes behind the count at `at`, and sets it to n. */
+static size_t repeat_first(size_t total, uint8_t *at, size_t size, uint32_t n)
+{
+    uint8_t *entry = at + 4;
+    struct encoder e;
+
+    memmove(entry + size, entry, total - (size_t)(entry - bytes));
+    encoder_init(&e, at, 4);
+    encode_u32(&e, n);
+    mend(bytes, total + size);
+    return total + size;
+}
+
+static void full_table_takes_no_more(void **state)
+{
+    /* 255 timelines, the first one repeated once and twice: 256 that do not
+     * ascend are a contradiction, 257 are out of bounds. */
+    struct world *w = world_with_owner();
+    uint8_t *at;
+    struct err err = {0};
+    size_t size;
+
+    (void)state;
+    for (uint32_t i = 1; i < HISTORY_MAX; i++) {
+        struct command_history_add *c = COMMAND(w, HISTORY_ADD, history_add);
+
+        c->expect_epoch = 1;
+        c->timeline = i;
+        (void)str_copy(c->reason, sizeof(c->reason), i == 1 ? "first" : "");
+        assert_int_equal(run(w), APPLY_DONE);
+    }
+    size = (size_t)restore(w);
+    at = (uint8_t *)memmem(bytes, size, "\5\0first", 7) - 16;
+    size = repeat_first(size, at, 29, HISTORY_MAX);
+    assert_int_equal(snapshot_decode(bytes, size, &restored, &err), -1);
+    assert_non_null(strstr(err.text, "history-is-ascending"));
+    size = repeat_first(size, at, 29, HISTORY_MAX + 1);
+    assert_int_equal(snapshot_decode(bytes, size, &restored, &err), -1);
+    assert_non_null(strstr(err.text, "n_history is out of its bounds"));
+    free(w);
+}
+
+static void seventeenth_member_is_out_of_bounds(void **state)
+{
+    /* Sixteen members of the same length; the first is repeated. */
+    struct world *w = world_new();
+    struct command_cluster_create *create = COMMAND(w, CLUSTER_CREATE, cluster_create);
+    uint8_t *at;
+    uint8_t *second;
+    struct err err = {0};
+    size_t size;
+
+    (void)state;
+    create->cluster_id = 1;
+    (void)str_copy(create->scope, sizeof(create->scope), "demo");
+    assert_int_equal(run(w), APPLY_DONE);
+    for (int i = 0; i < MEMBERS_MAX; i++) {
+        char name[] = {'m', (char)('a' + i), '\0'};
+
+        member_command(w, name, 1 + (uint64_t)i);
+        assert_int_equal(run(w), APPLY_DONE);
+    }
+    size = (size_t)restore(w);
+    at = (uint8_t *)memmem(bytes, size, "\2\0ma", 4) - 4;
+    second = memmem(bytes, size, "\2\0mb", 4);
+    size = repeat_first(size, at, (size_t)(second - at) - 4, MEMBERS_MAX + 1);
+    assert_int_equal(snapshot_decode(bytes, size, &restored, &err), -1);
+    assert_non_null(strstr(err.text, "n_members is out of its bounds"));
+    free(w);
+}
+
 static void contradiction_leaves_an_empty_store(void **state)
 {
     /* Two members of one id, every byte in order. */
@@ -296,6 +367,8 @@ int main(void)
         cmocka_unit_test(too_small_a_buffer_is_refused),
         cmocka_unit_test(every_damaged_byte_is_noticed),
         cmocka_unit_test(right_check_sum_does_not_excuse_wrong_content),
+        cmocka_unit_test(full_table_takes_no_more),
+        cmocka_unit_test(seventeenth_member_is_out_of_bounds),
         cmocka_unit_test(contradiction_leaves_an_empty_store),
         cmocka_unit_test(newer_snapshot_is_told_apart_and_lz4_is_not_met),
     };
