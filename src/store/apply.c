@@ -16,7 +16,8 @@
 COMMANDS(APPLY_GENERATE)
 #undef APPLY_GENERATE
 
-static enum apply_result (*const appliers[COMMAND_KINDS])(struct apply *a, const struct command *c) = {
+static enum apply_result (*const appliers[COMMAND_KINDS])(struct apply *a,
+                                                          const struct command *c) = {
 #define APPLY_ROW(enumerator, name, text) [COMMAND_##enumerator] = run_##name,
     COMMANDS(APPLY_ROW)
 #undef APPLY_ROW

@@ -65,7 +65,8 @@
  * synchronous state and nothing else. */
 #define COMMAND_FIELDS_epoch_take(F) \
     F(U64, expect_epoch) F(U64, expect_sync_revision) F(NAME, owner) F(U64, owner_id) \
-    F(U64, instance) F(FLAG, forced) F(FLAG, initialize) F(I64, time_us) F(NAME, node) F(NAME, rule) \
+    F(U64, instance) F(FLAG, forced) F(FLAG, initialize) F(I64, time_us) \
+    F(NAME, node) F(NAME, rule) \
     F(TEXT, evidence)
 
 #define COMMAND_FIELDS_epoch_held(F) \

@@ -143,7 +143,8 @@ bool field_names_equal(uint32_t n, const field_names a, uint32_t m, const field_
 #define FIELD_EQUAL_TEXT(name)          str_equal(x->name, y->name)
 #define FIELD_EQUAL_TAGS(name)          str_equal(x->name, y->name)
 #define FIELD_EQUAL_CONFIG(name)        str_equal(x->name, y->name)
-#define FIELD_EQUAL_NAMES(name)         field_names_equal(x->n_##name, x->name, y->n_##name, y->name)
+#define FIELD_EQUAL_NAMES(name) \
+    field_names_equal(x->n_##name, x->name, y->n_##name, y->name)
 #define FIELD_EQUAL_ENUM_MODE(name)     (x->name == y->name)
 #define FIELD_EQUAL_ENUM_PG_STATE(name) (x->name == y->name)
 #define FIELD_EQUAL_ENUM_INIT(name)     (x->name == y->name)
