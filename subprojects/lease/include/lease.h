@@ -517,7 +517,8 @@ enum lease_takeover lease_takeover_check(const struct lease_arbiter *a, struct l
 
 /* How long until the next voter change may be proposed; 0: now. ttl_max after we
  * became leader and after the previous change was applied (NULL: none since).
- * That no change is pending, the caller must see to. */
+ * `ttl_max_ns` is the largest that any voter has: one that applies a shorter ttl
+ * late still grants for longer. That no change is pending, the caller sees to. */
 uint64_t lease_voter_change_wait_ns(struct lease_time now, struct lease_time leader_since,
                                     const struct lease_time *changed, uint64_t ttl_max_ns);
 

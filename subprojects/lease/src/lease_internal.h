@@ -40,6 +40,8 @@ enum lease_mutant {
     LEASE_MUTANT_SHORTENS_PROMISE, /* A shorter grant cuts a longer promise. */
     /* Of the world around the library; built into the explorer. */
     LEASE_MUTANT_RELEASE_BEFORE_STOP, /* Released while the owner still writes. */
+    /* And of voter changes. */
+    LEASE_MUTANT_HASTE, /* No distance between two of them. */
 };
 
 #ifndef LEASE_MUTANT

@@ -34,7 +34,7 @@
 #define N_VOTERS 3
 #define N_OWNERS 2
 #ifndef N_RESTARTS
-#define N_RESTARTS 2
+#define N_RESTARTS 1
 #endif
 
 /* Rounds by age: begun in this tick, or one ago. At two, its lease is over. */
