@@ -1,0 +1,106 @@
+/*
+ * Dynamic configuration: what the store holds for the whole cluster, parsed
+ * over the defaults by the same walk as the node's file.
+ */
+#include "conf/conf_dynamic.h"
+
+#include <jansson.h>
+
+#include "conf/conf_controlled.h"
+#include "conf/conf_walk.h"
+
+#define LOOP_WAIT_LEAST SECONDS(1) /* When ttl leaves room for it. */
+
+/* loop_wait + 2 * retry_timeout <= ttl: first loop_wait gives way, down to a second
+ * (a third of a short ttl), then retry_timeout. */
+static void adjust_times(struct conf_dynamic *d, const struct conf_node *root, const char *prefix,
+                         const struct conf_diag *diag)
+{
+    uint64_t least = MIN(MIN(LOOP_WAIT_LEAST, d->ttl_ms / 3), d->loop_wait_ms);
+    char key[CONF_KEY_SIZE];
+    struct conf_dynamic old = *d;
+
+    if (d->loop_wait_ms + 2 * d->retry_timeout_ms <= d->ttl_ms) {
+        return;
+    }
+    if (2 * d->retry_timeout_ms + least <= d->ttl_ms) {
+        d->loop_wait_ms = d->ttl_ms - 2 * d->retry_timeout_ms;
+    } else {
+        d->loop_wait_ms = least;
+        d->retry_timeout_ms = (d->ttl_ms - least) / 2;
+    }
+    (void)snprintf(key, sizeof(key), "%sttl", prefix);
+    conf_warn(diag, conf_node_child(root, "ttl"), key,
+              "loop_wait + 2 * retry_timeout must not exceed ttl, got %g + 2 * %g > %g s; using "
+              "loop_wait %g and retry_timeout %g",
+              (double)old.loop_wait_ms / 1000, (double)old.retry_timeout_ms / 1000,
+              (double)old.ttl_ms / 1000, (double)d->loop_wait_ms / 1000,
+              (double)d->retry_timeout_ms / 1000);
+    POST(d->loop_wait_ms + 2 * d->retry_timeout_ms <= d->ttl_ms);
+}
+
+int conf_dynamic_read(struct conf_node *root, const char *prefix, struct conf_dynamic *ret_dynamic,
+                      const struct conf_diag *diag)
+{
+    struct conf_dynamic d = {0};
+    struct conf_walk w = {&conf_schema_dynamic, &d, prefix, diag};
+
+    if (conf_walk(&w, root) < 0) {
+        conf_dynamic_deinit(&d);
+        return -1;
+    }
+    adjust_times(&d, root, prefix, diag);
+    conf_controlled_check(&d.parameters, conf_node_find(root, "postgresql.parameters"), prefix,
+                          diag);
+    *ret_dynamic = d;
+    return 0;
+}
+
+static json_t *load(const char *json, const struct conf_diag *diag)
+{
+    json_error_t error;
+    json_t *value;
+
+    if (strlen(json) > CONF_FILE_BYTES) {
+        (void)err_set(diag->err, "too large, got more than 1 MB");
+        return NULL;
+    }
+    value = json_loads(json, JSON_REJECT_DUPLICATES, &error);
+    if (value == NULL) {
+        (void)err_set(diag->err, "%d:%d: not valid JSON: %s", error.line, error.column, error.text);
+        return NULL;
+    }
+    if (!json_is_object(value)) {
+        (void)err_set(diag->err, "wrong type, got a list, expected an object");
+        json_decref(value);
+        return NULL;
+    }
+    return value;
+}
+
+int conf_dynamic_parse(const char *json, struct conf_dynamic *ret_dynamic, conf_warning_cb warn,
+                       void *data, struct err *err)
+{
+    struct conf_diag diag = {warn, data, err};
+    json_t *value = load(json, &diag);
+    struct conf_node *root;
+    int rv = -1;
+
+    if (value == NULL) {
+        return -1;
+    }
+    root = conf_node_from_json(value, &diag);
+    if (root != NULL) {
+        rv = conf_dynamic_read(root, "", ret_dynamic, &diag);
+    }
+    conf_node_free(root);
+    json_decref(value);
+    return rv;
+}
+
+void conf_dynamic_deinit(struct conf_dynamic *d)
+{
+    if (d != NULL) {
+        conf_walk_deinit(&conf_schema_dynamic, d);
+    }
+}

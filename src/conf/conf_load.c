@@ -1,0 +1,117 @@
+/*
+ * From a path to struct conf: one file, or every *.yml and *.yaml of a
+ * directory in the order of their names, later ones over earlier ones.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "base/kv.h"
+#include "base/str.h"
+#include "conf/conf_local.h"
+#include "conf/conf_walk.h"
+
+#define FILES_MAX 64 /* In a directory. */
+
+static int list_files(const char *path, struct kv_list *names, const struct conf_diag *diag)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    int rv = 0;
+
+    if (dir == NULL) {
+        return err_set_errno(diag->err, errno, "%s: can not be opened", path);
+    }
+    while (rv == 0 && (entry = readdir(dir)) != NULL) {
+        bool wanted = str_ends_with(entry->d_name, ".yml") || str_ends_with(entry->d_name, ".yaml");
+
+        if (!wanted || entry->d_name[0] == '.') {
+            continue;
+        }
+        if (names->n == FILES_MAX) {
+            rv = err_set(diag->err, "%s: too many files, expected at most %d", path, FILES_MAX);
+        } else {
+            kv_add(names, entry->d_name, NULL);
+        }
+    }
+    (void)closedir(dir); /* Only read from. */
+    kv_sort(names);
+    if (rv == 0 && names->n == 0) {
+        rv = err_set(diag->err, "%s: no file *.yml or *.yaml, expected a configuration", path);
+    }
+    return rv;
+}
+
+static struct conf_node *read_directory(const char *path, const struct conf_diag *diag)
+{
+    struct kv_list names = {0};
+    struct conf_node *root = NULL;
+
+    if (list_files(path, &names, diag) < 0) {
+        kv_deinit(&names);
+        return NULL;
+    }
+    for (size_t i = 0; i < names.n; i++) {
+        struct strbuf file = {0};
+        struct conf_node *part;
+
+        strbuf_printf(&file, "%s/%s", path, names.items[i].key);
+        part = conf_yaml_read(file.data, diag);
+        strbuf_deinit(&file);
+        if (part == NULL) {
+            conf_node_free(root);
+            root = NULL;
+            break;
+        }
+        if (root == NULL) {
+            root = part;
+        } else {
+            conf_node_merge(root, part);
+        }
+    }
+    kv_deinit(&names);
+    return root;
+}
+
+static struct conf_node *read_tree(const char *path, const struct conf_diag *diag)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0) {
+        (void)err_set_errno(diag->err, errno, "%s: can not be opened", path);
+        return NULL;
+    }
+    return S_ISDIR(st.st_mode) ? read_directory(path, diag) : conf_yaml_read(path, diag);
+}
+
+struct conf *conf_load(const char *path, conf_warning_cb warn, void *data, struct err *err)
+{
+    struct conf_diag diag = {warn, data, err};
+    struct conf_node *root = read_tree(path, &diag);
+    struct conf *c;
+
+    if (root == NULL) {
+        return NULL;
+    }
+    /* Overrides from the environment (VECHE_*, PATRONI_*) belong here: as nodes of
+     * the tree they get the same checks as the file. */
+    c = xmalloc(sizeof(*c));
+    c->path = xstrdup(path);
+    if (conf_local_read(root, c, &diag) < 0) {
+        conf_free(c);
+        c = NULL;
+    }
+    conf_node_free(root);
+    return c;
+}
+
+void conf_free(struct conf *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    conf_walk_deinit(&conf_schema_local, c);
+    conf_replace(&c->path, NULL);
+    conf_replace(&c->replicatefrom, NULL);
+    free(c);
+}

@@ -1,0 +1,204 @@
+/*
+ * The node's file as a whole, see conf_local.h.
+ */
+#include "conf/conf_local.h"
+
+#include "base/kv.h"
+#include "base/str.h"
+#include "conf/conf_controlled.h"
+#include "conf/conf_dynamic.h"
+#include "conf/conf_walk.h"
+
+#define HOST_SIZE 256
+
+bool conf_is_wildcard_host(const char *host)
+{
+    return strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+}
+
+/* A witness has no PostgreSQL; the section may be there from a copied file. */
+static void drop_postgresql(struct conf_node *root, const struct conf_diag *diag)
+{
+    const struct conf_node *mode = conf_node_child(root, "mode");
+    struct conf_node *postgresql = conf_node_child(root, "postgresql");
+
+    if (mode == NULL || mode->kind != CONF_NODE_SCALAR ||
+        !conf_choice_find("witness", mode->text, NULL) || postgresql == NULL) {
+        return;
+    }
+    conf_warn(diag, postgresql, "postgresql", "ignored, because mode is witness");
+    conf_node_remove(root, postgresql);
+    conf_node_free(postgresql);
+}
+
+static const char *expected_of(enum conf_type type)
+{
+    if (type == CONF_NAME) {
+        return "a name";
+    }
+    if (type == CONF_PATH) {
+        return "a directory";
+    }
+    return type == CONF_ADDRESS || type == CONF_LISTEN ? "host:port" : "a text";
+}
+
+/* The section a missing key would stand in, or the nearest above it. */
+static const struct conf_node *section_of(const struct conf_node *root, const char *path)
+{
+    char section[CONF_KEY_SIZE];
+    char *dot;
+    const struct conf_node *node;
+
+    (void)str_copy(section, sizeof(section), path); /* Paths of the schema fit. */
+    while ((dot = strrchr(section, '.')) != NULL) {
+        *dot = '\0';
+        node = conf_node_find(root, section);
+        if (node != NULL) {
+            return node;
+        }
+    }
+    return root;
+}
+
+static int check_needed(const struct conf_node *root, const struct conf *c,
+                        const struct conf_diag *diag)
+{
+    for (size_t i = 0; i < conf_schema_local.n_rows; i++) {
+        const struct conf_row *row = &conf_schema_local.rows[i];
+        const struct conf_node *node;
+
+        if (row->need == CONF_OPTIONAL ||
+            (row->need == CONF_NEEDED_POSTGRES && c->mode == CONF_MODE_WITNESS)) {
+            continue;
+        }
+        node = conf_node_find(root, row->path);
+        if (node == NULL || node->kind == CONF_NODE_NULL ||
+            (node->kind == CONF_NODE_SCALAR && node->text[0] == '\0')) {
+            return conf_fail(diag, node != NULL ? node : section_of(root, row->path), row->path,
+                             "missing, expected %s", expected_of(row->type));
+        }
+    }
+    return 0;
+}
+
+static void set_default(char **text, const char *format, const char *a, const char *b)
+{
+    struct strbuf value = {0};
+
+    if (*text == NULL) {
+        strbuf_add_text(&value, format);
+        strbuf_add_text(&value, a);
+        strbuf_add_text(&value, b != NULL ? "-" : "");
+        strbuf_add_text(&value, b != NULL ? b : "");
+        *text = value.data; /* Ours to give: a strbuf is plain heap memory. */
+    }
+}
+
+/* The host others use for us: of `listen` if it names one, else of raft.self_addr. */
+static void reachable_host(const struct conf *c, const char *listen_host, char *host, size_t size)
+{
+    uint16_t port;
+
+    if (!conf_is_wildcard_host(listen_host) && strchr(listen_host, ',') == NULL) {
+        (void)str_copy(host, size, listen_host); /* It fitted when it was parsed. */
+        return;
+    }
+    if (!conf_split_address(c->raft_self_addr, host, size, &port)) {
+        ASSERT(!"raft.self_addr was checked");
+    }
+}
+
+static void derive_restapi(struct conf *c)
+{
+    char listen_host[HOST_SIZE];
+    char host[HOST_SIZE];
+    char text[HOST_SIZE + 16];
+    uint16_t port;
+
+    if (c->restapi_connect_address != NULL) {
+        return;
+    }
+    if (!conf_split_address(c->restapi_listen, listen_host, sizeof(listen_host), &port)) {
+        ASSERT(!"restapi.listen was checked");
+    }
+    reachable_host(c, listen_host, host, sizeof(host));
+    (void)snprintf(text, sizeof(text), strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, port);
+    conf_replace(&c->restapi_connect_address, text);
+}
+
+static void derive_postgresql(struct conf *c)
+{
+    char host[HOST_SIZE];
+
+    if (c->mode == CONF_MODE_WITNESS) {
+        return;
+    }
+    if (c->pg_connect_host == NULL) {
+        reachable_host(c, c->pg_listen_addresses, host, sizeof(host));
+        conf_replace(&c->pg_connect_host, host);
+        c->pg_connect_port = c->pg_port;
+    }
+    if (c->pg_config_dir == NULL) {
+        conf_replace(&c->pg_config_dir, c->pg_data_dir);
+    }
+    if (c->pg_pgpass == NULL) {
+        set_default(&c->pg_pgpass, c->runtime_dir, "/pgpass", NULL);
+    }
+}
+
+static void derive_defaults(struct conf *c)
+{
+    set_default(&c->runtime_dir, "/run/veche/", c->scope, c->name);
+    set_default(&c->raft_data_dir, "/var/lib/veche/", c->scope, c->name);
+    set_default(&c->raft_bind_addr, "", c->raft_self_addr, NULL);
+    derive_restapi(c);
+    derive_postgresql(c);
+}
+
+static int check_restapi(const struct conf_node *root, const struct conf *c,
+                         const struct conf_diag *diag)
+{
+    if ((c->restapi_username == NULL) != (c->restapi_password == NULL)) {
+        return conf_fail(diag, conf_node_find(root, "restapi.authentication"),
+                         "restapi.authentication", "only %s, expected username and password",
+                         c->restapi_username != NULL ? "a username" : "a password");
+    }
+    return 0;
+}
+
+static int read_dcs(const struct conf_node *root, struct conf *c, const struct conf_diag *diag)
+{
+    const struct conf_node *bootstrap = conf_node_child(root, "bootstrap");
+    struct conf_node *dcs = conf_node_child(bootstrap, "dcs");
+    struct conf_dynamic d;
+    json_t *json;
+
+    c->has_bootstrap = bootstrap != NULL && bootstrap->kind == CONF_NODE_MAP;
+    if (dcs == NULL || dcs->kind != CONF_NODE_MAP) {
+        conf_replace(&c->bootstrap_dcs, "{}");
+        return 0;
+    }
+    json = conf_node_to_json(dcs); /* First: reading renames older spellings. */
+    c->bootstrap_dcs = conf_json_text(json);
+    json_decref(json);
+    if (conf_dynamic_read(dcs, "bootstrap.dcs.", &d, diag) < 0) {
+        return -1;
+    }
+    conf_dynamic_deinit(&d);
+    return 0;
+}
+
+int conf_local_read(struct conf_node *root, struct conf *c, const struct conf_diag *diag)
+{
+    struct conf_walk w = {&conf_schema_local, c, "", diag};
+
+    drop_postgresql(root, diag);
+    if (conf_walk(&w, root) < 0 || check_needed(root, c, diag) < 0 ||
+        conf_raft_check(root, c, diag) < 0 || check_restapi(root, c, diag) < 0 ||
+        conf_tags_read(conf_node_child(root, "tags"), c, diag) < 0 || read_dcs(root, c, diag) < 0) {
+        return -1;
+    }
+    conf_controlled_drop(&c->pg_parameters, conf_node_find(root, "postgresql.parameters"), diag);
+    derive_defaults(c);
+    return 0;
+}

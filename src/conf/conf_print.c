@@ -1,0 +1,284 @@
+/*
+ * --print-config: what is in force on this node, by the rows of the schema, as
+ * YAML that can be read again. Secrets are "***".
+ */
+#include <strings.h>
+
+#include "base/kv.h"
+#include "base/str.h"
+#include "conf/conf.h"
+#include "conf/conf_scalar.h"
+#include "conf/conf_schema.h"
+
+#define SECRET "\"***\""
+
+static const void *member(const struct conf *c, size_t offset)
+{
+    return (const char *)c + offset;
+}
+
+static const char *text_of(const struct conf *c, const struct conf_row *row)
+{
+    return *(char *const *)member(c, row->offset);
+}
+
+static const struct kv_list *list_of(const struct conf *c, const struct conf_row *row)
+{
+    return member(c, row->offset);
+}
+
+/* Would YAML read it back as the same text? */
+static bool is_plain(const char *text)
+{
+    static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-";
+
+    return text[0] != '\0' && text[0] != '-' && text[0] != '.' &&
+           text[strspn(text, safe)] == '\0' && strcasecmp(text, "null") != 0;
+}
+
+static void print_text(const char *text, FILE *out)
+{
+    if (is_plain(text)) {
+        (void)fputs(text, out);
+        return;
+    }
+    (void)fputc('"', out);
+    for (const char *at = text; *at != '\0'; at++) {
+        unsigned char byte = (unsigned char)*at;
+
+        if (byte < 0x20 || byte == 0x7f) {
+            (void)fprintf(out, "\\x%02x", byte);
+        } else {
+            (void)fprintf(out, byte == '"' || byte == '\\' ? "\\%c" : "%c", byte);
+        }
+    }
+    (void)fputc('"', out);
+}
+
+static void print_indent(size_t depth, FILE *out)
+{
+    (void)fprintf(out, "%*s", (int)(2 * depth), "");
+}
+
+/* The headings of `path` that `last` does not share. */
+static size_t print_sections(const char *path, char *last, size_t last_size, FILE *out)
+{
+    size_t depth = 0;
+    const char *at = path;
+    const char *dot;
+
+    for (; (dot = strchr(at, '.')) != NULL; at = dot + 1) {
+        size_t n = (size_t)(dot + 1 - path);
+
+        if (strncmp(path, last, n) != 0) {
+            print_indent(depth, out);
+            (void)fprintf(out, "%.*s:\n", (int)(dot - at), at);
+        }
+        depth++;
+    }
+    (void)str_copy(last, last_size, path); /* Paths of the schema fit. */
+    return depth;
+}
+
+static void print_lines(const struct kv_list *list, size_t depth, FILE *out)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        (void)fputc('\n', out);
+        print_indent(depth + 1, out);
+        (void)fputs("- ", out);
+        if (list->items[i].value != NULL) {
+            print_text(list->items[i].key, out);
+            (void)fputs(": ", out);
+            print_text(list->items[i].value, out);
+        } else {
+            print_text(list->items[i].key, out);
+        }
+    }
+}
+
+static void print_pairs(const struct kv_list *list, size_t depth, FILE *out)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        (void)fputc('\n', out);
+        print_indent(depth + 1, out);
+        print_text(list->items[i].key, out);
+        (void)fputs(": ", out);
+        print_text(list->items[i].value != NULL ? list->items[i].value : "", out);
+    }
+}
+
+static void print_users(const struct kv_list *list, size_t depth, FILE *out)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const char *value = list->items[i].value;
+        const char *tab = strchr(value, '\t');
+        const char *options = tab + 1;
+
+        (void)fputc('\n', out);
+        print_indent(depth + 1, out);
+        print_text(list->items[i].key, out);
+        (void)fputs(": {", out);
+        if (tab != value) {
+            (void)fputs("password: " SECRET ", ", out);
+        }
+        (void)fputs("options: ", out);
+        print_text(options, out);
+        (void)fputs("}", out);
+    }
+}
+
+static void print_addresses(const struct conf *c, size_t depth, FILE *out)
+{
+    for (size_t i = 0; i < c->n_raft_partners; i++) {
+        (void)fputc('\n', out);
+        print_indent(depth + 1, out);
+        (void)fputs("- ", out);
+        print_text(c->raft_partner_addrs[i], out);
+    }
+}
+
+static void print_host_port(const struct conf *c, const struct conf_row *row, FILE *out)
+{
+    const char *host = text_of(c, row);
+    bool bare_ipv6 = strchr(host, ':') != NULL && strchr(host, ',') == NULL;
+    struct strbuf text = {0};
+    uint16_t port;
+
+    memcpy(&port, member(c, row->second_offset), sizeof(port));
+    strbuf_printf(&text, bare_ipv6 ? "[%s]:%u" : "%s:%u", host, port);
+    print_text(text.data, out);
+    strbuf_deinit(&text);
+}
+
+static void print_bool(const struct conf *c, const struct conf_row *row, FILE *out)
+{
+    bool value;
+
+    memcpy(&value, member(c, row->offset), sizeof(value));
+    (void)fputs(value ? "true" : "false", out);
+}
+
+/* Nothing to print: not configured, and no default. */
+static bool is_empty(const struct conf *c, const struct conf_row *row)
+{
+    switch (row->type) {
+    case CONF_TEXT:
+    case CONF_SECRET:
+    case CONF_NAME:
+    case CONF_PATH:
+    case CONF_CHOICE:
+    case CONF_LOG_LEVEL:
+    case CONF_ADDRESS:
+    case CONF_LISTEN:
+    case CONF_HOST_PORT:
+    case CONF_TAGS:
+    case CONF_DCS:
+        return text_of(c, row) == NULL;
+    case CONF_PARAMETERS:
+    case CONF_LINES:
+    case CONF_OPTIONS:
+    case CONF_USERS:
+        return list_of(c, row)->n == 0;
+    case CONF_ENTRY:
+        return kv_get(list_of(c, row), strrchr(row->path, '.') + 1) == NULL;
+    case CONF_ADDRESS_LIST:
+        return c->n_raft_partners == 0;
+    case CONF_BOOL:
+    case CONF_MODE:
+        return false;
+    case CONF_SECTION:
+    case CONF_ALIAS:
+    case CONF_INT:
+    case CONF_BYTES:
+    case CONF_DURATION:
+    case CONF_SYNC_MODE:
+    case CONF_ANY:
+        break;
+    }
+    return true; /* No row of the node's file stores these. */
+}
+
+static void print_value(const struct conf *c, const struct conf_row *row, size_t depth, FILE *out)
+{
+    switch (row->type) {
+    case CONF_TEXT:
+    case CONF_NAME:
+    case CONF_PATH:
+    case CONF_CHOICE:
+    case CONF_LOG_LEVEL:
+    case CONF_ADDRESS:
+        print_text(text_of(c, row), out);
+        break;
+    case CONF_SECRET:
+        (void)fputs(SECRET, out);
+        break;
+    case CONF_LISTEN:
+    case CONF_HOST_PORT:
+        print_host_port(c, row, out);
+        break;
+    case CONF_TAGS:
+    case CONF_DCS: /* JSON is YAML. */
+        (void)fputs(text_of(c, row), out);
+        break;
+    case CONF_PARAMETERS:
+        print_pairs(list_of(c, row), depth, out);
+        break;
+    case CONF_LINES:
+    case CONF_OPTIONS:
+        print_lines(list_of(c, row), depth, out);
+        break;
+    case CONF_USERS:
+        print_users(list_of(c, row), depth, out);
+        break;
+    case CONF_ENTRY:
+        print_text(kv_get(list_of(c, row), strrchr(row->path, '.') + 1), out);
+        break;
+    case CONF_ADDRESS_LIST:
+        print_addresses(c, depth, out);
+        break;
+    case CONF_BOOL:
+        print_bool(c, row, out);
+        break;
+    case CONF_MODE:
+        (void)fputs(c->mode == CONF_MODE_WITNESS ? "witness" : "postgres", out);
+        break;
+    case CONF_SECTION:
+    case CONF_ALIAS:
+    case CONF_INT:
+    case CONF_BYTES:
+    case CONF_DURATION:
+    case CONF_SYNC_MODE:
+    case CONF_ANY:
+        ASSERT(!"is_empty said so");
+        break;
+    }
+}
+
+/* Its value begins on the next line. */
+static bool is_nested(enum conf_type type)
+{
+    return type == CONF_PARAMETERS || type == CONF_LINES || type == CONF_OPTIONS ||
+           type == CONF_USERS || type == CONF_ADDRESS_LIST;
+}
+
+void conf_print(const struct conf *c, FILE *out)
+{
+    char last[256] = "";
+
+    for (size_t i = 0; i < conf_schema_local.n_rows; i++) {
+        const struct conf_row *row = &conf_schema_local.rows[i];
+        bool of_postgresql = str_starts_with(row->path, "postgresql.");
+        const char *dot = strrchr(row->path, '.');
+        size_t depth;
+
+        if (!row->stored || is_empty(c, row) || (of_postgresql && c->mode == CONF_MODE_WITNESS)) {
+            continue;
+        }
+        depth = print_sections(row->path, last, sizeof(last), out);
+        print_indent(depth, out);
+        (void)fprintf(out,
+                      is_nested(row->type) ? "%s:" : "%s: ", dot != NULL ? dot + 1 : row->path);
+        print_value(c, row, depth, out);
+        (void)fputc('\n', out);
+    }
+}

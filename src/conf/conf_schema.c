@@ -1,0 +1,249 @@
+/*
+ * What a node's own file may hold, see conf_schema.h. In the order of
+ * --print-config and docs/CONFIG.md: a section's row stands before its keys,
+ * and keys of a section stand together.
+ */
+#include "conf/conf_schema.h"
+
+#include <strings.h>
+
+#include "base/str.h"
+#include "conf/conf.h"
+
+/* clang-format off */
+#define AT(member)        .stored = true, .offset = offsetof(struct conf, member)
+#define WITH_PORT(member) .second_offset = offsetof(struct conf, member)
+#define USED              .effect = CONF_USED
+#define LATER             .effect = CONF_LATER
+#define SILENT            .effect = CONF_SILENT
+#define OTHER_STORE       CONF_ANY, CONF_SKIP, "another store; raft: takes its place", \
+                          .effect = CONF_OTHER_STORE
+#define SSL_ROW(user, key, member, text) \
+    {user "." key, CONF_ENTRY, CONF_MUST, text, AT(member.ssl)}
+#define USER_ROWS(user, member, what, needed) \
+    {user, CONF_SECTION, CONF_MUST, what, USED}, \
+    {user ".username", CONF_TEXT, CONF_MUST, "role", AT(member.username), .need = needed}, \
+    {user ".password", CONF_SECRET, CONF_MUST, "its password", AT(member.password)}, \
+    SSL_ROW(user, "sslmode", member, "libpq's sslmode"), \
+    SSL_ROW(user, "sslcert", member, "client certificate"), \
+    SSL_ROW(user, "sslkey", member, "key of the client certificate"), \
+    {user ".sslpassword", CONF_SECRET, CONF_MUST, "password of sslkey", LATER}, \
+    SSL_ROW(user, "sslrootcert", member, "CA of the server's certificate"), \
+    SSL_ROW(user, "sslcrl", member, "revoked certificates"), \
+    SSL_ROW(user, "sslcrldir", member, "directory of revoked certificates (14 and later)"), \
+    SSL_ROW(user, "gssencmode", member, "libpq's gssencmode"), \
+    SSL_ROW(user, "channel_binding", member, "libpq's channel_binding"), \
+    SSL_ROW(user, "sslnegotiation", member, "libpq's sslnegotiation (17 and later)")
+
+#define ROLE_ROWS(key, text) \
+    {key "_primary", CONF_ANY, CONF_MUST, text " on a primary", LATER}, \
+    {key "_replica", CONF_ANY, CONF_MUST, text " on a standby", LATER}, \
+    {key "_standby_leader", CONF_ANY, CONF_MUST, text " on a standby leader", LATER}
+
+static const struct conf_row rows[] = {
+    {"name", CONF_NAME, CONF_MUST, "of this node, unique in the cluster", AT(name), .need = CONF_NEEDED},
+    {"scope", CONF_NAME, CONF_MUST, "name of the cluster; also PostgreSQL's cluster_name", AT(scope), .need = CONF_NEEDED},
+    {"namespace", CONF_TEXT, CONF_SHOULD, "shown only, for old scripts", AT(namespace), .fallback = "/service"},
+    {"mode", CONF_MODE, CONF_REPLACED, "witness: votes, runs no PostgreSQL", AT(mode), .fallback = "postgres", .choices = "postgres|witness"},
+    {"runtime_dir", CONF_PATH, CONF_REPLACED, "sockets and the promise file; on tmpfs", AT(runtime_dir), .derived = "/run/veche/<scope>-<name>"},
+    {"thread_pool_size", CONF_INT, CONF_SHOULD, "of Patroni's interpreter; no meaning here", SILENT},
+    {"thread_stack_size", CONF_BYTES, CONF_SHOULD, "of Patroni's interpreter; no meaning here", SILENT},
+
+    {"log", CONF_SECTION, CONF_MUST, "The agent's log. Lines go to stderr (the journal)", USED},
+    {"log.level", CONF_LOG_LEVEL, CONF_MUST, "least important line that is written", AT(log_level), .reload = CONF_RELOAD, .fallback = "INFO", .choices = "DEBUG|INFO|WARNING|WARN|ERROR|FATAL|CRITICAL"},
+    {"log.type", CONF_CHOICE, CONF_MUST, "form of a line", LATER, .fallback = "plain", .choices = "plain|json"},
+    {"log.traceback_level", CONF_CHOICE, CONF_SHOULD, "of Patroni's interpreter; no meaning here", SILENT, .choices = "DEBUG|ERROR"},
+    {"log.format", CONF_ANY, CONF_SHOULD, "of Patroni's interpreter; our lines have one form", SILENT},
+    {"log.dateformat", CONF_TEXT, CONF_SHOULD, "of Patroni's interpreter; our lines have one form", SILENT},
+    {"log.static_fields", CONF_ANY, CONF_SHOULD, "added to each JSON line", LATER},
+    {"log.loggers", CONF_ANY, CONF_SHOULD, "of Patroni's interpreter; no meaning here", SILENT},
+    {"log.dir", CONF_PATH, CONF_MUST, "write files here instead of stderr", LATER},
+    {"log.file_num", CONF_INT, CONF_MUST, "files kept", SILENT, .fallback = "4", .max = 100000},
+    {"log.file_size", CONF_BYTES, CONF_MUST, "size of a file before the next one", SILENT, .fallback = "25000000", .max = INT64_C(1) << 40},
+    {"log.mode", CONF_INT, CONF_MUST, "permissions of the files", SILENT, .max = 0777},
+    {"log.max_queue_size", CONF_INT, CONF_SHOULD, "of Patroni's interpreter; no meaning here", SILENT},
+    {"log.deduplicate_heartbeat_logs", CONF_BOOL, CONF_MUST, "always the case here", SILENT},
+
+    {"raft", CONF_SECTION, CONF_REPLACED, "The replicated store and the lease: what an etcd cluster was", USED},
+    {"raft.self_addr", CONF_ADDRESS, CONF_REPLACED, "host:port where the others reach this node", AT(raft_self_addr), .need = CONF_NEEDED, .min = 7400},
+    {"raft.bind_addr", CONF_ADDRESS, CONF_REPLACED, "host:port to listen on", AT(raft_bind_addr), .derived = "raft.self_addr", .min = 7400},
+    {"raft.partner_addrs", CONF_ADDRESS_LIST, CONF_REPLACED, "self_addr of every other node; may contain our own", AT(raft_partner_addrs), WITH_PORT(n_raft_partners), .min = 7400, .max = CONF_PARTNERS_MAX},
+    {"raft.data_dir", CONF_PATH, CONF_REPLACED, "the store's files, a few MB", AT(raft_data_dir), .derived = "/var/lib/veche/<scope>-<name>"},
+    {"raft.password", CONF_SECRET, CONF_REPLACED, "shared secret of the nodes; needed unless all addresses are loopback", AT(raft_password)},
+    {"raft.password_file", CONF_PATH, CONF_REPLACED, "file whose first line is the shared secret", USED},
+    {"raft.tls", CONF_SECTION, CONF_REPLACED, "mutual certificates instead of a secret", USED},
+    {"raft.tls.certfile", CONF_PATH, CONF_REPLACED, "certificate", LATER},
+    {"raft.tls.keyfile", CONF_PATH, CONF_REPLACED, "its key", LATER},
+    {"raft.tls.cafile", CONF_PATH, CONF_REPLACED, "CA of the other nodes", LATER},
+    {"raft.min_timeout", CONF_DURATION, CONF_REPLACED, "of Patroni's raft; follows from ttl here", SILENT},
+    {"raft.max_timeout", CONF_DURATION, CONF_REPLACED, "of Patroni's raft; follows from ttl here", SILENT},
+    {"raft.connection_timeout", CONF_DURATION, CONF_REPLACED, "of Patroni's raft; follows from ttl here", SILENT},
+    {"raft.append_entries_period", CONF_DURATION, CONF_REPLACED, "of Patroni's raft; follows from ttl here", SILENT},
+    {"raft.connection_retry_time", CONF_DURATION, CONF_REPLACED, "of Patroni's raft; follows from ttl here", SILENT},
+    {"raft.leader_fallback_timeout", CONF_DURATION, CONF_REPLACED, "of Patroni's raft; follows from ttl here", SILENT},
+    {"etcd", OTHER_STORE},
+    {"etcd3", OTHER_STORE},
+    {"consul", OTHER_STORE},
+    {"zookeeper", OTHER_STORE},
+    {"exhibitor", OTHER_STORE},
+    {"kubernetes", OTHER_STORE},
+    {"citus", CONF_ANY, CONF_SKIP, "not supported", LATER},
+
+    {"restapi", CONF_SECTION, CONF_MUST, "The HTTP interface for load balancers, scripts and vechectl", USED},
+    {"restapi.listen", CONF_ADDRESS, CONF_MUST, "host:port", AT(restapi_listen), .fallback = "0.0.0.0:8008", .min = 8008},
+    {"restapi.connect_address", CONF_ADDRESS, CONF_MUST, "host:port told to others", AT(restapi_connect_address), .derived = "restapi.listen; on all interfaces: host of raft.self_addr", .min = 8008},
+    {"restapi.authentication", CONF_SECTION, CONF_MUST, "Basic authentication of unsafe methods", USED},
+    {"restapi.authentication.username", CONF_TEXT, CONF_MUST, "user", AT(restapi_username), .reload = CONF_RELOAD},
+    {"restapi.authentication.password", CONF_SECRET, CONF_MUST, "password", AT(restapi_password), .reload = CONF_RELOAD},
+    {"restapi.certfile", CONF_PATH, CONF_MUST, "certificate; switches to HTTPS", LATER},
+    {"restapi.keyfile", CONF_PATH, CONF_MUST, "its key", LATER},
+    {"restapi.keyfile_password", CONF_SECRET, CONF_MUST, "password of the key", LATER},
+    {"restapi.cafile", CONF_PATH, CONF_MUST, "CA of clients", LATER},
+    {"restapi.ciphers", CONF_TEXT, CONF_MUST, "TLS ciphers", LATER},
+    {"restapi.verify_client", CONF_CHOICE, CONF_MUST, "client certificates", LATER, .fallback = "none", .choices = "none|optional|required"},
+    {"restapi.allowlist", CONF_ANY, CONF_MUST, "addresses that may use unsafe methods", LATER},
+    {"restapi.allowlist_include_members", CONF_BOOL, CONF_MUST, "and the members", LATER, .fallback = "false"},
+    {"restapi.http_extra_headers", CONF_ANY, CONF_MUST, "added to each answer", LATER},
+    {"restapi.https_extra_headers", CONF_ANY, CONF_MUST, "added to each answer over TLS", LATER},
+    {"restapi.server_tokens", CONF_CHOICE, CONF_SHOULD, "what the Server: header says", LATER, .fallback = "original", .choices = "original|minimal|productonly"},
+    {"restapi.request_queue_size", CONF_INT, CONF_SHOULD, "listen backlog", SILENT, .max = 4096},
+    {"restapi.thread_pool_size", CONF_INT, CONF_SHOULD, "of Patroni's interpreter; no meaning here", SILENT},
+
+    {"ctl", CONF_SECTION, CONF_MUST, "How vechectl reaches restapi", USED},
+    {"ctl.insecure", CONF_BOOL, CONF_MUST, "accept any certificate", LATER, .fallback = "false"},
+    {"ctl.cacert", CONF_PATH, CONF_MUST, "CA of restapi", LATER},
+    {"ctl.certfile", CONF_PATH, CONF_MUST, "client certificate", LATER},
+    {"ctl.keyfile", CONF_PATH, CONF_MUST, "its key", LATER},
+    {"ctl.keyfile_password", CONF_SECRET, CONF_MUST, "password of the key", LATER},
+    {"ctl.authentication", CONF_SECTION, CONF_MUST, "Basic authentication; else restapi.authentication", USED},
+    {"ctl.authentication.username", CONF_TEXT, CONF_MUST, "user", LATER},
+    {"ctl.authentication.password", CONF_SECRET, CONF_MUST, "password", LATER},
+
+    {"postgresql", CONF_SECTION, CONF_MUST, "The local PostgreSQL; none on a witness", USED},
+    {"postgresql.listen", CONF_LISTEN, CONF_MUST, "host,host:port: listen_addresses and port", AT(pg_listen_addresses), WITH_PORT(pg_port), .need = CONF_NEEDED_POSTGRES, .min = 5432},
+    {"postgresql.connect_address", CONF_HOST_PORT, CONF_MUST, "host:port told to others", AT(pg_connect_host), WITH_PORT(pg_connect_port), .derived = "postgresql.listen; on all interfaces: host of raft.self_addr", .min = 5432},
+    {"postgresql.proxy_address", CONF_ADDRESS, CONF_SHOULD, "host:port of a pooler in front, told to others", LATER, .min = 5432},
+    {"postgresql.data_dir", CONF_PATH, CONF_MUST, "data directory", AT(pg_data_dir), .need = CONF_NEEDED_POSTGRES},
+    {"postgresql.config_dir", CONF_PATH, CONF_MUST, "directory of postgresql.conf", AT(pg_config_dir), .derived = "postgresql.data_dir"},
+    {"postgresql.bin_dir", CONF_PATH, CONF_MUST, "directory of postgres, initdb, ...; empty: PATH", AT(pg_bin_dir), .fallback = ""},
+    {"postgresql.bin_name", CONF_ANY, CONF_SHOULD, "other names of the programs", LATER},
+    {"postgresql.pgpass", CONF_PATH, CONF_MUST, "password file the agent writes, 0600", AT(pg_pgpass), .derived = "<runtime_dir>/pgpass"},
+    {"postgresql.database", CONF_TEXT, CONF_SHOULD, "database of the agent's sessions", AT(pg_database), .fallback = "postgres"},
+    {"postgresql.use_unix_socket", CONF_BOOL, CONF_MUST, "the agent's sessions use the socket", AT(pg_use_unix_socket), .fallback = "false"},
+    {"postgresql.use_unix_socket_repl", CONF_BOOL, CONF_MUST, "so do its local replication sessions", LATER, .fallback = "false"},
+    {"postgresql.krbsrvname", CONF_TEXT, CONF_SHOULD, "Kerberos service name", LATER},
+    {"postgresql.authentication", CONF_SECTION, CONF_MUST, "Roles the agent makes and uses", USED},
+    USER_ROWS("postgresql.authentication.superuser", superuser, "The agent's own sessions", CONF_NEEDED_POSTGRES),
+    USER_ROWS("postgresql.authentication.replication", replication, "Streaming and pg_basebackup", CONF_NEEDED_POSTGRES),
+    USER_ROWS("postgresql.authentication.rewind", rewind, "pg_rewind; without it the superuser", CONF_OPTIONAL),
+    {"postgresql.superuser", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.authentication.superuser"},
+    {"postgresql.replication", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.authentication.replication"},
+    {"postgresql.pg_rewind", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.authentication.rewind"},
+    {"postgresql.parameters", CONF_PARAMETERS, CONF_MUST, "of this node, over the cluster's; not max_connections and the like", AT(pg_parameters), .reload = CONF_RELOAD},
+    {"postgresql.pg_hba", CONF_LINES, CONF_MUST, "lines of pg_hba.conf, in place of the cluster's", AT(pg_hba), .reload = CONF_RELOAD},
+    {"postgresql.pg_ident", CONF_LINES, CONF_MUST, "lines of pg_ident.conf, in place of the cluster's", AT(pg_ident), .reload = CONF_RELOAD},
+    {"postgresql.recovery_conf", CONF_PARAMETERS, CONF_MUST, "further recovery parameters", AT(pg_recovery_conf), .reload = CONF_RELOAD},
+    ROLE_ROWS("postgresql.parameters", "over the parameters,"),
+    ROLE_ROWS("postgresql.pg_hba", "instead of pg_hba,"),
+    ROLE_ROWS("postgresql.pg_ident", "instead of pg_ident,"),
+    {"postgresql.custom_conf", CONF_PATH, CONF_MUST, "file included instead of the renamed postgresql.conf", AT(pg_custom_conf)},
+    {"postgresql.config_base_name", CONF_TEXT, CONF_SHOULD, "first part of the name of postgresql.conf", AT(pg_config_base_name), .fallback = "postgresql"},
+    {"postgresql.basebackup", CONF_OPTIONS, CONF_MUST, "options of pg_basebackup", AT(pg_basebackup), .reload = CONF_RELOAD, .choices = "pgdata|format|wal-method|xlog-method|gzip|version|dbname|host|port|username|password"},
+    {"postgresql.callbacks", CONF_ANY, CONF_MUST, "scripts run when something happened", LATER},
+    {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "script that may refuse a promotion", LATER},
+    {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "script run before PostgreSQL stops", LATER},
+    {"postgresql.create_replica_methods", CONF_ANY, CONF_MUST, "ways to make a standby, in order", LATER},
+    {"postgresql.create_replica_method", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.create_replica_methods"},
+    {"postgresql.use_pg_rewind", CONF_BOOL, CONF_MUST, "set it in bootstrap.dcs", LATER, .fallback = "false"},
+    {"postgresql.use_slots", CONF_BOOL, CONF_MUST, "set it in bootstrap.dcs", LATER, .fallback = "true"},
+    {"postgresql.rewind", CONF_ANY, CONF_SHOULD, "options of pg_rewind", LATER},
+    {"postgresql.remove_data_directory_on_rewind_failure", CONF_BOOL, CONF_MUST, "clone when pg_rewind failed", LATER, .fallback = "false"},
+    {"postgresql.remove_data_directory_on_diverged_timelines", CONF_BOOL, CONF_MUST, "clone when histories differ", LATER, .fallback = "false"},
+    {"postgresql.pg_ctl_timeout", CONF_DURATION, CONF_MUST, "wait for a start, stop or restart", LATER, .fallback = "60"},
+
+    {"bootstrap", CONF_SECTION, CONF_MUST, "How the cluster is made, once. Later edits have no effect", USED},
+    {"bootstrap.dcs", CONF_DCS, CONF_MUST, "the first dynamic configuration, see below", AT(bootstrap_dcs), .reload = CONF_ONCE},
+    {"bootstrap.method", CONF_TEXT, CONF_MUST, "initdb, or a section with a command", LATER, .fallback = "initdb"},
+    {"bootstrap.initdb", CONF_OPTIONS, CONF_MUST, "options of initdb", AT(bootstrap_initdb), .reload = CONF_ONCE, .choices = "pgdata|nosync|pwfile|sync-only|version"},
+    {"bootstrap.pg_hba", CONF_LINES, CONF_SHOULD, "lines added to initdb's pg_hba.conf", AT(bootstrap_pg_hba), .reload = CONF_ONCE},
+    {"bootstrap.users", CONF_USERS, CONF_MUST, "roles to make: name: {password, options: [createdb]}", AT(bootstrap_users), .reload = CONF_ONCE},
+    {"bootstrap.post_bootstrap", CONF_TEXT, CONF_MUST, "command run after it, with a connection string", AT(bootstrap_post_bootstrap), .reload = CONF_ONCE},
+    {"bootstrap.post_init", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "bootstrap.post_bootstrap"},
+
+    {"watchdog", CONF_SECTION, CONF_MUST, "The kernel's watchdog", USED},
+    {"watchdog.mode", CONF_CHOICE, CONF_MUST, "use it", LATER, .fallback = "off", .choices = "off|automatic|required|auto|require|disable|disabled|on|true|false|yes|no"},
+    {"watchdog.device", CONF_PATH, CONF_MUST, "its device", SILENT, .fallback = "/dev/watchdog"},
+    {"watchdog.safety_margin", CONF_INT, CONF_MUST, "seconds between its end and the lease's", SILENT, .fallback = "5", .min = -1, .max = 3600},
+    {"watchdog.driver", CONF_TEXT, CONF_SHOULD, "kind of device", SILENT, .fallback = "default"},
+
+    {"tags", CONF_TAGS, CONF_MUST, "nofailover, failover_priority, noloadbalance, clonefrom, nosync, nostream, replicatefrom and any other", AT(tags_json), .reload = CONF_RELOAD},
+};
+/* clang-format on */
+
+const struct conf_schema conf_schema_local = {rows, ARRAY_LENGTH(rows), "The node's file"};
+
+const struct conf_row *conf_schema_find(const struct conf_schema *schema, const char *path)
+{
+    for (size_t i = 0; i < schema->n_rows; i++) {
+        if (strcmp(schema->rows[i].path, path) == 0) {
+            return &schema->rows[i];
+        }
+    }
+    return NULL;
+}
+
+static const char *last_word(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+
+    return dot != NULL ? dot + 1 : path;
+}
+
+static bool same_section(const char *a, const char *b)
+{
+    size_t n = (size_t)(last_word(a) - a);
+
+    return n == (size_t)(last_word(b) - b) && strncmp(a, b, n) == 0;
+}
+
+const char *conf_schema_nearest(const struct conf_schema *schema, const char *path)
+{
+    const char *word = last_word(path);
+    const char *found = NULL;
+    size_t best = strlen(word) / 3 + 2; /* A word further off is another word. */
+
+    for (size_t i = 0; i < schema->n_rows; i++) {
+        const char *other = schema->rows[i].path;
+        size_t distance = str_distance(word, last_word(other));
+
+        if (same_section(path, other) && distance < best) {
+            best = distance;
+            found = other;
+        }
+    }
+    for (size_t i = 0; found == NULL && i < schema->n_rows; i++) {
+        if (strcmp(word, last_word(schema->rows[i].path)) == 0) {
+            found = schema->rows[i].path;
+        }
+    }
+    return found;
+}
+
+bool conf_choice_find(const char *choices, const char *text, size_t *ret_choice)
+{
+    size_t length = strlen(text);
+    const char *at = choices;
+
+    for (size_t i = 0; at != NULL; i++) {
+        size_t n = strcspn(at, "|");
+
+        if (n == length && strncasecmp(at, text, n) == 0) {
+            if (ret_choice != NULL) {
+                *ret_choice = i;
+            }
+            return true;
+        }
+        at = at[n] == '|' ? at + n + 1 : NULL;
+    }
+    return false;
+}

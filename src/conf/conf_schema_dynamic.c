@@ -1,0 +1,78 @@
+/*
+ * What the store holds for the whole cluster, and bootstrap.dcs seeds: see
+ * conf_schema.h. The ranges of the three times are ours, not Patroni's: the
+ * lease does not need its minimums.
+ */
+#include "conf/conf.h"
+#include "conf/conf_schema.h"
+
+/* clang-format off */
+#define AT(member) .stored = true, .offset = offsetof(struct conf_dynamic, member)
+#define USED       .effect = CONF_USED
+#define LATER      .effect = CONF_LATER
+#define LOCAL_ONLY CONF_ANY, CONF_MUST, "belongs into the node's file", .effect = CONF_LOCAL_ONLY
+
+#define ROLE_ROWS(key, text) \
+    {key "_primary", CONF_ANY, CONF_MUST, text " on a primary", LATER}, \
+    {key "_replica", CONF_ANY, CONF_MUST, text " on a standby", LATER}, \
+    {key "_standby_leader", CONF_ANY, CONF_MUST, text " on a standby leader", LATER}
+
+static const struct conf_row rows[] = {
+    {"ttl", CONF_DURATION, CONF_MUST, "length of the lease: a dead primary is replaced after it", AT(ttl_ms), .fallback = "3", .min = 1000, .max = 3600 * 1000},
+    {"loop_wait", CONF_DURATION, CONF_MUST, "longest pause between two looks at everything", AT(loop_wait_ms), .fallback = "1", .min = 100, .max = 3600 * 1000},
+    {"retry_timeout", CONF_DURATION, CONF_MUST, "how long one thing is retried; loop_wait + 2 * retry_timeout <= ttl", AT(retry_timeout_ms), .fallback = "1", .min = 100, .max = 3600 * 1000},
+    {"maximum_lag_on_failover", CONF_BYTES, CONF_MUST, "a standby further behind does not take over; synchronous ones are exempt", AT(maximum_lag_on_failover), .fallback = "1048576", .max = INT64_MAX},
+    {"maximum_lag_on_syncnode", CONF_BYTES, CONF_MUST, "a synchronous standby further behind is replaced; -1: never", LATER, .fallback = "-1", .min = -1, .max = INT64_MAX},
+    {"max_timelines_history", CONF_INT, CONF_MUST, "lines of /history; 0: all", AT(max_timelines_history), .fallback = "0", .max = 1000000},
+    {"primary_race_backoff", CONF_DURATION, CONF_SHOULD, "no race: the next primary is chosen", .effect = CONF_SILENT},
+    {"primary_start_timeout", CONF_DURATION, CONF_MUST, "time for a crashed primary to come up before another takes over", AT(primary_start_timeout_ms), .fallback = "300", .max = 7 * 24 * 3600 * INT64_C(1000)},
+    {"primary_stop_timeout", CONF_DURATION, CONF_MUST, "time for a stop in synchronous modes", LATER, .fallback = "0"},
+    {"master_start_timeout", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "primary_start_timeout"},
+    {"master_stop_timeout", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "primary_stop_timeout"},
+    {"check_timeline", CONF_BOOL, CONF_MUST, "only a node of the newest timeline takes over", AT(check_timeline), .fallback = "false"},
+    {"synchronous_mode", CONF_SYNC_MODE, CONF_MUST, "off, on or quorum", LATER, AT(synchronous_mode), .fallback = "off", .choices = "off|on|quorum"},
+    {"synchronous_mode_strict", CONF_BOOL, CONF_MUST, "no commit without a synchronous standby", LATER, .fallback = "false"},
+    {"synchronous_node_count", CONF_INT, CONF_MUST, "synchronous standbys", LATER, .fallback = "1", .min = 1, .max = 100},
+    {"failsafe_mode", CONF_BOOL, CONF_MUST, "always the case here: the lease needs no store", .effect = CONF_SILENT},
+    {"member_slots_ttl", CONF_DURATION, CONF_MUST, "how long the slot of an absent member is kept", LATER, .fallback = "30min"},
+    {"pause", CONF_BOOL, CONF_MUST, "maintenance: nothing is decided", AT(pause), .fallback = "false"},
+    {"standby_cluster", CONF_ANY, CONF_MUST, "follow another cluster", LATER},
+    {"slots", CONF_ANY, CONF_MUST, "permanent replication slots", LATER},
+    {"permanent_slots", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "slots"},
+    {"permanent_replication_slots", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "slots"},
+    {"ignore_slots", CONF_ANY, CONF_MUST, "slots the agent leaves alone", LATER},
+
+    {"postgresql", CONF_SECTION, CONF_MUST, "PostgreSQL on every node", USED},
+    {"postgresql.parameters", CONF_PARAMETERS, CONF_MUST, "PostgreSQL's parameters", AT(parameters)},
+    {"postgresql.pg_hba", CONF_LINES, CONF_MUST, "lines of pg_hba.conf", AT(hba)},
+    {"postgresql.pg_ident", CONF_LINES, CONF_MUST, "lines of pg_ident.conf", AT(ident)},
+    {"postgresql.recovery_conf", CONF_PARAMETERS, CONF_MUST, "further recovery parameters", AT(recovery_conf)},
+    ROLE_ROWS("postgresql.parameters", "over the parameters,"),
+    ROLE_ROWS("postgresql.pg_hba", "instead of pg_hba,"),
+    ROLE_ROWS("postgresql.pg_ident", "instead of pg_ident,"),
+    {"postgresql.use_slots", CONF_BOOL, CONF_MUST, "a replication slot for each member", AT(use_slots), .fallback = "true"},
+    {"postgresql.use_pg_rewind", CONF_BOOL, CONF_MUST, "pg_rewind brings a former primary back", LATER, AT(use_pg_rewind), .fallback = "false"},
+    {"postgresql.remove_data_directory_on_rewind_failure", CONF_BOOL, CONF_MUST, "clone when pg_rewind failed", LATER, .fallback = "false"},
+    {"postgresql.remove_data_directory_on_diverged_timelines", CONF_BOOL, CONF_MUST, "clone when histories differ", LATER, .fallback = "false"},
+    {"postgresql.rewind", CONF_ANY, CONF_SHOULD, "options of pg_rewind", LATER},
+    {"postgresql.basebackup", CONF_ANY, CONF_MUST, "options of pg_basebackup", LATER},
+    {"postgresql.callbacks", CONF_ANY, CONF_MUST, "scripts run when something happened", LATER},
+    {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "script that may refuse a promotion", LATER},
+    {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "script run before PostgreSQL stops", LATER},
+    {"postgresql.create_replica_methods", CONF_ANY, CONF_MUST, "ways to make a standby, in order", LATER},
+    {"postgresql.create_replica_method", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.create_replica_methods"},
+    {"postgresql.pg_ctl_timeout", CONF_DURATION, CONF_MUST, "wait for a start, stop or restart", LATER, .fallback = "60"},
+    {"postgresql.use_unix_socket", LOCAL_ONLY},
+    {"postgresql.connect_address", LOCAL_ONLY},
+    {"postgresql.proxy_address", LOCAL_ONLY},
+    {"postgresql.listen", LOCAL_ONLY},
+    {"postgresql.config_dir", LOCAL_ONLY},
+    {"postgresql.data_dir", LOCAL_ONLY},
+    {"postgresql.bin_dir", LOCAL_ONLY},
+    {"postgresql.pgpass", LOCAL_ONLY},
+    {"postgresql.authentication", LOCAL_ONLY},
+};
+/* clang-format on */
+
+const struct conf_schema conf_schema_dynamic = {rows, ARRAY_LENGTH(rows),
+                                                "The cluster's dynamic configuration"};

@@ -1,0 +1,413 @@
+/*
+ * One value into the struct, by the type of its row (conf_walk.h). Small
+ * functions, one a type, each naming what it got and what it wants.
+ */
+#include "base/kv.h"
+#include "base/str.h"
+#include "conf/conf_scalar.h"
+#include "conf/conf_walk.h"
+
+#define HOST_SIZE        256
+#define ADDRESS_EXPECTED "host:port ([::1]:port for IPv6)"
+
+static void *at(const struct conf_walk *w, size_t offset)
+{
+    return (char *)w->target + offset;
+}
+
+void conf_replace(char **text, const char *value)
+{
+    char *copy = value != NULL ? xstrdup(value) : NULL;
+
+    free(*text);
+    *text = copy;
+}
+
+int conf_fail_value(const struct conf_walk *w, const struct conf_row *row,
+                    const struct conf_node *node, const char *what, const char *expected)
+{
+    char key[2 * CONF_KEY_SIZE];
+    char got[100];
+
+    (void)snprintf(key, sizeof(key), "%s%s", w->prefix, row->path);
+    return conf_fail(w->diag, node, key, "%s, got %s, expected %s", what,
+                     conf_node_show(node, got, sizeof(got)), expected);
+}
+
+static void store_text(const struct conf_walk *w, const struct conf_row *row, const char *value)
+{
+    if (row->stored) {
+        conf_replace(at(w, row->offset), value);
+    }
+}
+
+static bool is_name(const char *text)
+{
+    size_t length = strlen(text);
+
+    return length >= 1 && length <= 63 &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") ==
+               length &&
+           strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
+}
+
+static int set_name(const struct conf_walk *w, const struct conf_row *row,
+                    const struct conf_node *node)
+{
+    if (!is_name(node->text)) {
+        return conf_fail_value(w, row, node, "not a name",
+                               "1 to 63 ASCII letters, digits, - _ or .");
+    }
+    store_text(w, row, node->text);
+    return 0;
+}
+
+static int set_bool(const struct conf_walk *w, const struct conf_row *row,
+                    const struct conf_node *node)
+{
+    bool value;
+
+    if (!conf_parse_bool(node->text, &value)) {
+        return conf_fail_value(w, row, node, "not a boolean", "on or off");
+    }
+    if (row->stored) {
+        memcpy(at(w, row->offset), &value, sizeof(value));
+    }
+    return 0;
+}
+
+static bool in_range(const struct conf_row *row, int64_t value)
+{
+    return (row->min == 0 && row->max == 0) || (value >= row->min && value <= row->max);
+}
+
+static int set_number(const struct conf_walk *w, const struct conf_row *row,
+                      const struct conf_node *node)
+{
+    bool bytes = row->type == CONF_BYTES;
+    const char *expected =
+        bytes ? "a whole number, or one with kB, MB, GB or TB" : "a whole number";
+    char range[80];
+    int64_t value;
+
+    if (!(bytes ? conf_parse_bytes(node->text, &value) : conf_parse_i64(node->text, &value))) {
+        return conf_fail_value(w, row, node, "not a number", expected);
+    }
+    if (!in_range(row, value)) {
+        (void)snprintf(range, sizeof(range), "%lld to %lld", (long long)row->min,
+                       (long long)row->max);
+        return conf_fail_value(w, row, node, "out of range", range);
+    }
+    if (row->stored) {
+        memcpy(at(w, row->offset), &value, sizeof(value));
+    }
+    return 0;
+}
+
+static int set_duration(const struct conf_walk *w, const struct conf_row *row,
+                        const struct conf_node *node)
+{
+    char range[80];
+    uint64_t ms;
+
+    if (!conf_parse_duration_ms(node->text, &ms)) {
+        return conf_fail_value(w, row, node, "not a duration",
+                               "seconds, or a number with ms, s, min, h or d");
+    }
+    if (ms > INT64_MAX || !in_range(row, (int64_t)ms)) {
+        (void)snprintf(range, sizeof(range), "%g to %g seconds", (double)row->min / 1000,
+                       (double)row->max / 1000);
+        return conf_fail_value(w, row, node, "out of range", range);
+    }
+    if (row->stored) {
+        memcpy(at(w, row->offset), &ms, sizeof(ms));
+    }
+    return 0;
+}
+
+/* "a|b|c" as "a, b or c". */
+static void show_choices(const char *choices, char *text, size_t size)
+{
+    struct sbuf b;
+
+    sbuf_init(&b, text, size);
+    for (const char *at_choice = choices; *at_choice != '\0';) {
+        size_t n = strcspn(at_choice, "|");
+        bool last = at_choice[n] == '\0';
+        const char *next = at_choice + n + !last;
+        bool before_last = !last && strchr(next, '|') == NULL;
+
+        sbuf_printf(&b, "%.*s%s", (int)n, at_choice, last ? "" : before_last ? " or " : ", ");
+        at_choice = next;
+    }
+}
+
+static int fail_choice(const struct conf_walk *w, const struct conf_row *row,
+                       const struct conf_node *node)
+{
+    char expected[200];
+
+    show_choices(row->choices, expected, sizeof(expected));
+    return conf_fail_value(w, row, node, "not a known value", expected);
+}
+
+static int set_choice(const struct conf_walk *w, const struct conf_row *row,
+                      const struct conf_node *node)
+{
+    if (!conf_choice_find(row->choices, node->text, NULL)) {
+        return fail_choice(w, row, node);
+    }
+    store_text(w, row, node->text);
+    return 0;
+}
+
+static int set_mode(const struct conf_walk *w, const struct conf_row *row,
+                    const struct conf_node *node)
+{
+    static const enum conf_mode modes[] = {CONF_MODE_POSTGRES, CONF_MODE_WITNESS};
+    size_t choice;
+
+    if (!conf_choice_find(row->choices, node->text, &choice)) {
+        return fail_choice(w, row, node);
+    }
+    memcpy(at(w, row->offset), &modes[choice], sizeof(modes[choice]));
+    return 0;
+}
+
+static int set_log_level(const struct conf_walk *w, const struct conf_row *row,
+                         const struct conf_node *node)
+{
+    /* In the order of the row's choices. */
+    static const char *const levels[] = {"DEBUG", "INFO",  "WARNING", "WARNING",
+                                         "ERROR", "ERROR", "ERROR"};
+    size_t choice;
+
+    if (!conf_choice_find(row->choices, node->text, &choice)) {
+        return fail_choice(w, row, node);
+    }
+    store_text(w, row, levels[choice]);
+    return 0;
+}
+
+static int set_sync_mode(const struct conf_walk *w, const struct conf_row *row,
+                         const struct conf_node *node)
+{
+    static const char *const modes[] = {"off", "on", "quorum"};
+    size_t choice;
+    bool on;
+
+    if (conf_parse_bool(node->text, &on)) {
+        choice = on ? 1 : 0;
+    } else if (!conf_choice_find(row->choices, node->text, &choice)) {
+        return fail_choice(w, row, node);
+    }
+    (void)str_copy(at(w, row->offset), sizeof(((struct conf_dynamic *)0)->synchronous_mode),
+                   modes[choice]);
+    return 0;
+}
+
+bool conf_normalize_address(const char *value, int64_t default_port, char *text, size_t size)
+{
+    char host[HOST_SIZE];
+    char longer[HOST_SIZE + 16];
+    uint16_t port;
+
+    (void)snprintf(longer, sizeof(longer), "%s", value); /* Too long fails below. */
+    if (!conf_split_address(longer, host, sizeof(host), &port)) {
+        (void)snprintf(longer, sizeof(longer), "%s:%lld", value, (long long)default_port);
+        if (default_port == 0 || strlen(value) >= HOST_SIZE ||
+            !conf_split_address(longer, host, sizeof(host), &port)) {
+            return false;
+        }
+    }
+    return str_copy(text, size, longer);
+}
+
+static int set_address(const struct conf_walk *w, const struct conf_row *row,
+                       const struct conf_node *node)
+{
+    char text[HOST_SIZE + 16];
+
+    if (!conf_normalize_address(node->text, row->min, text, sizeof(text))) {
+        return conf_fail_value(w, row, node, "not an address", ADDRESS_EXPECTED);
+    }
+    store_text(w, row, text);
+    return 0;
+}
+
+static int set_host_port(const struct conf_walk *w, const struct conf_row *row,
+                         const struct conf_node *node)
+{
+    char text[HOST_SIZE + 16];
+    char host[HOST_SIZE];
+    uint16_t port;
+
+    if (!conf_normalize_address(node->text, row->min, text, sizeof(text)) ||
+        !conf_split_address(text, host, sizeof(host), &port)) {
+        return conf_fail_value(w, row, node, "not an address", ADDRESS_EXPECTED);
+    }
+    conf_replace(at(w, row->offset), host);
+    memcpy(at(w, row->second_offset), &port, sizeof(port));
+    return 0;
+}
+
+/* "h1,h2:port"; the port may be missing. Splits at the colon behind the last
+ * comma and bracket. */
+static int set_listen(const struct conf_walk *w, const struct conf_row *row,
+                      const struct conf_node *node)
+{
+    const char *last = strrchr(node->text, ',');
+    const char *tail = last != NULL ? last + 1 : node->text;
+    size_t before = (size_t)(tail - node->text);
+    struct strbuf hosts = {0};
+    char text[HOST_SIZE + 16];
+    char host[HOST_SIZE];
+    uint16_t port;
+
+    tail += strspn(tail, " ");
+    if (!conf_normalize_address(tail, row->min, text, sizeof(text)) ||
+        !conf_split_address(text, host, sizeof(host), &port)) {
+        return conf_fail_value(w, row, node, "not an address", "host,host:port");
+    }
+    for (size_t i = 0; i < before; i++) {
+        if (node->text[i] != ' ') {
+            strbuf_add(&hosts, &node->text[i], 1);
+        }
+    }
+    strbuf_add_text(&hosts, host);
+    conf_replace(at(w, row->offset), hosts.data);
+    memcpy(at(w, row->second_offset), &port, sizeof(port));
+    strbuf_deinit(&hosts);
+    return 0;
+}
+
+static int set_entry(const struct conf_walk *w, const struct conf_row *row,
+                     const struct conf_node *node)
+{
+    kv_set(at(w, row->offset), strrchr(row->path, '.') + 1, node->text);
+    return 0;
+}
+
+static int set_scalar(const struct conf_walk *w, const struct conf_row *row,
+                      const struct conf_node *node)
+{
+    switch (row->type) {
+    case CONF_TEXT:
+    case CONF_SECRET:
+    case CONF_PATH:
+        store_text(w, row, node->text);
+        return 0;
+    case CONF_NAME:
+        return set_name(w, row, node);
+    case CONF_BOOL:
+        return set_bool(w, row, node);
+    case CONF_INT:
+    case CONF_BYTES:
+        return set_number(w, row, node);
+    case CONF_DURATION:
+        return set_duration(w, row, node);
+    case CONF_CHOICE:
+        return set_choice(w, row, node);
+    case CONF_MODE:
+        return set_mode(w, row, node);
+    case CONF_LOG_LEVEL:
+        return set_log_level(w, row, node);
+    case CONF_SYNC_MODE:
+        return set_sync_mode(w, row, node);
+    case CONF_ADDRESS:
+        return set_address(w, row, node);
+    case CONF_HOST_PORT:
+        return set_host_port(w, row, node);
+    case CONF_LISTEN:
+        return set_listen(w, row, node);
+    case CONF_ENTRY:
+        return set_entry(w, row, node);
+    case CONF_SECTION:
+    case CONF_ALIAS:
+    case CONF_ADDRESS_LIST:
+    case CONF_PARAMETERS:
+    case CONF_LINES:
+    case CONF_OPTIONS:
+    case CONF_USERS:
+    case CONF_TAGS:
+    case CONF_DCS:
+    case CONF_ANY:
+        break;
+    }
+    return 0;
+}
+
+static bool is_composite(enum conf_type type)
+{
+    return type == CONF_ADDRESS_LIST || type == CONF_PARAMETERS || type == CONF_LINES ||
+           type == CONF_OPTIONS || type == CONF_USERS;
+}
+
+int conf_set(const struct conf_walk *w, const struct conf_row *row, const struct conf_node *node)
+{
+    PRE(row->type != CONF_SECTION && row->type != CONF_ALIAS);
+    if (row->type == CONF_ANY) {
+        return 0;
+    }
+    if (row->type == CONF_TAGS || row->type == CONF_DCS) {
+        return node->kind == CONF_NODE_MAP
+                   ? 0
+                   : conf_fail_value(w, row, node, "wrong type", "a section");
+    }
+    if (is_composite(row->type)) {
+        return conf_set_lists(w, row, node);
+    }
+    if (node->kind != CONF_NODE_SCALAR) {
+        return conf_fail_value(w, row, node, "wrong type", "a single value");
+    }
+    return set_scalar(w, row, node);
+}
+
+void conf_walk_deinit(const struct conf_schema *schema, void *target)
+{
+    for (size_t i = 0; i < schema->n_rows; i++) {
+        const struct conf_row *row = &schema->rows[i];
+        char *member = (char *)target + row->offset;
+
+        if (!row->stored) {
+            continue;
+        }
+        switch (row->type) {
+        case CONF_TEXT:
+        case CONF_SECRET:
+        case CONF_NAME:
+        case CONF_PATH:
+        case CONF_CHOICE:
+        case CONF_LOG_LEVEL:
+        case CONF_ADDRESS:
+        case CONF_LISTEN:
+        case CONF_HOST_PORT:
+        case CONF_TAGS:
+        case CONF_DCS:
+            conf_replace((char **)(void *)member, NULL);
+            break;
+        case CONF_ADDRESS_LIST:
+            for (size_t k = 0; k < CONF_PARTNERS_MAX; k++) {
+                conf_replace((char **)(void *)member + k, NULL);
+            }
+            break;
+        case CONF_PARAMETERS:
+        case CONF_LINES:
+        case CONF_OPTIONS:
+        case CONF_ENTRY:
+        case CONF_USERS:
+            kv_deinit((struct kv_list *)(void *)member);
+            break;
+        case CONF_SECTION:
+        case CONF_ALIAS:
+        case CONF_BOOL:
+        case CONF_INT:
+        case CONF_BYTES:
+        case CONF_DURATION:
+        case CONF_MODE:
+        case CONF_SYNC_MODE:
+        case CONF_ANY:
+            break;
+        }
+    }
+}

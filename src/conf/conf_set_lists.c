@@ -1,0 +1,289 @@
+/*
+ * Values made of several scalars, see conf_walk.h: parameters, lines, options,
+ * addresses, users. They keep the texts as they were written.
+ */
+#include "base/kv.h"
+#include "base/str.h"
+#include "conf/conf_scalar.h"
+#include "conf/conf_walk.h"
+
+static struct kv_list *list_at(const struct conf_walk *w, const struct conf_row *row)
+{
+    return (struct kv_list *)(void *)((char *)w->target + row->offset);
+}
+
+/* Complains about one entry, under its own name. */
+static int fail_entry(const struct conf_walk *w, const struct conf_row *row,
+                      const struct conf_node *node, const char *expected)
+{
+    char key[2 * CONF_KEY_SIZE];
+    char got[100];
+
+    (void)snprintf(key, sizeof(key), "%s%s%s%.100s", w->prefix, row->path,
+                   node->key != NULL ? "." : "", node->key != NULL ? node->key : "");
+    return conf_fail(w->diag, node, key, "wrong type, got %s, expected %s",
+                     conf_node_show(node, got, sizeof(got)), expected);
+}
+
+/* "a,b" of a list of scalars. */
+static int join(const struct conf_walk *w, const struct conf_row *row, const struct conf_node *list,
+                struct strbuf *text)
+{
+    for (const struct conf_node *at = list->first; at != NULL; at = at->next) {
+        if (at->kind != CONF_NODE_SCALAR) {
+            return fail_entry(w, row, at, "a single value");
+        }
+        if (at != list->first) {
+            strbuf_add_text(text, ",");
+        }
+        strbuf_add_text(text, at->text);
+    }
+    return 0;
+}
+
+static int add_parameter(const struct conf_walk *w, const struct conf_row *row,
+                         const struct conf_node *node)
+{
+    struct strbuf text = {0};
+    int rv = 0;
+
+    switch (node->kind) {
+    case CONF_NODE_NULL:
+        return 0; /* As if it were not there. */
+    case CONF_NODE_SCALAR:
+        kv_set(list_at(w, row), node->key, node->text);
+        return 0;
+    case CONF_NODE_MAP:
+        return fail_entry(w, row, node, "a single value");
+    case CONF_NODE_LIST:
+        rv = join(w, row, node, &text);
+        if (rv == 0) {
+            kv_set(list_at(w, row), node->key, text.data != NULL ? text.data : "");
+        }
+        strbuf_deinit(&text);
+        return rv;
+    }
+    return 0;
+}
+
+static int set_parameters(const struct conf_walk *w, const struct conf_row *row,
+                          const struct conf_node *node)
+{
+    if (node->kind != CONF_NODE_MAP) {
+        return conf_fail_value(w, row, node, "wrong type", "a section of name: value");
+    }
+    kv_deinit(list_at(w, row));
+    for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
+        if (add_parameter(w, row, at) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int set_lines(const struct conf_walk *w, const struct conf_row *row,
+                     const struct conf_node *node)
+{
+    if (node->kind != CONF_NODE_LIST) {
+        return conf_fail_value(w, row, node, "wrong type", "a list of lines");
+    }
+    kv_deinit(list_at(w, row));
+    for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
+        if (at->kind == CONF_NODE_NULL) {
+            continue;
+        }
+        if (at->kind != CONF_NODE_SCALAR) {
+            return fail_entry(w, row, at, "a line (in quotes if it contains \": \")");
+        }
+        kv_add(list_at(w, row), at->text, NULL);
+    }
+    return 0;
+}
+
+static int add_option(const struct conf_walk *w, const struct conf_row *row,
+                      const struct conf_node *node)
+{
+    const char *name = node->key != NULL ? node->key : node->text;
+    const char *value = NULL;
+
+    if (node->key != NULL && node->kind == CONF_NODE_SCALAR) {
+        value = node->text;
+    } else if (node->kind != CONF_NODE_SCALAR && node->kind != CONF_NODE_NULL) {
+        return fail_entry(w, row, node, "option: value");
+    }
+    if (name == NULL) {
+        return 0; /* An empty entry of the list. */
+    }
+    if (conf_choice_find(row->choices, name, NULL)) {
+        conf_warn(w->diag, node, row->path, "%s is set by the agent itself, ignored", name);
+        return 0;
+    }
+    kv_add(list_at(w, row), name, value);
+    return 0;
+}
+
+/* A map of options, or one entry of the list: a scalar or a map. */
+static int add_options(const struct conf_walk *w, const struct conf_row *row,
+                       const struct conf_node *node)
+{
+    if (node->kind != CONF_NODE_MAP) {
+        return add_option(w, row, node);
+    }
+    for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
+        if (add_option(w, row, at) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int set_options(const struct conf_walk *w, const struct conf_row *row,
+                       const struct conf_node *node)
+{
+    kv_deinit(list_at(w, row));
+    if (node->kind == CONF_NODE_MAP) {
+        return add_options(w, row, node);
+    }
+    if (node->kind != CONF_NODE_LIST) {
+        return conf_fail_value(w, row, node, "wrong type", "a list of options");
+    }
+    for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
+        if (add_options(w, row, at) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int add_address(const struct conf_walk *w, const struct conf_row *row,
+                       const struct conf_node *place, const char *value)
+{
+    char **list = (char **)(void *)((char *)w->target + row->offset);
+    size_t *n = (size_t *)(void *)((char *)w->target + row->second_offset);
+    struct conf_node shown = *place;
+    char text[300];
+
+    if (!conf_normalize_address(value, row->min, text, sizeof(text))) {
+        shown.text = (char *)value;
+        return conf_fail_value(w, row, &shown, "not an address", "host:port ([::1]:port for IPv6)");
+    }
+    for (size_t i = 0; i < *n; i++) {
+        if (strcmp(list[i], text) == 0) {
+            return conf_fail(w->diag, place, row->path, "given twice, got \"%s\"", text);
+        }
+    }
+    if (*n == CONF_PARTNERS_MAX) {
+        return conf_fail(w->diag, place, row->path, "too many, expected at most %d addresses",
+                         CONF_PARTNERS_MAX);
+    }
+    list[(*n)++] = xstrdup(text);
+    return 0;
+}
+
+/* "a, b": blanks around are no part of an address. */
+static int add_address_texts(const struct conf_walk *w, const struct conf_row *row,
+                             const struct conf_node *node)
+{
+    char *copy = xstrdup(node->text);
+    char *rest = copy;
+    char *part;
+    int rv = 0;
+
+    while (rv == 0 && (part = strsep(&rest, ",")) != NULL) {
+        size_t length;
+
+        part += strspn(part, " \t\n");
+        for (length = strlen(part); length > 0 && strchr(" \t\n", part[length - 1]) != NULL;) {
+            part[--length] = '\0';
+        }
+        if (length > 0) {
+            rv = add_address(w, row, node, part);
+        }
+    }
+    free(copy);
+    return rv;
+}
+
+static int set_addresses(const struct conf_walk *w, const struct conf_row *row,
+                         const struct conf_node *node)
+{
+    if (node->kind == CONF_NODE_SCALAR) {
+        return add_address_texts(w, row, node);
+    }
+    if (node->kind != CONF_NODE_LIST) {
+        return conf_fail_value(w, row, node, "wrong type", "a list of host:port");
+    }
+    for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
+        if (at->kind != CONF_NODE_SCALAR) {
+            return fail_entry(w, row, at, "host:port");
+        }
+        if (add_address(w, row, at, at->text) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* "password\toption,option" */
+static int add_user(const struct conf_walk *w, const struct conf_row *row,
+                    const struct conf_node *node)
+{
+    const struct conf_node *password = conf_node_child(node, "password");
+    const struct conf_node *options = conf_node_child(node, "options");
+    struct strbuf text = {0};
+    int rv = 0;
+
+    if (node->kind != CONF_NODE_MAP && node->kind != CONF_NODE_NULL) {
+        return fail_entry(w, row, node, "a section with password and options");
+    }
+    if (password != NULL && password->kind == CONF_NODE_SCALAR) {
+        if (strchr(password->text, '\t') != NULL) {
+            return conf_fail(w->diag, password, row->path, "a password contains a tab");
+        }
+        strbuf_add_text(&text, password->text);
+    }
+    strbuf_add_text(&text, "\t");
+    if (options != NULL && options->kind == CONF_NODE_LIST) {
+        rv = join(w, row, options, &text);
+    } else if (options != NULL && options->kind == CONF_NODE_SCALAR) {
+        strbuf_add_text(&text, options->text);
+    }
+    if (rv == 0) {
+        kv_set(list_at(w, row), node->key, text.data);
+    }
+    strbuf_deinit(&text);
+    return rv;
+}
+
+static int set_users(const struct conf_walk *w, const struct conf_row *row,
+                     const struct conf_node *node)
+{
+    if (node->kind != CONF_NODE_MAP) {
+        return conf_fail_value(w, row, node, "wrong type", "a section of roles");
+    }
+    for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
+        if (add_user(w, row, at) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int conf_set_lists(const struct conf_walk *w, const struct conf_row *row,
+                   const struct conf_node *node)
+{
+    if (row->type == CONF_PARAMETERS) {
+        return set_parameters(w, row, node);
+    }
+    if (row->type == CONF_LINES) {
+        return set_lines(w, row, node);
+    }
+    if (row->type == CONF_OPTIONS) {
+        return set_options(w, row, node);
+    }
+    if (row->type == CONF_USERS) {
+        return set_users(w, row, node);
+    }
+    PRE(row->type == CONF_ADDRESS_LIST);
+    return set_addresses(w, row, node);
+}

@@ -1,0 +1,113 @@
+/*
+ * tags: the flags we know, and all of them as JSON with the types as written.
+ */
+#include "base/kv.h"
+#include "conf/conf_local.h"
+#include "conf/conf_scalar.h"
+#include "conf/conf_walk.h"
+
+static int read_flag(const struct conf_node *tags, const char *name, bool *ret_flag,
+                     const struct conf_diag *diag)
+{
+    const struct conf_node *node = conf_node_child(tags, name);
+    char key[CONF_KEY_SIZE];
+    char got[100];
+    bool flag = false;
+
+    if (node == NULL || node->kind == CONF_NODE_NULL) {
+        return 0;
+    }
+    if (node->kind != CONF_NODE_SCALAR || !conf_parse_bool(node->text, &flag)) {
+        (void)snprintf(key, sizeof(key), "tags.%s", name);
+        return conf_fail(diag, node, key, "not a boolean, got %s, expected on or off",
+                         conf_node_show(node, got, sizeof(got)));
+    }
+    *ret_flag = flag;
+    return 0;
+}
+
+static int read_number(const struct conf_node *tags, const char *name, int64_t *ret_number,
+                       const struct conf_diag *diag)
+{
+    const struct conf_node *node = conf_node_child(tags, name);
+    char key[CONF_KEY_SIZE];
+    char got[100];
+    int64_t number = 0;
+
+    if (node == NULL || node->kind == CONF_NODE_NULL) {
+        return 0;
+    }
+    if (node->kind != CONF_NODE_SCALAR || !conf_parse_i64(node->text, &number) ||
+        number > INT32_MAX) {
+        (void)snprintf(key, sizeof(key), "tags.%s", name);
+        return conf_fail(diag, node, key, "not a number, got %s, expected a whole number",
+                         conf_node_show(node, got, sizeof(got)));
+    }
+    *ret_number = number;
+    return 0;
+}
+
+/* A flag and a priority say the same: a priority of 0 or less is the flag. When
+ * they contradict, the flag wins. */
+static int read_pair(const struct conf_node *tags, const char *flag_name, const char *number_name,
+                     bool *ret_flag, int64_t *ret_number, const struct conf_diag *diag)
+{
+    const struct conf_node *flag_node = conf_node_child(tags, flag_name);
+    const struct conf_node *number_node = conf_node_child(tags, number_name);
+    bool has_flag = flag_node != NULL && flag_node->kind != CONF_NODE_NULL;
+    bool flag = false;
+    int64_t number = 1;
+
+    if (read_flag(tags, flag_name, &flag, diag) < 0 ||
+        read_number(tags, number_name, &number, diag) < 0) {
+        return -1;
+    }
+    if (has_flag && number_node != NULL && flag != (number <= 0)) {
+        conf_warn(diag, number_node, "tags",
+                  "Conflicting configuration between %s: %s and %s: %lld. Defaulting to %s: %s",
+                  flag_name, flag ? "True" : "False", number_name, (long long)number, flag_name,
+                  flag ? "True" : "False");
+        number = 1;
+    }
+    *ret_flag = has_flag ? flag : number <= 0;
+    *ret_number = *ret_flag ? 0 : number;
+    return 0;
+}
+
+static int read_known(const struct conf_node *tags, struct conf *c, const struct conf_diag *diag)
+{
+    const struct conf_node *from = conf_node_child(tags, "replicatefrom");
+    int64_t failover = 1;
+    int64_t sync = 1;
+
+    if (read_pair(tags, "nofailover", "failover_priority", &c->nofailover, &failover, diag) < 0 ||
+        read_pair(tags, "nosync", "sync_priority", &c->nosync, &sync, diag) < 0 ||
+        read_flag(tags, "noloadbalance", &c->noloadbalance, diag) < 0 ||
+        read_flag(tags, "clonefrom", &c->clonefrom, diag) < 0 ||
+        read_flag(tags, "nostream", &c->nostream, diag) < 0) {
+        return -1;
+    }
+    c->failover_priority = (uint32_t)failover;
+    if (from != NULL && from->kind == CONF_NODE_SCALAR) {
+        conf_replace(&c->replicatefrom, from->text);
+    }
+    return 0;
+}
+
+int conf_tags_read(const struct conf_node *tags, struct conf *c, const struct conf_diag *diag)
+{
+    json_t *json;
+
+    if (read_known(tags, c, diag) < 0) {
+        return -1;
+    }
+    if (tags == NULL || tags->kind != CONF_NODE_MAP) {
+        conf_replace(&c->tags_json, "{}");
+        return 0;
+    }
+    json = conf_node_to_json(tags);
+    conf_replace(&c->tags_json, NULL);
+    c->tags_json = conf_json_text(json);
+    json_decref(json);
+    return 0;
+}

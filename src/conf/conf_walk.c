@@ -1,0 +1,234 @@
+/*
+ * The walk of conf_walk.h: defaults, older spellings, then key by key, with a
+ * warning for what no row knows or nothing acts on.
+ */
+#include "conf/conf_walk.h"
+
+#include <stdarg.h>
+
+#include "base/kv.h"
+#include "base/str.h"
+#include "conf/conf_scalar.h"
+
+/* Keys of one section that are accepted and not acted on, for one warning. */
+struct later {
+    char data[300];
+    struct sbuf names;             /* "mode, device" */
+    const struct conf_node *first; /* Place of the warning; NULL = none. */
+};
+
+static void set_defaults(const struct conf_walk *w)
+{
+    for (size_t i = 0; i < w->schema->n_rows; i++) {
+        const struct conf_row *row = &w->schema->rows[i];
+        struct conf_node node = {.kind = CONF_NODE_SCALAR, .text = (char *)row->fallback};
+
+        if (row->stored && row->fallback != NULL && conf_set(w, row, &node) < 0) {
+            ASSERT(!"a default of the schema is not valid");
+        }
+    }
+}
+
+/* The section of that path ("" = root), made when missing; NULL when something
+ * else is in its place. */
+static struct conf_node *make_section(struct conf_node *root, const char *path, size_t length)
+{
+    char key[CONF_KEY_SIZE];
+    size_t n = strcspn(path, ".");
+    struct conf_node *child;
+
+    if (length == 0) {
+        return root;
+    }
+    n = MIN(n, length);
+    PRE(n < sizeof(key));
+    memcpy(key, path, n);
+    key[n] = '\0';
+    child = conf_node_child(root, key);
+    if (child == NULL) {
+        child = conf_node_new(CONF_NODE_MAP, root->file);
+        child->line = root->line;
+        child->column = root->column;
+        child->key = xstrdup(key);
+        conf_node_add(root, child);
+    }
+    if (child->kind == CONF_NODE_NULL) {
+        child->kind = CONF_NODE_MAP;
+    }
+    if (child->kind != CONF_NODE_MAP) {
+        return NULL;
+    }
+    return make_section(child, path + n + (n < length), length - n - (n < length));
+}
+
+static void rename_alias(const struct conf_walk *w, struct conf_node *root,
+                         const struct conf_row *row)
+{
+    const char *new_path = row->choices;
+    const char *old_dot = strrchr(row->path, '.');
+    const char *new_dot = strrchr(new_path, '.');
+    struct conf_node *old = conf_node_find(root, row->path);
+    struct conf_node *section;
+
+    if (old == NULL) {
+        return;
+    }
+    section = make_section(root, new_path, new_dot != NULL ? (size_t)(new_dot - new_path) : 0);
+    if (section == NULL || conf_node_find(root, new_path) != NULL) {
+        conf_warn(w->diag, old, row->path, "ignored, because %s%s is given", w->prefix, new_path);
+        return;
+    }
+    conf_node_remove(
+        make_section(root, row->path, old_dot != NULL ? (size_t)(old_dot - row->path) : 0), old);
+    free(old->key);
+    old->key = xstrdup(new_dot != NULL ? new_dot + 1 : new_path);
+    conf_node_add(section, old);
+}
+
+static void warn_unknown(const struct conf_walk *w, const struct conf_node *node, const char *path)
+{
+    const char *nearest = conf_schema_nearest(w->schema, path);
+    bool is_local = w->schema == &conf_schema_local;
+    char key[2 * CONF_KEY_SIZE];
+
+    (void)snprintf(key, sizeof(key), "%s%s", w->prefix, path); /* Cut when too long. */
+    if (is_local && conf_schema_find(&conf_schema_dynamic, path) != NULL) {
+        conf_warn(w->diag, node, key,
+                  "ignored here, belongs into bootstrap.dcs (later: the store's configuration)");
+    } else if (nearest != NULL) {
+        conf_warn(w->diag, node, key, "unknown key, ignored; did you mean %s%s?", w->prefix,
+                  nearest);
+    } else {
+        conf_warn(w->diag, node, key, "unknown key, ignored");
+    }
+}
+
+static void warn_other_store(const struct conf_walk *w, const struct conf_node *node)
+{
+    conf_warn(w->diag, node, node->key, "not used: raft: takes its place");
+}
+
+/* The value says what happens anyway: nothing to warn about. */
+static bool is_default(const struct conf_row *row, const struct conf_node *node)
+{
+    bool a;
+    bool b;
+
+    if (row->fallback == NULL || node->kind != CONF_NODE_SCALAR) {
+        return node->kind == CONF_NODE_NULL;
+    }
+    if (conf_parse_bool(row->fallback, &a) && conf_parse_bool(node->text, &b)) {
+        return a == b;
+    }
+    return strcmp(row->fallback, node->text) == 0;
+}
+
+static void note_later(struct later *later, const struct conf_row *row,
+                       const struct conf_node *node)
+{
+    if (is_default(row, node)) {
+        return;
+    }
+    if (later->first == NULL) {
+        later->first = node;
+    } else {
+        sbuf_add(&later->names, ", ");
+    }
+    sbuf_add(&later->names, node->key);
+}
+
+/* bootstrap.method: x makes a section bootstrap.x, and likewise each entry of
+ * postgresql.create_replica_methods. */
+static bool is_method(const struct conf_node *section, const char *key)
+{
+    const struct conf_node *method = conf_node_child(section, "method");
+    const struct conf_node *methods = conf_node_child(section, "create_replica_methods");
+
+    if (method != NULL && method->kind == CONF_NODE_SCALAR && strcmp(method->text, key) == 0) {
+        return true;
+    }
+    if (methods == NULL || methods->kind != CONF_NODE_LIST) {
+        return false;
+    }
+    for (const struct conf_node *at = methods->first; at != NULL; at = at->next) {
+        if (at->kind == CONF_NODE_SCALAR && strcmp(at->text, key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int walk_section(const struct conf_walk *w, const struct conf_node *section,
+                        const char *path);
+
+static int walk_key(const struct conf_walk *w, const struct conf_row *row,
+                    const struct conf_node *node, struct later *later)
+{
+    switch (row->effect) {
+    case CONF_OTHER_STORE:
+        warn_other_store(w, node);
+        return 0;
+    case CONF_LOCAL_ONLY:
+        conf_warn(w->diag, node, row->path, "ignored here, belongs into the node's own file");
+        return 0;
+    case CONF_LATER:
+        note_later(later, row, node);
+        break;
+    case CONF_USED:
+    case CONF_SILENT:
+        break;
+    }
+    if (node->kind == CONF_NODE_NULL || row->type == CONF_ALIAS) {
+        return 0; /* Nothing below but comments; or a rename that was refused. */
+    }
+    if (row->type != CONF_SECTION) {
+        return conf_set(w, row, node);
+    }
+    if (node->kind != CONF_NODE_MAP) {
+        return conf_fail_value(w, row, node, "wrong type", "a section");
+    }
+    return walk_section(w, node, row->path);
+}
+
+static int walk_section(const struct conf_walk *w, const struct conf_node *section,
+                        const char *path)
+{
+    struct later later = {.first = NULL};
+    char key[2 * CONF_KEY_SIZE];
+
+    sbuf_init(&later.names, later.data, sizeof(later.data));
+    for (const struct conf_node *at = section->first; at != NULL; at = at->next) {
+        const struct conf_row *row;
+
+        (void)snprintf(key, sizeof(key), "%s%s%s", path, path[0] != '\0' ? "." : "", at->key);
+        row = conf_schema_find(w->schema, key);
+        if (row == NULL && is_method(section, at->key)) {
+            continue; /* `method` itself has been noted. */
+        }
+        if (row == NULL) {
+            warn_unknown(w, at, key);
+        } else if (walk_key(w, row, at, &later) < 0) {
+            return -1;
+        }
+    }
+    if (later.first != NULL) {
+        (void)snprintf(key, sizeof(key), "%s%s", w->prefix, path); /* Cut when too long. */
+        if (path[0] == '\0' && key[0] != '\0') {
+            key[strlen(key) - 1] = '\0'; /* Only the prefix: its dot. */
+        }
+        conf_warn(w->diag, later.first, key, "accepted, but not acted on yet: %s", later.data);
+    }
+    return 0;
+}
+
+int conf_walk(const struct conf_walk *w, struct conf_node *root)
+{
+    PRE(root->kind == CONF_NODE_MAP);
+    set_defaults(w);
+    for (size_t i = 0; i < w->schema->n_rows; i++) {
+        if (w->schema->rows[i].type == CONF_ALIAS) {
+            rename_alias(w, root, &w->schema->rows[i]);
+        }
+    }
+    return walk_section(w, root, "");
+}

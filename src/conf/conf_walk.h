@@ -1,0 +1,47 @@
+/*
+ * From a tree of nodes to a struct, by the rows of a schema. Private to
+ * src/conf; conf_load.c (struct conf) and conf_dynamic.c (struct conf_dynamic)
+ * are its users.
+ */
+#ifndef VECHE_CONF_CONF_WALK_H
+#define VECHE_CONF_CONF_WALK_H
+
+#include "conf/conf_node.h"
+#include "conf/conf_schema.h"
+
+struct conf_walk {
+    const struct conf_schema *schema;
+    void *target;       /* struct conf or struct conf_dynamic. */
+    const char *prefix; /* In front of keys in texts: "" or "bootstrap.dcs.". */
+    const struct conf_diag *diag;
+};
+
+/* Sets every default, then every key below root; older spellings are renamed in
+ * the tree first. 0, or -1 and the reason: the target then holds what was set so
+ * far, and must be deinitialised as usual. */
+MUST_USE int conf_walk(const struct conf_walk *w, struct conf_node *root);
+
+/* One value into the target. 0, or -1 and the reason. */
+MUST_USE int conf_set(const struct conf_walk *w, const struct conf_row *row,
+                      const struct conf_node *node);
+
+/* Frees what rows store in the target. */
+void conf_walk_deinit(const struct conf_schema *schema, void *target);
+
+/* Replaces the text of an owned pointer by a copy; text may be NULL. */
+void conf_replace(char **text, const char *value);
+
+/* Of the three set functions in conf_set.c that other files need. */
+MUST_USE int conf_set_lists(const struct conf_walk *w, const struct conf_row *row,
+                            const struct conf_node *node);
+
+/* "<what>, got <node>, expected <expected>" at the node; always -1. */
+int conf_fail_value(const struct conf_walk *w, const struct conf_row *row,
+                    const struct conf_node *node, const char *what, const char *expected);
+
+/* host:port, "host" alone when a default port is given; port 0 = none. The text
+ * "host:port" goes to `text`. */
+MUST_USE bool conf_normalize_address(const char *value, int64_t default_port, char *text,
+                                     size_t size);
+
+#endif
