@@ -126,6 +126,13 @@ struct peer_link_info { /* For GET /patroni, metrics, members. */
 };
 size_t peer_links(const struct peer *p, struct peer_link_info *infos, size_t n_max);
 
+struct peer_counters { /* For metrics. */
+    uint64_t n_refused;            /* Connections refused since the start, whatever the cause. */
+    size_t n_connections;          /* All there are, also those under way. */
+    size_t n_strangers;            /* Inbound ones that have not proved who they are. */
+};
+struct peer_counters peer_counters(const struct peer *p);
+
 /* Closes everything; cb when libuv let go of the last handle. */
 void peer_close(struct peer *p, void (*cb)(void *data), void *data);
 

@@ -1,0 +1,12 @@
+/*
+ * Magic numbers and versions of what crosses a disk or a wire. A reader that
+ * meets another magic or version says so and stops; it never guesses.
+ */
+#ifndef VECHE_FORMAT_H
+#define VECHE_FORMAT_H
+
+/* Between agents (src/peer): first in every preface, before anything else. */
+#define VECHE_PEER_MAGIC   UINT64_C(0x3152504548434556) /* "VECHEPR1" */
+#define VECHE_PEER_VERSION 1
+
+#endif
