@@ -46,6 +46,13 @@ const struct impossible node_impossible[] = {
     {F(UPSTREAM_WRONG),                 F(PRIMARY_RUNS), "compared with the running primary"},
     {F(QUIET),                          F(PG_STOPPED),  "quiet is stopped"},
     {F(QUIET) | F(OP_KEEPS),            0,              "quiet is without a sequence"},
+    {F(QUIET) | F(MAY_WRITE),           0,              "nothing is left that could write"},
+    {F(OP_MAKES_PRIMARY),               F(OP_KEEPS),    "such a sequence is a sequence"},
+    {F(OP_MAKES_PRIMARY),               F(MAY_WRITE),   "it will take writes by itself"},
+    {F(OP_MAKES_PRIMARY) | F(ADOPTED),  0,              "adopted is left alone since"},
+    {F(OP_MAKES_PRIMARY) | F(OP_BOOTSTRAPS), 0,         "one sequence at a time"},
+    {F(PG_STOPPED) | F(MAY_WRITE),      F(OP_MAKES_PRIMARY), "stopped, and nothing starts it"},
+    {F(RUNS_STANDBY) | F(MAY_WRITE),    F(OP_KEEPS),    "in recovery, and nothing promotes it"},
     {F(QUIET) | F(OP_BOOTSTRAPS),       0,              "quiet is without a sequence"},
     {F(REQUEST),                        F(OWNER_ME),    "a request is for the owner"},
     {F(TARGET),                         F(REQUEST),     "a target is of a request"},
@@ -328,6 +335,7 @@ static uint64_t op_facts(const struct view *view, uint64_t bits)
 
     return bit_if(op_keeps(view, bits), F(OP_KEEPS)) |
            bit_if(op_cleans(op->running), F(OP_CLEANS)) |
+           bit_if(starts_as_primary(op->running), F(OP_MAKES_PRIMARY)) |
            bit_if(op->running == ACTION_BOOTSTRAP, F(OP_BOOTSTRAPS)) |
            bit_if((bits & F(PG_STOPPED)) && op->running == ACTION_NONE, F(QUIET)) |
            bit_if(failed && op->running == ACTION_NONE, F(START_FAILED)) |

@@ -44,6 +44,7 @@
     X(UPSTREAM_WRONG,     "upstream-wrong",     "we follow somebody else than the running primary") \
     X(OP_KEEPS,           "op-keeps",           "a sequence runs that still makes sense") \
     X(OP_CLEANS,          "op-cleans",          "a sequence runs that ends left-over processes itself") \
+    X(OP_MAKES_PRIMARY,   "op-makes-primary",   "a sequence is about to make PostgreSQL take writes") \
     X(OP_BOOTSTRAPS,      "op-bootstraps",      "a new database is being made here") \
     X(QUIET,              "quiet",              "no process of PostgreSQL and no sequence runs") \
     X(START_FAILED,       "start-failed",       "the last start or promotion failed") \

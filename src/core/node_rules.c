@@ -25,6 +25,7 @@ const struct node_rule node_rules[] = {
 
     /* Nobody writes without the lease. */
     {"fence",                    F(MAY_WRITE),                                  F(LEASE) | EXEMPT,               ACTION_FENCE,         0,              "PostgreSQL takes writes and we do not hold the lease"},
+    {"fence-start",              F(OP_MAKES_PRIMARY),                           F(LEASE),                        ACTION_FENCE,         0,              "PostgreSQL is being made primary and we do not hold the lease"},
     {"fence-other-database",     F(MAY_WRITE) | F(OTHER_SYSID),                 F(UNTOUCHED),                    ACTION_FENCE,         0,              "PostgreSQL takes writes for a database that is not the cluster's"},
     {"bootstrap-lost",           F(OP_BOOTSTRAPS),                              F(OWNER_ME),                     ACTION_FENCE,         0,              "somebody else is to make the database now"},
     {"left-overs",               F(LEFT_OVERS),                                 F(OP_CLEANS),                    ACTION_CLEAN_UP,      0,              "processes outlived their postmaster and may still acknowledge writes"},
