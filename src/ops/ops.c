@@ -29,6 +29,7 @@ struct ops *ops_new(const struct ops_options *options)
     o->main.seq.end = on_end;
     o->urgent.ops = o;
     o->urgent.seq.end = on_end;
+    o->last_rule = "";
     o->wake_ms = UINT64_MAX;
     return o;
 }
@@ -64,17 +65,28 @@ static void back_off(struct ops *o, enum node_action action, uint64_t now_ms)
     o->retry_ms[action] = op_backs_off(action) ? now_ms + MIN(delay_ms, BACK_OFF_MAX_MS) : 0;
 }
 
+static void note_last(struct op *op, bool failed)
+{
+    struct ops *o = op->ops;
+
+    o->last = op->action;
+    o->last_rule = op->decision.rule;
+    o->last_failed = failed;
+    o->last_ms = op->seq.now_ms;
+}
+
 static void note_success(struct op *op, uint64_t duration_ms)
 {
     struct ops *o = op->ops;
 
     log_info("Sequence done. sequence=%s ms=%llu", node_action_name(op->action),
              (unsigned long long)duration_ms);
-    o->last = op->action;
-    o->last_failed = false;
     o->n_failures[op->action] = 0;
     o->retry_ms[op->action] = 0;
-    o->problem[0] = '\0';
+    if (op->action != ACTION_CLEAN_UP) {
+        note_last(op, false);
+        o->problem[0] = '\0';
+    }
 }
 
 static void note_failure(struct op *op, uint64_t duration_ms, const char *step)
@@ -90,8 +102,7 @@ static void note_failure(struct op *op, uint64_t duration_ms, const char *step)
                 (unsigned long long)(retry_ms != 0 ? retry_ms - now_ms : 0),
                 node_action_name(op->action), step, (unsigned long long)duration_ms,
                 o->n_failures[op->action], op->seq.problem.text);
-    o->last = op->action;
-    o->last_failed = true;
+    note_last(op, true);
     (void)snprintf(o->problem, sizeof(o->problem), "%s: %s: %.180s", node_action_name(op->action),
                    step, op->seq.problem.text); /* May be cut. */
 }
@@ -117,9 +128,6 @@ static void on_end(struct seq *s, int status, const char *step)
                  node_action_name(op->action), step, (unsigned long long)duration_ms);
     } else {
         note_failure(op, duration_ms, step);
-    }
-    if (!s->cancelled) {
-        o->last_ms = s->now_ms;
     }
     op->action = ACTION_NONE;
     pg_observe(o->options.pg, s->now_ms);
@@ -236,6 +244,7 @@ void ops_fill(const struct ops *o, struct view_op *view)
         (void)snprintf(view->step, sizeof(view->step), "%s: %s", node_action_name(op->action),
                        seq_step_name(&op->seq)); /* Fits: both are constants. */
     }
+    (void)str_copy(view->last_rule, sizeof(view->last_rule), o->last_rule); /* A constant. */
     (void)str_copy(view->problem, sizeof(view->problem), o->problem); /* Same size. */
 }
 

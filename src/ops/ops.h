@@ -38,6 +38,7 @@ void ops_reconcile(struct ops *o, const struct node_decision *decision, uint64_t
 /* Deadlines, polls. Returns when to call again. */
 uint64_t ops_tick(struct ops *o, uint64_t now_ms);
 
+/* What was cancelled, and a CLEAN_UP that went well, never are view_op.last. */
 void ops_fill(const struct ops *o, struct view_op *view);
 
 /* True when nothing runs (or all was cancelled and ended). */

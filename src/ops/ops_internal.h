@@ -40,8 +40,10 @@ struct ops {
     bool leaving;     /* ops_cancel: what runs is given up because the agent leaves. */
     uint64_t wake_ms; /* A back-off that keeps the decided action waiting ends then. */
 
-    /* What ended. */
+    /* What ended last; neither what was cancelled, nor a clean-up that went well: it only
+     * made room for what is tried again. */
     enum node_action last;
+    const char *last_rule;
     bool last_failed;
     uint64_t last_ms;
     uint32_t n_failures[ACTIONS]; /* In a row. */
