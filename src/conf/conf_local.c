@@ -98,14 +98,14 @@ static void set_default(char **text, const char *format, const char *a, const ch
 static void reachable_host(const struct conf *c, const char *listen_host, char *host, size_t size)
 {
     uint16_t port;
+    bool valid;
 
     if (!conf_is_wildcard_host(listen_host) && strchr(listen_host, ',') == NULL) {
         (void)str_copy(host, size, listen_host); /* It fitted when it was parsed. */
         return;
     }
-    if (!conf_split_address(c->raft_self_addr, host, size, &port)) {
-        ASSERT(!"raft.self_addr was checked");
-    }
+    valid = conf_split_address(c->raft_self_addr, host, size, &port);
+    POST(valid); /* Checked when it was read. */
 }
 
 static void derive_restapi(struct conf *c)
@@ -114,13 +114,13 @@ static void derive_restapi(struct conf *c)
     char host[HOST_SIZE];
     char text[HOST_SIZE + 16];
     uint16_t port;
+    bool valid;
 
     if (c->restapi_connect_address != NULL) {
         return;
     }
-    if (!conf_split_address(c->restapi_listen, listen_host, sizeof(listen_host), &port)) {
-        ASSERT(!"restapi.listen was checked");
-    }
+    valid = conf_split_address(c->restapi_listen, listen_host, sizeof(listen_host), &port);
+    ASSERT(valid); /* Checked when it was read. */
     reachable_host(c, listen_host, host, sizeof(host));
     (void)snprintf(text, sizeof(text), strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, port);
     conf_replace(&c->restapi_connect_address, text);

@@ -23,8 +23,10 @@ static void set_defaults(const struct conf_walk *w)
         const struct conf_row *row = &w->schema->rows[i];
         struct conf_node node = {.kind = CONF_NODE_SCALAR, .text = (char *)row->fallback};
 
-        if (row->stored && row->fallback != NULL && conf_set(w, row, &node) < 0) {
-            ASSERT(!"a default of the schema is not valid");
+        if (row->stored && row->fallback != NULL) {
+            int rv = conf_set(w, row, &node);
+
+            ASSERT(rv == 0); /* Every default of the schema is a valid value. */
         }
     }
 }
