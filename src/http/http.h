@@ -35,8 +35,8 @@ struct http_hooks { /* On the agent loop. */
 
 struct http_options {
     uv_loop_t *loop;
-    const char *listen;        /* host:port */
-    const char *unix_socket;   /* Path in the runtime directory; NULL = none. */
+    const char *listen;      /* host:port */
+    const char *unix_socket; /* Path in the runtime directory; NULL = none. */
     const char *scope, *name;
     struct http_hooks hooks;
 };

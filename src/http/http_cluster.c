@@ -1,0 +1,200 @@
+/*
+ * GET /cluster, /history, /config: the cluster as this node knows it, in
+ * Patroni's fields. Members are sorted by name, as in the store.
+ */
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "http/http_routes.h"
+
+static const char *role_of(const struct view *v, const struct store_member *m)
+{
+    if (m == http_leader(v)) {
+        return "leader";
+    }
+    return m->mode == MODE_WITNESS ? "witness" : "replica";
+}
+
+static const char *state_of(const struct store_member *m, const struct status *s)
+{
+    if (s == NULL) {
+        return m->last_state == PG_STATE_STOPPED ? pg_state_name(PG_STATE_STOPPED)
+                                                 : pg_state_name(PG_STATE_UNKNOWN);
+    }
+    if (s->mode == MODE_POSTGRES && s->pg_role == PG_ROLE_STANDBY &&
+        s->pg_state == PG_STATE_RUNNING) {
+        if (s->streaming) {
+            return "streaming";
+        }
+        if (s->in_archive_recovery) {
+            return "in archive recovery";
+        }
+    }
+    return pg_state_name(s->pg_state);
+}
+
+static void add_position(json_t *o, const char *prefix, lsn_t lsn, lsn_t primary)
+{
+    char key[32];
+    char text[LSN_TEXT_SIZE];
+
+    (void)snprintf(key, sizeof(key), "%s_lag", prefix);
+    if (lsn == 0) {
+        json_object_set_new(o, key, json_string("unknown"));
+        (void)snprintf(key, sizeof(key), "%s_lsn", prefix);
+        json_object_set_new(o, key, json_string("unknown"));
+        return;
+    }
+    json_object_set_new(o, key, json_integer(primary > lsn ? (json_int_t)(primary - lsn) : 0));
+    (void)snprintf(key, sizeof(key), "%s_lsn", prefix);
+    json_object_set_new(o, key, json_string(lsn_format(lsn, text, sizeof(text))));
+}
+
+static void add_positions(json_t *o, const struct view *v, const struct status *s)
+{
+    lsn_t primary = http_primary_lsn(v);
+    lsn_t received = s != NULL ? MAX(s->received, s->replayed) : 0;
+    lsn_t replayed = s != NULL ? s->replayed : 0;
+
+    add_position(o, "receive", received, primary);
+    add_position(o, "replay", replayed, primary);
+    json_object_set(o, "lag", json_object_get(o, "receive_lag"));
+    json_object_set(o, "lsn", json_object_get(o, "receive_lsn"));
+}
+
+static void add_tags(json_t *o, const struct store_member *m)
+{
+    json_t *tags = json_loads(m->tags, 0, NULL);
+
+    if (tags != NULL && json_object_size(tags) > 0) {
+        json_object_set(o, "tags", tags);
+    }
+    json_decref(tags);
+}
+
+static json_t *member_of(const struct view *v, const struct store_member *m)
+{
+    const struct status *s = http_member_status(v, m);
+    json_t *o = json_object();
+
+    json_object_set_new(o, "name", json_string(m->name));
+    json_object_set_new(o, "role", json_string(role_of(v, m)));
+    json_object_set_new(o, "state", json_string(state_of(m, s)));
+    json_object_set_new(o, "api_url", json_string(m->api_url));
+    if (m->mode == MODE_WITNESS) {
+        add_tags(o, m);
+        return o;
+    }
+    json_object_set_new(o, "host", json_string(m->pg_host));
+    json_object_set_new(o, "port", json_integer((json_int_t)m->pg_port));
+    if (s != NULL && s->timeline != 0) {
+        json_object_set_new(o, "timeline", json_integer((json_int_t)s->timeline));
+    }
+    if (s != NULL && s->pending_restart) {
+        json_object_set_new(o, "pending_restart", json_true());
+    }
+    add_tags(o, m);
+    if (m != http_leader(v)) {
+        add_positions(o, v, s);
+    }
+    return o;
+}
+
+static void add_switchover(json_t *o, const struct store_request *request)
+{
+    char at[CLOCK_TEXT_SIZE];
+    json_t *scheduled;
+
+    if (request->id == 0 || request->at_us == 0) {
+        return;
+    }
+    scheduled = json_object();
+    json_object_set_new(scheduled, "at",
+                        json_string(clock_format_iso(request->at_us, at, sizeof(at))));
+    json_object_set_new(scheduled, "from", json_string(request->from));
+    if (request->to[0] != '\0') {
+        json_object_set_new(scheduled, "to", json_string(request->to));
+    }
+    json_object_set_new(o, "scheduled_switchover", scheduled);
+}
+
+static void take_json(json_t *o, struct http_reply *reply)
+{
+    char *text = json_dumps(o, 0);
+
+    ASSERT(text != NULL);
+    reply->code = 200;
+    reply->content_type = "application/json";
+    strbuf_add_text(&reply->body, text);
+    free(text);
+    json_decref(o);
+}
+
+/* vechectl draws its table from this, so what it needs beyond Patroni's fields
+ * stands under "veche". */
+static json_t *veche_of(const struct view *v)
+{
+    char sysid[32] = "";
+    json_t *o = json_object();
+
+    if (v->store->cluster.init == INIT_DONE) {
+        (void)snprintf(sysid, sizeof(sysid), "%llu", (unsigned long long)v->store->cluster.sysid);
+    }
+    json_object_set_new(o, "system_identifier", json_string(sysid));
+    json_object_set_new(o, "init", json_string(init_state_name(v->store->cluster.init)));
+    json_object_set_new(o, "epoch", json_integer((json_int_t)v->store->primary.epoch));
+    json_object_set_new(o, "owner",
+                        json_string(v->store->primary.has_owner ? v->store->primary.owner : ""));
+    json_object_set_new(o, "answered_by", json_string(v->self.status.name));
+    json_object_set_new(o, "raft_has_leader", json_boolean(v->raft.leader != 0));
+    return o;
+}
+
+void http_handle_cluster(const struct http_request *r, struct http_reply *reply)
+{
+    const struct view *v = r->view;
+    json_t *o = json_object();
+    json_t *members = json_array();
+
+    for (uint32_t i = 0; i < v->store->n_members; i++) {
+        json_array_append_new(members, member_of(v, &v->store->members[i]));
+    }
+    json_object_set_new(o, "members", members);
+    if (v->conf.pause) {
+        json_object_set_new(o, "pause", json_true());
+    }
+    add_switchover(o, &v->store->request);
+    json_object_set_new(o, "scope", json_string(v->conf.scope));
+    json_object_set_new(o, "veche", veche_of(v));
+    take_json(o, reply);
+}
+
+void http_handle_history(const struct http_request *r, struct http_reply *reply)
+{
+    json_t *rows = json_array();
+
+    for (uint32_t i = 0; i < r->view->store->n_history; i++) {
+        const struct store_history *h = &r->view->store->history[i];
+        char at[CLOCK_TEXT_SIZE];
+        json_t *row = json_array();
+
+        json_array_append_new(row, json_integer((json_int_t)h->timeline));
+        json_array_append_new(row, json_integer((json_int_t)h->lsn));
+        json_array_append_new(row, json_string(h->reason));
+        json_array_append_new(row, json_string(clock_format_iso(h->time_us, at, sizeof(at))));
+        json_array_append_new(row, json_string(h->new_primary));
+        json_array_append_new(rows, row);
+    }
+    take_json(rows, reply);
+}
+
+void http_handle_config(const struct http_request *r, struct http_reply *reply)
+{
+    if (r->config == NULL) {
+        http_reply_text(reply, 502, "there is no dynamic configuration yet");
+        return;
+    }
+    reply->code = 200;
+    reply->content_type = "application/json";
+    strbuf_add_text(&reply->body, r->config);
+}

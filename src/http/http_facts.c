@@ -1,0 +1,70 @@
+/*
+ * Facts that several answers of the REST interface share.
+ */
+#include "http/http_routes.h"
+
+bool http_is_primary(const struct view *view)
+{
+    return decide_is_primary_now(view);
+}
+
+bool http_holds_lease(const struct view *view)
+{
+    return view->lease.live && view->lease.epoch == view->store->primary.epoch;
+}
+
+bool http_is_standby(const struct view *view)
+{
+    const struct status *s = &view->self.status;
+
+    return s->pg_state == PG_STATE_RUNNING && s->pg_role == PG_ROLE_STANDBY;
+}
+
+static bool is_fresh(const struct view *view, const struct view_peer *peer)
+{
+    return view->now_ms <= peer->received_ms + MAX(view->conf.ttl_ms, 2000);
+}
+
+const struct status *http_member_status(const struct view *view, const struct store_member *m)
+{
+    if (m->id == view->self.status.id) {
+        return &view->self.status;
+    }
+    for (uint32_t i = 0; i < view->n_peers; i++) {
+        if (view->peers[i].status.id == m->id && is_fresh(view, &view->peers[i])) {
+            return &view->peers[i].status;
+        }
+    }
+    return NULL;
+}
+
+const struct store_member *http_leader(const struct view *view)
+{
+    const struct store_primary *p = &view->store->primary;
+    const struct store_member *m = p->has_owner ? store_find_member(view->store, p->owner) : NULL;
+    const struct status *s = m != NULL ? http_member_status(view, m) : NULL;
+
+    return s != NULL && s->lease_epoch == p->epoch ? m : NULL;
+}
+
+lsn_t http_primary_lsn(const struct view *view)
+{
+    const struct store_member *leader = http_leader(view);
+    const struct status *s = leader != NULL ? http_member_status(view, leader) : NULL;
+    lsn_t seen = s != NULL && s->pg_role == PG_ROLE_PRIMARY ? s->flushed : 0;
+
+    return MAX(seen, view->store->progress.lsn);
+}
+
+const char *http_role(const struct view *view)
+{
+    const struct status *s = &view->self.status;
+
+    if (s->mode == MODE_WITNESS) {
+        return "witness";
+    }
+    if (s->data == DATA_EMPTY || s->pg_role == PG_ROLE_UNINITIALIZED) {
+        return "uninitialized";
+    }
+    return s->pg_role == PG_ROLE_PRIMARY ? "primary" : "replica";
+}

@@ -1,0 +1,89 @@
+/*
+ * What the paths answer, as pure functions of a view: no socket, no library of
+ * HTTP, so that every code and body is tested without one. The table of routes
+ * is in http_routes.c.
+ */
+#ifndef VECHE_HTTP_HTTP_ROUTES_H
+#define VECHE_HTTP_HTTP_ROUTES_H
+
+#include "base/kv.h"
+#include "base/str.h"
+#include "core/decide.h"
+#include "http/http.h"
+
+struct http_request {
+    const char *method;
+    const char *path; /* Without the query. */
+    const struct view *view;
+    const struct decision *decision;
+    const char *config; /* Dynamic configuration as JSON; NULL = none. */
+    struct http_links links;
+    const struct kv_list *query; /* Parameters behind the '?'. */
+    const char *body;            /* Terminated; "" = none. */
+    const char *client;          /* Address of the one who asks, for the ledger. */
+};
+
+struct http_reply {
+    unsigned code;
+    const char *content_type; /* A constant. */
+    struct strbuf body;       /* Owned; strbuf_deinit. */
+    bool has_command;         /* Do not answer yet: hand this over. */
+    struct command command;
+};
+
+enum http_access {
+    HTTP_SAFE,   /* Anybody. */
+    HTTP_UNSAFE, /* Loopback and the unix socket only. */
+};
+
+struct http_route {
+    const char *method; /* "GET" also serves HEAD and OPTIONS. */
+    const char *path;
+    enum http_access access;
+    void (*handle)(const struct http_request *request, struct http_reply *reply);
+};
+
+/* The route, or NULL; *ret_path_exists tells 405 from 404. */
+const struct http_route *http_find_route(const char *method, const char *path,
+                                         bool *ret_path_exists);
+
+/* Sets code and a text body. */
+void http_reply_text(struct http_reply *reply, unsigned code, const char *text);
+
+/* http_health.c */
+void http_handle_primary(const struct http_request *request, struct http_reply *reply);
+void http_handle_leader(const struct http_request *request, struct http_reply *reply);
+void http_handle_replica(const struct http_request *request, struct http_reply *reply);
+void http_handle_read_only(const struct http_request *request, struct http_reply *reply);
+void http_handle_health(const struct http_request *request, struct http_reply *reply);
+void http_handle_liveness(const struct http_request *request, struct http_reply *reply);
+void http_handle_readiness(const struct http_request *request, struct http_reply *reply);
+
+/* http_patroni.c: the body of GET /patroni and of every health answer. */
+void http_handle_patroni(const struct http_request *request, struct http_reply *reply);
+void http_add_patroni_body(const struct http_request *request, struct http_reply *reply);
+
+/* http_cluster.c */
+void http_handle_cluster(const struct http_request *request, struct http_reply *reply);
+void http_handle_history(const struct http_request *request, struct http_reply *reply);
+void http_handle_config(const struct http_request *request, struct http_reply *reply);
+
+/* http_metrics.c */
+void http_handle_metrics(const struct http_request *request, struct http_reply *reply);
+
+/* http_requests.c */
+void http_handle_switchover(const struct http_request *request, struct http_reply *reply);
+void http_handle_failover(const struct http_request *request, struct http_reply *reply);
+
+/* http_facts.c: what several answers need. */
+bool http_is_primary(const struct view *view); /* Lease, running primary, no fence. */
+bool http_holds_lease(const struct view *view);
+bool http_is_standby(const struct view *view);   /* Running, in recovery. */
+lsn_t http_primary_lsn(const struct view *view); /* Best known position of the primary; 0. */
+const char *http_role(const struct view *view);  /* "primary", "replica", ... */
+/* The newest status of a member; NULL if it has been silent for longer than ttl. */
+const struct status *http_member_status(const struct view *view, const struct store_member *m);
+/* The member that holds the lease as far as known, or NULL. */
+const struct store_member *http_leader(const struct view *view);
+
+#endif
