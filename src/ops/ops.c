@@ -245,7 +245,7 @@ void ops_fill(const struct ops *o, struct view_op *view)
                        seq_step_name(&op->seq)); /* Fits: both are constants. */
     }
     (void)str_copy(view->last_rule, sizeof(view->last_rule), o->last_rule); /* A constant. */
-    (void)str_copy(view->problem, sizeof(view->problem), o->problem); /* Same size. */
+    (void)str_copy(view->problem, sizeof(view->problem), o->problem);       /* Same size. */
 }
 
 bool ops_is_idle(const struct ops *o)
