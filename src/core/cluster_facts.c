@@ -132,6 +132,11 @@ static void survey_voter(const struct view *view, node_id id, struct survey *sur
         sbuf_printf(b, "%s%s: not heard", separator, s != NULL ? s->name : "a voter");
         return;
     }
+    if (store_find_member_by_id(view->store, id) == NULL) {
+        survey->all_heard = false; /* Nobody can be owner before the store lists it. */
+        sbuf_printf(b, "%s%s: not listed yet", separator, s->name);
+        return;
+    }
     if (s->mode == MODE_WITNESS) {
         return;
     }

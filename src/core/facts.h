@@ -74,7 +74,7 @@
     X(C_OWNER_CUT,        "owner-cut",          "we do not hear the owner of a live lease, another voter does") \
     X(C_INIT_NONE,        "init-none",          "there is no database yet") \
     X(C_INIT_RUNNING,     "init-running",       "the owner makes the database") \
-    X(C_ALL_HEARD,        "all-heard",          "every voter was heard") \
+    X(C_ALL_HEARD,        "all-heard",          "every voter was heard, and is listed as a member") \
     X(C_ALL_EMPTY,        "all-empty",          "no voter has a database") \
     X(C_ONE_DATABASE,     "one-database",       "voters have one database among them") \
     X(C_MANY_DATABASES,   "many-databases",     "voters have different databases") \

@@ -375,6 +375,7 @@ static void shake_store(struct rng *r, struct scene *s)
 {
     struct store *store = &s->store;
 
+    store->members[0].last_state = coin(r) ? PG_STATE_STOPPED : PG_STATE_RUNNING;
     if (upto(r, 3) == 0) {
         store->cluster.init = INIT_NONE;
         store->cluster.sysid = 0;
@@ -439,9 +440,10 @@ static void shake_view(struct rng *r, struct view *v)
 
 static void shake_op(struct rng *r, struct view *v)
 {
+    v->op.last = coin(r) ? ACTION_STOP : ACTION_NONE;
     v->op.running = coin(r) ? ACTION_NONE : (enum node_action)upto(r, ACTIONS - 1);
     v->op.started_ms = v->now_ms - upto(r, 100000);
-    v->op.last = (enum node_action)upto(r, ACTIONS - 1);
+    v->op.last = coin(r) ? v->op.last : (enum node_action)upto(r, ACTIONS - 1);
     v->op.last_failed = coin(r);
     v->op.retry_ms = v->now_ms + upto(r, 1000) - 500;
     (void)str_copy(v->op.last_rule, NAME_SIZE, upto(r, 3) == 0 ? "start-overdue" : "promote");
