@@ -2,31 +2,34 @@
  * The first database of a cluster. Only decided for the owner of the epoch in
  * which it is made, with the lease: it comes up writable.
  *
- * Happy path: the directory is marked incomplete and emptied; initdb;
- * configuration; start; roles; the user's script; the mark is removed.
+ * Happy path: the directory is marked incomplete and emptied; initdb; the roles
+ * are made by a stand-alone backend, before anybody can connect; configuration;
+ * the mark is removed; start; the user's script.
  *
  * Failure modes:
  *  - the directory holds a database or something unknown: refused, nothing is
  *    touched. Only what is empty, or was marked by an earlier try, is used;
  *  - an option is wrong: found out before anything is made, where possible;
- *  - initdb, a statement or the script fails, or the sequence is cut off: the
- *    half-made server is killed (op_bootstrap_undo), the mark stays, and the
- *    next try begins from the start.
+ *  - initdb, a role or the script fails, or the sequence is cut off: the server
+ *    is killed (op_bootstrap_undo), the mark stays, and the next try begins
+ *    from the start. A marked directory cannot be started, so for the script
+ *    the mark goes and comes back once the server runs;
+ *  - the server does not start: the database is whole by then and stays. It is
+ *    started in place when the configuration has been corrected.
  *
- * Secrets: the superuser's password passes through a file of mode 0600 that is
- * removed when the sequence ends; the others go in one statement in a session
- * that logs nothing.
+ * Secrets reach initdb and the stand-alone backend in a file of mode 0600 that
+ * is removed when the step or the sequence ends. They are never in a session
+ * that could log them, count them or show them.
  */
 #include "ops/ops_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 
 #define INITDB_MS MINUTES(10)
-#define ROLES_MS  SECONDS(30)
+#define ROLES_MS  MINUTES(2)
 #define SCRIPT_MS HOURS(24)
 
 static const char *superuser_of(const struct pg_options *pg)
@@ -69,26 +72,51 @@ static enum seq_next mark_run(struct seq *s)
     return SEQ_WAIT;
 }
 
-/* ---- initdb ---- */
+/* ---- A file for secrets ---- */
 
-static int write_password(struct op *o, const char *password, struct err *err)
+/* Sets o->file. Beside the data directory: it must be empty for initdb. */
+static int write_secret(struct op *o, const char *text, struct err *err)
 {
-    size_t length = strlen(password);
+    const char *data_dir = pg_options(op_pg(o))->data_dir;
+    size_t length = strlen(data_dir);
+    size_t size = strlen(text);
     ssize_t n;
     int fd;
 
+    while (length > 1 && data_dir[length - 1] == '/') {
+        length--;
+    }
+    if (snprintf(o->file, sizeof(o->file), "%.*s.veche-secret", (int)length, data_dir) >=
+        (int)sizeof(o->file)) {
+        o->file[0] = '\0';
+        return err_set(err, "%s: the path is too long", data_dir);
+    }
     (void)unlink(o->file); /* Of an agent that was killed; usually not there. */
     fd = open(o->file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) {
-        return err_set_errno(err, errno, "%s", o->file);
+        return err_set_errno(err, errno, "creating %s", o->file);
     }
-    n = write(fd, password, length);
-    (void)close(fd); /* initdb reads it now or never; it need not be durable. */
-    if (n != (ssize_t)length) {
-        return err_set(err, "%s: short write", o->file);
-    }
-    return 0;
+    n = write(fd, text, size);
+    (void)close(fd); /* It is read now or never; it need not be durable. */
+    return n == (ssize_t)size ? 0 : err_set(err, "%s: short write", o->file);
 }
+
+static void remove_secret(struct op *o)
+{
+    if (o->file[0] != '\0') {
+        (void)unlink(o->file); /* Gone already, as a rule. */
+        o->file[0] = '\0';
+    }
+}
+
+/* done of the steps that were given one. */
+static enum seq_next secret_done(struct seq *s)
+{
+    remove_secret(op_of(s));
+    return s->status == 0 ? SEQ_NEXT : SEQ_FAIL;
+}
+
+/* ---- initdb ---- */
 
 /* initdb says "trust" unless told otherwise. */
 static void add_auth(struct op_args *args, const struct kv_list *options, bool has_password)
@@ -120,8 +148,7 @@ static enum seq_next initdb_run(struct seq *s)
     op_args_add(&args, "--pgdata=%s", pg->data_dir);
     op_args_add(&args, "--username=%s", superuser_of(pg));
     if (pg->superuser.password != NULL) {
-        (void)snprintf(o->file, sizeof(o->file), "%s.initdb", pg->pgpass); /* Cut: open fails. */
-        if (write_password(o, pg->superuser.password, &s->problem) != 0) {
+        if (write_secret(o, pg->superuser.password, &s->problem) != 0) {
             goto out;
         }
         op_args_add(&args, "--pwfile=%s", o->file);
@@ -134,14 +161,49 @@ out:
     return next;
 }
 
-static enum seq_next initdb_done(struct seq *s)
+/* ---- Roles ---- */
+
+/*
+ * A stand-alone backend: no session, no pg_hba.conf, no extension that counts
+ * statements, and nothing of them in the server's log.
+ */
+static enum seq_next roles_run(struct seq *s)
 {
     struct op *o = op_of(s);
+    const struct pg_options *pg = pg_options(op_pg(o));
+    bool has_bin_dir = pg->bin_dir != NULL && pg->bin_dir[0] != '\0';
+    struct strbuf sql = {0};
+    struct op_args args = {0};
+    enum seq_next next = SEQ_FAIL;
 
-    if (o->file[0] != '\0') {
-        (void)unlink(o->file); /* op_bootstrap_undo tries again. */
+    if (op_roles_sql(pg, o->ops->options.users, &sql, &s->problem) != 0 ||
+        write_secret(o, sql.data, &s->problem) != 0) {
+        goto out;
     }
-    return s->status == 0 ? SEQ_NEXT : SEQ_FAIL;
+    op_args_add(&args, "/bin/sh");
+    op_args_add(&args, "-c");
+    op_args_add(&args, "f=$1; shift; exec \"$@\" < \"$f\"");
+    op_args_add(&args, "roles");
+    op_args_add(&args, "%s", o->file);
+    op_args_add(&args, "%s%spostgres", has_bin_dir ? pg->bin_dir : "", has_bin_dir ? "/" : "");
+    op_args_add(&args, "--single");
+    op_args_add(&args, "-j"); /* Statements end with an empty line. */
+    op_args_add(&args, "-D");
+    op_args_add(&args, "%s", pg->data_dir);
+    op_args_add(&args, "--exit_on_error=true");
+    op_args_add(&args, "--search_path=pg_catalog");
+    op_args_add(&args, "--password_encryption=scram-sha-256");
+    op_args_add(&args, "--log_min_error_statement=panic"); /* The statement has passwords, */
+    op_args_add(&args, "--log_error_verbosity=terse");     /* and so may the context. */
+    op_args_add(&args, "postgres");
+    next = op_run_child(o, op_args_list(&args), NULL);
+out:
+    op_args_deinit(&args);
+    if (sql.data != NULL) {
+        explicit_bzero(sql.data, sql.size);
+    }
+    strbuf_deinit(&sql);
+    return next;
 }
 
 /* ---- Who may connect ---- */
@@ -216,39 +278,39 @@ static enum seq_next conf_run(struct seq *s)
     return op_conf_run(s);
 }
 
-/* ---- Inside the database ---- */
+/* ---- The user's script ---- */
 
-static enum seq_next roles_run(struct seq *s)
+static bool has_script(const struct op *o)
 {
-    struct op *o = op_of(s);
-    struct strbuf sql = {0};
-    int rc = op_roles_sql(pg_options(op_pg(o)), o->ops->options.users, &sql, &s->problem);
+    const char *script = o->ops->options.post_bootstrap;
 
-    if (rc == 0) {
-        pg_execute(op_pg(o), sql.data, ROLES_MS, op_on_done, o);
-    }
-    if (sql.data != NULL) {
-        explicit_bzero(sql.data, sql.size);
-    }
-    strbuf_deinit(&sql);
-    return rc == 0 ? SEQ_WAIT : SEQ_FAIL;
+    return script != NULL && script[0] != '\0';
+}
+
+static enum seq_next mark_again_run(struct seq *s)
+{
+    return has_script(op_of(s)) ? mark_run(s) : SEQ_NEXT;
+}
+
+static enum seq_next unmark_again_run(struct seq *s)
+{
+    return has_script(op_of(s)) ? op_unmark_run(s) : SEQ_NEXT;
 }
 
 static enum seq_next script_run(struct seq *s)
 {
     struct op *o = op_of(s);
     const struct pg_options *pg = pg_options(op_pg(o));
-    const char *script = o->ops->options.post_bootstrap;
     struct op_args args = {0};
     struct kv_list env = {0};
     enum seq_next next;
 
-    if (script == NULL || script[0] == '\0') {
+    if (!has_script(o)) {
         return SEQ_NEXT;
     }
     op_args_add(&args, "/bin/sh");
     op_args_add(&args, "-c");
-    op_args_add(&args, "%s \"$@\"", script); /* May have arguments of its own. */
+    op_args_add(&args, "%s \"$@\"", o->ops->options.post_bootstrap); /* May have arguments. */
     op_args_add(&args, "post_bootstrap");
     op_args_add(&args, "host=%s port=%u dbname=%s user=%s", pg->connect_host, pg->port,
                 pg->database, superuser_of(pg));
@@ -264,16 +326,13 @@ static enum seq_next script_run(struct seq *s)
 
 void op_bootstrap_undo(struct op *o, bool succeeded)
 {
-    if (o->file[0] != '\0') {
-        (void)unlink(o->file); /* Gone already, as a rule. */
-        o->file[0] = '\0';
-    }
+    remove_secret(o);
     if (!succeeded && o->committed) {
         pg_signal_stop(op_pg(o), PG_STOP_KILL);
     }
 }
 
-/* From here on a server of ours may run on a directory that is not whole. */
+/* From here on there may be a server of ours that nobody should have yet. */
 static enum seq_next server_run(struct seq *s)
 {
     op_of(s)->committed = true;
@@ -282,19 +341,21 @@ static enum seq_next server_run(struct seq *s)
 
 /* clang-format off */
 const struct seq_step op_bootstrap_steps[] = {
-    /* name               run            done          abort          limit ms     progress */
-    {"check",             check_run,     check_run,    NULL,          SECONDS(60), NULL},
-    {"mark",              mark_run,      NULL,         NULL,          MINUTES(1),  NULL},
-    {"count out",         op_kill_run,   op_kill_run,  NULL,          SECONDS(60), NULL},
-    {"remove",            op_remove_run, NULL,         NULL,          HOURS(1),    NULL},
-    {"initdb",            initdb_run,    initdb_done,  op_kill_child, INITDB_MS,   NULL},
-    {"access",            hba_run,       NULL,         op_kill_child, INITDB_MS,   NULL},
-    {"configure",         conf_run,      NULL,         NULL,          MINUTES(1),  NULL},
-    {"start server",      server_run,    NULL,         NULL,          MINUTES(1),  NULL},
-    {"wait until ready",  op_ready_run,  op_ready_run, NULL,          MINUTES(5),  NULL},
-    {"roles",             roles_run,     NULL,         NULL,          0,           NULL}, /* ROLES_MS */
-    {"post bootstrap",    script_run,    NULL,         op_kill_child, SCRIPT_MS,   NULL},
-    {"unmark",            op_unmark_run, NULL,         NULL,          MINUTES(1),  NULL},
+    /* name               run               done          abort          limit ms     progress */
+    {"check",             check_run,        check_run,    NULL,          SECONDS(60), NULL},
+    {"mark",              mark_run,         NULL,         NULL,          MINUTES(1),  NULL},
+    {"count out",         op_kill_run,      op_kill_run,  NULL,          SECONDS(60), NULL},
+    {"remove",            op_remove_run,    NULL,         NULL,          HOURS(1),    NULL},
+    {"initdb",            initdb_run,       secret_done,  op_kill_child, INITDB_MS,   NULL},
+    {"roles",             roles_run,        secret_done,  op_kill_child, ROLES_MS,    NULL},
+    {"access",            hba_run,          NULL,         op_kill_child, INITDB_MS,   NULL},
+    {"configure",         conf_run,         NULL,         NULL,          MINUTES(1),  NULL},
+    {"unmark",            op_unmark_run,    NULL,         NULL,          MINUTES(1),  NULL},
+    {"start server",      server_run,       NULL,         NULL,          MINUTES(1),  NULL},
+    {"mark for script",   mark_again_run,   NULL,         NULL,          MINUTES(1),  NULL},
+    {"wait until ready",  op_ready_run,     op_ready_run, NULL,          MINUTES(5),  NULL},
+    {"post bootstrap",    script_run,       NULL,         op_kill_child, SCRIPT_MS,   NULL},
+    {"unmark for good",   unmark_again_run, NULL,         NULL,          MINUTES(1),  NULL},
     {0},
 };
 /* clang-format on */

@@ -1,5 +1,5 @@
 /*
- * The roles of a new database as one text of SQL that may be run again:
+ * The roles of a new database as one statement for a stand-alone backend:
  * superuser, replication, rewind, and bootstrap.users. Names and passwords are
  * the user's, so they appear only as literals; format() makes identifiers of
  * them inside the server.
@@ -10,27 +10,17 @@
 
 #define OPTION_SIZE 32
 
-/* Nothing of this session may end up in a log or in statistics. */
-static const char prologue[] = "SET log_min_error_statement = 'panic';"
-                               "SET log_min_duration_statement = -1;"
-                               "SET pg_stat_statements.track = 'none';"
-                               "SET pgaudit.log = 'none';"
-                               "SET password_encryption = 'scram-sha-256';"
-                               "SET synchronous_commit = 'local';"
-                               "DO $veche$ BEGIN\n";
-
-/* An escape string. '$' is written as its code, so that no text can end the
- * dollar quotes around it. */
+/* An escape string. '$' and the newline are written as their codes, so that no text
+ * can end the dollar quotes or the statement around it. */
 static void add_literal(struct strbuf *sql, const char *text)
 {
     strbuf_add_text(sql, "E'");
     for (; *text != '\0'; text++) {
-        if (*text == '$') {
-            strbuf_add_text(sql, "\\x24");
+        if (*text == '$' || *text == '\n') {
+            strbuf_printf(sql, "\\x%02x", (unsigned)*text);
         } else {
             if (*text == '\'' || *text == '\\') {
-                strbuf_add(sql, text, 1);
-                /* A quote is doubled; so is a backslash. */
+                strbuf_add(sql, text, 1); /* Doubled. */
             }
             strbuf_add(sql, text, 1);
         }
@@ -152,7 +142,7 @@ int op_roles_sql(const struct pg_options *pg, const struct kv_list *users, struc
 {
     const char *superuser = pg->superuser.user != NULL ? pg->superuser.user : "postgres";
 
-    strbuf_add_text(ret_sql, prologue);
+    strbuf_add_text(ret_sql, "DO $veche$ BEGIN\n");
     for (size_t i = 0; users != NULL && i < users->n; i++) {
         if (add_user(ret_sql, users->items[i].key, users->items[i].value, err) != 0) {
             return -1;
@@ -167,6 +157,6 @@ int op_roles_sql(const struct pg_options *pg, const struct kv_list *users, struc
         add_role(ret_sql, pg->rewind.user, "LOGIN", pg->rewind.password);
         add_rewind_grants(ret_sql, pg->rewind.user);
     }
-    strbuf_add_text(ret_sql, "END $veche$");
+    strbuf_add_text(ret_sql, "END $veche$;\n\n");
     return 0;
 }

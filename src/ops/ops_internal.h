@@ -123,8 +123,8 @@ void op_args_add_options(struct op_args *args, const struct kv_list *options,
 const char *const *op_args_list(const struct op_args *args);
 void op_args_deinit(struct op_args *args);
 
-/* op_roles.c: SQL of the roles a new database gets, one statement that may be run
- * again. Passwords are in it. -1 and *err if an option is unknown; the caller owns
+/* op_roles.c: SQL of the roles a new database gets: one statement, one empty line.
+ * Passwords are in it. -1 and *err if an option is unknown; the caller owns
  * *ret_sql either way. */
 MUST_USE int op_roles_sql(const struct pg_options *pg, const struct kv_list *users,
                           struct strbuf *ret_sql, struct err *err);
