@@ -105,13 +105,13 @@ static void change_voters(void)
     if (!w.is_committed || (wait_ns > 0 && !lease_is_mutant(LEASE_MUTANT_HASTE))) {
         return;
     }
-    while (i < set.n && set.id != id) {
+    while (i < set.n && set.ids[i] != id) {
         i++;
     }
     if (i == set.n) {
         set.ids[set.n++] = id;
     } else if (set.n > 3) {
-        set.id = set.ids[--set.n];
+        set.ids[i] = set.ids[--set.n];
     } else {
         return;
     }
@@ -135,7 +135,7 @@ static void replicate(void)
         }
     }
     for (uint8_t i = 0; i < set->n; i++) {
-        n += w.known[set->id] == w.n_sets;
+        n += w.known[set->ids[i]] == w.n_sets;
     }
     if (!w.is_committed && 2 * n > set->n) {
         w.is_committed = true;
