@@ -37,14 +37,14 @@ struct propose_result {
 typedef void (*consensus_propose_cb)(void *data, const struct propose_result *result);
 
 struct consensus_leadership {
-    bool usable;              /* Raft runs. */
+    bool usable; /* Raft runs. */
     bool is_leader;
-    node_id leader;           /* 0 = none known. */
+    node_id leader; /* 0 = none known. */
     uint64_t term;
-    uint8_t n_voters;         /* Of the newest configuration, committed or not. */
+    uint8_t n_voters; /* Of the newest configuration, committed or not. */
     node_id voters[VOTERS_MAX];
-    uint64_t voters_index;    /* Log index of that configuration, for the lease's voter sets. */
-    uint8_t n_committed;      /* Of the last committed configuration. */
+    uint64_t voters_index; /* Log index of that configuration, for the lease's voter sets. */
+    uint8_t n_committed;   /* Of the last committed configuration. */
     node_id committed[VOTERS_MAX];
     uint64_t committed_index;
 };
@@ -64,35 +64,59 @@ struct consensus_hooks { /* All on the agent loop. */
     void (*on_disk_trouble)(void *data, bool trouble, const char *what);
 };
 
-struct consensus_options {
-    uv_loop_t *loop;              /* The agent's. */
-    const char *directory;        /* Of the Raft state; exists, ours, locked by identity. */
-    node_id id;
-    uint64_t election_timeout_ms; /* Heartbeat is a tenth of it. */
-    struct consensus_hooks hooks;
+/* Work-arounds of workarounds.c that a test leaves out, to show that it fails
+ * without them. Never set by the agent. */
+enum consensus_without {
+    CONSENSUS_WITHOUT_R1 = 1 << 0,      /* Membership entries inside a batch. */
+    CONSENSUS_WITHOUT_R3 = 1 << 1,      /* A snapshot received while one is taken. */
+    CONSENSUS_WITHOUT_STOP = 1 << 2,    /* Failed writes of term and vote. */
+    CONSENSUS_WITHOUT_PADDING = 1 << 3, /* Entries of odd length. */
+    CONSENSUS_WITHOUT_RETRY = 1 << 4,   /* R2: failed writes of the log. */
+    CONSENSUS_WITHOUT_SIZES = 1 << 5,   /* Small segments, and room for one of them. */
 };
 
-/* Does not start anything yet. */
+struct consensus_options {
+    uv_loop_t *loop;       /* The agent's. */
+    const char *directory; /* Of the Raft state; exists, ours, locked by identity. */
+    node_id id;
+    uint64_t election_timeout_ms; /* Heartbeat is a tenth of it. */
+    uint64_t lowest_term;         /* identity.highest_term: a directory below it is damaged. */
+    struct consensus_hooks hooks;
+    unsigned without; /* enum consensus_without; 0. */
+};
+
+/* Once per process, before anything uses libuv's thread pool and before other
+ * threads run: size of that pool, SIGPIPE. */
+void consensus_prepare_process(void);
+
+/* Does not start anything yet. Keep the loop running after consensus_free until
+ * its handles are closed. */
 struct consensus *consensus_new(const struct consensus_options *options);
 
 /* First formation only, before consensus_start: writes the first configuration.
  * All members call it with the same sorted ids. */
-MUST_USE int consensus_bootstrap(struct consensus *c, const node_id *ids, size_t n, struct err *err);
+MUST_USE int consensus_bootstrap(struct consensus *c, const node_id *ids, size_t n,
+                                 struct err *err);
 
 /* Whether the directory holds Raft state (term above 0, a segment or snapshot). */
 MUST_USE int consensus_directory_state(const char *directory, bool *ret_has_state, struct err *err);
 
-/* Starts the thread; blocks until raft_start returned. */
+/* Starts the thread; blocks until raft_start returned. After a failure it may be
+ * tried again (what libraft had opened is leaked: it can not be closed then), or
+ * the agent goes on without Raft. */
 MUST_USE int consensus_start(struct consensus *c, struct err *err);
 
-/* Calls cb exactly once, never before returning. The command is copied. */
+/* Calls cb exactly once, never before returning. The command is copied. One that
+ * can not be decoded (a peer's garbage) is not proposed at all: PROPOSE_DONE with
+ * APPLY_REFUSED_VALUE and index 0. */
 void consensus_propose(struct consensus *c, const struct command *command, consensus_propose_cb cb,
                        void *data);
 /* As above for a command already encoded (forwarded by a peer). */
 void consensus_propose_bytes(struct consensus *c, const void *bytes, size_t size,
                              consensus_propose_cb cb, void *data);
 
-/* cb gets PROPOSE_DONE once everything committed before was applied here.
+/* cb gets PROPOSE_DONE once everything committed before was applied here; index
+ * is that of the last command applied then, and its on_commit came before.
  * Needs leadership on this node; a follower asks the leader through peer/. */
 void consensus_barrier(struct consensus *c, consensus_propose_cb cb, void *data);
 

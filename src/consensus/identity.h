@@ -12,19 +12,20 @@
 
 enum identity_phase {
     IDENTITY_NEW,      /* Belongs to no cluster. */
-    IDENTITY_PREPARED, /* Formation phase one: knows cluster id and members, Raft not started ever. */
+    IDENTITY_PREPARED, /* Formation phase one: knows cluster id and members, Raft not started ever.
+                        */
     IDENTITY_MEMBER,   /* Raft was bootstrapped here; an empty Raft directory is damage now. */
 };
 
 struct identity {
     node_id id;
-    char name[NAME_SIZE];          /* As configured when it was made; for messages. */
+    char name[NAME_SIZE]; /* As configured when it was made; for messages. */
     enum identity_phase phase;
-    uint64_t cluster_id;           /* 0 while NEW. */
+    uint64_t cluster_id; /* 0 while NEW. */
     char scope[NAME_SIZE];
-    uint64_t highest_term;         /* Coarse: a Raft term below it is damage. */
-    uint64_t longest_grant_ms;     /* Longest lease duration ever granted: length of quarantines. */
-    uint8_t n_members;             /* First members, sorted by id; 0 while NEW. */
+    uint64_t highest_term;     /* Coarse: a Raft term below it is damage. */
+    uint64_t longest_grant_ms; /* Longest lease duration ever granted: length of quarantines. */
+    uint8_t n_members;         /* First members, sorted by id; 0 while NEW. */
     node_id members[VOTERS_MAX];
 };
 

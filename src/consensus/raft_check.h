@@ -14,10 +14,10 @@
 struct raft_check {
     uint8_t state;
     uint64_t type;
-    uint64_t need;     /* Bytes of the present part still to come. */
-    uint64_t payload;  /* Bytes that follow the header. */
-    size_t used;       /* Bytes collected in header. */
-    uint8_t *header;   /* RAFT_CHECK_HEADER_MAX + 16 bytes of the caller. */
+    uint64_t need;    /* Bytes of the present part still to come. */
+    uint64_t payload; /* Bytes that follow the header. */
+    size_t used;      /* Bytes collected in header. */
+    uint8_t *header;  /* RAFT_CHECK_HEADER_MAX + 16 bytes of the caller. */
 };
 
 void raft_check_init(struct raft_check *check, uint8_t *header_memory);

@@ -1,0 +1,326 @@
+/*
+ * The consensus thread: opens libraft on a loop of its own, runs it, closes it.
+ * The happy path: start, items from the agent in, commits and leadership out,
+ * ITEM_STOP, raft_close, end. A failed start is reported and everything libraft
+ * had opened is left alone: closing it then reads freed memory (up to 2201).
+ */
+#include "consensus/consensus_thread.h"
+
+#include "base/log.h"
+#include "consensus/workarounds.h"
+
+#define CHECK_MS        1000
+#define FULL_CHECKS_MAX 3 /* A new segment is made within that many seconds, or the disk is full. \
+                           */
+
+struct consensus_thread *consensus_thread_new(struct consensus_shared *shared)
+{
+    struct consensus_thread *t = xmalloc(sizeof(*t));
+
+    t->shared = shared;
+    store_init(&t->store);
+    thread_init_fsm(t);
+    thread_init_transport(t);
+    return t;
+}
+
+void thread_answer(struct consensus_thread *t, struct request *request,
+                   const struct propose_result *result)
+{
+    struct item *item = item_new(ITEM_RESULT);
+
+    item->request = request;
+    item->result = *result;
+    (void)queue_push(&t->shared->out, item); /* Closed: the agent answered it itself. */
+}
+
+static uint8_t list_voters(const struct raft_configuration *conf, node_id *ids)
+{
+    uint8_t n = 0;
+
+    for (unsigned i = 0; i < conf->n && n < VOTERS_MAX; i++) {
+        if (conf->servers[i].role == RAFT_VOTER) {
+            ids[n++] = conf->servers[i].id;
+        }
+    }
+    return n;
+}
+
+void thread_report_leadership(struct consensus_thread *t)
+{
+    struct raft *r = &t->raft;
+    struct consensus_leadership l;
+    const char *address = NULL;
+    raft_id leader = 0;
+
+    memset(&l, 0, sizeof(l)); /* Compared as bytes. */
+    raft_leader(r, &leader, &address);
+    l.usable = t->running;
+    l.is_leader = raft_state(r) == RAFT_LEADER;
+    l.leader = leader;
+    l.term = raft_current_term(r);
+    l.n_voters = list_voters(&r->configuration, l.voters);
+    l.n_committed = list_voters(&r->configuration_committed, l.committed);
+    l.committed_index = r->configuration_committed_index;
+    l.voters_index = r->configuration_uncommitted_index != 0 ? r->configuration_uncommitted_index
+                                                             : r->configuration_committed_index;
+    if (memcmp(&l, &t->reported, sizeof(l)) != 0) {
+        t->reported = l;
+        queue_push_leadership(&t->shared->out, &l);
+    }
+}
+
+static void on_step(struct raft *r)
+{
+    struct consensus_thread *t = CONTAINER_OF(r, struct consensus_thread, raft);
+
+    if (t->running) {
+        thread_report_leadership(t);
+    }
+}
+
+static void report_trouble(struct consensus_thread *t, bool trouble)
+{
+    static const char what[] = "no room for new segments of the Raft log";
+    struct item *item = item_new(ITEM_TROUBLE);
+
+    t->trouble = trouble;
+    item->trouble = trouble;
+    item->bytes = xstrdup(what);
+    item->size = sizeof(what);
+    (void)queue_push(&t->shared->out, item); /* Closed: nobody wants to know. */
+}
+
+/* libraft tries again by itself; whether it has room shows in what it reserved. */
+static void check_disk(struct consensus_thread *t)
+{
+    if (t->io.capacity >= CAPACITY_MIN_KB) {
+        t->full_checks = 0;
+        if (t->trouble) {
+            report_trouble(t, false);
+        }
+    } else if (!t->trouble && ++t->full_checks >= FULL_CHECKS_MAX) {
+        report_trouble(t, true);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct consensus_thread *t = timer->data;
+
+    if (t->running) {
+        thread_report_leadership(t);
+        thread_expire_connects(t);
+        check_disk(t);
+    }
+}
+
+static void on_async_closed(uv_handle_t *handle)
+{
+    (void)handle; /* The loop ends when the last handle is gone. */
+}
+
+static void on_raft_closed(struct raft *r)
+{
+    struct consensus_thread *t = CONTAINER_OF(r, struct consensus_thread, raft);
+
+    raft_uv_close(&t->io);
+    uv_close((uv_handle_t *)&t->timer, NULL);
+    queue_close(&t->shared->in, on_async_closed);
+}
+
+static void stop(struct consensus_thread *t)
+{
+    if (t->running) {
+        t->running = false;
+        raft_close(&t->raft, on_raft_closed); /* Pending requests end as unknown. */
+    }
+}
+
+static void handle(struct consensus_thread *t, struct item *item)
+{
+    switch (item->kind) {
+    case ITEM_PROPOSE:
+        thread_propose(t, item);
+        break;
+    case ITEM_BARRIER:
+        thread_barrier(t, item->request);
+        break;
+    case ITEM_TRANSFER:
+        thread_transfer(t, item->id);
+        break;
+    case ITEM_ACCEPT:
+        thread_accept(t, item->id, &item->fd);
+        break;
+    case ITEM_CONNECTED:
+        thread_connected(t, item->number, &item->fd);
+        break;
+    case ITEM_ADD:
+        thread_add_voter(t, item->id, item->request);
+        break;
+    case ITEM_REMOVE:
+        thread_remove_voter(t, item->id, item->request);
+        break;
+    case ITEM_STOP:
+        stop(t);
+        break;
+    case ITEM_COMMIT:
+    case ITEM_RESTORE:
+    case ITEM_RESULT:
+    case ITEM_CONNECT:
+    case ITEM_LEADERSHIP:
+    case ITEM_TROUBLE:
+        PRE(false); /* Goes the other way. */
+        break;
+    }
+}
+
+static void on_items(uv_async_t *async)
+{
+    struct consensus_thread *t = async->data;
+    struct list items;
+
+    list_init(&items);
+    queue_take(&t->shared->in, &items);
+    while (!list_is_empty(&items)) {
+        struct item *item = CONTAINER_OF(items.next, struct item, node);
+
+        list_remove(&item->node);
+        handle(t, item);
+        item_free(item);
+    }
+}
+
+static int open_raft(struct consensus_thread *t, struct err *err)
+{
+    char address[RAFT_ADDRESS_SIZE];
+    int rv = uv_loop_init(&t->loop);
+
+    if (rv != 0) {
+        return err_set(err, "cannot make an event loop: %s", uv_strerror(rv));
+    }
+    rv = raft_uv_init(&t->io, &t->loop, t->shared->directory, &t->transport);
+    if (rv != 0) {
+        return err_set(err, "libraft: %s: %s", raft_strerror(rv), t->io.errmsg);
+    }
+    workaround_io(t);
+    raft_address(t->shared->id, address, sizeof(address));
+    rv = raft_init(&t->raft, &t->io, &t->fsm, t->shared->id, address);
+    if (rv != 0) {
+        return err_set(err, "opening the Raft directory %s: %s: %s", t->shared->directory,
+                       raft_strerror(rv), raft_errmsg(&t->raft));
+    }
+    workaround_settings(t);
+    return 0;
+}
+
+static int start_raft(struct consensus_thread *t, struct err *err)
+{
+    int rv;
+
+    if (open_raft(t, err) != 0) {
+        return -1;
+    }
+    t->raft.legacy.step_cb = on_step;
+    rv = raft_start(&t->raft);
+    if (rv != 0) {
+        return err_set(err, "starting Raft in %s: %s: %s", t->shared->directory, raft_strerror(rv),
+                       raft_errmsg(&t->raft));
+    }
+    if (uv_timer_init(&t->loop, &t->timer) != 0 ||
+        uv_timer_start(&t->timer, on_timer, CHECK_MS, CHECK_MS) != 0) {
+        return err_set(err, "cannot start a timer");
+    }
+    t->timer.data = t;
+    t->running = true;
+    queue_open(&t->shared->in, &t->loop, on_items, t);
+    thread_report_leadership(t);
+    return 0;
+}
+
+static void publish_start(struct consensus_shared *s, int status, const struct err *err)
+{
+    uv_mutex_lock(&s->mutex);
+    s->started = true;
+    s->start_status = status;
+    s->start_err = *err;
+    s->ended = status != 0;
+    uv_cond_broadcast(&s->changed);
+    uv_mutex_unlock(&s->mutex);
+}
+
+static void publish_end(struct consensus_shared *s)
+{
+    uv_mutex_lock(&s->mutex);
+    s->ended = true;
+    uv_cond_broadcast(&s->changed);
+    uv_mutex_unlock(&s->mutex);
+}
+
+void *consensus_thread_main(void *arg)
+{
+    struct consensus_thread *t = arg;
+    struct consensus_shared *s = t->shared;
+    struct err err = {""};
+    int status = start_raft(t, &err);
+    int rv;
+
+    publish_start(s, status, &err);
+    if (status == 0) {
+        rv = uv_run(&t->loop, UV_RUN_DEFAULT);
+        ASSERT(rv == 0);
+        rv = uv_loop_close(&t->loop);
+        ASSERT(rv == 0);
+        free(t);
+        publish_end(s);
+    } /* Else t is leaked: handles of its loop may still point into it. */
+    consensus_shared_unref(s);
+    return NULL;
+}
+
+static int add_servers(struct raft_configuration *conf, const node_id *ids, size_t n)
+{
+    int rv = 0;
+
+    for (size_t i = 0; i < n && rv == 0; i++) {
+        char address[RAFT_ADDRESS_SIZE];
+
+        raft_address(ids[i], address, sizeof(address));
+        rv = raft_configuration_add(conf, ids[i], address, RAFT_VOTER);
+    }
+    return rv;
+}
+
+static void on_bootstrap_closed(struct raft *r)
+{
+    struct consensus_thread *t = CONTAINER_OF(r, struct consensus_thread, raft);
+
+    raft_uv_close(&t->io);
+}
+
+int consensus_thread_bootstrap(struct consensus_shared *shared, const node_id *ids, size_t n,
+                               struct err *err)
+{
+    struct consensus_thread *t = consensus_thread_new(shared);
+    struct raft_configuration conf;
+    int rv;
+
+    if (open_raft(t, err) != 0) {
+        return -1; /* Leaks t, as a failed start does. */
+    }
+    raft_configuration_init(&conf);
+    rv = add_servers(&conf, ids, n);
+    if (rv == 0) {
+        rv = raft_bootstrap(&t->raft, &conf);
+    }
+    if (rv != 0) {
+        (void)err_set(err, "writing the first configuration into %s: %s: %s", shared->directory,
+                      raft_strerror(rv), t->io.errmsg); /* -1 comes from rv. */
+    }
+    raft_configuration_close(&conf);
+    raft_close(&t->raft, on_bootstrap_closed);
+    (void)uv_run(&t->loop, UV_RUN_DEFAULT); /* Until all of it is closed. */
+    (void)uv_loop_close(&t->loop);
+    free(t);
+    return rv == 0 ? 0 : -1;
+}

@@ -1,0 +1,343 @@
+/*
+ * Work-arounds for libraft, see workarounds.h. Versions are those of
+ * RAFT_VERSION_NUMBER; when a release mends one of them its test with
+ * "without" stops failing, and the function can go.
+ *
+ * The public vtable `struct raft_io` is where most of them sit: our functions
+ * stand in front of the library's own.
+ */
+#include "consensus/workarounds.h"
+
+#include "base/codec.h"
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "veche/exitcode.h"
+
+#define ENTRY_HEADER_SIZE 8
+
+static struct consensus_thread *thread_of(struct raft_io *io)
+{
+    return CONTAINER_OF(io, struct consensus_thread, io);
+}
+
+static bool has(const struct consensus_thread *t, enum consensus_without workaround)
+{
+    return (t->shared->without & workaround) == 0;
+}
+
+void consensus_fail_stop(int exit_code, const char *what, const char *why)
+{
+    log_error("Raft state can not be trusted any more, the agent stops at once; PostgreSQL goes on "
+              "and the next agent adopts it. what=\"%s\" why=\"%s\"",
+              what, why);
+    _exit(exit_code);
+}
+
+/* All versions up to 2201: an error of set_term and set_vote is dropped, and the
+ * node votes on in a term that a restart forgets: two leaders in one term. */
+static void stop_on_failed_write(struct raft_io *io, int rv, const char *what)
+{
+    if (rv != 0 && has(thread_of(io), CONSENSUS_WITHOUT_STOP)) {
+        consensus_fail_stop(VECHE_EXIT_RAFT_FAILED, what, io->errmsg);
+    }
+}
+
+static int durable_set_term(struct raft_io *io, raft_term term)
+{
+    int rv = thread_of(io)->original.set_term(io, term);
+
+    stop_on_failed_write(io, rv, "the term can not be written");
+    return rv;
+}
+
+static int durable_set_vote(struct raft_io *io, raft_id id)
+{
+    int rv = thread_of(io)->original.set_vote(io, id);
+
+    stop_on_failed_write(io, rv, "the vote can not be written");
+    return rv;
+}
+
+/* All versions up to 2201: when append or truncate refuse, what libraft holds in
+ * memory and what is on disk differ from then on. */
+static int durable_append(struct raft_io *io, struct raft_io_append *req,
+                          const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
+{
+    int rv = thread_of(io)->original.append(io, req, entries, n, cb);
+
+    stop_on_failed_write(io, rv, "the log can not be appended to");
+    return rv;
+}
+
+static int durable_truncate(struct raft_io *io, raft_index index)
+{
+    int rv = thread_of(io)->original.truncate(io, index);
+
+    stop_on_failed_write(io, rv, "the log can not be truncated");
+    return rv;
+}
+
+/* R2, 2200 to 2201: after a failed write of the log a timer of something else is
+ * started, whose callback reads wild memory disk_retry later. The library tells
+ * of the failure in a trace only, so the trace is where we stop in good order. */
+static void stop_on_failed_log_write(struct raft_tracer *tracer, int type, const void *data)
+{
+    const struct raft_tracer_info *info = data;
+    const struct consensus_thread *t = tracer->impl;
+
+    if (type != RAFT_TRACER_DIAGNOSTIC) {
+        return;
+    }
+    if (has(t, CONSENSUS_WITHOUT_RETRY) &&
+        str_starts_with(info->diagnostic.message, "retry failed write")) {
+        consensus_fail_stop(VECHE_EXIT_RAFT_FAILED, "the log can not be written",
+                            info->diagnostic.message);
+    }
+    if (info->diagnostic.level <= 3) {
+        log_debug("libraft: %s", info->diagnostic.message);
+    }
+}
+
+/* The metadata files have no check sum, and one of a wrong size counts as absent:
+ * a node would vote twice in a term. All versions. */
+static const char *damage_of_loaded(const struct consensus_thread *t, raft_term term,
+                                    const struct raft_snapshot *snapshot,
+                                    const struct raft_entry *entries, size_t n_entries)
+{
+    if (term < t->shared->lowest_term) {
+        return "the term is lower than one this node has been in";
+    }
+    if (n_entries > 0 && entries[n_entries - 1].term > term) {
+        return "the log has entries of a later term than the metadata";
+    }
+    if (snapshot != NULL && snapshot->term > term) {
+        return "the snapshot is of a later term than the metadata";
+    }
+    return NULL;
+}
+
+static int checked_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
+                        struct raft_snapshot **snapshot, raft_index *start_index,
+                        struct raft_entry **entries, size_t *n_entries)
+{
+    struct consensus_thread *t = thread_of(io);
+    const char *damage;
+    int rv = t->original.load(io, term, voted_for, snapshot, start_index, entries, n_entries);
+
+    if (rv != 0) {
+        return rv;
+    }
+    damage = damage_of_loaded(t, *term, *snapshot, *entries, *n_entries);
+    if (damage != NULL) {
+        (void)str_copy(io->errmsg, sizeof(io->errmsg), damage);
+        return RAFT_CORRUPT; /* What was loaded is leaked: start fails once a process. */
+    }
+    return 0;
+}
+
+static void drop_message(struct raft_message *m)
+{
+    if (m->type == RAFT_APPEND_ENTRIES && m->append_entries.n_entries > 0) {
+        raft_free(m->append_entries.entries[0].batch);
+        raft_free(m->append_entries.entries);
+    } else if (m->type == RAFT_INSTALL_SNAPSHOT) {
+        raft_configuration_close(&m->install_snapshot.conf);
+        raft_free(m->install_snapshot.data.base);
+    }
+}
+
+/* Passes on entries [from, to) of m, in memory of their own. False: no memory. */
+static bool receive_part(struct consensus_thread *t, const struct raft_message *m, unsigned from,
+                         unsigned to)
+{
+    const struct raft_append_entries *whole = &m->append_entries;
+    struct raft_message part = *m;
+    struct raft_entry *entries = raft_calloc(to - from, sizeof(*entries));
+    size_t size = 0;
+    uint8_t *batch;
+
+    for (unsigned i = from; i < to; i++) {
+        size += whole->entries[i].buf.len;
+    }
+    batch = raft_malloc(size);
+    if (entries == NULL || batch == NULL) {
+        raft_free(entries);
+        raft_free(batch);
+        return false;
+    }
+    part.append_entries.entries = entries;
+    part.append_entries.n_entries = to - from;
+    if (from > 0) {
+        part.append_entries.prev_log_index += from;
+        part.append_entries.prev_log_term = whole->entries[from - 1].term;
+    }
+    for (unsigned i = from; i < to; i++) {
+        struct raft_entry *e = &entries[i - from];
+
+        *e = whole->entries[i];
+        memcpy(batch, whole->entries[i].buf.base, e->buf.len);
+        e->buf.base = batch;
+        batch += e->buf.len;
+    }
+    batch = entries[0].buf.base;
+    for (unsigned i = 0; i < to - from; i++) {
+        entries[i].batch = batch;
+    }
+    t->original.recv(&t->io, &part);
+    return true;
+}
+
+/* R1, 2200 and newer: a membership entry that arrives behind others in one
+ * message is taken for the first of them. The node then writes snapshots with
+ * the members of before, and after a restart counts another majority than the
+ * rest. So each such entry is made the first of a message of its own; that is
+ * what the leader might have sent as well. */
+static bool needs_split(const struct raft_message *m)
+{
+    const struct raft_append_entries *a = &m->append_entries;
+
+    for (unsigned i = 1; m->type == RAFT_APPEND_ENTRIES && i < a->n_entries; i++) {
+        if (a->entries[i].type == RAFT_CHANGE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void receive_split(struct consensus_thread *t, struct raft_message *m)
+{
+    const struct raft_append_entries *a = &m->append_entries;
+    unsigned from = 0;
+
+    for (unsigned i = 1; i <= a->n_entries; i++) {
+        if (i == a->n_entries || a->entries[i].type == RAFT_CHANGE) {
+            if (!receive_part(t, m, from, i)) {
+                break; /* The rest counts as lost; the leader sends it again. */
+            }
+            from = i;
+        }
+    }
+    drop_message(m);
+}
+
+/* R3, 2200 to 2201: a snapshot received while one is being taken is followed
+ * through a null pointer. It is dropped instead; the leader sends it again. */
+static bool meets_own_snapshot(const struct consensus_thread *t, const struct raft_message *m)
+{
+    return m->type == RAFT_INSTALL_SNAPSHOT && t->raft.legacy.snapshot_taking;
+}
+
+static void receive(struct raft_io *io, struct raft_message *m)
+{
+    struct consensus_thread *t = thread_of(io);
+
+    if (has(t, CONSENSUS_WITHOUT_R3) && meets_own_snapshot(t, m)) {
+        log_info("A snapshot was received while one is being taken; waiting for it to be sent "
+                 "again.");
+        drop_message(m);
+    } else if (has(t, CONSENSUS_WITHOUT_R1) && needs_split(m)) {
+        receive_split(t, m);
+    } else {
+        t->original.recv(io, m);
+    }
+}
+
+static int start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv)
+{
+    struct consensus_thread *t = thread_of(io);
+
+    t->original.recv = recv;
+    return t->original.start(io, msecs, tick, receive);
+}
+
+void workaround_io(struct consensus_thread *t)
+{
+    struct raft_io *io = &t->io;
+
+    t->original = (struct original_io){.load = io->load,
+                                       .start = io->start,
+                                       .set_term = io->set_term,
+                                       .set_vote = io->set_vote,
+                                       .append = io->append,
+                                       .truncate = io->truncate};
+    io->load = checked_load;
+    io->start = start;
+    io->set_term = durable_set_term;
+    io->set_vote = durable_set_vote;
+    io->append = durable_append;
+    io->truncate = durable_truncate;
+
+    t->tracer = (struct raft_tracer){.impl = t, .version = 2, .emit = stop_on_failed_log_write};
+    raft_uv_set_tracer(io, &t->tracer);
+    /* Throwing away damaged segments loses acknowledged entries: refuse instead. */
+    raft_uv_set_auto_recovery(io, false);
+    raft_uv_set_connect_retry_delay(io, CONNECT_RETRY_MS);
+    raft_uv_set_disk_retry(io, DISK_RETRY_MS);
+    if (has(t, CONSENSUS_WITHOUT_SIZES)) {
+        raft_uv_set_segment_size(io, SEGMENT_SIZE); /* Three of 8 MiB lie ready otherwise. */
+    }
+}
+
+void workaround_settings(struct consensus_thread *t)
+{
+    struct raft *r = &t->raft;
+
+    r->tracer = &t->tracer;
+    if (has(t, CONSENSUS_WITHOUT_SIZES)) {
+        /* The default of 4 MiB can never be met by segments of 1 MiB. */
+        raft_set_capacity_threshold(r, CAPACITY_MIN_KB);
+    }
+    raft_set_snapshot_threshold(r, SNAPSHOT_THRESHOLD);
+    raft_set_snapshot_trailing(r, SNAPSHOT_TRAILING);
+    raft_set_install_snapshot_timeout(r, INSTALL_TIMEOUT_MS);
+    /* Election first: setting the heartbeat looks at it. */
+    raft_set_election_timeout(r, t->shared->election_timeout_ms);
+    raft_set_heartbeat_timeout(r, MAX(t->shared->election_timeout_ms / 10, 1));
+    raft_set_pre_vote(r, true);
+}
+
+/* All versions: an entry that is empty or no multiple of eight long is written,
+ * acknowledged, and taken for damage after the next restart. */
+void *workaround_pad_entry(const struct consensus_thread *t, const void *bytes, size_t size,
+                           size_t *ret_size)
+{
+    size_t padded = ENTRY_HEADER_SIZE + size;
+    struct encoder e;
+    uint8_t *data;
+
+    PRE(size > 0 && size <= PROPOSAL_SIZE_MAX);
+    if (has(t, CONSENSUS_WITHOUT_PADDING)) {
+        padded = (padded + 7) / 8 * 8;
+    }
+    data = raft_calloc(1, padded);
+    if (data == NULL) {
+        return NULL;
+    }
+    encoder_init(&e, data, padded);
+    encode_u32(&e, (uint32_t)size);
+    encode_u32(&e, crc32c(0, bytes, size));
+    encode_bytes(&e, bytes, size);
+    POST(!e.failed);
+    *ret_size = padded;
+    return data;
+}
+
+int workaround_unpad_entry(const struct raft_buffer *buf, const void **ret_bytes, size_t *ret_size)
+{
+    struct decoder d;
+    uint32_t size;
+    uint32_t crc;
+    const uint8_t *bytes;
+
+    decoder_init(&d, buf->base, buf->len);
+    size = decode_u32(&d);
+    crc = decode_u32(&d);
+    bytes = decode_bytes(&d, size);
+    if (d.failed || size == 0 || crc32c(0, bytes, size) != crc) {
+        return -1;
+    }
+    *ret_bytes = bytes;
+    *ret_size = size;
+    return 0;
+}

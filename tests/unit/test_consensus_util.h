@@ -1,0 +1,529 @@
+/*
+ * Several struct consensus on one loop, for the tests: each with its own thread
+ * and directory, connected by socketpairs that the test can cut.
+ */
+#ifndef VECHE_TEST_CONSENSUS_UTIL_H
+#define VECHE_TEST_CONSENSUS_UTIL_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "consensus/consensus.h"
+
+#define NODES_MAX   4
+#define LINKS_MAX   64
+#define LIVENESS_MS SECONDS(40) /* Generous: the machine may be busy. */
+#define ELECTION_MS 150
+
+struct cluster;
+
+struct node {
+    struct cluster *cluster;
+    struct consensus *consensus; /* NULL while it is down. */
+    node_id id;
+    char directory[256];
+    struct store store;  /* As the agent would hold it. */
+    uint64_t last_index; /* Of the last commit or restore. */
+    unsigned n_commits;
+    unsigned n_restores;
+    struct consensus_leadership leadership;
+    bool trouble;
+    unsigned n_troubles;
+    unsigned without;
+    uint64_t lowest_term;
+};
+
+struct link { /* An established connection; fd is a duplicate to cut it by. */
+    size_t from;
+    size_t to;
+    int fd; /* -1 = free slot. */
+};
+
+struct cluster {
+    uv_loop_t loop;
+    uv_timer_t timer; /* Wakes up waiters. */
+    char root[200];
+    size_t n;
+    struct node nodes[NODES_MAX];
+    bool cut[NODES_MAX][NODES_MAX]; /* from, to */
+    struct link links[LINKS_MAX];
+};
+
+struct answer {
+    bool arrived;
+    struct propose_result result;
+};
+
+static inline void util_on_answer(void *data, const struct propose_result *result)
+{
+    struct answer *a = data;
+
+    assert_false(a->arrived); /* Exactly once. */
+    a->arrived = true;
+    a->result = *result;
+}
+
+static inline void util_on_commit(void *data, uint64_t index, const struct command *c)
+{
+    struct node *n = data;
+    unsigned changes = 0;
+
+    assert_true(index > n->last_index);
+    n->last_index = index;
+    n->n_commits++;
+    (void)store_apply(&n->store, index, c, &changes);
+}
+
+static inline void util_on_restore(void *data, const struct store *s)
+{
+    struct node *n = data;
+
+    n->store = *s;
+    n->last_index = s->applied_index;
+    n->n_restores++;
+}
+
+static inline void util_on_leadership(void *data, const struct consensus_leadership *l)
+{
+    struct node *n = data;
+
+    n->leadership = *l;
+}
+
+static inline void util_on_trouble(void *data, bool trouble, const char *what)
+{
+    struct node *n = data;
+
+    assert_non_null(what);
+    n->trouble = trouble;
+    n->n_troubles++;
+}
+
+static inline struct node *util_find(struct cluster *k, node_id id)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        if (k->nodes[i].id == id) {
+            return &k->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+static inline void util_remember_link(struct cluster *k, size_t from, size_t to, int fd)
+{
+    for (size_t i = 0; i < LINKS_MAX; i++) {
+        struct link *l = &k->links[i];
+        char byte;
+
+        if (l->fd >= 0 && recv(l->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
+            (void)close(l->fd); /* The other end is gone. */
+            l->fd = -1;
+        }
+        if (l->fd < 0) {
+            *l = (struct link){from, to, dup(fd)};
+            assert_true(l->fd >= 0);
+            return;
+        }
+    }
+    fail_msg("too many links");
+}
+
+static inline void util_on_connect(void *data, uint64_t request, node_id to)
+{
+    struct node *from = data;
+    struct cluster *k = from->cluster;
+    struct node *target = util_find(k, to);
+    size_t f = (size_t)(from - k->nodes);
+    int fds[2];
+
+    if (target == NULL || target->consensus == NULL || k->cut[f][target - k->nodes]) {
+        consensus_connected(from->consensus, request, -1);
+        return;
+    }
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    util_remember_link(k, f, (size_t)(target - k->nodes), fds[0]);
+    consensus_accept(target->consensus, from->id, fds[0]);
+    consensus_connected(from->consensus, request, fds[1]);
+}
+
+static inline void util_cut_link(struct cluster *k, size_t from, size_t to)
+{
+    k->cut[from][to] = true;
+    for (size_t i = 0; i < LINKS_MAX; i++) {
+        struct link *l = &k->links[i];
+
+        if (l->fd >= 0 && l->from == from && l->to == to) {
+            (void)shutdown(l->fd, SHUT_RDWR);
+            (void)close(l->fd);
+            l->fd = -1;
+        }
+    }
+}
+
+static inline void util_isolate(struct cluster *k, size_t i, bool cut)
+{
+    for (size_t j = 0; j < k->n; j++) {
+        if (cut) {
+            util_cut_link(k, i, j);
+            util_cut_link(k, j, i);
+        } else {
+            k->cut[i][j] = false;
+            k->cut[j][i] = false;
+        }
+    }
+}
+
+static inline struct consensus *util_new(struct node *n)
+{
+    struct consensus_options options = {
+        .loop = &n->cluster->loop,
+        .directory = n->directory,
+        .id = n->id,
+        .election_timeout_ms = ELECTION_MS,
+        .lowest_term = n->lowest_term,
+        .without = n->without,
+        .hooks = {.data = n,
+                  .on_commit = util_on_commit,
+                  .on_restore = util_on_restore,
+                  .on_leadership = util_on_leadership,
+                  .on_connect = util_on_connect,
+                  .on_disk_trouble = util_on_trouble},
+    };
+
+    return consensus_new(&options);
+}
+
+static inline void util_start_node(struct node *n)
+{
+    struct err err = {""};
+
+    store_init(&n->store);
+    n->last_index = 0;
+    n->n_commits = 0;
+    n->n_restores = 0;
+    n->leadership = (struct consensus_leadership){0};
+    n->consensus = util_new(n);
+    if (consensus_start(n->consensus, &err) != 0) {
+        fail_msg("%s", err.text);
+    }
+}
+
+static inline void util_stop_node(struct node *n)
+{
+    struct cluster *k = n->cluster;
+
+    consensus_free(n->consensus);
+    n->consensus = NULL;
+    for (size_t j = 0; j < k->n; j++) {
+        bool to = k->cut[n - k->nodes][j];
+        bool from = k->cut[j][n - k->nodes];
+
+        util_cut_link(k, (size_t)(n - k->nodes), j);
+        util_cut_link(k, j, (size_t)(n - k->nodes));
+        k->cut[n - k->nodes][j] = to;
+        k->cut[j][n - k->nodes] = from;
+    }
+}
+
+static inline void util_on_timer(uv_timer_t *timer)
+{
+    (void)timer; /* uv_run returns; that is all. */
+}
+
+/* Ids as random as real ones. */
+static inline node_id util_id(size_t i)
+{
+    return UINT64_C(0x9e3779b97f4a7c15) * (i + 1);
+}
+
+static inline void util_init(struct cluster *k, size_t n, const char *root)
+{
+    memset(k, 0, sizeof(*k));
+    for (size_t i = 0; i < LINKS_MAX; i++) {
+        k->links[i].fd = -1;
+    }
+    (void)snprintf(k->root, sizeof(k->root), "%s", root);
+    assert_int_equal(uv_loop_init(&k->loop), 0);
+    assert_int_equal(uv_timer_init(&k->loop, &k->timer), 0);
+    assert_int_equal(uv_timer_start(&k->timer, util_on_timer, 10, 10), 0);
+    k->n = n;
+    for (size_t i = 0; i < n; i++) {
+        struct node *node = &k->nodes[i];
+
+        node->cluster = k;
+        node->id = util_id(i);
+        (void)snprintf(node->directory, sizeof(node->directory), "%s/n%zu", k->root, i);
+        (void)mkdir(node->directory, 0700);
+    }
+}
+
+static inline int util_compare_ids(const void *a, const void *b)
+{
+    node_id x = *(const node_id *)a;
+    node_id y = *(const node_id *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Bootstraps the first `n_voters` nodes as the only members. */
+static inline void util_bootstrap(struct cluster *k, size_t n_voters)
+{
+    node_id ids[NODES_MAX];
+    struct err err = {""};
+
+    for (size_t i = 0; i < n_voters; i++) {
+        ids[i] = k->nodes[i].id;
+    }
+    qsort(ids, n_voters, sizeof(ids[0]), util_compare_ids);
+    for (size_t i = 0; i < n_voters; i++) {
+        struct consensus *c = util_new(&k->nodes[i]);
+
+        if (consensus_bootstrap(c, ids, n_voters, &err) != 0) {
+            fail_msg("%s", err.text);
+        }
+        consensus_free(c);
+    }
+}
+
+static inline void util_deinit(struct cluster *k)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        util_stop_node(&k->nodes[i]);
+    }
+    for (size_t i = 0; i < LINKS_MAX; i++) {
+        if (k->links[i].fd >= 0) {
+            (void)close(k->links[i].fd);
+        }
+    }
+    uv_close((uv_handle_t *)&k->timer, NULL);
+    assert_int_equal(uv_run(&k->loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&k->loop), 0);
+}
+
+/* Runs the loop until `condition` holds; fails the test if it never does. */
+#define UTIL_WAIT(k, condition)                          \
+    do {                                                 \
+        uint64_t util_end_ms = clock_ms() + LIVENESS_MS; \
+        while (!(condition)) {                           \
+            if (clock_ms() > util_end_ms) {              \
+                fail_msg("never: %s", #condition);       \
+            }                                            \
+            (void)uv_run(&(k)->loop, UV_RUN_ONCE);       \
+        }                                                \
+    } while (0)
+
+static inline void util_run_ms(struct cluster *k, uint64_t ms)
+{
+    uint64_t end_ms = clock_ms() + ms;
+
+    while (clock_ms() < end_ms) {
+        (void)uv_run(&k->loop, UV_RUN_ONCE);
+    }
+}
+
+/* The leader that knows a majority follows: of the highest term. */
+static inline struct node *util_leader(struct cluster *k)
+{
+    struct node *best = NULL;
+
+    for (size_t i = 0; i < k->n; i++) {
+        struct node *n = &k->nodes[i];
+
+        if (n->consensus != NULL && n->leadership.is_leader &&
+            (best == NULL || n->leadership.term > best->leadership.term)) {
+            best = n;
+        }
+    }
+    return best;
+}
+
+static inline struct propose_result util_propose_on(struct node *n, const struct command *c)
+{
+    struct answer answer = {0};
+
+    consensus_propose(n->consensus, c, util_on_answer, &answer);
+    assert_false(answer.arrived); /* Never before returning. */
+    UTIL_WAIT(n->cluster, answer.arrived);
+    return answer.result;
+}
+
+/* Proposes until it is done: leadership may move meanwhile. */
+static inline struct propose_result util_propose(struct cluster *k, const struct command *c)
+{
+    uint64_t end_ms = clock_ms() + LIVENESS_MS;
+
+    for (;;) {
+        struct propose_result r;
+
+        UTIL_WAIT(k, util_leader(k) != NULL);
+        r = util_propose_on(util_leader(k), c);
+        if (r.status == PROPOSE_DONE) {
+            return r;
+        }
+        assert_true(clock_ms() < end_ms);
+        util_run_ms(k, 20);
+    }
+}
+
+static inline struct command *util_command(enum command_kind kind)
+{
+    struct command *c = xmalloc(sizeof(*c));
+
+    c->kind = kind;
+    return c;
+}
+
+static inline void util_create(struct cluster *k)
+{
+    struct command *c = util_command(COMMAND_CLUSTER_CREATE);
+    struct propose_result r;
+
+    c->cluster_create.cluster_id = 4711;
+    (void)snprintf(c->cluster_create.scope, sizeof(c->cluster_create.scope), "test");
+    r = util_propose(k, c);
+    assert_true(r.result == APPLY_DONE || r.result == APPLY_UNCHANGED);
+    free(c);
+}
+
+/* A ledger entry of its own, with a text whose length changes with number. */
+static inline void util_fill_note(struct command *c, unsigned number)
+{
+    struct command_ledger_add *l = &c->ledger_add;
+    size_t length = number % 23;
+
+    memset(l, 0, sizeof(*l));
+    l->time_us = number;
+    (void)snprintf(l->node, sizeof(l->node), "pg1");
+    (void)snprintf(l->rule, sizeof(l->rule), "rule-%u", number);
+    (void)snprintf(l->result, sizeof(l->result), "refused");
+    (void)snprintf(l->evidence, sizeof(l->evidence), "%u %.*s", number, (int)length,
+                   "abcdefghijklmnopqrstuvwxyz");
+}
+
+/* Writes notes [from, to), some at a time. */
+static inline void util_write_notes(struct cluster *k, unsigned from, unsigned to)
+{
+    struct command *c = util_command(COMMAND_LEDGER_ADD);
+    struct answer answers[64];
+
+    while (from < to) {
+        unsigned n = MIN(to - from, (unsigned)ARRAY_LENGTH(answers));
+        struct node *leader;
+        bool done = true;
+
+        UTIL_WAIT(k, util_leader(k) != NULL);
+        leader = util_leader(k);
+        memset(answers, 0, sizeof(answers));
+        for (unsigned i = 0; i < n; i++) {
+            util_fill_note(c, from + i);
+            consensus_propose(leader->consensus, c, util_on_answer, &answers[i]);
+        }
+        for (unsigned i = 0; i < n; i++) {
+            UTIL_WAIT(k, answers[i].arrived);
+            done = done && answers[i].result.status == PROPOSE_DONE;
+        }
+        if (done) {
+            from += n;
+        } else {
+            util_run_ms(k, 20);
+        }
+    }
+    free(c);
+}
+
+static inline bool util_all_at(struct cluster *k, uint64_t index)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        if (k->nodes[i].consensus != NULL && k->nodes[i].last_index < index) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Every running node has applied what the leader has. */
+static inline void util_wait_same(struct cluster *k)
+{
+    struct answer answer;
+
+    do {
+        memset(&answer, 0, sizeof(answer));
+        UTIL_WAIT(k, util_leader(k) != NULL);
+        consensus_barrier(util_leader(k)->consensus, util_on_answer, &answer);
+        UTIL_WAIT(k, answer.arrived);
+    } while (answer.result.status != PROPOSE_DONE);
+    UTIL_WAIT(k, util_all_at(k, answer.result.index));
+}
+
+static inline void util_make_root(char *root, size_t size)
+{
+    const char *base = getenv("TMPDIR");
+
+    (void)snprintf(root, size, "%s/veche-consensus-XXXXXX", base != NULL ? base : "/var/tmp");
+    assert_non_null(mkdtemp(root));
+}
+
+static inline int util_remove_one(const char *path, const struct stat *st, int type,
+                                  struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static inline void util_remove_tree(const char *path)
+{
+    assert_int_equal(nftw(path, util_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+static inline uint64_t util_directory_size(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    uint64_t sum = 0;
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) != NULL) {
+        struct stat st;
+
+        if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && S_ISREG(st.st_mode)) {
+            sum += (uint64_t)st.st_blocks * 512;
+        }
+    }
+    (void)closedir(dir);
+    return sum;
+}
+
+/* A running cluster of n with a cluster record, in a directory of its own. */
+static inline void util_start(struct cluster *k, size_t n)
+{
+    char root[200];
+
+    util_make_root(root, sizeof(root));
+    util_init(k, n, root);
+    util_bootstrap(k, n);
+    for (size_t i = 0; i < n; i++) {
+        util_start_node(&k->nodes[i]);
+    }
+    util_create(k);
+}
+
+static inline void util_finish(struct cluster *k)
+{
+    util_deinit(k);
+    util_remove_tree(k->root);
+}
+
+#endif
