@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "core/cluster_rules.h"
 #include "core/facts.h"
+#include "core/lookup.h"
 #include "core/node_rules.h"
 #include "core/propose.h"
 
@@ -115,7 +116,8 @@ static void say_history(const struct view *view, uint64_t bits, struct decision 
     const struct store_history *h = &view->pg.history;
     struct command *c;
 
-    if (!is_primary(bits) || !view->pg.history_due || h->timeline == 0) {
+    if (!is_primary(bits) || !view->pg.history_due || h->timeline == 0 ||
+        lookup_timeline_end(view->store, h->timeline) == h->lsn) {
         return;
     }
     c = propose_begin(view, d, COMMAND_HISTORY_ADD);

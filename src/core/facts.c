@@ -143,6 +143,7 @@ static uint64_t ownership_facts(const struct view *view)
     const struct store_primary *p = &view->store->primary;
     const struct view_lease *lease = &view->lease;
     bool me = lookup_owner_is_me(view);
+    uint64_t wanted_ms = lease->epoch == p->epoch ? lease->wanted_since_ms : 0;
     bool leased = me && lease->live && lease->epoch == p->epoch &&
                   lease->remaining_ms > view->conf.fence_margin_ms;
 
@@ -150,10 +151,9 @@ static uint64_t ownership_facts(const struct view *view)
            bit_if(leased, F(LEASE)) | bit_if(p->held, F(HELD)) |
            bit_if(me && p->unfenced, F(UNFENCED)) | bit_if(is_untouched(view), F(UNTOUCHED)) |
            bit_if(is_adopted(view), F(ADOPTED)) |
-           bit_if(me && !leased &&
-                      is_over(view, lease->wanted_since_ms, facts_takeover_wait_ms(view)),
+           bit_if(me && !leased && is_over(view, wanted_ms, facts_takeover_wait_ms(view)),
                   F(HOPELESS)) |
-           bit_if(me && !leased && is_over(view, lease->wanted_since_ms, 2 * view->conf.ttl_ms),
+           bit_if(me && !leased && is_over(view, wanted_ms, 2 * view->conf.ttl_ms),
                   F(LONG_WITHOUT)) |
            bit_if(me && lookup_is_forced(view->store), F(FORCED)) |
            bit_if(view->store->cluster.init == INIT_RUNNING, F(INIT_RUNNING)) |
@@ -368,7 +368,8 @@ static void gather_target(const struct view *view, struct node_facts *f)
     const struct candidate *best;
     uint32_t n;
 
-    if (!(f->bits & F(OWNER_ME)) || !lookup_request_is_due(view) || str_equal(r->to, self->name)) {
+    if (!(f->bits & F(OWNER_ME)) || !lookup_request_is_due(view) ||
+        lookup_request_is_acted_on(view->store) || str_equal(r->to, self->name)) {
         return;
     }
     f->bits |= F(REQUEST);

@@ -299,3 +299,10 @@ bool lookup_request_is_due(const struct view *view)
     return r->id != 0 && (r->kind == REQUEST_SWITCHOVER || r->kind == REQUEST_FAILOVER) &&
            r->at_us <= view->wall_us;
 }
+
+bool lookup_request_is_acted_on(const struct store *store)
+{
+    const struct store_ledger_entry *taken = lookup_taken_before(store, UINT64_MAX);
+
+    return store->request.id != 0 && taken != NULL && taken->index > store->request.id;
+}

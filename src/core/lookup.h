@@ -74,4 +74,7 @@ bool lookup_is_forced(const struct store *store);
 /* A switchover or failover is pending and its time has come. */
 bool lookup_request_is_due(const struct view *view);
 
+/* An epoch began since the request was made: it is judged by how that goes. */
+bool lookup_request_is_acted_on(const struct store *store);
+
 #endif

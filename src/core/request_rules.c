@@ -172,7 +172,7 @@ void request_rules_decide(const struct view *view, const struct cluster_facts *f
     c.primary = lookup_running_primary(view);
     c.taken = lookup_taken_before(view->store, UINT64_MAX);
     c.is_due = lookup_request_is_due(view);
-    c.is_acted_on = c.taken != NULL && c.taken->index > r->id;
+    c.is_acted_on = lookup_request_is_acted_on(view->store);
     c.has_no_primary = has_no_primary(view, facts);
     if (!c.is_due && r->at_us > view->wall_us) {
         propose_wake(view, d, view->now_ms + (uint64_t)(r->at_us - view->wall_us) / US_PER_MS + 1);

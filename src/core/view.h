@@ -70,7 +70,7 @@ struct view_lease {
     uint64_t epoch;           /* The epoch it renews; 0 = none. */
     uint64_t remaining_ms;    /* 0 when not live. */
     uint64_t live_since_ms;   /* Start of the present unbroken lease; 0 when not live. */
-    uint64_t wanted_since_ms; /* Since when it has tried for this epoch without a lease; 0 = it
+    uint64_t wanted_since_ms; /* Since when it has tried for `epoch` without a lease; 0 = it
                                * holds it, or does not try. */
 };
 

@@ -207,7 +207,7 @@ static void fill_view(struct play *p, int i)
                                  .epoch_applied_ms = n->epoch_applied_ms,
                                  .cluster_id = 5};
     v->lease.live = lease_is_live(p, n);
-    v->lease.epoch = n->lease_epoch;
+    v->lease.epoch = n->wanted_epoch;
     v->lease.remaining_ms = v->lease.live ? n->lease_until_ms - p->now_ms : 0;
     v->lease.live_since_ms = v->lease.live ? n->live_since_ms : 0;
     v->lease.wanted_since_ms = v->lease.live ? 0 : n->wanted_since_ms;
