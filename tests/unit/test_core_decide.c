@@ -1,0 +1,679 @@
+/* decide() in single situations: which rule, which action, which command. */
+#include "core/decide.h"
+#include "core/explain.h"
+#include "test_core_util.h"
+
+static void a_primary_without_the_lease_is_fenced(void **state)
+{
+    /* The lease ends within the fence margin; then it is another epoch's; then over. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    assert_node(s, "primary", ACTION_NONE);
+    assert_true(decide_is_primary_now(&s->view));
+    s->view.lease.remaining_ms = 501;
+    assert_node(s, "primary", ACTION_NONE);
+    assert_int_equal(s->decision.wake_ms, TEST_NOW + 1);
+
+    s->view.lease.remaining_ms = 500;
+    assert_node(s, "fence", ACTION_FENCE);
+    assert_false(decide_is_primary_now(&s->view));
+    s->view.lease.remaining_ms = 2900;
+    s->view.lease.epoch = 2;
+    assert_node(s, "fence", ACTION_FENCE);
+    s->view.lease = (struct view_lease){.epoch = 1};
+    assert_node(s, "fence", ACTION_FENCE);
+    assert_true(s->decision.renew_lease);
+    free(s);
+}
+
+static void a_promotion_is_fenced_when_the_lease_goes(void **state)
+{
+    /* The promotion runs; the server still says that it is in recovery. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    s->view.self.status.pg_role = PG_ROLE_STANDBY;
+    s->view.op.running = ACTION_PROMOTE;
+    assert_node(s, "keep-operation", ACTION_PROMOTE);
+
+    s->view.lease.live = false;
+    assert_node(s, "fence", ACTION_FENCE);
+    free(s);
+}
+
+static void an_earlier_boot_of_this_node_owns_nothing(void **state)
+{
+    /* The store names this node, but the instance before the reboot. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    s->view.self.status.instance = 999;
+    assert_node(s, "fence", ACTION_FENCE);
+    assert_false(s->decision.renew_lease);
+    free(s);
+}
+
+static void a_restarted_agent_leaves_the_primary_running_for_a_moment(void **state)
+{
+    /* The agent started 1 s ago, its store is still empty; then others tell the truth. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    s->view.self.started_ms = TEST_NOW - 1000;
+    s->view.raft.caught_up = false;
+    s->view.lease = (struct view_lease){.epoch = 1};
+    assert_node(s, "catching-up", ACTION_NONE);
+
+    s->view.self.started_ms = TEST_NOW - 3000;
+    assert_node(s, "fence", ACTION_FENCE);
+    s->view.self.started_ms = TEST_NOW - 1000;
+    s->store.primary.owner_id = PG2;
+    assert_node(s, "fence", ACTION_FENCE);
+    free(s);
+}
+
+static void left_over_processes_come_before_everything(void **state)
+{
+    /* The postmaster was killed, backends live on, the lease is live. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    scene_stop_postgres(s, true, false);
+    s->view.pg.n_processes = 3;
+    assert_node(s, "left-overs", ACTION_CLEAN_UP);
+
+    s->view.pg.n_processes = 0;
+    assert_node(s, "restart-in-place", ACTION_START_PRIMARY);
+    free(s);
+}
+
+static void nobody_promotes_on_old_positions(void **state)
+{
+    /* pg1 got the lease 1 s ago as standby. pg2 answers later than it is asked. */
+    struct scene *s = scene_new_primary();
+    struct view_peer *pg2 = &s->view.peers[0];
+
+    (void)state;
+    s->view.self.status.pg_role = PG_ROLE_STANDBY;
+    s->view.pg.was_primary = false;
+    pg2->positions =
+        (struct positions){.epoch = 1, .valid = true, .timeline = 1, .flushed = 10 * MB};
+    pg2->positions_ms = TEST_NOW - 1001;
+    assert_node(s, "ask-positions", ACTION_NONE);
+    assert_true(s->decision.ask_positions);
+
+    s->view.positions_asked_ms = TEST_NOW - 200;
+    assert_node(s, "ask-positions", ACTION_NONE);
+    assert_false(s->decision.ask_positions);
+    assert_int_equal(s->decision.wake_ms, TEST_NOW + 800);
+    s->view.positions_asked_ms = TEST_NOW - 1000; /* Silent too long: no vote. */
+    assert_node(s, "promote", ACTION_PROMOTE);
+    s->view.positions_asked_ms = TEST_NOW - 200;
+    pg2->positions_ms = TEST_NOW - 100;
+    assert_node(s, "promote", ACTION_PROMOTE);
+    free(s);
+}
+
+static struct scene *scene_about_to_promote(void)
+{
+    struct scene *s = scene_new_primary();
+
+    s->view.self.status.pg_role = PG_ROLE_STANDBY;
+    s->view.pg.was_primary = false;
+    s->view.positions_asked_ms = TEST_NOW - 200;
+    s->view.peers[0].positions =
+        (struct positions){.epoch = 1, .valid = true, .timeline = 1, .flushed = 10 * MB};
+    s->view.peers[0].positions_ms = TEST_NOW - 100;
+    return s;
+}
+
+static void the_epoch_goes_to_who_is_better_placed(void **state)
+{
+    /* pg2 answers with one byte more. */
+    struct scene *s = scene_about_to_promote();
+    const struct command *c;
+
+    (void)state;
+    s->view.peers[0].positions.flushed++;
+    assert_node(s, "better-placed", ACTION_NONE);
+    assert_true(s->decision.drop_lease && !s->decision.renew_lease);
+    c = scene_find(s, COMMAND_EPOCH_RELEASE);
+    assert_non_null(c);
+    assert_string_equal(c->epoch_release.successor, "pg2");
+
+    s->view.peers[0].status.nofailover = true;
+    assert_node(s, "promote", ACTION_PROMOTE);
+    free(s);
+}
+
+static void the_epoch_does_not_go_in_circles(void **state)
+{
+    /* pg2 released it to us as better placed; now it has more. */
+    struct scene *s = scene_new();
+
+    (void)state;
+    free(s);
+    s = scene_about_to_promote();
+    scene_release(s, "better-placed", "pg2");
+    scene_take(s, PG1, 101);
+    s->view.lease.epoch = 2;
+    s->view.peers[0].positions.epoch = 2;
+    s->view.peers[0].positions.flushed++;
+    assert_node(s, "promote", ACTION_PROMOTE);
+    free(s);
+}
+
+static void who_misses_too_much_gives_the_epoch_back(void **state)
+{
+    /* pg3, which may not be primary, tells of 2 MB more. */
+    struct scene *s = scene_about_to_promote();
+
+    (void)state;
+    s->view.peers[0].status.nofailover = true;
+    s->view.peers[0].positions.flushed = 12 * MB;
+    assert_node(s, "lag-bound", ACTION_NONE);
+    assert_non_null(strstr(s->decision.node.evidence, "misses 2097152 bytes"));
+    assert_non_null(scene_find(s, COMMAND_EPOCH_RELEASE));
+
+    s->view.conf.maximum_lag_on_failover = -1;
+    assert_node(s, "promote", ACTION_PROMOTE);
+    free(s);
+}
+
+static void an_owner_that_gets_no_lease_releases(void **state)
+{
+    /* Chosen, and for ttl/2 no majority grants; twice that after a barren epoch. */
+    struct scene *s = scene_new();
+
+    (void)state;
+    scene_take(s, PG1, 101);
+    s->view.lease = (struct view_lease){.epoch = 1, .wanted_since_ms = TEST_NOW - 1499};
+    assert_node(s, "wait-for-lease", ACTION_NONE);
+    assert_true(s->decision.renew_lease);
+
+    s->view.lease.wanted_since_ms = TEST_NOW - 1500;
+    assert_node(s, "no-lease", ACTION_NONE);
+    assert_non_null(scene_find(s, COMMAND_EPOCH_RELEASE));
+    s->store.primary.barren = 1;
+    assert_node(s, "wait-for-lease", ACTION_NONE);
+    free(s);
+}
+
+static void an_owner_long_without_lease_serves_reads(void **state)
+{
+    /* It held the epoch, was fenced, and waits for more than two ttl. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    scene_stop_postgres(s, true, false);
+    s->view.lease = (struct view_lease){.epoch = 1, .wanted_since_ms = TEST_NOW - 5999};
+    assert_node(s, "wait-for-lease", ACTION_NONE);
+
+    s->view.lease.wanted_since_ms = TEST_NOW - 6000;
+    assert_node(s, "standby-without-lease", ACTION_START_STANDBY);
+    free(s);
+}
+
+static void a_start_that_fails_gives_way_to_who_is_ready(void **state)
+{
+    /* Crash recovery fails; pg2 is ready, then it is not. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    scene_stop_postgres(s, true, false);
+    s->view.op.last = ACTION_START_PRIMARY;
+    s->view.op.last_failed = true;
+    s->view.op.retry_ms = TEST_NOW + 700;
+    assert_node(s, "start-failed", ACTION_NONE);
+    assert_non_null(scene_find(s, COMMAND_EPOCH_RELEASE));
+
+    s->view.peers[0].received_ms = 1;
+    assert_node(s, "back-off", ACTION_NONE);
+    assert_int_equal(s->decision.wake_ms, TEST_NOW + 700);
+    s->view.op.retry_ms = TEST_NOW;
+    assert_node(s, "restart-in-place", ACTION_START_PRIMARY);
+    free(s);
+}
+
+static void a_start_that_takes_too_long_is_cut_off(void **state)
+{
+    /* Recovery runs for primary_start_timeout; pg2 is ready. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    s->view.self.status.pg_state = PG_STATE_STARTING;
+    s->view.self.status.pg_role = PG_ROLE_UNKNOWN;
+    s->view.op.running = ACTION_START_PRIMARY;
+    s->view.op.started_ms = TEST_NOW - 59999;
+    assert_node(s, "keep-operation", ACTION_START_PRIMARY);
+    s->view.op.started_ms = TEST_NOW - 60000;
+    assert_node(s, "start-overdue", ACTION_FENCE);
+
+    scene_stop_postgres(s, true, false);
+    s->view.op = (struct view_op){.last = ACTION_FENCE, .last_rule = "start-overdue"};
+    assert_node(s, "start-timeout", ACTION_NONE);
+    assert_non_null(scene_find(s, COMMAND_EPOCH_RELEASE));
+    free(s);
+}
+
+static void a_former_primary_that_diverged_is_cloned_once_there_is_a_primary(void **state)
+{
+    /* pg2 took over on timeline 2 at 10 MB; pg1 crashed at 11 MB on timeline 1. */
+    struct scene *s = scene_new_standby();
+    struct status *pg2 = &s->view.peers[0].status;
+
+    (void)state;
+    s->view.self.status.flushed = 11 * MB;
+    scene_stop_postgres(s, true, false);
+    pg2->pg_role = PG_ROLE_STANDBY;
+    assert_node(s, "history-unknown", ACTION_NONE);
+
+    pg2->timeline = 2;
+    s->store.n_history = 1;
+    s->store.history[0] = (struct store_history){.timeline = 1, .lsn = 10 * MB};
+    assert_node(s, "wait-for-primary", ACTION_NONE);
+    pg2->pg_role = PG_ROLE_PRIMARY;
+    assert_node(s, "diverged", ACTION_CLONE);
+    assert_string_equal(s->decision.node.upstream.name, "pg2");
+    free(s);
+}
+
+static void a_former_primary_that_stopped_cleanly_follows(void **state)
+{
+    /* The same after a switchover: nothing beyond where timeline 1 ended. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    scene_stop_postgres(s, true, true);
+    s->view.peers[0].status.timeline = 2;
+    s->store.n_history = 1;
+    s->store.history[0] = (struct store_history){.timeline = 1, .lsn = 10 * MB};
+    assert_node(s, "start-standby", ACTION_START_STANDBY);
+
+    s->store.history[0].lsn--;
+    assert_node(s, "diverged", ACTION_CLONE);
+    free(s);
+}
+
+static void a_running_standby_that_received_too_much_is_cloned(void **state)
+{
+    /* pg1 had received more than the new primary had when it was promoted. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    s->view.peers[0].status.timeline = 2;
+    s->view.self.status.received = 10 * MB + 8;
+    s->store.n_history = 1;
+    s->store.history[0] = (struct store_history){.timeline = 1, .lsn = 10 * MB};
+    assert_node(s, "diverged", ACTION_CLONE);
+
+    s->view.self.status.received = 10 * MB;
+    assert_node(s, "standby", ACTION_NONE);
+    free(s);
+}
+
+static void a_standby_follows_the_present_primary(void **state)
+{
+    /* Its primary_conninfo names a member that is not primary. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    assert_node(s, "standby", ACTION_NONE);
+    (void)str_copy(s->view.pg.upstream, NAME_SIZE, "pg3");
+    assert_node(s, "follow", ACTION_FOLLOW);
+    assert_string_equal(s->decision.node.upstream.name, "pg2");
+    assert_int_equal(s->decision.node.upstream.port, 5432);
+
+    s->view.peers[0].status.lease_epoch = 0;
+    assert_node(s, "standby", ACTION_NONE);
+    free(s);
+}
+
+static void an_empty_node_waits_for_a_primary_and_clones_it(void **state)
+{
+    /* Nothing in the data directory; first the primary does not run. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    scene_stop_postgres(s, false, false);
+    s->view.self.status.data = DATA_EMPTY;
+    s->view.self.status.sysid = 0;
+    s->view.peers[0].status.pg_state = PG_STATE_STARTING;
+    assert_node(s, "wait-for-data", ACTION_NONE);
+
+    s->view.peers[0].status.pg_state = PG_STATE_RUNNING;
+    assert_node(s, "clone", ACTION_CLONE);
+    s->view.self.status.data = DATA_FOREIGN;
+    assert_node(s, "foreign-files", ACTION_NONE);
+    free(s);
+}
+
+static void another_database_is_never_started(void **state)
+{
+    /* The data directory has another system identifier. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    scene_stop_postgres(s, false, true);
+    s->view.self.status.sysid = 8;
+    assert_node(s, "foreign-database", ACTION_NONE);
+    assert_non_null(strstr(s->decision.node.evidence, "system identifier 8, the cluster's is 7"));
+    free(s);
+}
+
+static void paused_nothing_is_done(void **state)
+{
+    /* pg1's standby is down while the cluster is paused; the primary is unfenced. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    s->view.conf.pause = true;
+    scene_stop_postgres(s, false, true);
+    assert_node(s, "paused", ACTION_NONE);
+    free(s);
+
+    s = scene_new_primary();
+    s->view.conf.pause = true;
+    s->view.lease = (struct view_lease){.epoch = 1};
+    assert_node(s, "fence", ACTION_FENCE);
+    s->store.primary.unfenced = true;
+    assert_node(s, "paused", ACTION_NONE);
+    free(s);
+}
+
+static void a_running_database_is_taken_over_without_a_stop(void **state)
+{
+    /* Before the cluster: pg1 runs as primary, pg2 is its standby. */
+    struct scene *s = scene_new();
+    const struct command *c;
+
+    (void)state;
+    s->store.cluster.init = INIT_NONE;
+    s->store.cluster.sysid = 0;
+    s->view.self.status.pg_role = PG_ROLE_PRIMARY;
+    s->view.pg.was_primary = true;
+    assert_node(s, "not-owned-yet", ACTION_NONE);
+    assert_cluster(s, "take-over-database");
+    c = scene_find(s, COMMAND_CLUSTER_INIT);
+    assert_int_equal(c->cluster_init.sysid, 7);
+
+    scene_apply(s, c);
+    s->view.peers[0].status.flushed = 11 * MB;
+    assert_cluster(s, "take-released");
+    c = scene_find(s, COMMAND_EPOCH_TAKE);
+    assert_string_equal(c->epoch_take.owner, "pg1");
+    scene_apply(s, c);
+    assert_node(s, "wait-for-lease", ACTION_NONE);
+    scene_give_lease(s);
+    assert_node(s, "primary", ACTION_NONE);
+    assert_non_null(scene_find(s, COMMAND_EPOCH_HELD));
+    free(s);
+}
+
+static void two_databases_are_an_error_for_people(void **state)
+{
+    /* Before the cluster: both nodes have a database, not the same. */
+    struct scene *s = scene_new();
+    const struct command *c;
+
+    (void)state;
+    s->store.cluster.init = INIT_NONE;
+    s->store.cluster.sysid = 0;
+    s->view.peers[0].status.sysid = 8;
+    assert_cluster(s, "several-databases");
+    c = scene_find(s, COMMAND_LEDGER_ADD);
+    assert_non_null(strstr(c->ledger_add.evidence, "pg1: valid 7, pg2: valid 8"));
+
+    scene_apply(s, c); /* Said once is enough. */
+    assert_cluster(s, "several-databases");
+    assert_null(scene_find(s, COMMAND_LEDGER_ADD));
+    s->view.peers[1].received_ms = 1;
+    assert_cluster(s, "wait-for-members");
+    free(s);
+}
+
+static void nobody_takes_over_from_a_promise(void **state)
+{
+    /* pg2 owned it and is silent. The witness still promises, then not. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    s->view.peers[0].received_ms = TEST_NOW - 5000;
+    s->view.raft.leader_since_ms = TEST_NOW - 100;
+    assert_cluster(s, "owner-alive");
+    s->view.peers[1].status.promise = PROMISE_QUARANTINE;
+    assert_cluster(s, "owner-alive");
+    s->view.peers[1].status.promise = PROMISE_NONE;
+    s->view.raft.epoch_applied_ms = TEST_NOW - 1499;
+    assert_cluster(s, "epoch-young");
+    assert_int_equal(s->decision.wake_ms, TEST_NOW + 1);
+    s->view.raft.epoch_applied_ms = TEST_NOW - 1500;
+    assert_cluster(s, "take-over");
+    assert_string_equal(scene_find(s, COMMAND_EPOCH_TAKE)->epoch_take.owner, "pg1");
+
+    s->store.primary.unfenced = true;
+    assert_cluster(s, "unfenced");
+    s->store.primary.unfenced = false;
+    s->view.peers[1].received_ms = TEST_NOW - 101; /* Before we were leader. */
+    assert_cluster(s, "owner-alive");
+    free(s);
+}
+
+static void leadership_goes_to_who_hears_the_owner(void **state)
+{
+    /* Three nodes, one broken link: we lead and do not hear pg2, the witness does. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    s->view.peers[0].received_ms = TEST_NOW - 5000;
+    s->view.peers[1].status.promise_epoch = 1;
+    assert_cluster(s, "transfer-leadership");
+    assert_int_equal(s->decision.cluster.transfer_to, W);
+
+    s->view.peers[1].status.n_heard = 1;
+    assert_cluster(s, "owner-alive");
+    free(s);
+}
+
+static void the_last_owner_is_waited_for_while_it_recovers(void **state)
+{
+    /* pg2 rebooted: its data is there, PostgreSQL is not up yet. */
+    struct scene *s = scene_new_standby();
+    struct status *pg2 = &s->view.peers[0].status;
+
+    (void)state;
+    s->view.raft.leader_since_ms = TEST_NOW - 5000;
+    s->view.peers[1].status.promise = PROMISE_NONE;
+    pg2->instance = 999;
+    pg2->promise = PROMISE_QUARANTINE;
+    pg2->pg_state = PG_STATE_STARTING;
+    pg2->lease_epoch = 0;
+    assert_cluster(s, "wait-for-last-owner");
+
+    pg2->pg_state = PG_STATE_START_FAILED;
+    assert_cluster(s, "take-over");
+    free(s);
+}
+
+static void owners_that_give_up_in_a_row_are_paced(void **state)
+{
+    /* Both gave up one after the other. */
+    struct scene *s = scene_new();
+
+    (void)state;
+    scene_take(s, PG2, 102);
+    scene_release(s, "lag-bound", "pg2");
+    assert_cluster(s, "take-released");
+    scene_take(s, PG1, 101);
+    scene_release(s, "lag-bound", "pg1");
+    s->view.raft.epoch_applied_ms = TEST_NOW - 100;
+    assert_cluster(s, "gave-up-wait");
+
+    s->view.raft.epoch_applied_ms = TEST_NOW - 12000;
+    assert_cluster(s, "take-released");
+    free(s);
+}
+
+static void an_order_by_name_is_on_record(void **state)
+{
+    /* pg2 is dead, pg1 misses 5 MB; the operator names it. */
+    struct scene *s = scene_new_standby();
+    const struct command *c;
+
+    (void)state;
+    s->view.peers[0].received_ms = TEST_NOW - 5000;
+    s->view.peers[0].status.flushed = 15 * MB;
+    s->view.peers[1].status.promise = PROMISE_NONE;
+    assert_cluster(s, "no-candidate");
+    assert_non_null(scene_find(s, COMMAND_LEDGER_ADD));
+
+    scene_request(s, REQUEST_FAILOVER, "", "pg1");
+    assert_cluster(s, "failover-by-order");
+    c = scene_find(s, COMMAND_EPOCH_TAKE);
+    assert_true(c->epoch_take.forced);
+    assert_non_null(strstr(c->epoch_take.evidence, "lag passed by order"));
+    free(s);
+}
+
+static void requests_that_can_not_be_done_end_with_a_reason(void **state)
+{
+    /* One after another, each against its rule. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    scene_request(s, REQUEST_SWITCHOVER, "pg2", "");
+    (void)scene_decide(s);
+    assert_non_null(scene_find(s, COMMAND_REQUEST_END));
+    free(s);
+
+    s = scene_new_primary();
+    scene_request(s, REQUEST_REINIT, "", "pg2");
+    (void)scene_decide(s);
+    assert_non_null(scene_find(s, COMMAND_REQUEST_END));
+    free(s);
+
+    s = scene_new();
+    scene_request(s, REQUEST_SWITCHOVER, "", "pg2");
+    (void)scene_decide(s);
+    assert_non_null(
+        strstr(scene_find(s, COMMAND_REQUEST_END)->request_end.text, "no healthy primary"));
+    free(s);
+}
+
+static void a_scheduled_switchover_waits_for_its_time(void **state)
+{
+    /* It is due in 300 ms. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    scene_request(s, REQUEST_SWITCHOVER, "pg1", "pg2");
+    s->store.request.at_us = TEST_WALL + 300000;
+    assert_node(s, "primary", ACTION_NONE);
+    assert_int_equal(s->decision.wake_ms, TEST_NOW + 301);
+
+    s->view.wall_us += 300000;
+    assert_node(s, "switchover", ACTION_STOP);
+    free(s);
+}
+
+static void a_member_publishes_what_it_is_but_not_in_a_stream(void **state)
+{
+    /* Its tags changed; the proposal is on the way; then it is lost. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    (void)scene_decide(s);
+    assert_null(scene_find(s, COMMAND_MEMBER_SET));
+    s->view.self.member.clonefrom = true;
+    (void)scene_decide(s);
+    assert_true(scene_find(s, COMMAND_MEMBER_SET)->member_set.clonefrom);
+
+    s->view.proposed_ms[COMMAND_MEMBER_SET] = TEST_NOW - 999;
+    (void)scene_decide(s);
+    assert_null(scene_find(s, COMMAND_MEMBER_SET));
+    assert_int_equal(s->decision.wake_ms, TEST_NOW + 1);
+    s->view.proposed_ms[COMMAND_MEMBER_SET] = TEST_NOW - 1000;
+    (void)scene_decide(s);
+    assert_non_null(scene_find(s, COMMAND_MEMBER_SET));
+    free(s);
+}
+
+static void a_stopping_standby_says_so_and_leaves(void **state)
+{
+    /* SIGTERM; PostgreSQL stops; the store learns it. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    s->view.self.stopping = true;
+    s->view.self.stopping_since_ms = TEST_NOW - 500;
+    assert_node(s, "stopping", ACTION_STOP);
+    scene_stop_postgres(s, false, true);
+    assert_node(s, "stop-say", ACTION_NONE);
+    assert_false(s->decision.may_exit);
+    scene_apply(s, scene_find(s, COMMAND_MEMBER_SET));
+    assert_node(s, "stop-exit", ACTION_NONE);
+    assert_true(s->decision.may_exit);
+
+    s->store.members[0].last_state = PG_STATE_RUNNING;
+    s->view.pg.gone_ms = TEST_NOW - 2000; /* Nobody answers: that is no reason to stay. */
+    s->view.self.stopping_since_ms = TEST_NOW - 2000;
+    assert_node(s, "stop-exit", ACTION_NONE);
+    free(s);
+}
+
+static void an_explanation_names_rules_and_refusals(void **state)
+{
+    /* What `vechectl why` would print on the primary that leads. */
+    struct scene *s = scene_new_primary();
+    char text[4096];
+
+    (void)state;
+    explain_decision(scene_decide(s), text, sizeof(text));
+
+    assert_non_null(strstr(text, "node: primary (primary with the lease)"));
+    assert_non_null(strstr(text, "cluster: owner-alive"));
+    assert_non_null(strstr(text, "  w: witness"));
+    assert_non_null(strstr(text, "lease: renew"));
+    free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_primary_without_the_lease_is_fenced),
+        cmocka_unit_test(a_promotion_is_fenced_when_the_lease_goes),
+        cmocka_unit_test(an_earlier_boot_of_this_node_owns_nothing),
+        cmocka_unit_test(a_restarted_agent_leaves_the_primary_running_for_a_moment),
+        cmocka_unit_test(left_over_processes_come_before_everything),
+        cmocka_unit_test(nobody_promotes_on_old_positions),
+        cmocka_unit_test(the_epoch_goes_to_who_is_better_placed),
+        cmocka_unit_test(the_epoch_does_not_go_in_circles),
+        cmocka_unit_test(who_misses_too_much_gives_the_epoch_back),
+        cmocka_unit_test(an_owner_that_gets_no_lease_releases),
+        cmocka_unit_test(an_owner_long_without_lease_serves_reads),
+        cmocka_unit_test(a_start_that_fails_gives_way_to_who_is_ready),
+        cmocka_unit_test(a_start_that_takes_too_long_is_cut_off),
+        cmocka_unit_test(a_former_primary_that_diverged_is_cloned_once_there_is_a_primary),
+        cmocka_unit_test(a_former_primary_that_stopped_cleanly_follows),
+        cmocka_unit_test(a_running_standby_that_received_too_much_is_cloned),
+        cmocka_unit_test(a_standby_follows_the_present_primary),
+        cmocka_unit_test(an_empty_node_waits_for_a_primary_and_clones_it),
+        cmocka_unit_test(another_database_is_never_started),
+        cmocka_unit_test(paused_nothing_is_done),
+        cmocka_unit_test(a_running_database_is_taken_over_without_a_stop),
+        cmocka_unit_test(two_databases_are_an_error_for_people),
+        cmocka_unit_test(nobody_takes_over_from_a_promise),
+        cmocka_unit_test(leadership_goes_to_who_hears_the_owner),
+        cmocka_unit_test(the_last_owner_is_waited_for_while_it_recovers),
+        cmocka_unit_test(owners_that_give_up_in_a_row_are_paced),
+        cmocka_unit_test(an_order_by_name_is_on_record),
+        cmocka_unit_test(requests_that_can_not_be_done_end_with_a_reason),
+        cmocka_unit_test(a_scheduled_switchover_waits_for_its_time),
+        cmocka_unit_test(a_member_publishes_what_it_is_but_not_in_a_stream),
+        cmocka_unit_test(a_stopping_standby_says_so_and_leaves),
+        cmocka_unit_test(an_explanation_names_rules_and_refusals),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
