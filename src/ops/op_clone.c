@@ -6,6 +6,8 @@
  * emptied, filled by pg_basebackup, configured; the mark is removed; start.
  *
  * Failure modes:
+ *  - the directory holds something that is no database: refused. Once marked it
+ *    would be taken for the rest of an earlier try;
  *  - the source does not let us in: found out before anything here is touched;
  *  - cut off anywhere between mark and unmark, by us, a crash or a power
  *    failure: the mark, durable before the first change, says that this is not
@@ -44,6 +46,7 @@ static enum seq_next run_with_password(struct op *o, const struct op_args *args)
 static enum seq_next ask_run(struct seq *s)
 {
     struct op *o = op_of(s);
+    enum data_state data;
     char conninfo[CONNINFO_SIZE];
     struct op_args args = {0};
     enum seq_next next;
@@ -51,6 +54,10 @@ static enum seq_next ask_run(struct seq *s)
     o->start.as_standby = true;
     if (o->start.upstream.name[0] == '\0') {
         return op_fail(o, "there is no member to clone from");
+    }
+    data = op_look(o)->status.data;
+    if (data == DATA_FOREIGN || data == DATA_UNKNOWN) {
+        return op_fail(o, "the data directory is %s, it is not touched", data_state_name(data));
     }
     op_args_add(&args, "psql");
     op_args_add(&args, "--no-psqlrc");

@@ -764,6 +764,23 @@ static void a_source_that_refuses_costs_nothing(void **state)
     bench_deinit(&b);
 }
 
+static void a_clone_touches_nothing_foreign(void **state)
+{
+    static const enum data_state states[] = {DATA_UNKNOWN, DATA_FOREIGN};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(states); i++) {
+        struct bench b;
+
+        bench_init(&b);
+        b.pg.data = states[i];
+        decide_on(&b, ACTION_CLONE, "other");
+        assert_true(see(&b).last_failed);
+        assert_string_equal(b.pg.trace, "");
+        bench_deinit(&b);
+    }
+}
+
 static void a_bootstrap_touches_no_database(void **state)
 {
     static const enum data_state states[] = {DATA_VALID, DATA_FOREIGN};
@@ -855,6 +872,7 @@ int main(void)
         cmocka_unit_test(failures_back_off_from_one_second_to_sixty),
         cmocka_unit_test(a_back_off_of_one_action_does_not_delay_another),
         cmocka_unit_test(a_source_that_refuses_costs_nothing),
+        cmocka_unit_test(a_clone_touches_nothing_foreign),
         cmocka_unit_test(a_bootstrap_touches_no_database),
         cmocka_unit_test(a_bootstrap_whose_script_fails_leaves_no_server),
         cmocka_unit_test(what_ended_well_is_not_repeated_at_once),
