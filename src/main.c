@@ -115,6 +115,7 @@ static int work(const char *path, enum job job)
         printf("%s is valid\n", path);
     } else {
         log_init(conf->name, level_of(conf->log_level));
+        consensus_prepare_process();
         code = give_up_root(conf) == 0 ? agent_run(conf) : VECHE_EXIT_CONFIG;
     }
     conf_free(conf);

@@ -186,6 +186,7 @@ static void open_postgres(struct agent *a)
     const struct conf *c = a->conf;
     struct pg_options options;
     struct ops_options ops = {
+        .store = &a->store,
         .initdb = &c->bootstrap_initdb,
         .users = &c->bootstrap_users,
         .post_bootstrap = c->bootstrap_post_bootstrap,

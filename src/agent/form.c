@@ -166,6 +166,7 @@ static struct consensus *make_consensus(struct agent *a, const char *directory)
         .loop = &a->loop,
         .directory = directory,
         .id = a->identity.id,
+        .lowest_term = a->identity.highest_term,
         .election_timeout_ms = MAX(300, MIN(1000, ttl_ms / 3)),
         .hooks = {.data = a,
                   .on_commit = agent_on_commit,

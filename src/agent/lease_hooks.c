@@ -153,7 +153,9 @@ static void tell_sets(struct agent *a)
     }
     to_set(l->committed_index, l->committed, l->n_committed, &committed);
     to_set(l->voters_index, l->voters, l->n_voters, &logged);
-    lease_voter_on_sets(&a->voter, &committed, has_logged ? &logged : NULL);
+    if (lease_voter_on_sets(&a->voter, &committed, has_logged ? &logged : NULL)) {
+        write_promise_file(a);
+    }
     lease_owner_on_sets(&a->owner, &committed, has_logged ? &logged : NULL);
 }
 

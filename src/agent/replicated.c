@@ -95,6 +95,10 @@ void agent_on_leadership(void *data, const struct consensus_leadership *l)
         log_info("Raft leadership changed. leader=%llx self=%d term=%llu",
                  (unsigned long long)l->leader, l->is_leader, (unsigned long long)l->term);
     }
+    if (l->term > a->identity.highest_term && a->identity.phase == IDENTITY_MEMBER) {
+        a->identity.highest_term = l->term; /* A Raft directory below it is damaged. */
+        identity_saver_save(a->saver, &a->identity);
+    }
     agent_lease_on_primary(a, 0);
     agent_ask_barrier(a);
     agent_mark_dirty(a);

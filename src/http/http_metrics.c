@@ -19,7 +19,7 @@ static double seconds_of(int64_t us)
 
 static void add(struct strbuf *b, const struct view *v, const struct metric *m)
 {
-    strbuf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s{scope=\"%s\",name=\"%s\"} %.15g\n", m->name,
+    strbuf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s{scope=\"%s\",name=\"%s\"} %.16g\n", m->name,
                   m->help, m->name, m->type, m->name, v->conf.scope, v->self.status.name, m->value);
 }
 

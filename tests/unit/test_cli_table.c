@@ -1,0 +1,119 @@
+/*
+ * Tables and YAML as vechectl prints them, compared byte by byte.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cli/cli.h"
+
+static char printed[8192];
+
+static void print_table(const struct cli_table *t, enum cli_format format)
+{
+    FILE *out = fmemopen(printed, sizeof(printed), "w");
+
+    assert_non_null(out);
+    cli_table_print(t, format, out);
+    fclose(out);
+}
+
+static struct cli_table table_of(const char *rows)
+{
+    return (struct cli_table){
+        .title = " Cluster: batman (1) ",
+        .n_columns = 4,
+        .columns = {"Member", "Role", "TL", "Lag"},
+        .keys = {"Member", "Role", "TL", "Receive Lag"},
+        .right = {false, false, true, true},
+        .rows = json_loads(rows, 0, NULL),
+    };
+}
+
+static const char two_rows[] =
+    "[[\"pg1\", \"Leader\", 3, null], [\"a-long-name-\xC3\xA9\", \"Replica\", 12, 0]]";
+
+/* Patroni's frame: the title lies over the first line, numbers stand right. */
+static void pretty_has_patronis_frame(void **state)
+{
+    struct cli_table t = table_of(two_rows);
+
+    (void)state;
+    print_table(&t, CLI_PRETTY);
+    assert_string_equal(printed, "+ Cluster: batman (1) ----+----+-----+\n"
+                                 "| Member        | Role    | TL | Lag |\n"
+                                 "+---------------+---------+----+-----+\n"
+                                 "| pg1           | Leader  |  3 |     |\n"
+                                 "| a-long-name-\xC3\xA9 | Replica | 12 |   0 |\n"
+                                 "+---------------+---------+----+-----+\n");
+    cli_table_deinit(&t);
+}
+
+/* A title longer than the table is cut, not written past its end. */
+static void a_long_title_is_cut(void **state)
+{
+    struct cli_table t = table_of("[]");
+
+    (void)state;
+    t.title = " Cluster: a-name-much-longer-than-the-table-itself (12345678901234567890) ";
+    print_table(&t, CLI_PRETTY);
+    assert_string_equal(printed, "+ Cluster: a-name-much-long+\n"
+                                 "| Member | Role | TL | Lag |\n"
+                                 "+--------+------+----+-----+\n"
+                                 "+--------+------+----+-----+\n");
+    cli_table_deinit(&t);
+}
+
+/* Machines get every column under a name of its own; what is empty is left out. */
+static void other_formats_leave_out_what_is_empty(void **state)
+{
+    struct cli_table t = table_of(two_rows);
+
+    (void)state;
+    print_table(&t, CLI_JSON);
+    assert_string_equal(printed, "[{\"Member\": \"pg1\", \"Role\": \"Leader\", \"TL\": 3}, "
+                                 "{\"Member\": \"a-long-name-\xC3\xA9\", \"Role\": \"Replica\", "
+                                 "\"TL\": 12, \"Receive Lag\": 0}]\n");
+    print_table(&t, CLI_TSV);
+    assert_string_equal(printed, "Member\tRole\tTL\tReceive Lag\n"
+                                 "pg1\tLeader\t3\t\n"
+                                 "a-long-name-\xC3\xA9\tReplica\t12\t0\n");
+    print_table(&t, CLI_YAML);
+    assert_string_equal(printed, "- Member: pg1\n  Role: Leader\n  TL: 3\n"
+                                 "- Member: \"a-long-name-\xC3\xA9\"\n  Role: Replica\n  TL: 12\n"
+                                 "  Receive Lag: 0\n");
+    cli_table_deinit(&t);
+}
+
+/* What a reader of YAML 1.1 would take for something else is quoted. */
+static void yaml_quotes_what_could_be_misread(void **state)
+{
+    json_t *value = json_loads("{\"a\": \"on\", \"b\": true, \"c\": {\"d\": [1, {\"e\": \"x y\"}, "
+                               "[]], \"f\": {}}, \"g\": \"12\", \"h\": \"a: b\", \"i\": null, "
+                               "\"j\": \"\"}",
+                               0, NULL);
+    FILE *out = fmemopen(printed, sizeof(printed), "w");
+
+    (void)state;
+    assert_non_null(out);
+    cli_yaml_print(value, out);
+    fclose(out);
+    assert_string_equal(printed, "a: \"on\"\nb: true\nc:\n  d:\n  - 1\n  - e: x y\n  - []\n"
+                                 "  f: {}\ng: \"12\"\nh: \"a: b\"\ni: null\nj: \"\"\n");
+    json_decref(value);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pretty_has_patronis_frame),
+        cmocka_unit_test(a_long_title_is_cut),
+        cmocka_unit_test(other_formats_leave_out_what_is_empty),
+        cmocka_unit_test(yaml_quotes_what_could_be_misread),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,356 @@
+/*
+ * What the paths answer, against views of typical moments. Bodies are compared
+ * with golden files; `--print` prints the present ones, nothing is ever rewritten.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "http/http_routes.h"
+
+static struct store store;
+static struct view view;
+static struct decision decision;
+static struct kv_list query;
+
+static void add_member(const char *name, node_id id, enum node_mode mode, uint16_t port)
+{
+    struct store_member *m = &store.members[store.n_members++];
+
+    *m = (struct store_member){.id = id, .mode = mode, .pg_port = port, .failover_priority = 1};
+    (void)str_copy(m->name, sizeof(m->name), name);
+    (void)snprintf(m->api_url, sizeof(m->api_url), "http://10.0.0.%u:8008/patroni", (unsigned)id);
+    if (mode == MODE_POSTGRES) {
+        (void)snprintf(m->pg_host, sizeof(m->pg_host), "10.0.0.%u", (unsigned)id);
+    }
+    (void)str_copy(m->tags, sizeof(m->tags),
+                   id == 2 ? "{\"zone\":\"b\",\"clonefrom\":true}" : "{}");
+}
+
+static struct status status_of(const char *name, node_id id, enum pg_role role)
+{
+    struct status s = {.id = id,
+                       .mode = role == PG_ROLE_NONE ? MODE_WITNESS : MODE_POSTGRES,
+                       .pg_state = PG_STATE_RUNNING,
+                       .pg_role = role,
+                       .data = role == PG_ROLE_NONE ? DATA_EMPTY : DATA_VALID,
+                       .timeline = role == PG_ROLE_NONE ? 0 : 3,
+                       .sysid = role == PG_ROLE_NONE ? 0 : UINT64_C(7277694203142172922),
+                       .pg_version = 150008,
+                       .postmaster_start_us = INT64_C(1785578400123456),
+                       .failover_priority = 1};
+
+    (void)str_copy(s.name, sizeof(s.name), name);
+    if (role == PG_ROLE_PRIMARY) {
+        s.flushed = 0x4000088;
+        s.lease_epoch = 5;
+    } else if (role == PG_ROLE_STANDBY) {
+        s.received = 0x4000028;
+        s.replayed = 0x3DFD240;
+        s.flushed = s.received;
+        s.streaming = true;
+    }
+    return s;
+}
+
+/* pg1 is primary with a lease, pg2 streams, w is the witness; `self` looks at it. */
+static void build(const char *self)
+{
+    const struct status all[] = {status_of("pg1", 1, PG_ROLE_PRIMARY),
+                                 status_of("pg2", 2, PG_ROLE_STANDBY),
+                                 status_of("w", 3, PG_ROLE_NONE)};
+
+    store_init(&store);
+    store.cluster = (struct store_cluster){
+        .id = 1, .scope = "batman", .init = INIT_DONE, .sysid = UINT64_C(7277694203142172922)};
+    store.primary = (struct store_primary){
+        .has_owner = true, .held = true, .epoch = 5, .owner = "pg1", .owner_id = 1, .instance = 11};
+    add_member("pg1", 1, MODE_POSTGRES, 5432);
+    add_member("pg2", 2, MODE_POSTGRES, 5432);
+    add_member("w", 3, MODE_WITNESS, 0);
+    store.n_history = 1;
+    store.history[0] = (struct store_history){.timeline = 2,
+                                              .lsn = 0x3000148,
+                                              .reason = "no recovery target specified",
+                                              .time_us = INT64_C(1785578400000000),
+                                              .new_primary = "pg1"};
+    view = (struct view){.now_ms = 100000, .wall_us = INT64_C(1785578500000000), .store = &store};
+    view.conf.ttl_ms = 3000;
+    view.conf.maximum_lag_on_failover = 10485760;
+    (void)str_copy(view.conf.scope, sizeof(view.conf.scope), "batman");
+    view.raft.leader = 3;
+    view.raft.usable = true;
+    for (size_t i = 0; i < ARRAY_LENGTH(all); i++) {
+        if (str_equal(all[i].name, self)) {
+            view.self.status = all[i];
+            view.self.member = store.members[i];
+            view.self.status.instance = 10 + all[i].id;
+            view.pg.postmaster_alive = all[i].mode == MODE_POSTGRES;
+            view.pg.n_processes = all[i].mode == MODE_POSTGRES ? 6 : 0;
+        } else {
+            view.peers[view.n_peers++] =
+                (struct view_peer){.status = all[i], .received_ms = 99900, .connected = true};
+        }
+    }
+    if (str_equal(self, "pg1")) {
+        view.lease.live = true;
+        view.lease.epoch = 5;
+        view.lease.remaining_ms = 2500;
+        view.pg.n_replicas = 1;
+        view.pg.replicas[0] = (struct view_replica){.name = "pg2",
+                                                    .user = "replicator",
+                                                    .client_address = "10.0.0.2",
+                                                    .state = "streaming",
+                                                    .sync_state = "async"};
+    }
+    decision.node.rule = "test-rule";
+    decision.node.why = "a test";
+    decision.cluster.rule = "not-leader";
+    decision.cluster.why = "a test";
+    kv_deinit(&query);
+}
+
+static struct http_reply ask(const char *method, const char *path, const char *body)
+{
+    struct http_reply *reply = calloc(1, sizeof(*reply)); /* Large: a command is inside. */
+    struct http_reply result;
+    bool exists;
+    const struct http_route *route = http_find_route(method, path, &exists);
+    struct http_request request = {.method = method,
+                                   .path = path,
+                                   .view = &view,
+                                   .decision = &decision,
+                                   .config = "{\"ttl\": 3}",
+                                   .links = {2, 1},
+                                   .query = &query,
+                                   .body = body,
+                                   .client = "127.0.0.1"};
+
+    assert_non_null(reply);
+    assert_non_null(route);
+    route->handle(&request, reply);
+    result = *reply;
+    free(reply);
+    return result;
+}
+
+static unsigned code_of(const char *path)
+{
+    struct http_reply reply = ask("GET", path, "");
+    unsigned code = reply.code;
+
+    strbuf_deinit(&reply.body);
+    return code;
+}
+
+struct expected {
+    const char *path;
+    unsigned primary, standby, witness;
+};
+
+/* The codes load balancers rely on, by who is asked. */
+static void health_paths_tell_the_role(void **state)
+{
+    static const struct expected table[] = {
+        {"/", 200, 503, 503},          {"/primary", 200, 503, 503},    {"/master", 200, 503, 503},
+        {"/leader", 200, 503, 503},    {"/read-write", 200, 503, 503}, {"/replica", 503, 200, 503},
+        {"/read-only", 200, 200, 503}, {"/health", 200, 200, 200},     {"/liveness", 200, 200, 200},
+        {"/readiness", 200, 200, 200}, {"/patroni", 200, 200, 200},    {"/cluster", 200, 200, 200},
+        {"/history", 200, 200, 200},   {"/config", 200, 200, 200},     {"/metrics", 200, 200, 200},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        build("pg1");
+        assert_int_equal(code_of(table[i].path), table[i].primary);
+        build("pg2");
+        assert_int_equal(code_of(table[i].path), table[i].standby);
+        build("w");
+        assert_int_equal(code_of(table[i].path), table[i].witness);
+    }
+}
+
+/* Every GET path also takes HEAD and OPTIONS; nothing else does. */
+static void get_paths_take_head_and_options(void **state)
+{
+    bool exists;
+
+    (void)state;
+    assert_non_null(http_find_route("HEAD", "/cluster", &exists));
+    assert_non_null(http_find_route("OPTIONS", "/", &exists));
+    assert_null(http_find_route("DELETE", "/cluster", &exists));
+    assert_true(exists);
+    assert_null(http_find_route("GET", "/nothing", &exists));
+    assert_false(exists);
+    assert_null(http_find_route("GET", "/switchover", &exists));
+}
+
+/* A primary whose lease ended, or whose PostgreSQL is down, takes no writes. */
+static void a_primary_without_lease_or_postgres_is_none(void **state)
+{
+    (void)state;
+    build("pg1");
+    view.lease.live = false;
+    assert_int_equal(code_of("/primary"), 503);
+
+    build("pg1");
+    view.self.status.pg_state = PG_STATE_CRASHED;
+    assert_int_equal(code_of("/primary"), 503);
+    assert_int_equal(code_of("/health"), 503);
+
+    build("pg1");
+    view.lease.epoch = 4;
+    assert_int_equal(code_of("/primary"), 503);
+}
+
+/* Parameters of /replica narrow it down; what cannot be read does not count. */
+static void replica_obeys_its_parameters(void **state)
+{
+    static const struct {
+        const char *key, *value;
+        unsigned code;
+    } table[] = {
+        {"lag", "10MB", 200},
+        {"lag", "1kB", 503},
+        {"lag", "2108999", 503},
+        {"lag", "2109000", 200},
+        {"lag", "nonsense", 200},
+        {"replication_state", "streaming", 200},
+        {"replication_state", "other", 503},
+        {"tag_zone", "B", 200},
+        {"tag_zone", "c", 503},
+        {"tag_clonefrom", "true", 200},
+        {"tag_missing", "x", 503},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        build("pg2");
+        kv_add(&query, table[i].key, table[i].value);
+        assert_int_equal(code_of("/replica"), table[i].code);
+    }
+    build("pg2");
+    view.self.member.noloadbalance = true;
+    assert_int_equal(code_of("/replica"), 503);
+}
+
+struct post_case {
+    const char *path, *body;
+    unsigned code;        /* 0: a command is made. */
+    const char *contains; /* In the answer. */
+};
+
+/* What can be refused at once is, in Patroni's words; the rest becomes a command. */
+static void switchover_and_failover_are_checked(void **state)
+{
+    static const struct post_case table[] = {
+        {"/switchover", "", 400, "no body"},
+        {"/switchover", "[]", 400, "not a JSON object"},
+        {"/switchover", "{", 400, "not a JSON object"},
+        {"/switchover", "{}", 400, "only from a specific leader"},
+        {"/switchover", "{\"leader\":\"pg2\"}", 412, "leader name does not match"},
+        {"/switchover", "{\"leader\":\"pg1\",\"candidate\":\"pg1\"}", 400, "the same"},
+        {"/switchover", "{\"leader\":\"pg1\",\"candidate\":\"pg9\"}", 412, "does not exist"},
+        {"/switchover", "{\"leader\":\"pg1\",\"candidate\":\"w\"}", 412, "does not exist"},
+        {"/switchover", "{\"leader\":7}", 400, "leader"},
+        {"/switchover", "{\"leader\":\"pg1\"}", 0, ""},
+        {"/switchover", "{\"leader\":\"pg1\",\"member\":\"pg2\"}", 0, ""},
+        {"/failover", "", 400, "no body"},
+        {"/failover", "{\"leader\":\"pg1\"}", 400, "only to a specific candidate"},
+        {"/failover", "{\"candidate\":\"pg2\"}", 0, ""},
+        {"/failover", "{\"candidate\":\"pg1\"}", 412, "primary already"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        struct http_reply reply;
+
+        build("pg1");
+        reply = ask("POST", table[i].path, table[i].body);
+        if (table[i].code == 0) {
+            assert_true(reply.has_command);
+            assert_int_equal(reply.command.kind, COMMAND_REQUEST_SET);
+        } else {
+            assert_false(reply.has_command);
+            assert_int_equal(reply.code, table[i].code);
+            assert_non_null(strstr(reply.body.data, table[i].contains));
+        }
+        strbuf_deinit(&reply.body);
+    }
+}
+
+/* ---- Golden bodies ---- */
+
+static const char *const golden_nodes[] = {"pg1", "pg2", "w"};
+static const char *const golden_paths[] = {"/patroni", "/cluster", "/history", "/config",
+                                           "/metrics"};
+
+static void collect(struct strbuf *all)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(golden_nodes); i++) {
+        for (size_t k = 0; k < ARRAY_LENGTH(golden_paths); k++) {
+            struct http_reply reply;
+
+            build(golden_nodes[i]);
+            reply = ask("GET", golden_paths[k], "");
+            strbuf_printf(all, "== %s %s %u %s\n%s\n", golden_nodes[i], golden_paths[k], reply.code,
+                          reply.content_type, reply.body.data);
+            strbuf_deinit(&reply.body);
+        }
+    }
+}
+
+static char *read_golden(void)
+{
+    FILE *file = fopen(GOLDEN_DIR "/http.txt", "r");
+    char *text = calloc(1, 1 << 20);
+    size_t n;
+
+    assert_non_null(file);
+    assert_non_null(text);
+    n = fread(text, 1, (1 << 20) - 1, file);
+    text[n] = '\0';
+    fclose(file);
+    return text;
+}
+
+/* Every data path, as the primary, a standby and the witness answer it. */
+static void bodies_are_as_reviewed(void **state)
+{
+    struct strbuf all = {0};
+    char *golden = read_golden();
+
+    (void)state;
+    collect(&all);
+    assert_string_equal(all.data, golden);
+    strbuf_deinit(&all);
+    free(golden);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(health_paths_tell_the_role),
+        cmocka_unit_test(get_paths_take_head_and_options),
+        cmocka_unit_test(a_primary_without_lease_or_postgres_is_none),
+        cmocka_unit_test(replica_obeys_its_parameters),
+        cmocka_unit_test(switchover_and_failover_are_checked),
+        cmocka_unit_test(bodies_are_as_reviewed),
+    };
+    int failed;
+
+    if (argc > 1 && strcmp(argv[1], "--print") == 0) {
+        struct strbuf all = {0};
+
+        collect(&all);
+        fputs(all.data, stdout);
+        strbuf_deinit(&all);
+        return 0;
+    }
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    kv_deinit(&query);
+    return failed;
+}
