@@ -17,9 +17,9 @@
  *  - the server does not start: the database is whole by then and stays. It is
  *    started in place when the configuration has been corrected.
  *
- * Secrets reach initdb and the stand-alone backend in a file of mode 0600 that
- * is removed when the step or the sequence ends. They are never in a session
- * that could log them, count them or show them.
+ * Passwords reach the stand-alone backend in a file of mode 0600 that is removed
+ * when the step or the sequence ends. They are never in a session that could
+ * log them, count them or show them.
  */
 #include "ops/ops_internal.h"
 
@@ -135,9 +135,9 @@ static void add_auth(struct op_args *args, const struct kv_list *options, bool h
 
 static enum seq_next initdb_run(struct seq *s)
 {
-    static const char *const refused[] = {
-        "pgdata",  "pwfile", "pwprompt",   "username", "no-sync",  "sync-only", "nosync",
-        "version", "help",   "waldir-tmp", "show",     "no-clean", NULL};
+    static const char *const refused[] = {"pgdata",  "pwfile",    "pwprompt", "username",
+                                          "no-sync", "sync-only", "nosync",   "version",
+                                          "help",    "show",      "no-clean", NULL};
     struct op *o = op_of(s);
     const struct pg_options *pg = pg_options(op_pg(o));
     const struct kv_list *options = o->ops->options.initdb;
@@ -148,7 +148,9 @@ static enum seq_next initdb_run(struct seq *s)
     op_args_add(&args, "--pgdata=%s", pg->data_dir);
     op_args_add(&args, "--username=%s", superuser_of(pg));
     if (pg->superuser.password != NULL) {
-        if (write_secret(o, pg->superuser.password, &s->problem) != 0) {
+        /* initdb shows its statement when it fails, so it gets a placeholder. Nobody can
+         * connect before the next step has set the password. */
+        if (write_secret(o, "placeholder", &s->problem) != 0) {
             goto out;
         }
         op_args_add(&args, "--pwfile=%s", o->file);

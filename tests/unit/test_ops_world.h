@@ -1,0 +1,461 @@
+/*
+ * Two nodes with real PostgreSQL on one loop, without agents, for the tests of
+ * ops/. What the agent would decide, the test says.
+ *
+ * PostgreSQL refuses to run as root: then everything runs in a child that has
+ * become the user postgres. All files are below one directory of ours; at the
+ * end whatever process works in it is killed, and it is removed.
+ */
+#ifndef VECHE_TESTS_TEST_OPS_WORLD_H
+#define VECHE_TESTS_TEST_OPS_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <ftw.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "ops/ops_internal.h"
+
+#ifndef PG_BIN_DIR
+#define PG_BIN_DIR "/usr/lib/postgresql/15/bin"
+#endif
+
+#define SUPER_PASSWORD "s3cret '\\ $veche$ word"
+#define REPL_PASSWORD  "r3pl:\\'x"
+
+static char root_dir[] = "/tmp/veche-ops-XXXXXX";
+
+struct node {
+    char name[NAME_SIZE];
+    char dir[PATH_MAX], data[PATH_MAX], pgpass[PATH_MAX], sockets[PATH_MAX];
+    uint16_t port;
+    struct kv_list parameters, initdb, users, basebackup, hba;
+    struct pg_options options;
+    struct pg *pg;
+    struct ops *ops;
+    struct store *store;
+    struct status status;
+    struct view_pg view;
+    bool closed;
+};
+
+struct world {
+    uv_loop_t loop;
+    uv_timer_t timer;
+    struct store store;
+    struct node a, b;
+};
+
+static struct world *w;
+
+/* ---- The world ---- */
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(sa);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &size), 0);
+    (void)close(fd);
+    return ntohs(sa.sin_port);
+}
+
+static void nothing(void *data)
+{
+    (void)data;
+}
+
+static void make_ops(struct node *n, const char *script)
+{
+    if (n->ops != NULL) {
+        ops_free(n->ops);
+    }
+    n->ops = ops_new(&(struct ops_options){.pg = n->pg,
+                                           .store = n->store,
+                                           .initdb = &n->initdb,
+                                           .users = &n->users,
+                                           .post_bootstrap = script,
+                                           .basebackup = &n->basebackup,
+                                           .ttl_ms = 3000,
+                                           .on_change = nothing,
+                                           .data = NULL});
+}
+
+static void fill_options(struct node *n)
+{
+    n->options = (struct pg_options){.loop = &w->loop,
+                                     .name = n->name,
+                                     .scope = "test",
+                                     .data_dir = n->data,
+                                     .config_dir = n->data,
+                                     .bin_dir = PG_BIN_DIR,
+                                     .listen_addresses = "127.0.0.1",
+                                     .port = n->port,
+                                     .connect_host = "127.0.0.1",
+                                     .database = "postgres",
+                                     .pgpass = n->pgpass,
+                                     .superuser = {.user = "ad-min", .password = SUPER_PASSWORD},
+                                     .replication = {.user = "repl", .password = REPL_PASSWORD},
+                                     .rewind = {.user = "rewinder", .password = "rw"},
+                                     .parameters = &n->parameters,
+                                     .hba = &n->hba,
+                                     .config_base_name = "postgresql",
+                                     .use_slots = true,
+                                     .ttl_ms = 3000,
+                                     .on_change = nothing};
+}
+
+static void node_init(struct node *n, const char *name, size_t index)
+{
+    struct store_member *m = &w->store.members[index];
+
+    n->store = &w->store;
+    n->port = free_port();
+    (void)snprintf(n->name, sizeof(n->name), "%s", name);
+    (void)snprintf(n->dir, sizeof(n->dir), "%s/%s", root_dir, name);
+    (void)snprintf(n->data, sizeof(n->data), "%.2000s/data", n->dir);
+    (void)snprintf(n->pgpass, sizeof(n->pgpass), "%.2000s/pgpass", n->dir);
+    assert_int_equal(mkdir(n->dir, 0700), 0);
+    kv_add(&n->parameters, "unix_socket_directories", n->dir);
+    kv_add(&n->parameters, "log_statement", "all");
+    kv_add(&n->parameters, "fsync", "off");
+    kv_add(&n->parameters, "shared_buffers", "16MB");
+    kv_add(&n->parameters, "wal_keep_size", "64MB");
+    kv_add(&n->initdb, "encoding=UTF8", NULL);
+    kv_add(&n->initdb, "locale", "C");
+    kv_add(&n->initdb, "data-checksums", NULL);
+    fill_options(n);
+    n->pg = pg_new(&n->options);
+    make_ops(n, NULL);
+    (void)str_copy(m->name, sizeof(m->name), name);
+    m->id = index + 1;
+    (void)str_copy(m->pg_host, sizeof(m->pg_host), "127.0.0.1");
+    m->pg_port = n->port;
+    w->store.n_members = MAX(w->store.n_members, (uint32_t)index + 1);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+static void look(struct node *n)
+{
+    pg_observe(n->pg, clock_ms());
+    pg_fill(n->pg, n->store, &n->status, &n->view);
+}
+
+static void turn(void)
+{
+    (void)uv_run(&w->loop, UV_RUN_ONCE);
+    (void)ops_tick(w->a.ops, clock_ms());
+    (void)ops_tick(w->b.ops, clock_ms());
+    look(&w->a);
+    look(&w->b);
+}
+
+static void decide_on(struct node *n, enum node_action action, const struct node *upstream)
+{
+    struct node_decision d = {.action = action, .rule = "test", .why = "the test says so"};
+
+    if (upstream != NULL) {
+        (void)str_copy(d.upstream.name, sizeof(d.upstream.name), upstream->name);
+        (void)str_copy(d.upstream.host, sizeof(d.upstream.host), "127.0.0.1");
+        d.upstream.port = upstream->port;
+    }
+    ops_reconcile(n->ops, &d, clock_ms());
+}
+
+static void wait_idle(struct node *n)
+{
+    uint64_t until_ms = clock_ms() + SECONDS(60);
+
+    while (!ops_is_idle(n->ops)) {
+        assert_true(clock_ms() < until_ms);
+        turn();
+    }
+}
+
+static void wait_role(struct node *n, enum pg_role role)
+{
+    uint64_t until_ms = clock_ms() + SECONDS(30);
+
+    while (n->status.pg_state != PG_STATE_RUNNING || n->status.pg_role != role) {
+        assert_true(clock_ms() < until_ms);
+        turn();
+    }
+}
+
+static void wait_data(struct node *n, enum data_state data)
+{
+    uint64_t until_ms = clock_ms() + SECONDS(30);
+
+    while (n->status.data != data) {
+        assert_true(clock_ms() < until_ms);
+        turn();
+    }
+}
+
+static struct view_op see(const struct node *n)
+{
+    struct view_op v;
+
+    ops_fill(n->ops, &v);
+    return v;
+}
+
+/* Does it, and it works. */
+static void act(struct node *n, enum node_action action, const struct node *upstream)
+{
+    struct view_op v;
+
+    decide_on(n, action, upstream);
+    wait_idle(n);
+    v = see(n);
+    assert_string_equal(v.problem, "");
+    assert_false(v.last_failed);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    w = xmalloc(sizeof(*w));
+    store_init(&w->store);
+    assert_int_equal(uv_loop_init(&w->loop), 0);
+    assert_int_equal(uv_timer_init(&w->loop, &w->timer), 0);
+    assert_int_equal(uv_timer_start(&w->timer, on_timer, 5, 5), 0);
+    node_init(&w->a, "a-1", 0);
+    node_init(&w->b, "b-1", 1);
+    wait_data(&w->a, DATA_EMPTY);
+    wait_data(&w->b, DATA_EMPTY);
+    return 0;
+}
+
+static void on_closed(void *data)
+{
+    ((struct node *)data)->closed = true;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static void node_deinit(struct node *n)
+{
+    ops_cancel(n->ops, clock_ms());
+    wait_idle(n);
+    decide_on(n, ACTION_FENCE, NULL);
+    wait_idle(n);
+    assert_true(pg_is_down(n->pg));
+    ops_free(n->ops);
+    n->ops = NULL;
+    pg_close(n->pg, on_closed, n);
+    while (!n->closed) {
+        (void)uv_run(&w->loop, UV_RUN_ONCE);
+    }
+    kv_deinit(&n->parameters);
+    kv_deinit(&n->initdb);
+    kv_deinit(&n->users);
+    kv_deinit(&n->basebackup);
+    kv_deinit(&n->hba);
+    (void)nftw(n->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static int teardown(void **state)
+{
+    struct ops *b_ops;
+
+    (void)state;
+    node_deinit(&w->b);
+    b_ops = w->b.ops;
+    assert_null(b_ops);
+    w->b = w->a; /* turn() looks at two. */
+    node_deinit(&w->a);
+    uv_close((uv_handle_t *)&w->timer, NULL);
+    (void)uv_run(&w->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&w->loop), 0);
+    free(w);
+    return 0;
+}
+
+/* ---- Clients ---- */
+
+/* Runs psql; its output, without the last newline, is valid until the next call. */
+static const char *query(const struct node *n, const char *user, const char *password,
+                         const char *sql)
+{
+    static char text[4096];
+    char command[4096];
+    size_t length;
+    FILE *f;
+
+    assert_int_equal(setenv("PGPASSWORD", password, 1), 0);
+    (void)snprintf(command, sizeof(command),
+                   PG_BIN_DIR "/psql -XAtq -h 127.0.0.1 -p %u -U '%s' -d postgres -c \"%s\" 2>&1",
+                   n->port, user, sql);
+    f = popen(command, "r");
+    assert_non_null(f);
+    length = fread(text, 1, sizeof(text) - 1, f);
+    (void)pclose(f);
+    text[length] = '\0';
+    if (length > 0 && text[length - 1] == '\n') {
+        text[length - 1] = '\0';
+    }
+    return text;
+}
+
+static const char *ask(const struct node *n, const char *sql)
+{
+    return query(n, "ad-min", SUPER_PASSWORD, sql);
+}
+
+static void wait_answer(const struct node *n, const char *sql, const char *answer)
+{
+    uint64_t until_ms = clock_ms() + SECONDS(20);
+
+    while (!str_equal(ask(n, sql), answer)) {
+        assert_true(clock_ms() < until_ms);
+        turn();
+    }
+}
+
+static bool file_has(const char *path, const char *word)
+{
+    char line[8192];
+    bool found = false;
+    FILE *f = fopen(path, "r");
+
+    while (f != NULL && !found && fgets(line, sizeof(line), f) != NULL) {
+        found = strstr(line, word) != NULL;
+    }
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    return found;
+}
+
+static bool exists(const struct node *n, const char *suffix)
+{
+    char path[PATH_MAX + 64];
+
+    (void)snprintf(path, sizeof(path), "%s%s", n->data, suffix);
+    return access(path, F_OK) == 0;
+}
+
+/* A client that writes until it is cut off. */
+static pid_t start_writer(const struct node *n)
+{
+    char port[16];
+    pid_t pid;
+
+    assert_int_equal(setenv("PGPASSWORD", SUPER_PASSWORD, 1), 0);
+    (void)snprintf(port, sizeof(port), "%u", n->port);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)freopen("/dev/null", "w", stdout);
+        (void)freopen("/dev/null", "w", stderr);
+        (void)execl(PG_BIN_DIR "/psql", "psql", "-Xq", "-h", "127.0.0.1", "-p", port, "-U",
+                    "ad-min", "-d", "postgres", "-c",
+                    "DO $$ BEGIN LOOP INSERT INTO t VALUES (1); COMMIT; END LOOP; END $$",
+                    (char *)NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+static void end_writer(pid_t pid)
+{
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, NULL, 0);
+}
+
+/* ---- Another user, and what a crashed test leaves ---- */
+
+static void become_postgres(void)
+{
+    const struct passwd *pw = getpwnam("postgres");
+
+    if (pw == NULL || chown(root_dir, pw->pw_uid, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 ||
+        initgroups("postgres", pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0) {
+        perror("becoming postgres");
+        _exit(1);
+    }
+}
+
+/* Every process whose working directory is below ours. */
+static void kill_left_overs(void)
+{
+    DIR *dir = opendir("/proc");
+    const struct dirent *entry;
+    char path[PATH_MAX], cwd[PATH_MAX];
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        uint64_t pid;
+        ssize_t n;
+
+        if (!str_to_u64(entry->d_name, 2, INT32_MAX, &pid)) {
+            continue;
+        }
+        (void)snprintf(path, sizeof(path), "/proc/%s/cwd", entry->d_name);
+        n = readlink(path, cwd, sizeof(cwd) - 1);
+        cwd[MAX(n, 0)] = '\0';
+        if (str_starts_with(cwd, root_dir)) {
+            (void)kill((pid_t)pid, SIGKILL);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+}
+
+/* run_all returns the number of failures. */
+static int run_in_world(int (*run_all)(void))
+{
+    int wait_status = 0;
+    pid_t pid;
+
+    if (mkdtemp(root_dir) == NULL) {
+        perror(root_dir);
+        return 1;
+    }
+    log_init("test", LOG_INFO);
+    pid = fork();
+    if (pid == 0) {
+        if (geteuid() == 0) {
+            become_postgres();
+        }
+        (void)chdir("/");
+        exit(run_all() == 0 ? 0 : 1);
+    }
+    (void)waitpid(pid, &wait_status, 0);
+    kill_left_overs();
+    (void)nftw(root_dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 1;
+}
+
+#endif
