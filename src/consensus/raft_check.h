@@ -9,15 +9,32 @@
 
 #include "base/err.h"
 
-#define RAFT_CHECK_HEADER_MAX (256 * 1024) /* Largest message header passed on. */
+#define RAFT_CHECK_HEADER_MAX  (256 * 1024) /* Largest message header passed on. */
+#define RAFT_CHECK_CHANGE_MAX  1024         /* Largest encoded list of members. */
+#define RAFT_CHECK_ENTRIES_MAX 256          /* In one message; our leaders send 32. */
+#define RAFT_CHECK_PAYLOAD_MAX (16 * 1024 * 1024)
+
+enum raft_check_state {
+    RAFT_CHECK_PREAMBLE, /* Type and length of the header. */
+    RAFT_CHECK_HEADER,
+    RAFT_CHECK_ENTRY,  /* The payload of an entry that is passed on unseen. */
+    RAFT_CHECK_CHANGE, /* That of a membership entry, held back until judged. */
+    RAFT_CHECK_SNAPSHOT,
+    RAFT_CHECK_REFUSED, /* For ever. */
+};
 
 struct raft_check {
-    uint8_t state;
+    uint8_t state; /* enum raft_check_state */
     uint64_t type;
     uint64_t need;    /* Bytes of the present part still to come. */
     uint64_t payload; /* Bytes that follow the header. */
     size_t used;      /* Bytes collected in header. */
     uint8_t *header;  /* RAFT_CHECK_HEADER_MAX + 16 bytes of the caller. */
+    uint64_t held;    /* Bytes fed and not passed yet. */
+    uint32_t entry;   /* The one whose payload is read. */
+    uint32_t n_entries;
+    size_t change_used; /* Bytes collected in change. */
+    uint8_t change[RAFT_CHECK_CHANGE_MAX];
 };
 
 void raft_check_init(struct raft_check *check, uint8_t *header_memory);

@@ -18,11 +18,13 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "consensus/consensus.h"
+#include "consensus/raft_check.h"
 
 #define NODES_MAX   4
-#define LINKS_MAX   64
 #define LIVENESS_MS SECONDS(40) /* Generous: the machine may be busy. */
 #define ELECTION_MS 150
 
@@ -44,10 +46,18 @@ struct node {
     uint64_t lowest_term;
 };
 
-struct link { /* An established connection; fd is a duplicate to cut it by. */
+struct link { /* A connection from one node to another, pumped and checked. */
+    struct list node;
+    struct cluster *cluster;
     size_t from;
     size_t to;
-    int fd; /* -1 = free slot. */
+    uv_pipe_t in;  /* Bytes of the connecting node. */
+    uv_pipe_t out; /* To the accepting node. */
+    unsigned n_open;
+    bool closing;
+    struct raft_check check;
+    struct strbuf held; /* Not passed yet. */
+    uint8_t header[RAFT_CHECK_HEADER_MAX + 16];
 };
 
 struct cluster {
@@ -57,7 +67,8 @@ struct cluster {
     size_t n;
     struct node nodes[NODES_MAX];
     bool cut[NODES_MAX][NODES_MAX]; /* from, to */
-    struct link links[LINKS_MAX];
+    struct list links;              /* Of struct link. */
+    uint64_t n_checked;             /* Bytes that went through. */
 };
 
 struct answer {
@@ -120,23 +131,83 @@ static inline struct node *util_find(struct cluster *k, node_id id)
     return NULL;
 }
 
-static inline void util_remember_link(struct cluster *k, size_t from, size_t to, int fd)
+static inline void util_on_link_closed(uv_handle_t *handle)
 {
-    for (size_t i = 0; i < LINKS_MAX; i++) {
-        struct link *l = &k->links[i];
-        char byte;
+    struct link *l = handle->data;
 
-        if (l->fd >= 0 && recv(l->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
-            (void)close(l->fd); /* The other end is gone. */
-            l->fd = -1;
+    if (--l->n_open == 0) {
+        strbuf_deinit(&l->held);
+        free(l);
+    }
+}
+
+static inline void util_close_link(struct link *l)
+{
+    if (!l->closing) {
+        l->closing = true;
+        list_remove(&l->node);
+        uv_close((uv_handle_t *)&l->in, util_on_link_closed);
+        uv_close((uv_handle_t *)&l->out, util_on_link_closed);
+    }
+}
+
+static inline void util_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    static char bytes[65536]; /* Read callbacks come one at a time. */
+
+    (void)handle;
+    (void)suggested;
+    *buf = uv_buf_init(bytes, sizeof(bytes));
+}
+
+static inline void util_on_written(uv_write_t *write, int status)
+{
+    struct link *l = write->handle->data;
+
+    free(write);
+    if (status != 0) {
+        util_close_link(l);
+    }
+}
+
+static inline void util_pass(struct link *l, size_t size)
+{
+    uv_write_t *write = xmalloc(sizeof(*write) + size);
+    uv_buf_t buf = uv_buf_init((char *)(write + 1), (unsigned)size);
+
+    memcpy(buf.base, l->held.data, size);
+    memmove(l->held.data, l->held.data + size, l->held.length - size);
+    l->held.length -= size;
+    l->cluster->n_checked += size;
+    assert_int_equal(uv_write(write, (uv_stream_t *)&l->out, &buf, 1, util_on_written), 0);
+}
+
+static inline void util_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct link *l = stream->data;
+    uint64_t passed = 0;
+    struct err err = {""};
+
+    if (n < 0 || stream == (uv_stream_t *)&l->out) {
+        util_close_link(l);
+    } else if (n > 0) {
+        if (raft_check_feed(&l->check, buf->base, (size_t)n, &passed, &err) != 0) {
+            fail_msg("real traffic was refused: %s", err.text);
         }
-        if (l->fd < 0) {
-            *l = (struct link){from, to, dup(fd)};
-            assert_true(l->fd >= 0);
-            return;
+        strbuf_add(&l->held, buf->base, (size_t)n);
+        if (passed > 0) {
+            util_pass(l, (size_t)passed);
         }
     }
-    fail_msg("too many links");
+}
+
+static inline void util_open_pipe(struct link *l, uv_pipe_t *pipe, int fd)
+{
+    assert_int_equal(uv_pipe_init(&l->cluster->loop, pipe, 0), 0);
+    pipe->data = l;
+    l->n_open++;
+    assert_int_equal(uv_pipe_open(pipe, fd), 0);
+    assert_int_equal(uv_read_start((uv_stream_t *)pipe, util_on_alloc, util_on_read), 0);
 }
 
 static inline void util_on_connect(void *data, uint64_t request, node_id to)
@@ -145,30 +216,44 @@ static inline void util_on_connect(void *data, uint64_t request, node_id to)
     struct cluster *k = from->cluster;
     struct node *target = util_find(k, to);
     size_t f = (size_t)(from - k->nodes);
+    struct link *l;
     int fds[2];
 
     if (target == NULL || target->consensus == NULL || k->cut[f][target - k->nodes]) {
         consensus_connected(from->consensus, request, -1);
         return;
     }
+    l = xmalloc(sizeof(*l));
+    l->cluster = k;
+    l->from = f;
+    l->to = (size_t)(target - k->nodes);
+    raft_check_init(&l->check, l->header);
+    list_push_back(&k->links, &l->node);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    util_remember_link(k, f, (size_t)(target - k->nodes), fds[0]);
-    consensus_accept(target->consensus, from->id, fds[0]);
+    util_open_pipe(l, &l->in, fds[0]);
     consensus_connected(from->consensus, request, fds[1]);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    util_open_pipe(l, &l->out, fds[0]);
+    consensus_accept(target->consensus, from->id, fds[1]);
+}
+
+/* Closes what is open between the two; a cut link stays closed. */
+static inline void util_break_links(struct cluster *k, size_t from, size_t to)
+{
+    for (struct list *it = k->links.next, *next; it != &k->links; it = next) {
+        struct link *l = CONTAINER_OF(it, struct link, node);
+
+        next = it->next;
+        if (l->from == from && l->to == to) {
+            util_close_link(l);
+        }
+    }
 }
 
 static inline void util_cut_link(struct cluster *k, size_t from, size_t to)
 {
     k->cut[from][to] = true;
-    for (size_t i = 0; i < LINKS_MAX; i++) {
-        struct link *l = &k->links[i];
-
-        if (l->fd >= 0 && l->from == from && l->to == to) {
-            (void)shutdown(l->fd, SHUT_RDWR);
-            (void)close(l->fd);
-            l->fd = -1;
-        }
-    }
+    util_break_links(k, from, to);
 }
 
 static inline void util_isolate(struct cluster *k, size_t i, bool cut)
@@ -225,14 +310,10 @@ static inline void util_stop_node(struct node *n)
 
     consensus_free(n->consensus);
     n->consensus = NULL;
+    n->leadership = (struct consensus_leadership){0};
     for (size_t j = 0; j < k->n; j++) {
-        bool to = k->cut[n - k->nodes][j];
-        bool from = k->cut[j][n - k->nodes];
-
-        util_cut_link(k, (size_t)(n - k->nodes), j);
-        util_cut_link(k, j, (size_t)(n - k->nodes));
-        k->cut[n - k->nodes][j] = to;
-        k->cut[j][n - k->nodes] = from;
+        util_break_links(k, (size_t)(n - k->nodes), j);
+        util_break_links(k, j, (size_t)(n - k->nodes));
     }
 }
 
@@ -250,9 +331,7 @@ static inline node_id util_id(size_t i)
 static inline void util_init(struct cluster *k, size_t n, const char *root)
 {
     memset(k, 0, sizeof(*k));
-    for (size_t i = 0; i < LINKS_MAX; i++) {
-        k->links[i].fd = -1;
-    }
+    list_init(&k->links);
     (void)snprintf(k->root, sizeof(k->root), "%s", root);
     assert_int_equal(uv_loop_init(&k->loop), 0);
     assert_int_equal(uv_timer_init(&k->loop, &k->timer), 0);
@@ -300,11 +379,6 @@ static inline void util_deinit(struct cluster *k)
 {
     for (size_t i = 0; i < k->n; i++) {
         util_stop_node(&k->nodes[i]);
-    }
-    for (size_t i = 0; i < LINKS_MAX; i++) {
-        if (k->links[i].fd >= 0) {
-            (void)close(k->links[i].fd);
-        }
     }
     uv_close((uv_handle_t *)&k->timer, NULL);
     assert_int_equal(uv_run(&k->loop, UV_RUN_DEFAULT), 0);
