@@ -13,7 +13,7 @@
 enum kind {
     KIND_COUNT, /* Whole number, at least min. */
     KIND_MB,    /* Size; min in MB, also its unit when none is written. */
-    KIND_BOOL,  /* */
+    KIND_BOOL,  /* on or off */
     KIND_LEVEL, /* wal_level */
     KIND_ON,    /* Always on. */
     KIND_OURS,  /* Derived by the agent from other keys; never set. */
@@ -60,30 +60,35 @@ bool conf_is_controlled(const char *name)
     return find(name) != NULL;
 }
 
+static void drop_one(struct kv_list *parameters, const char *name, const struct conf_node *place,
+                     const struct conf_diag *diag)
+{
+    const struct conf_node *node = conf_node_child(place, name);
+    char key[CONF_KEY_SIZE];
+
+    (void)snprintf(key, sizeof(key), "postgresql.parameters.%s", name);
+    conf_warn(diag, node != NULL ? node : place, key,
+              find(name)->kind == KIND_OURS
+                  ? "ignored, the agent derives it from other keys"
+                  : "ignored, it is the same on every node: belongs into bootstrap.dcs");
+    kv_remove(parameters, name);
+}
+
 void conf_controlled_drop(struct kv_list *parameters, const struct conf_node *place,
                           const struct conf_diag *diag)
 {
     size_t i = 0;
 
     while (i < parameters->n) {
-        const char *name = parameters->items[i].key;
-        const struct controlled *found = find(name);
-        const struct conf_node *node = conf_node_child(place, name);
-        char key[CONF_KEY_SIZE];
+        char *name;
 
-        if (found == NULL) {
+        if (find(parameters->items[i].key) == NULL) {
             i++;
             continue;
         }
-        (void)snprintf(key, sizeof(key), "postgresql.parameters.%s", name);
-        conf_warn(diag, node != NULL ? node : place, key,
-                  found->kind == KIND_OURS
-                      ? "ignored, the agent derives it from other keys"
-                      : "ignored, it is the same on every node: belongs into bootstrap.dcs");
-        kv_remove(parameters, found->name);
-        if (i < parameters->n && parameters->items[i].key == name) {
-            kv_remove(parameters, name); /* Written in another case. */
-        }
+        name = xstrdup(parameters->items[i].key); /* The item's own goes with it. */
+        drop_one(parameters, name, place, diag);
+        free(name);
     }
 }
 
@@ -155,9 +160,33 @@ static void check_one(struct kv_list *parameters, const struct controlled *row,
     kv_set(parameters, row->name, row->fallback);
 }
 
+/* Later look-ups are by our spelling; of two that differ in case the first stays. */
+static void use_our_spelling(struct kv_list *parameters)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        const char *name = table[i].name;
+        char *value = NULL;
+
+        for (size_t k = 0; k < parameters->n; k++) {
+            struct kv *item = &parameters->items[k];
+
+            if (strcasecmp(item->key, name) == 0 && strcmp(item->key, name) != 0) {
+                memcpy(item->key, name, strlen(name)); /* Of the same length. */
+                value = value != NULL ? value : xstrdup(kv_get(parameters, name));
+            }
+        }
+        if (value != NULL) {
+            kv_remove(parameters, name);
+            kv_add(parameters, name, value);
+        }
+        free(value);
+    }
+}
+
 void conf_controlled_check(struct kv_list *parameters, const struct conf_node *place,
                            const char *prefix, const struct conf_diag *diag)
 {
+    use_our_spelling(parameters);
     for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
         check_one(parameters, &table[i], place, prefix, diag);
     }

@@ -11,6 +11,9 @@
 
 #define HOST_SIZE 256
 
+/* Stands in synchronous_standby_names for nobody, also in Patroni's clusters. */
+#define PLACEHOLDER "__patroni_strict_sync_replica_placeholder__"
+
 bool conf_is_wildcard_host(const char *host)
 {
     return strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
@@ -166,6 +169,16 @@ static int check_restapi(const struct conf_node *root, const struct conf *c,
     return 0;
 }
 
+static int check_name(const struct conf_node *root, const struct conf *c,
+                      const struct conf_diag *diag)
+{
+    if (strcmp(c->name, PLACEHOLDER) == 0) {
+        return conf_fail(diag, conf_node_child(root, "name"), "name",
+                         "reserved, got \"%s\", expected another name", c->name);
+    }
+    return 0;
+}
+
 static int read_dcs(const struct conf_node *root, struct conf *c, const struct conf_diag *diag)
 {
     const struct conf_node *bootstrap = conf_node_child(root, "bootstrap");
@@ -194,7 +207,8 @@ int conf_local_read(struct conf_node *root, struct conf *c, const struct conf_di
 
     drop_postgresql(root, diag);
     if (conf_walk(&w, root) < 0 || check_needed(root, c, diag) < 0 ||
-        conf_raft_check(root, c, diag) < 0 || check_restapi(root, c, diag) < 0 ||
+        check_name(root, c, diag) < 0 || conf_raft_check(root, c, diag) < 0 ||
+        check_restapi(root, c, diag) < 0 ||
         conf_tags_read(conf_node_child(root, "tags"), c, diag) < 0 || read_dcs(root, c, diag) < 0) {
         return -1;
     }

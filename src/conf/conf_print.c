@@ -5,8 +5,9 @@
 #include <strings.h>
 
 #include "base/kv.h"
+#include "base/log.h"
 #include "base/str.h"
-#include "conf/conf.h"
+#include "conf/conf_node.h"
 #include "conf/conf_scalar.h"
 #include "conf/conf_schema.h"
 
@@ -53,6 +54,59 @@ static void print_text(const char *text, FILE *out)
         }
     }
     (void)fputc('"', out);
+}
+
+/* A connection string may be the value of a parameter. */
+static void print_masked(const char *text, FILE *out)
+{
+    size_t size = 2 * strlen(text) + sizeof("password=***");
+    char *masked = xmalloc(size);
+
+    print_text(log_mask(text, masked, size), out);
+    free(masked);
+}
+
+/* Depth is bounded: it was a tree of nodes. */
+static void mask_json(json_t *value)
+{
+    const char *key;
+    json_t *item;
+    void *next;
+    size_t i;
+
+    if (json_is_string(value)) {
+        const char *text = json_string_value(value);
+        size_t size = 2 * strlen(text) + sizeof("password=***");
+        char *masked = xmalloc(size);
+
+        (void)json_string_set(value, log_mask(text, masked, size)); /* Valid UTF-8 stays so. */
+        free(masked);
+    }
+    json_object_foreach_safe(value, next, key, item)
+    {
+        if (strcmp(key, "password") == 0) {
+            (void)json_object_set_new(value, key, json_string("***")); /* The key exists. */
+        } else {
+            mask_json(item);
+        }
+    }
+    json_array_foreach(value, i, item)
+    {
+        mask_json(item);
+    }
+}
+
+/* JSON is YAML. */
+static void print_json(const char *text, FILE *out)
+{
+    json_t *value = json_loads(text, 0, NULL); /* We made the text. */
+    char *masked;
+
+    mask_json(value);
+    masked = conf_json_text(value);
+    (void)fputs(masked, out);
+    free(masked);
+    json_decref(value);
 }
 
 static void print_indent(size_t depth, FILE *out)
@@ -103,7 +157,7 @@ static void print_pairs(const struct kv_list *list, size_t depth, FILE *out)
         print_indent(depth + 1, out);
         print_text(list->items[i].key, out);
         (void)fputs(": ", out);
-        print_text(list->items[i].value != NULL ? list->items[i].value : "", out);
+        print_masked(list->items[i].value != NULL ? list->items[i].value : "", out);
     }
 }
 
@@ -217,8 +271,8 @@ static void print_value(const struct conf *c, const struct conf_row *row, size_t
         print_host_port(c, row, out);
         break;
     case CONF_TAGS:
-    case CONF_DCS: /* JSON is YAML. */
-        (void)fputs(text_of(c, row), out);
+    case CONF_DCS:
+        print_json(text_of(c, row), out);
         break;
     case CONF_PARAMETERS:
         print_pairs(list_of(c, row), depth, out);

@@ -96,7 +96,7 @@ static void print_default(const struct conf_row *row, FILE *out)
     } else if (row->need == CONF_NEEDED_POSTGRES) {
         (void)fputs("*needed unless witness*", out);
     } else if (row->derived != NULL) {
-        bool is_value = row->derived[0] == '/' || row->derived[0] == '<';
+        bool is_value = strchr(row->derived, ' ') == NULL;
 
         (void)fprintf(out, is_value ? "`%s`" : "%s", row->derived);
     } else if (row->fallback != NULL && row->fallback[0] != '\0') {
@@ -122,7 +122,7 @@ static const char *state_name(const struct conf_row *row)
 
 static const char *change_name(const struct conf_row *row, bool dynamic)
 {
-    if (row->effect != CONF_USED || dynamic) {
+    if (row->effect != CONF_USED || row->type == CONF_ALIAS || dynamic) {
         return "";
     }
     switch (row->reload) {

@@ -59,7 +59,7 @@ static const struct conf_row rows[] = {
     {"postgresql.callbacks", CONF_ANY, CONF_MUST, "scripts run when something happened", LATER},
     {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "script that may refuse a promotion", LATER},
     {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "script run before PostgreSQL stops", LATER},
-    {"postgresql.create_replica_methods", CONF_ANY, CONF_MUST, "ways to make a standby, in order", LATER},
+    {"postgresql.create_replica_methods", CONF_ANY, CONF_MUST, "ways to make a standby, in order", LATER, .fallback = "basebackup"},
     {"postgresql.create_replica_method", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.create_replica_methods"},
     {"postgresql.pg_ctl_timeout", CONF_DURATION, CONF_MUST, "wait for a start, stop or restart", LATER, .fallback = "60"},
     {"postgresql.use_unix_socket", LOCAL_ONLY},

@@ -212,10 +212,14 @@ bool conf_normalize_address(const char *value, int64_t default_port, char *text,
     char longer[HOST_SIZE + 16];
     uint16_t port;
 
-    (void)snprintf(longer, sizeof(longer), "%s", value); /* Too long fails below. */
+    if (!str_copy(longer, sizeof(longer), value)) {
+        return false;
+    }
     if (!conf_split_address(longer, host, sizeof(host), &port)) {
+        bool only_port = value[strspn(value, "0123456789")] == '\0';
+
         (void)snprintf(longer, sizeof(longer), "%s:%lld", value, (long long)default_port);
-        if (default_port == 0 || strlen(value) >= HOST_SIZE ||
+        if (default_port == 0 || strlen(value) >= HOST_SIZE || only_port ||
             !conf_split_address(longer, host, sizeof(host), &port)) {
             return false;
         }
@@ -265,7 +269,8 @@ static int set_listen(const struct conf_walk *w, const struct conf_row *row,
     uint16_t port;
 
     tail += strspn(tail, " ");
-    if (!conf_normalize_address(tail, row->min, text, sizeof(text)) ||
+    if (node->text[0] == ',' || strstr(node->text, ",,") != NULL ||
+        !conf_normalize_address(tail, row->min, text, sizeof(text)) ||
         !conf_split_address(text, host, sizeof(host), &port)) {
         return conf_fail_value(w, row, node, "not an address", "host,host:port");
     }

@@ -116,6 +116,9 @@ static bool is_default(const struct conf_row *row, const struct conf_node *node)
     bool a;
     bool b;
 
+    if (node->kind == CONF_NODE_LIST && node->first != NULL && node->first == node->last) {
+        node = node->first; /* A list of one. */
+    }
     if (row->fallback == NULL || node->kind != CONF_NODE_SCALAR) {
         return node->kind == CONF_NODE_NULL;
     }

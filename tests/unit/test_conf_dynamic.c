@@ -1,0 +1,244 @@
+/*
+ * Dynamic configuration: defaults, ranges, times that must fit together, and
+ * the PostgreSQL parameters that are the same on every node.
+ */
+#include "test_conf_common.h"
+
+struct parse {
+    struct conf_dynamic dynamic;
+    struct load load; /* For its error and warnings. */
+    int rv;
+};
+
+static void parse(struct parse *p, const char *json)
+{
+    *p = (struct parse){.rv = 0};
+    p->rv = conf_dynamic_parse(json, &p->dynamic, keep_warning, &p->load, &p->load.err);
+}
+
+static void parse_end(struct parse *p)
+{
+    conf_dynamic_deinit(&p->dynamic);
+    load_end(&p->load);
+}
+
+static void an_empty_object_means_the_defaults(void **state)
+{
+    struct parse p;
+
+    (void)state;
+    parse(&p, "{}");
+
+    assert_int_equal(p.rv, 0);
+    assert_string_equal(load_warnings(&p.load), "");
+    assert_int_equal(p.dynamic.ttl_ms, 3000);
+    assert_int_equal(p.dynamic.loop_wait_ms, 1000);
+    assert_int_equal(p.dynamic.retry_timeout_ms, 1000);
+    assert_int_equal(p.dynamic.maximum_lag_on_failover, 1048576);
+    assert_int_equal(p.dynamic.primary_start_timeout_ms, 300000);
+    assert_int_equal(p.dynamic.max_timelines_history, 0);
+    assert_false(p.dynamic.check_timeline);
+    assert_false(p.dynamic.pause);
+    assert_true(p.dynamic.use_slots);
+    assert_false(p.dynamic.use_pg_rewind);
+    assert_string_equal(p.dynamic.synchronous_mode, "off");
+    assert_int_equal(p.dynamic.parameters.n, 0);
+    parse_end(&p);
+}
+
+static void values_are_read_whether_text_number_or_boolean(void **state)
+{
+    struct parse p;
+
+    (void)state;
+    parse(&p, "{\"ttl\": \"4500ms\", \"loop_wait\": 0.5, \"retry_timeout\": 2, \"pause\": \"on\","
+              " \"maximum_lag_on_failover\": \"1MB\", \"master_start_timeout\": 0,"
+              " \"check_timeline\": true, \"synchronous_mode\": \"quorum\","
+              " \"postgresql\": {\"use_slots\": \"off\","
+              "   \"pg_hba\": [\"local all all trust\"],"
+              "   \"parameters\": {\"work_mem\": \"4MB\", \"max_connections\": 50, \"ssl\": true,"
+              "     \"random_page_cost\": 1.1, \"x.y\": null, \"libs\": [\"a\", \"b\"]}}}");
+
+    assert_int_equal(p.rv, 0);
+    assert_int_equal(p.dynamic.ttl_ms, 4500);
+    assert_int_equal(p.dynamic.loop_wait_ms, 500);
+    assert_int_equal(p.dynamic.retry_timeout_ms, 2000);
+    assert_int_equal(p.dynamic.maximum_lag_on_failover, 1048576);
+    assert_int_equal(p.dynamic.primary_start_timeout_ms, 0);
+    assert_true(p.dynamic.pause);
+    assert_true(p.dynamic.check_timeline);
+    assert_false(p.dynamic.use_slots);
+    assert_string_equal(p.dynamic.synchronous_mode, "quorum");
+    assert_string_equal(p.dynamic.hba.items[0].key, "local all all trust");
+    assert_string_equal(kv_get(&p.dynamic.parameters, "max_connections"), "50");
+    assert_string_equal(kv_get(&p.dynamic.parameters, "ssl"), "true");
+    assert_string_equal(kv_get(&p.dynamic.parameters, "random_page_cost"), "1.1");
+    assert_string_equal(kv_get(&p.dynamic.parameters, "libs"), "a,b");
+    assert_false(kv_has(&p.dynamic.parameters, "x.y"));
+    parse_end(&p);
+}
+
+static void times_that_do_not_fit_are_adjusted_with_a_warning(void **state)
+{
+    static const struct {
+        const char *json;
+        uint64_t loop_wait_ms, retry_timeout_ms;
+        bool warns;
+    } cases[] = {
+        {"{\"ttl\": 30, \"loop_wait\": 10, \"retry_timeout\": 10}", 10000, 10000, false},
+        {"{\"ttl\": 30, \"loop_wait\": 20, \"retry_timeout\": 10}", 10000, 10000, true},
+        {"{\"ttl\": 60, \"loop_wait\": 10, \"retry_timeout\": 27}", 6000, 27000, true},
+        {"{\"ttl\": 20, \"loop_wait\": 10, \"retry_timeout\": 10}", 1000, 9500, true},
+        {"{\"ttl\": 1}", 333, 333, true},
+        {"{\"ttl\": 3, \"loop_wait\": 0.5, \"retry_timeout\": 2}", 500, 1250, true},
+        {"{\"ttl\": 3600, \"loop_wait\": 3600, \"retry_timeout\": 3600}", 1000, 1799500, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct parse p;
+
+        print_message("  %s\n", cases[i].json);
+        parse(&p, cases[i].json);
+        assert_int_equal(p.rv, 0);
+        assert_int_equal(p.dynamic.loop_wait_ms, cases[i].loop_wait_ms);
+        assert_int_equal(p.dynamic.retry_timeout_ms, cases[i].retry_timeout_ms);
+        assert_int_equal(load_warnings(&p.load)[0] != '\0', cases[i].warns);
+        parse_end(&p);
+    }
+}
+
+static void bad_json_and_bad_values_are_refused_with_a_reason(void **state)
+{
+    static const struct {
+        const char *json;
+        const char *error;
+    } cases[] = {
+        {"", "1:0: not valid JSON: '[' or '{' expected near end of file"},
+        {"[]", "wrong type, got a list, expected an object"},
+        {"{\"ttl\": 3, \"ttl\": 4}", "1:16: not valid JSON: duplicate object key near '\"ttl\"'"},
+        {"{\"ttl\": 0.5}", "ttl: out of range, got \"0.5\", expected 1 to 3600 seconds"},
+        {"{\"ttl\": 3601}", "ttl: out of range, got \"3601\", expected 1 to 3600 seconds"},
+        {"{\"ttl\": -1}", "ttl: not a duration, got \"-1\", expected seconds, or a number with "
+                          "ms, s, min, h or d"},
+        {"{\"ttl\": [3]}", "ttl: wrong type, got a list, expected a single value"},
+        {"{\"loop_wait\": 0}", "loop_wait: out of range, got \"0\", expected 0.1 to 3600 seconds"},
+        {"{\"maximum_lag_on_failover\": \"much\"}",
+         "maximum_lag_on_failover: not a number, got \"much\", expected a whole number, or one "
+         "with kB, MB, GB or TB"},
+        {"{\"pause\": \"maybe\"}", "pause: not a boolean, got \"maybe\", expected on or off"},
+        {"{\"synchronous_mode\": \"strong\"}",
+         "synchronous_mode: not a known value, got \"strong\", expected off, on or quorum"},
+        {"{\"synchronous_node_count\": 0}",
+         "synchronous_node_count: out of range, got \"0\", expected 1 to 100"},
+        {"{\"postgresql\": []}", "postgresql: wrong type, got a list, expected a section"},
+        {"{\"postgresql\": {\"parameters\": {\"a\": {}}}}",
+         "postgresql.parameters.a: wrong type, got a section, expected a single value"},
+        {"{\"postgresql\": {\"pg_hba\": \"x\"}}",
+         "postgresql.pg_hba: wrong type, got \"x\", expected a list of lines"},
+        {"{\"slots\": [[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]}",
+         "nested too deep, expected at most 16 levels"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct parse p;
+
+        parse(&p, cases[i].json);
+        assert_int_equal(p.rv, -1);
+        assert_string_equal(p.load.err.text, cases[i].error);
+        parse_end(&p);
+    }
+}
+
+static void keys_that_do_not_belong_here_are_warned_about(void **state)
+{
+    static const struct {
+        const char *json;
+        const char *warnings;
+    } cases[] = {
+        {"{\"tttl\": 3}", "tttl: unknown key, ignored; did you mean ttl?\n"},
+        {"{\"postgresql\": {\"listen\": \"h:1\"}}",
+         "postgresql.listen: ignored here, belongs into the node's own file\n"},
+        {"{\"master_start_timeout\": 1, \"primary_start_timeout\": 2}",
+         "master_start_timeout: ignored, because primary_start_timeout is given\n"},
+        {"{\"synchronous_node_count\": 2, \"slots\": {\"a\": 1}}",
+         "accepted, but not acted on yet: synchronous_node_count, slots\n"},
+        {"{\"synchronous_mode\": false, \"failsafe_mode\": true}", ""},
+        {"{\"postgresql\": {\"parameters\": {\"port\": 1}}}",
+         "postgresql.parameters.port: ignored, the agent derives it from other keys\n"},
+        {"{\"postgresql\": {\"parameters\": {\"max_connections\": 5}}}",
+         "postgresql.parameters.max_connections: not possible, got \"5\", using 100\n"},
+        {"{\"postgresql\": {\"parameters\": {\"Max_Connections\": 5, \"max_connections\": 6}}}",
+         "postgresql.parameters.max_connections: not possible, got \"5\", using 100\n"},
+        {"{\"postgresql\": {\"parameters\": {\"hot_standby\": \"off\"}}}",
+         "postgresql.parameters.hot_standby: not possible, got \"off\", using on\n"},
+        {"{\"postgresql\": {\"parameters\": {\"wal_level\": \"minimal\"}}}",
+         "postgresql.parameters.wal_level: not possible, got \"minimal\", using replica\n"},
+        {"{\"postgresql\": {\"parameters\": {\"wal_keep_size\": \"1MB\"}}}",
+         "postgresql.parameters.wal_keep_size: not possible, got \"1MB\", using 128MB\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct parse p;
+
+        parse(&p, cases[i].json);
+        assert_int_equal(p.rv, 0);
+        assert_string_equal(load_warnings(&p.load), cases[i].warnings);
+        parse_end(&p);
+    }
+}
+
+static void the_node_may_override_all_but_the_controlled_parameters(void **state)
+{
+    struct kv_list merged = {0};
+    struct parse p;
+    struct load l;
+
+    (void)state;
+    parse(&p, "{\"postgresql\": {\"parameters\": {\"max_connections\": 300, \"work_mem\": \"4MB\","
+              " \"wal_keep_segments\": 130, \"wal_level\": \"hot_standby\"}}}");
+    load_text(&l, GOOD "  parameters:\n"
+                       "    work_mem: 8MB\n"
+                       "    max_connections: 10\n"
+                       "    Port: 1\n"
+                       "    synchronous_commit: off\n");
+    assert_non_null(l.conf);
+
+    conf_merge_parameters(l.conf, &p.dynamic, &merged);
+
+    assert_string_equal(load_warnings(&l),
+                        "t.yml:13:5: postgresql.parameters.max_connections: ignored, it is the "
+                        "same on every node: belongs into bootstrap.dcs\n"
+                        "t.yml:14:5: postgresql.parameters.Port: ignored, the agent derives it "
+                        "from other keys\n");
+    assert_string_equal(kv_get(&merged, "work_mem"), "8MB");
+    assert_string_equal(kv_get(&merged, "max_connections"), "300");
+    assert_string_equal(kv_get(&merged, "synchronous_commit"), "off");
+    assert_string_equal(kv_get(&merged, "wal_keep_size"), "2080MB");
+    assert_string_equal(kv_get(&merged, "wal_level"), "replica");
+    assert_string_equal(kv_get(&merged, "max_wal_senders"), "10");
+    assert_false(kv_has(&merged, "wal_keep_segments"));
+    assert_false(kv_has(&merged, "Port"));
+    for (size_t i = 1; i < merged.n; i++) {
+        assert_true(strcmp(merged.items[i - 1].key, merged.items[i].key) < 0);
+    }
+    kv_deinit(&merged);
+    parse_end(&p);
+    load_end(&l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_object_means_the_defaults),
+        cmocka_unit_test(values_are_read_whether_text_number_or_boolean),
+        cmocka_unit_test(times_that_do_not_fit_are_adjusted_with_a_warning),
+        cmocka_unit_test(bad_json_and_bad_values_are_refused_with_a_reason),
+        cmocka_unit_test(keys_that_do_not_belong_here_are_warned_about),
+        cmocka_unit_test(the_node_may_override_all_but_the_controlled_parameters),
+    };
+
+    return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);
+}

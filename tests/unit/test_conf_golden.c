@@ -1,0 +1,272 @@
+/*
+ * Texts an operator reads, compared with files that are changed by intention
+ * only: --print-config, docs/CONFIG.md, and what the four installations get to
+ * hear. `test_conf_golden --print NAME` prints a text; nothing here writes one.
+ */
+#include "test_conf_common.h"
+
+#define GOLDEN(name) GOLDEN_DIR "/" name
+
+/* The output of a printer; the caller frees. */
+static char *printed(const struct conf *c)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+
+    assert_non_null(out);
+    if (c != NULL) {
+        conf_print(c, out);
+    } else {
+        conf_print_reference(out);
+    }
+    assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+static void compare(const char *got, const char *path)
+{
+    char *expected = read_file(path);
+
+    assert_non_null(expected);
+    assert_string_equal(got, expected);
+    free(expected);
+}
+
+static void print_config_shows_what_is_in_force_and_no_secret(void **state)
+{
+    struct load l;
+    char *text;
+
+    (void)state;
+    load_path(&l, GOLDEN("conf_full.yml"));
+    assert_string_equal(l.err.text, "");
+    text = printed(l.conf);
+
+    compare(text, GOLDEN("conf_full.print"));
+
+    assert_null(strstr(text, "never shown"));
+    assert_null(strstr(text, "nevershown"));
+    free(text);
+    load_end(&l);
+}
+
+static void what_print_config_printed_means_the_same_when_read_again(void **state)
+{
+    struct load first;
+    struct load second;
+    char *text;
+    char *again;
+
+    (void)state;
+    load_path(&first, GOLDEN("conf_full.yml"));
+    assert_non_null(first.conf);
+    text = printed(first.conf);
+
+    load_text(&second, text);
+
+    assert_string_equal(second.err.text, "");
+    again = printed(second.conf);
+    assert_string_equal(again, text);
+    free(text);
+    free(again);
+    load_end(&first);
+    load_end(&second);
+}
+
+static void the_reference_in_docs_is_in_step_with_the_schema(void **state)
+{
+    char *text = printed(NULL);
+
+    (void)state;
+    compare(text, GOLDEN("../../docs/CONFIG.md"));
+    free(text);
+}
+
+/* Warnings without the directory of this checkout. */
+static void expect_warnings(const struct load *l, const char *const *expected, size_t n)
+{
+    char *copy = xstrdup(load_warnings(l));
+    char *rest = copy;
+    size_t i = 0;
+
+    for (char *line; (line = strsep(&rest, "\n")) != NULL && line[0] != '\0'; i++) {
+        char *name = strstr(line, "/installations/");
+
+        assert_non_null(name);
+        assert_true(i < n);
+        assert_string_equal(name + strlen("/installations/"), expected[i]);
+    }
+    assert_int_equal(i, n);
+    free(copy);
+}
+
+static void the_first_installation_loads(void **state)
+{
+    static const char *const warnings[] = {
+        "i1.yml:9:1: etcd3: not used: raft: takes its place",
+        "i1.yml:30:7: bootstrap.dcs.postgresql: accepted, but not acted on yet: use_pg_rewind",
+    };
+    struct conf_dynamic d;
+    struct load l;
+
+    (void)state;
+    load_path(&l, GOLDEN("installations/i1.yml"));
+    assert_string_equal(l.err.text, "");
+
+    expect_warnings(&l, warnings, ARRAY_LENGTH(warnings));
+    assert_int_equal(conf_dynamic_parse(l.conf->bootstrap_dcs, &d, NULL, NULL, NULL), 0);
+    assert_string_equal(kv_get(&d.parameters, "ssl"), "on");
+    assert_string_equal(kv_get(&d.parameters, "ssl_min_protocol_version"), "TLSv1.3");
+    assert_int_equal(l.conf->n_raft_partners, 2);
+    conf_dynamic_deinit(&d);
+    load_end(&l);
+}
+
+static void the_second_installation_loads(void **state)
+{
+    static const char *const warnings[] = {
+        "i2.yml:10:3: log: accepted, but not acted on yet: dir",
+        "i2.yml:21:1: etcd: not used: raft: takes its place",
+        "i2.yml:45:7: bootstrap.dcs.postgresql: accepted, but not acted on yet: use_pg_rewind",
+        "i2.yml:38:5: bootstrap.dcs: accepted, but not acted on yet: synchronous_mode",
+    };
+    struct kv_list merged = {0};
+    struct conf_dynamic d;
+    struct load l;
+
+    (void)state;
+    load_path(&l, GOLDEN("installations/i2.yml"));
+    assert_string_equal(l.err.text, "");
+
+    expect_warnings(&l, warnings, ARRAY_LENGTH(warnings));
+    assert_int_equal(conf_dynamic_parse(l.conf->bootstrap_dcs, &d, NULL, NULL, NULL), 0);
+    conf_merge_parameters(l.conf, &d, &merged);
+    assert_string_equal(kv_get(&merged, "wal_keep_size"), "128MB");
+    assert_string_equal(kv_get(&merged, "wal_log_hints"), "on");
+    assert_string_equal(kv_get(&merged, "checkpoint_completion_target"), "0.7");
+    assert_int_equal(d.maximum_lag_on_failover, 0);
+    assert_string_equal(d.synchronous_mode, "on");
+    assert_string_equal(l.conf->raft_password, "the #2 secret");
+    assert_string_equal(kv_get(&l.conf->bootstrap_users, "repl"),
+                        "repl-pass\tcreaterole,createdb,replication");
+    assert_string_equal(l.conf->log_level, "WARNING");
+    kv_deinit(&merged);
+    conf_dynamic_deinit(&d);
+    load_end(&l);
+}
+
+static void the_third_installation_loads(void **state)
+{
+    static const char *const warnings[] = {
+        "i3.yml:9:1: etcd3: not used: raft: takes its place",
+        "i3.yml:24:7: bootstrap.dcs.postgresql: accepted, but not acted on yet: use_pg_rewind",
+    };
+    struct conf_dynamic d;
+    struct load l;
+
+    (void)state;
+    load_path(&l, GOLDEN("installations/i3.yml"));
+    assert_string_equal(l.err.text, "");
+
+    expect_warnings(&l, warnings, ARRAY_LENGTH(warnings));
+    assert_int_equal(conf_dynamic_parse(l.conf->bootstrap_dcs, &d, NULL, NULL, NULL), 0);
+    assert_int_equal(d.ttl_ms, 60000);
+    assert_int_equal(d.retry_timeout_ms, 20000);
+    assert_string_equal(kv_get(&d.parameters, "hot_standby"), "on");
+    assert_string_equal(kv_get(&d.parameters, "max_wal_senders"), "3");
+    assert_string_equal(l.conf->raft_partner_addrs[1], "192.168.0.23:7400");
+    conf_dynamic_deinit(&d);
+    load_end(&l);
+}
+
+static void the_fourth_installation_loads(void **state)
+{
+    static const char *const warnings[] = {
+        "i4.yml:12:1: etcd3: not used: raft: takes its place",
+        "i4.yml:30:5: bootstrap.dcs: accepted, but not acted on yet: synchronous_mode",
+        ("i4.yml:25:5: bootstrap.dcs.ttl: loop_wait + 2 * retry_timeout must not exceed ttl, got "
+         "10 "
+         "+ 2 * 27 > 60 s; using loop_wait 6 and retry_timeout 27"),
+    };
+    struct conf_dynamic d;
+    struct load l;
+
+    (void)state;
+    load_path(&l, GOLDEN("installations/i4.yml"));
+    assert_string_equal(l.err.text, "");
+
+    expect_warnings(&l, warnings, ARRAY_LENGTH(warnings));
+    assert_int_equal(conf_dynamic_parse(l.conf->bootstrap_dcs, &d, NULL, NULL, NULL), 0);
+    assert_int_equal(d.primary_start_timeout_ms, 300000);
+    assert_string_equal(kv_get(&d.parameters, "hot_standby_feedback"), "True");
+    assert_string_equal(kv_get(&d.parameters, "auto_explain.log_min_duration"), "10s");
+    assert_string_equal(kv_get(&d.parameters, "wal_keep_size"), "2080MB");
+    assert_string_equal(kv_get(&l.conf->pg_parameters, "stats_temp_directory"),
+                        "/var/lib/pgsql_stats_tmp");
+    assert_string_equal(l.conf->pg_config_dir, "/etc/postgresql/16/main");
+    assert_string_equal(l.conf->pg_listen_addresses, "10.73.0.160,127.0.0.1");
+    assert_string_equal(kv_get(&l.conf->pg_basebackup, "max-rate"), "100M");
+    assert_true(l.conf->pg_use_unix_socket);
+    conf_dynamic_deinit(&d);
+    load_end(&l);
+}
+
+static void the_sample_file_loads(void **state)
+{
+    char *sample = read_file(GOLDEN("../../deploy/veche.yml.sample"));
+    struct load l;
+    char *place;
+
+    (void)state;
+    assert_non_null(sample);
+    place = strstr(sample, "password_file: /etc/veche/secret");
+    assert_non_null(place);
+    memcpy(place, "password: /etc/veche/secret     ", strlen("password_file: /etc/veche/secret"));
+
+    load_text(&l, sample);
+
+    assert_string_equal(l.err.text, "");
+    assert_null(strstr(load_warnings(&l), "unknown"));
+    free(sample);
+    load_end(&l);
+}
+
+static int print(const char *name)
+{
+    struct err err;
+    struct conf *c;
+
+    if (strcmp(name, "reference") == 0) {
+        conf_print_reference(stdout);
+        return 0;
+    }
+    c = conf_load(name, NULL, NULL, &err);
+    if (c == NULL) {
+        (void)fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    conf_print(c, stdout);
+    conf_free(c);
+    return 0;
+}
+
+/* --print reference, or --print FILE for --print-config of it. */
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(print_config_shows_what_is_in_force_and_no_secret),
+        cmocka_unit_test(what_print_config_printed_means_the_same_when_read_again),
+        cmocka_unit_test(the_reference_in_docs_is_in_step_with_the_schema),
+        cmocka_unit_test(the_first_installation_loads),
+        cmocka_unit_test(the_second_installation_loads),
+        cmocka_unit_test(the_third_installation_loads),
+        cmocka_unit_test(the_fourth_installation_loads),
+        cmocka_unit_test(the_sample_file_loads),
+    };
+
+    if (argc == 3 && strcmp(argv[1], "--print") == 0) {
+        return print(argv[2]);
+    }
+    return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);
+}

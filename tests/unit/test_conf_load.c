@@ -1,0 +1,547 @@
+/*
+ * The node's file: what is refused and with which words, what is warned about,
+ * and what the rest means.
+ */
+#include "test_conf_common.h"
+
+static void bad_files_are_refused_with_place_key_value_and_expectation(void **state)
+{
+    static const struct {
+        const char *yaml;
+        const char *error;
+    } cases[] = {
+        /* Not YAML, or YAML we do not take. */
+        {"a: [1\n", "t.yml:2:1: not valid YAML: did not find expected ',' or ']'"},
+        {"a: 'x\n", "t.yml:2:1: not valid YAML: found unexpected end of stream"},
+        {"\ta: 1\n", "t.yml:1:1: not valid YAML: found character that cannot start any token"},
+        {"a: \xff\n", "t.yml:1:1: not valid YAML: invalid leading UTF-8 octet"},
+        {"a: \"x\\0y\"\n", "t.yml:1:4: a text contains a zero byte"},
+        {"- a\n", "t.yml:1:1: not a configuration, got a list, expected sections"},
+        {"word\n", "t.yml:1:1: not a configuration, got \"word\", expected sections"},
+        {"name: a\nscope: b\nname: c\n", "t.yml:3:1: name: given twice, first at t.yml:1:1"},
+        {"raft: {a: 1, b: 2, a: 3}\n", "t.yml:1:20: a: given twice, first at t.yml:1:8"},
+        {"a: &x 1\nb: *x\n", "t.yml:2:4: YAML aliases (*name) are not supported"},
+        {"a:\n  <<: {b: 1}\n", "t.yml:2:3: merge keys (<<) are not supported"},
+        {"a: !!int 1\n", "t.yml:1:4: YAML tags are not supported"},
+        {"a: 1\n---\nb: 2\n", "t.yml:2:1: a second YAML document, expected one"},
+        {"? [a]\n: 1\n", "t.yml:1:3: a key is a list or a section, expected a name"},
+        {"'': 1\n", "t.yml:1:1: empty key, expected a name"},
+        {"a: [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]\n",
+         "t.yml:1:19: nested too deep, expected at most 16 levels"},
+
+        /* Missing. */
+        {"", "t.yml:1:1: name: missing, expected a name"},
+        {"# only comments\n", "t.yml:1:1: name: missing, expected a name"},
+        {"name: a\n", "t.yml:1:1: scope: missing, expected a name"},
+        {"name:\nscope: s\n", "t.yml:1:1: name: missing, expected a name"},
+        {"name: a\nscope: s\n", "t.yml:1:1: raft.self_addr: missing, expected host:port"},
+        {"name: a\nscope: s\nraft:\n", "t.yml:3:1: raft.self_addr: missing, expected host:port"},
+        {"name: a\nscope: s\nraft:\n  self_addr: 127.0.0.1\n",
+         "t.yml:1:1: postgresql.listen: missing, expected host:port"},
+        {"name: a\nscope: s\nraft:\n  self_addr: 127.0.0.1\npostgresql:\n  listen: h:1\n",
+         "t.yml:5:1: postgresql.data_dir: missing, expected a directory"},
+        {"name: a\nscope: s\nraft:\n  self_addr: 127.0.0.1\npostgresql:\n  listen: h:1\n"
+         "  data_dir: /d\n  authentication:\n    superuser:\n      username: p\n",
+         "t.yml:8:3: postgresql.authentication.replication.username: missing, expected a text"},
+
+        /* Values. */
+        {"name: a b\n", "t.yml:1:1: name: not a name, got \"a b\", expected 1 to 63 ASCII "
+                        "letters, digits, - _ or ."},
+        {"name: ..\n", "t.yml:1:1: name: not a name, got \"..\", expected 1 to 63 ASCII letters, "
+                       "digits, - _ or ."},
+        {"name: [a]\n", "t.yml:1:1: name: wrong type, got a list, expected a single value"},
+        {"name: __patroni_strict_sync_replica_placeholder__\n"
+         "scope: s\n"
+         "raft: {self_addr: 127.0.0.1}\nmode: witness\n",
+         "t.yml:1:1: name: reserved, got \"__patroni_strict_sync_replica_placeholder__\", expected "
+         "another name"},
+        {"mode: observer\n",
+         "t.yml:1:1: mode: not a known value, got \"observer\", expected postgres or witness"},
+        {"log: DEBUG\n", "t.yml:1:1: log: wrong type, got \"DEBUG\", expected a section"},
+        {"log:\n  level: LOUD\n",
+         "t.yml:2:3: log.level: not a known value, got \"LOUD\", expected DEBUG, INFO, WARNING, "
+         "WARN, ERROR, FATAL or CRITICAL"},
+        {"log: {file_num: many}\n",
+         "t.yml:1:7: log.file_num: not a number, got \"many\", expected a whole number"},
+        {"log: {mode: 01000}\n",
+         "t.yml:1:7: log.mode: out of range, got \"01000\", expected 0 to 511"},
+        {"raft:\n  self_addr: a:b\n",
+         "t.yml:2:3: raft.self_addr: not an address, got \"a:b\", expected host:port "
+         "([::1]:port for IPv6)"},
+        {"raft:\n  partner_addrs: [a, 'b:x']\n",
+         "t.yml:2:22: raft.partner_addrs: not an address, got \"b:x\", expected host:port "
+         "([::1]:port for IPv6)"},
+        {"raft:\n  partner_addrs: a, b:x\n",
+         "t.yml:2:3: raft.partner_addrs: not an address, got \"b:x\", expected host:port "
+         "([::1]:port for IPv6)"},
+        {"raft:\n  partner_addrs: a, a:7400\n",
+         "t.yml:2:3: raft.partner_addrs: given twice, got \"a:7400\""},
+        {"raft:\n  partner_addrs: a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q\n",
+         "t.yml:2:3: raft.partner_addrs: too many, expected at most 16 addresses"},
+        {"raft:\n  partner_addrs: {a: 1}\n",
+         "t.yml:2:3: raft.partner_addrs: wrong type, got a section, expected a list of host:port"},
+        {"raft:\n  partner_addrs: [[a]]\n",
+         "t.yml:2:19: raft.partner_addrs: wrong type, got a list, expected host:port"},
+        {WITNESS "restapi:\n  listen: 8008\n",
+         "t.yml:7:3: restapi.listen: not an address, got \"8008\", expected host:port "
+         "([::1]:port for IPv6)"},
+        {WITNESS "restapi:\n  authentication:\n    username: u\n",
+         "t.yml:7:3: restapi.authentication: only a username, expected username and password"},
+        {WITNESS "watchdog: {mode: sometimes}\n",
+         "t.yml:6:12: watchdog.mode: not a known value, got \"sometimes\", expected off, "
+         "automatic, required, auto, require, disable, disabled, on, true, false, yes or no"},
+        {WITNESS "watchdog: {safety_margin: -2}\n",
+         "t.yml:6:12: watchdog.safety_margin: out of range, got \"-2\", expected -1 to 3600"},
+        {"postgresql: {listen: 'a,,b:1'}\n",
+         "t.yml:1:14: postgresql.listen: not an address, got \"a,,b:1\", expected host,host:port"},
+        {"postgresql: {connect_address: 'a:99999'}\n",
+         "t.yml:1:14: postgresql.connect_address: not an address, got \"a:99999\", expected "
+         "host:port ([::1]:port for IPv6)"},
+        {"postgresql: {use_unix_socket: maybe}\n",
+         "t.yml:1:14: postgresql.use_unix_socket: not a boolean, got \"maybe\", expected on or "
+         "off"},
+        {"postgresql: {parameters: [a]}\n",
+         "t.yml:1:14: postgresql.parameters: wrong type, got a list, expected a section of name: "
+         "value"},
+        {"postgresql: {parameters: {a: {b: 1}}}\n",
+         "t.yml:1:27: postgresql.parameters.a: wrong type, got a section, expected a single "
+         "value"},
+        {"postgresql: {parameters: {a: [[b]]}}\n",
+         "t.yml:1:31: postgresql.parameters: wrong type, got a list, expected a single value"},
+        {"postgresql: {pg_hba: host all}\n",
+         "t.yml:1:14: postgresql.pg_hba: wrong type, got \"host all\", expected a list of lines"},
+        {"postgresql: {pg_hba: [{a: b}]}\n",
+         "t.yml:1:23: postgresql.pg_hba: wrong type, got a section, expected a line (in quotes if "
+         "it contains \": \")"},
+        {"postgresql: {basebackup: fast}\n",
+         "t.yml:1:14: postgresql.basebackup: wrong type, got \"fast\", expected a list of "
+         "options"},
+        {"bootstrap: {initdb: [[a]]}\n",
+         "t.yml:1:22: bootstrap.initdb: wrong type, got a list, expected option: value"},
+        {"bootstrap: {users: [a]}\n",
+         "t.yml:1:13: bootstrap.users: wrong type, got a list, expected a section of roles"},
+        {"bootstrap: {users: {a: b}}\n",
+         "t.yml:1:21: bootstrap.users.a: wrong type, got \"b\", expected a section with password "
+         "and options"},
+        {"bootstrap: {dcs: 3}\n",
+         "t.yml:1:13: bootstrap.dcs: wrong type, got \"3\", expected a section"},
+        {WITNESS "bootstrap:\n  dcs:\n    ttl: 0.5\n",
+         "t.yml:8:5: bootstrap.dcs.ttl: out of range, got \"0.5\", expected 1 to 3600 seconds"},
+        {WITNESS "bootstrap:\n  dcs:\n    postgresql:\n      use_slots: 3\n",
+         "t.yml:9:7: bootstrap.dcs.postgresql.use_slots: not a boolean, got \"3\", expected on or "
+         "off"},
+        {"tags: [a]\n", "t.yml:1:1: tags: wrong type, got a list, expected a section"},
+        {WITNESS "tags: {nofailover: perhaps}\n",
+         "t.yml:6:8: tags.nofailover: not a boolean, got \"perhaps\", expected on or off"},
+        {WITNESS "tags: {failover_priority: high}\n",
+         "t.yml:6:8: tags.failover_priority: not a number, got \"high\", expected a whole number"},
+
+        /* The secret and the addresses together. */
+        {"name: a\nscope: s\nmode: witness\nraft:\n  self_addr: 0.0.0.0:7400\n",
+         "t.yml:5:3: raft.self_addr: not reachable for others, got \"0.0.0.0:7400\", expected one "
+         "address"},
+        {"name: a\nscope: s\nmode: witness\nraft:\n  self_addr: 10.0.0.1:7400\n",
+         "t.yml:4:1: raft.password: missing, expected a secret (or raft.password_file) because "
+         "10.0.0.1:7400 is not a loopback address"},
+        {WITNESS "  partner_addrs: [127.0.0.2, pg2]\n",
+         "t.yml:4:1: raft.password: missing, expected a secret (or raft.password_file) because "
+         "pg2:7400 is not a loopback address"},
+        {WITNESS "  password: ''\n", "t.yml:6:3: raft.password: empty, expected a secret"},
+        {WITNESS "  password: a\n  password_file: b\n",
+         "t.yml:7:3: raft.password_file: raft.password is given too, expected one of them"},
+        {WITNESS "  password_file: /nonexistent/secret\n",
+         "t.yml:6:3: raft.password_file: /nonexistent/secret can not be opened: No such file or "
+         "directory"},
+        {WITNESS "  password_file: /dev/null\n",
+         "t.yml:6:3: raft.password_file: no secret in the first line of /dev/null, expected one"},
+    };
+    int n_wrong = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct load l;
+
+        load_text(&l, cases[i].yaml);
+        n_wrong += differs(cases[i].yaml, l.conf != NULL ? "loaded" : l.err.text, cases[i].error);
+        load_end(&l);
+    }
+    assert_int_equal(n_wrong, 0);
+}
+
+static void what_is_odd_but_harmless_is_warned_about(void **state)
+{
+    static const struct {
+        const char *yaml;
+        const char *warnings;
+    } cases[] = {
+        {GOOD, ""},
+        {WITNESS, ""},
+        {WITNESS "loop_wait: 10\n", "t.yml:6:1: loop_wait: ignored here, belongs into "
+                                    "bootstrap.dcs (later: the store's configuration)\n"},
+        {WITNESS "tag: {}\n", "t.yml:6:1: tag: unknown key, ignored; did you mean tags?\n"},
+        {WITNESS "data_dir: x\n",
+         "t.yml:6:1: data_dir: unknown key, ignored; did you mean raft.data_dir?\n"},
+        {WITNESS "frobnicate: x\n", "t.yml:6:1: frobnicate: unknown key, ignored\n"},
+        {GOOD "  listn: x\n",
+         "t.yml:11:3: postgresql.listn: unknown key, ignored; did you mean postgresql.listen?\n"},
+        {WITNESS "etcd: {host: 'a:1'}\nconsul:\nzookeeper: [a]\nexhibitor: x\nkubernetes: {}\n",
+         "t.yml:6:1: etcd: not used: raft: takes its place\n"
+         "t.yml:7:1: consul: not used: raft: takes its place\n"
+         "t.yml:8:1: zookeeper: not used: raft: takes its place\n"
+         "t.yml:9:1: exhibitor: not used: raft: takes its place\n"
+         "t.yml:10:1: kubernetes: not used: raft: takes its place\n"},
+        {WITNESS "citus: {group: 0}\n", "t.yml:6:1: accepted, but not acted on yet: citus\n"},
+        {WITNESS "postgresql:\n  nonsense: [\n  ]\n",
+         "t.yml:6:1: postgresql: ignored, because mode is witness\n"},
+        {WITNESS "watchdog:\n  mode: required\n  device: /dev/w\n  safety_margin: -1\n",
+         "t.yml:7:3: watchdog: accepted, but not acted on yet: mode\n"},
+        {WITNESS "watchdog:\n  mode: off\n", ""},
+        {WITNESS "watchdog:\n  mode: \"off\"\n", ""},
+        {WITNESS "log: {type: json, format: x, dir: /l, level: warn}\n",
+         "t.yml:6:7: log: accepted, but not acted on yet: type, dir\n"},
+        {WITNESS "restapi:\n  certfile: /c\n  keyfile: /k\n",
+         "t.yml:7:3: restapi: accepted, but not acted on yet: certfile, keyfile\n"},
+        {GOOD "  callbacks:\n    on_start: /x\n",
+         "t.yml:11:3: postgresql: accepted, but not acted on yet: callbacks\n"},
+        {GOOD "  create_replica_methods: [wal_g, basebackup]\n  wal_g: {command: x}\n",
+         "t.yml:11:3: postgresql: accepted, but not acted on yet: create_replica_methods\n"},
+        {GOOD "  create_replica_method: [basebackup]\n", ""},
+        {GOOD "bootstrap:\n  method: mine\n  mine: {command: x}\n",
+         "t.yml:12:3: bootstrap: accepted, but not acted on yet: method\n"},
+        {GOOD "  superuser: {username: old}\n",
+         "t.yml:11:3: postgresql.superuser: ignored, because "
+         "postgresql.authentication.superuser is given\n"},
+        {GOOD "bootstrap:\n  initdb:\n  - pwfile: x\n  - encoding: UTF8\n",
+         "t.yml:13:5: bootstrap.initdb: pwfile is set by the agent itself, ignored\n"},
+        {WITNESS "tags: {nofailover: true, failover_priority: 2}\n",
+         "t.yml:6:26: tags: Conflicting configuration between nofailover: True and "
+         "failover_priority: 2. Defaulting to nofailover: True\n"},
+        {WITNESS "tags: {nofailover: false, failover_priority: 0}\n",
+         "t.yml:6:27: tags: Conflicting configuration between nofailover: False and "
+         "failover_priority: 0. Defaulting to nofailover: False\n"},
+        {WITNESS "tags: {nosync: true, sync_priority: 1}\n",
+         "t.yml:6:22: tags: Conflicting configuration between nosync: True and sync_priority: 1. "
+         "Defaulting to nosync: True\n"},
+        {WITNESS "bootstrap:\n  dcs: {ttl: 20, loop_wait: 10, retry_timeout: 10}\n",
+         "t.yml:7:9: bootstrap.dcs.ttl: loop_wait + 2 * retry_timeout must not exceed ttl, got 10 "
+         "+ 2 * 10 > 20 s; using loop_wait 1 and retry_timeout 9.5\n"},
+        {WITNESS "bootstrap:\n  dcs: {slots: {a: 1}, wat: 1}\n",
+         "t.yml:7:24: bootstrap.dcs.wat: unknown key, ignored\n"
+         "t.yml:7:9: bootstrap.dcs: accepted, but not acted on yet: slots\n"},
+        {WITNESS "bootstrap:\n  dcs:\n    postgresql:\n      parameters:\n        port: 1\n",
+         "t.yml:10:9: bootstrap.dcs.postgresql.parameters.port: ignored, the agent derives it "
+         "from other keys\n"},
+        {WITNESS "raft_:\n", "t.yml:6:1: raft_: unknown key, ignored; did you mean raft?\n"},
+    };
+    int n_wrong = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct load l;
+
+        load_text(&l, cases[i].yaml);
+        n_wrong += differs(cases[i].yaml, l.err.text, "");
+        n_wrong += differs(cases[i].yaml, load_warnings(&l), cases[i].warnings);
+        load_end(&l);
+    }
+    assert_int_equal(n_wrong, 0);
+}
+
+static void parameters_keep_their_scalars_exactly(void **state)
+{
+    /* What a YAML reader would turn into other things must reach PostgreSQL as
+     * it was typed, from the node's file and from bootstrap.dcs alike. */
+    static const char *const pairs[][2] = {
+        {"on", "on"},
+        {"off", "off"},
+        {"\"on\"", "on"},
+        {"'off'", "off"},
+        {"True", "True"},
+        {"true", "true"},
+        {"yes", "yes"},
+        {"16MB", "16MB"},
+        {"30s", "30s"},
+        {"0.7", "0.7"},
+        {"0.70", "0.70"},
+        {"1.1", "1.1"},
+        {"007", "007"},
+        {"0x10", "0x10"},
+        {"1_000", "1_000"},
+        {"1e3", "1e3"},
+        {"12:30:45", "12:30:45"},
+        {"2020-04-23 23:17:53", "2020-04-23 23:17:53"},
+        {"'%m [%p] %q%u@%d '", "%m [%p] %q%u@%d "},
+        {"''", ""},
+        {"-1", "-1"},
+        {"+1", "+1"},
+        {"9223372036854775808", "9223372036854775808"},
+        {"cp %p /a/%f", "cp %p /a/%f"},
+        {"[a, b]", "a,b"},
+        {"'null'", "null"},
+        {"\"\\u00fc\"", "\xc3\xbc"},
+        {".5", ".5"},
+        {"nan", "nan"},
+        {"0", "0"},
+        {"-0", "-0"},
+        {"0.1", "0.1"},
+        {"100000000000.5", "100000000000.5"},
+    };
+    struct conf_dynamic d;
+    struct strbuf yaml = {0};
+    struct load l;
+    struct err err;
+
+    (void)state;
+    strbuf_add_text(&yaml, GOOD "  parameters:\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(pairs); i++) {
+        strbuf_printf(&yaml, "    p%zu: %s\n", i, pairs[i][0]);
+    }
+    strbuf_add_text(&yaml, "bootstrap:\n  dcs:\n    postgresql:\n      parameters:\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(pairs); i++) {
+        strbuf_printf(&yaml, "        p%zu: %s\n", i, pairs[i][0]);
+    }
+
+    load_text(&l, yaml.data);
+
+    assert_string_equal(l.err.text, "");
+    assert_int_equal(conf_dynamic_parse(l.conf->bootstrap_dcs, &d, NULL, NULL, &err), 0);
+    for (size_t i = 0; i < ARRAY_LENGTH(pairs); i++) {
+        char key[32];
+
+        (void)snprintf(key, sizeof(key), "p%zu", i);
+        assert_string_equal(kv_get(&l.conf->pg_parameters, key), pairs[i][1]);
+        assert_string_equal(kv_get(&d.parameters, key), pairs[i][1]);
+    }
+    conf_dynamic_deinit(&d);
+    strbuf_deinit(&yaml);
+    load_end(&l);
+}
+
+static void a_section_of_comments_is_empty(void **state)
+{
+    struct load l;
+
+    (void)state;
+    load_text(&l, GOOD "  parameters:\n"
+                       "    # nothing\n"
+                       "  pg_hba:\n"
+                       "  callbacks:\n"
+                       "bootstrap:\n"
+                       "  dcs:\n"
+                       "  # nothing either\n"
+                       "tags:\n"
+                       "log: ~\n"
+                       "watchdog: null\n");
+
+    assert_non_null(l.conf);
+    assert_string_equal(load_warnings(&l), "");
+    assert_int_equal(l.conf->pg_parameters.n, 0);
+    assert_string_equal(l.conf->bootstrap_dcs, "{}");
+    assert_string_equal(l.conf->tags_json, "{}");
+    assert_true(l.conf->has_bootstrap);
+    assert_string_equal(l.conf->log_level, "INFO");
+    load_end(&l);
+}
+
+static void defaults_follow_from_other_keys(void **state)
+{
+    struct load l;
+
+    (void)state;
+    load_text(&l, "name: n1\nscope: s\n"
+                  "raft: {self_addr: '[::1]'}\n"
+                  "postgresql:\n"
+                  "  listen: '*:5433'\n"
+                  "  data_dir: /d\n"
+                  "  superuser: {username: postgres, password: 123}\n"
+                  "  replication: {username: repl, sslmode: verify-full}\n");
+
+    assert_string_equal(l.err.text, "");
+    assert_string_equal(l.conf->runtime_dir, "/run/veche/s-n1");
+    assert_string_equal(l.conf->namespace, "/service");
+    assert_string_equal(l.conf->raft_self_addr, "[::1]:7400");
+    assert_string_equal(l.conf->raft_bind_addr, "[::1]:7400");
+    assert_string_equal(l.conf->raft_data_dir, "/var/lib/veche/s-n1");
+    assert_null(l.conf->raft_password);
+    assert_string_equal(l.conf->restapi_listen, "0.0.0.0:8008");
+    assert_string_equal(l.conf->restapi_connect_address, "[::1]:8008");
+    assert_string_equal(l.conf->pg_listen_addresses, "*");
+    assert_int_equal(l.conf->pg_port, 5433);
+    assert_string_equal(l.conf->pg_connect_host, "::1");
+    assert_int_equal(l.conf->pg_connect_port, 5433);
+    assert_string_equal(l.conf->pg_config_dir, "/d");
+    assert_string_equal(l.conf->pg_bin_dir, "");
+    assert_string_equal(l.conf->pg_pgpass, "/run/veche/s-n1/pgpass");
+    assert_string_equal(l.conf->pg_database, "postgres");
+    assert_string_equal(l.conf->superuser.password, "123");
+    assert_string_equal(kv_get(&l.conf->replication.ssl, "sslmode"), "verify-full");
+    assert_null(l.conf->rewind.username);
+    assert_int_equal(l.conf->failover_priority, 1);
+    assert_false(l.conf->has_bootstrap);
+    load_end(&l);
+}
+
+static void a_witness_needs_no_postgresql(void **state)
+{
+    struct load l;
+
+    (void)state;
+    load_text(&l, WITNESS "  partner_addrs: 127.0.0.1:7400, 127.0.0.1:7401 ,127.0.0.1:7402\n");
+
+    assert_non_null(l.conf);
+    assert_int_equal(l.conf->mode, CONF_MODE_WITNESS);
+    assert_int_equal(l.conf->n_raft_partners, 2);
+    assert_string_equal(l.conf->raft_partner_addrs[0], "127.0.0.1:7401");
+    assert_string_equal(l.conf->raft_partner_addrs[1], "127.0.0.1:7402");
+    assert_null(l.conf->pg_data_dir);
+    assert_null(l.conf->pg_listen_addresses);
+    load_end(&l);
+}
+
+static void the_secret_is_the_first_line_of_its_file(void **state)
+{
+    struct load l;
+
+    (void)state;
+    write_file("secret", "top secret\r\nmore\n");
+    assert_int_equal(chmod("secret", 0640), 0);
+
+    load_text(&l, WITNESS "  password_file: secret\n");
+
+    assert_non_null(l.conf);
+    assert_string_equal(l.conf->raft_password, "top secret");
+    assert_string_equal(load_warnings(&l), "t.yml:6:3: raft.password_file: others may read secret "
+                                           "(mode 0640), expected 0600\n");
+    load_end(&l);
+
+    assert_int_equal(chmod("secret", 0600), 0);
+    load_text(&l, WITNESS "  password_file: secret\n");
+    assert_string_equal(load_warnings(&l), "");
+    load_end(&l);
+    assert_int_equal(unlink("secret"), 0);
+}
+
+static void tags_keep_their_types(void **state)
+{
+    struct load l;
+
+    (void)state;
+    load_text(&l, WITNESS "tags:\n"
+                          "  failover_priority: '0'\n"
+                          "  clonefrom: yes\n"
+                          "  replicatefrom: pg2\n"
+                          "  rack: 7\n"
+                          "  room: '7'\n"
+                          "  nosync: off\n");
+
+    assert_non_null(l.conf);
+    assert_true(l.conf->nofailover);
+    assert_int_equal(l.conf->failover_priority, 0);
+    assert_true(l.conf->clonefrom);
+    assert_false(l.conf->nosync);
+    assert_string_equal(l.conf->replicatefrom, "pg2");
+    assert_string_equal(l.conf->tags_json,
+                        "{\"clonefrom\":true,\"failover_priority\":\"0\",\"nosync\":false,"
+                        "\"rack\":7,\"replicatefrom\":\"pg2\",\"room\":\"7\"}");
+    load_end(&l);
+}
+
+static void users_and_options_keep_their_order(void **state)
+{
+    struct load l;
+
+    (void)state;
+    load_text(&l, GOOD "  basebackup: [verbose, max-rate: 100M]\n"
+                       "bootstrap:\n"
+                       "  initdb: {encoding: UTF8, data-checksums: }\n"
+                       "  post_init: /x\n"
+                       "  users:\n"
+                       "    b: {password: p, options: [createdb, createrole]}\n"
+                       "    a:\n");
+
+    assert_non_null(l.conf);
+    assert_string_equal(l.conf->pg_basebackup.items[0].key, "verbose");
+    assert_null(l.conf->pg_basebackup.items[0].value);
+    assert_string_equal(kv_get(&l.conf->pg_basebackup, "max-rate"), "100M");
+    assert_string_equal(kv_get(&l.conf->bootstrap_initdb, "encoding"), "UTF8");
+    assert_true(kv_has(&l.conf->bootstrap_initdb, "data-checksums"));
+    assert_string_equal(l.conf->bootstrap_post_bootstrap, "/x");
+    assert_string_equal(l.conf->bootstrap_users.items[0].key, "b");
+    assert_string_equal(kv_get(&l.conf->bootstrap_users, "b"), "p\tcreatedb,createrole");
+    assert_string_equal(kv_get(&l.conf->bootstrap_users, "a"), "\t");
+    load_end(&l);
+}
+
+static void a_directory_is_merged_in_the_order_of_names(void **state)
+{
+    struct load l;
+
+    (void)state;
+    assert_int_equal(mkdir("d", 0700), 0);
+    load_path(&l, "d");
+    assert_string_equal(l.err.text, "d: no file *.yml or *.yaml, expected a configuration");
+    load_end(&l);
+    write_file("d/10.yml", WITNESS "log: {level: DEBUG}\nnamespace: /a/\ntags: {nosync: true}\n");
+    write_file("d/20.yaml", "name: other\nlog:\nraft: {bind_addr: '127.0.0.1:1'}\n"
+                            "tags: {clonefrom: true}\n");
+    write_file("d/30.txt", "name: [\n");
+    write_file("d/.40.yml", "name: [\n");
+
+    load_path(&l, "d");
+
+    assert_string_equal(l.err.text, "");
+    assert_string_equal(l.conf->name, "other");
+    assert_string_equal(l.conf->log_level, "INFO"); /* The null took DEBUG away. */
+    assert_string_equal(l.conf->namespace, "/a/");
+    assert_string_equal(l.conf->raft_self_addr, "127.0.0.1:7400");
+    assert_string_equal(l.conf->raft_bind_addr, "127.0.0.1:1");
+    assert_true(l.conf->nosync && l.conf->clonefrom);
+    load_end(&l);
+
+    write_file("d/20.yaml", "name: a b\n");
+    load_path(&l, "d");
+    assert_string_equal(l.err.text, "d/20.yaml:1:1: name: not a name, got \"a b\", expected 1 to "
+                                    "63 ASCII letters, digits, - _ or .");
+    load_end(&l);
+    assert_int_equal(unlink("d/10.yml") + unlink("d/20.yaml") + unlink("d/30.txt") +
+                         unlink("d/.40.yml") + rmdir("d"),
+                     0);
+}
+
+static void what_can_not_be_read_is_named(void **state)
+{
+    struct strbuf big = {0};
+    struct load l;
+
+    (void)state;
+    load_path(&l, "missing.yml");
+    assert_string_equal(l.err.text, "missing.yml: can not be opened: No such file or directory");
+    load_end(&l);
+
+    while (big.length <= (1 << 20)) {
+        strbuf_add_text(&big, "# a line that says nothing at all, many times over\n");
+    }
+    load_text(&l, big.data);
+    assert_string_equal(l.err.text, "t.yml: too large, got more than 1 MB");
+    load_end(&l);
+    strbuf_deinit(&big);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_files_are_refused_with_place_key_value_and_expectation),
+        cmocka_unit_test(what_is_odd_but_harmless_is_warned_about),
+        cmocka_unit_test(parameters_keep_their_scalars_exactly),
+        cmocka_unit_test(a_section_of_comments_is_empty),
+        cmocka_unit_test(defaults_follow_from_other_keys),
+        cmocka_unit_test(a_witness_needs_no_postgresql),
+        cmocka_unit_test(the_secret_is_the_first_line_of_its_file),
+        cmocka_unit_test(tags_keep_their_types),
+        cmocka_unit_test(users_and_options_keep_their_order),
+        cmocka_unit_test(a_directory_is_merged_in_the_order_of_names),
+        cmocka_unit_test(what_can_not_be_read_is_named),
+    };
+
+    return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);
+}
