@@ -1,0 +1,219 @@
+/*
+ * Children that are to end: initdb, pg_basebackup, pg_rewind, an operator's script.
+ * A child ends here when it was reaped: its pidfd became readable, its output was
+ * read to what was there, both handles were let go.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "pg/pg_internal.h"
+#include "pg/pg_spawn.h"
+
+#include <fcntl.h>
+
+#define LINE_SIZE    1024
+#define LINES_KEPT   3
+#define READS_AT_END 64
+
+struct pg_child {
+    struct list node; /* pg->children */
+    struct pg *pg;
+    char program[NAME_SIZE];
+    pid_t pid;
+    int pidfd;
+    int output_fd;
+    uv_poll_t *pid_poll;
+    uv_poll_t *output_poll; /* NULL after the end of its output. */
+    bool killed;
+    char line[LINE_SIZE];   /* Not whole yet. */
+    size_t line_length;
+    char kept[LINES_KEPT][TEXT_SIZE]; /* The last lines; kept[n % LINES_KEPT] is next. */
+    size_t n_kept;
+    pg_done_cb cb;
+    void *data;
+};
+
+static void end_line(struct pg_child *c)
+{
+    c->line[c->line_length] = '\0';
+    if (strspn(c->line, " \t") < c->line_length) {
+        log_info("%s: %s", c->program, c->line);
+        (void)str_copy(c->kept[c->n_kept % LINES_KEPT], TEXT_SIZE, c->line);
+        c->n_kept++;
+    }
+    c->line_length = 0;
+}
+
+/* Progress is written over itself with '\r'. */
+static void take_output(struct pg_child *c, const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == '\n' || text[i] == '\r' || c->line_length == LINE_SIZE - 1) {
+            end_line(c);
+        }
+        if (text[i] != '\n' && text[i] != '\r') {
+            c->line[c->line_length++] = text[i] != '\0' ? text[i] : ' ';
+        }
+    }
+}
+
+static void close_output(struct pg_child *c)
+{
+    if (c->output_poll != NULL) {
+        pg_close_handle(c->pg, (uv_handle_t *)c->output_poll);
+        c->output_poll = NULL;
+        (void)close(c->output_fd); /* A pipe we read. */
+    }
+}
+
+/* Reads once. False when nothing is there now. */
+static bool read_output(struct pg_child *c)
+{
+    char text[4096];
+    ssize_t n;
+
+    if (c->output_poll == NULL) {
+        return false;
+    }
+    n = read(c->output_fd, text, sizeof(text));
+    if (n > 0) {
+        take_output(c, text, (size_t)n);
+        return true;
+    }
+    if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        close_output(c);
+    }
+    return false;
+}
+
+static void on_output(uv_poll_t *poll, int status, int events)
+{
+    struct pg_child *c = poll->data;
+
+    (void)status;
+    (void)events;
+    (void)read_output(c); /* More comes with the next turn of the loop. */
+}
+
+static void describe_end(const struct pg_child *c, int wait_status, struct err *problem)
+{
+    struct sbuf b;
+    size_t first = c->n_kept > LINES_KEPT ? c->n_kept - LINES_KEPT : 0;
+
+    sbuf_init(&b, problem->text, sizeof(problem->text));
+    if (c->killed) {
+        sbuf_printf(&b, "%s was stopped", c->program);
+    } else if (WIFSIGNALED(wait_status)) {
+        sbuf_printf(&b, "%s died of signal %d", c->program, WTERMSIG(wait_status));
+    } else {
+        sbuf_printf(&b, "%s ended with code %d", c->program, WEXITSTATUS(wait_status));
+    }
+    for (size_t i = first; i < c->n_kept; i++) {
+        sbuf_printf(&b, "%s%s", i == first ? ": " : "; ", c->kept[i % LINES_KEPT]);
+    }
+}
+
+static void on_exit_seen(uv_poll_t *poll, int status, int events)
+{
+    struct pg_child *c = poll->data;
+    struct pg *pg = c->pg;
+    struct err problem = {0};
+    int wait_status = 0;
+    bool good;
+
+    (void)status;
+    (void)events;
+    if (waitpid(c->pid, &wait_status, WNOHANG) == 0) {
+        return; /* Not yet. */
+    }
+    for (int i = 0; i < READS_AT_END && read_output(c); i++) {
+    }
+    if (c->line_length > 0) {
+        end_line(c);
+    }
+    close_output(c);
+    good = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0 && !c->killed;
+    if (!good) {
+        describe_end(c, wait_status, &problem);
+    }
+    list_remove(&c->node);
+    pg_close_handle(pg, (uv_handle_t *)c->pid_poll);
+    (void)close(c->pidfd); /* A pidfd. */
+    c->cb(c->data, good ? 0 : -1, problem.text);
+    free(c);
+    pg_release(pg);
+}
+
+static uv_poll_t *watch(struct pg_child *c, int fd, uv_poll_cb cb)
+{
+    uv_poll_t *poll = xmalloc(sizeof(*poll));
+
+    ASSERT(uv_poll_init(c->pg->opts->o.loop, poll, fd) == 0);
+    ASSERT(uv_poll_start(poll, UV_READABLE, cb) == 0);
+    poll->data = c;
+    pg_hold(c->pg);
+    return poll;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+struct pg_child *pg_child_start(struct pg *pg, const char *const *argv, const struct kv_list *env,
+                                pg_done_cb cb, void *data, struct err *err)
+{
+    char path[PATH_MAX];
+    struct pg_spawn spawn = {.path = path, .argv = argv, .env = env};
+    struct pg_spawned spawned;
+    struct pg_child *c;
+    int fds[2];
+
+    PRE(argv[0] != NULL && cb != NULL && !pg->closing);
+    if (pg_spawn_find(pg->opts->o.bin_dir, argv[0], path, sizeof(path), err) != 0) {
+        return NULL;
+    }
+    if (pipe2(fds, O_CLOEXEC) != 0) {
+        (void)err_set_errno(err, errno, "pipe");
+        return NULL;
+    }
+    spawn.output_fd = fds[1];
+    if (pg_spawn(&spawn, &spawned, err) != 0) {
+        (void)close(fds[0]);
+        (void)close(fds[1]);
+        return NULL;
+    }
+    (void)close(fds[1]);
+    (void)close(spawned.exec_fd); /* Its output says why exec failed. */
+    (void)fcntl(fds[0], F_SETFL, O_NONBLOCK);
+    c = xmalloc(sizeof(*c));
+    c->pg = pg;
+    (void)str_copy(c->program, sizeof(c->program), base_name(argv[0]));
+    c->pid = spawned.pid;
+    c->pidfd = spawned.pidfd;
+    c->output_fd = fds[0];
+    c->cb = cb;
+    c->data = data;
+    c->pid_poll = watch(c, c->pidfd, on_exit_seen);
+    c->output_poll = watch(c, c->output_fd, on_output);
+    list_push_back(&pg->children, &c->node);
+    pg_hold(pg);
+    return c;
+}
+
+struct pg_child *pg_child_of(struct list *node)
+{
+    return CONTAINER_OF(node, struct pg_child, node);
+}
+
+void pg_child_kill(struct pg_child *child)
+{
+    child->killed = true;
+    /* The group is its own as long as it was not waited for. */
+    (void)kill(-child->pid, SIGKILL);
+}

@@ -1,0 +1,290 @@
+/*
+ * Rendering of postgresql.conf, pg_hba.conf, pg_ident.conf and the password file.
+ * Pure: text out of options. What goes into a file is quoted here, so that no value,
+ * however hostile, becomes a line of its own.
+ */
+#include "base/log.h"
+#include "base/str.h"
+#include "pg/pg_internal.h"
+
+static const char header[] =
+    "# Written by Veche at every start and reload: changes made here are lost.\n"
+    "# Use the agent's configuration, or vechectl edit-config.\n";
+
+bool pg_conf_is_ours(const char *text)
+{
+    return str_starts_with(text, header);
+}
+
+/* A string of guc-file.l: quotes and backslashes doubled, no raw line end. */
+static void add_quoted(struct strbuf *out, const char *value)
+{
+    strbuf_add_text(out, "'");
+    for (const char *at = value; *at != '\0'; at++) {
+        if (*at == '\'' || *at == '\\') {
+            strbuf_add(out, at, 1);
+            strbuf_add(out, at, 1);
+        } else if (*at == '\n') {
+            strbuf_add_text(out, "\\n");
+        } else if (*at == '\r') {
+            strbuf_add_text(out, "\\r");
+        } else {
+            strbuf_add(out, at, 1);
+        }
+    }
+    strbuf_add_text(out, "'");
+}
+
+static void add_setting(struct strbuf *out, const char *name, const char *value)
+{
+    strbuf_printf(out, "%s = ", name);
+    add_quoted(out, value);
+    strbuf_add_text(out, "\n");
+}
+
+/* ---- Connection strings ---- */
+
+/* A value of a libpq connection string. */
+static void add_conninfo(struct sbuf *b, const char *name, const char *value)
+{
+    bool plain = value[0] != '\0' && strpbrk(value, " \t\r\n'\\=") == NULL;
+
+    sbuf_printf(b, "%s%s=", b->length > 0 ? " " : "", name);
+    if (plain) {
+        sbuf_add(b, value);
+        return;
+    }
+    sbuf_add(b, "'");
+    for (const char *at = value; *at != '\0'; at++) {
+        if (*at == '\'' || *at == '\\') {
+            sbuf_add(b, "\\");
+        }
+        sbuf_printf(b, "%c", *at);
+    }
+    sbuf_add(b, "'");
+}
+
+static bool is_secret(const char *name)
+{
+    return str_equal(name, "password") || str_equal(name, "sslpassword");
+}
+
+const char *pg_conf_conninfo(const struct pg_options *o, const struct upstream *upstream,
+                             char *text, size_t size)
+{
+    static const char *const preferred[] = {"sslmode", "gssencmode", "channel_binding"};
+    const struct pg_credentials *c = &o->replication;
+    struct sbuf b;
+    char port[8];
+
+    sbuf_init(&b, text, size);
+    (void)snprintf(port, sizeof(port), "%u", (unsigned)upstream->port);
+    add_conninfo(&b, "user", c->user != NULL ? c->user : "");
+    if (o->pgpass != NULL) {
+        add_conninfo(&b, "passfile", o->pgpass);
+    }
+    add_conninfo(&b, "host", upstream->host);
+    add_conninfo(&b, "port", port);
+    add_conninfo(&b, "dbname", o->database);
+    add_conninfo(&b, "application_name", o->name);
+    for (size_t i = 0; c->ssl != NULL && i < c->ssl->n; i++) {
+        if (c->ssl->items[i].value != NULL && !is_secret(c->ssl->items[i].key)) {
+            add_conninfo(&b, c->ssl->items[i].key, c->ssl->items[i].value);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(preferred); i++) {
+        if (c->ssl == NULL || !kv_has(c->ssl, preferred[i])) {
+            add_conninfo(&b, preferred[i], "prefer");
+        }
+    }
+    if (b.truncated) {
+        text[0] = '\0'; /* Half a connection string may lead anywhere. */
+    }
+    return text;
+}
+
+const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
+                        size_t size)
+{
+    return pg_conf_conninfo(&pg->opts->o, upstream, text, size);
+}
+
+/* ---- postgresql.conf ---- */
+
+static void add_includes(const struct pg_render *r, struct strbuf *out)
+{
+    struct strbuf name = {0};
+
+    if (r->o->custom_conf != NULL) {
+        strbuf_add_text(&name, r->o->custom_conf);
+    } else if (r->has_base) {
+        strbuf_printf(&name, "%s.base.conf", r->o->config_base_name);
+    }
+    if (name.length > 0) {
+        strbuf_add_text(out, "include ");
+        add_quoted(out, name.data);
+        strbuf_add_text(out, "\n");
+    }
+    strbuf_add_text(out, "\n");
+    strbuf_deinit(&name);
+}
+
+static void add_files(const struct pg_render *r, const struct kv_list *params, struct strbuf *out)
+{
+    char path[PATH_MAX];
+
+    if (!kv_has(params, "hba_file")) {
+        (void)snprintf(path, sizeof(path), "%s/pg_hba.conf", r->o->config_dir);
+        add_setting(out, "hba_file", path);
+    }
+    if (!kv_has(params, "ident_file")) {
+        (void)snprintf(path, sizeof(path), "%s/pg_ident.conf", r->o->config_dir);
+        add_setting(out, "ident_file", path);
+    }
+}
+
+/* Commands for replay may stand among the parameters or in recovery_conf. */
+static void add_recovery_given(const struct kv_list *list, struct strbuf *out)
+{
+    for (size_t i = 0; list != NULL && i < list->n; i++) {
+        const struct kv *p = &list->items[i];
+
+        if (p->value != NULL && pg_param_classify(p->key) == PG_PARAM_RECOVERY) {
+            add_setting(out, p->key, p->value);
+        }
+    }
+}
+
+static void add_recovery(const struct pg_render *r, struct strbuf *out)
+{
+    static const char *const blanks[] = {"recovery_target", "recovery_target_lsn",
+                                         "recovery_target_name", "recovery_target_time",
+                                         "recovery_target_xid"};
+    const struct upstream *upstream = &r->start->upstream;
+    bool follows = r->start->as_standby && upstream->name[0] != '\0';
+    char text[2048], slot[NAME_SIZE];
+
+    strbuf_add_text(out, "\n# Recovery\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(blanks); i++) {
+        add_setting(out, blanks[i], "");
+    }
+    add_setting(out, "recovery_target_timeline", "latest");
+    /* Set in every case: what the included file says must not come through. */
+    add_setting(out, "primary_conninfo",
+                follows ? pg_conf_conninfo(r->o, upstream, text, sizeof(text)) : "");
+    add_setting(out, "primary_slot_name",
+                follows && r->o->use_slots ? pg_slot_name(r->o->name, slot, sizeof(slot)) : "");
+    add_recovery_given(r->o->parameters, out);
+    add_recovery_given(r->o->recovery_conf, out);
+}
+
+void pg_conf_render(const struct pg_render *r, struct strbuf *out)
+{
+    struct kv_list params = {0};
+
+    pg_params_plain(r->o, r->major, &params);
+    (void)pg_params_controlled(r->o, r->control, &params); /* Logged at the start. */
+    if (r->socket_dir != NULL && !kv_has(&params, "unix_socket_directories")) {
+        kv_add(&params, "unix_socket_directories", r->socket_dir);
+    }
+    kv_sort(&params);
+    strbuf_add_text(out, header);
+    add_includes(r, out);
+    for (size_t i = 0; i < params.n; i++) {
+        add_setting(out, params.items[i].key, params.items[i].value);
+    }
+    add_files(r, &params, out);
+    add_recovery(r, out);
+    kv_deinit(&params);
+}
+
+/* ---- pg_hba.conf, pg_ident.conf ---- */
+
+void pg_conf_render_lines(const struct kv_list *lines, const char *what, struct strbuf *out)
+{
+    strbuf_add_text(out, header);
+    for (size_t i = 0; i < lines->n; i++) {
+        const char *line = lines->items[i].key;
+
+        if (strpbrk(line, "\r\n") != NULL) {
+            log_warning("A line of %s holds a line end, leaving it out. line=%s", what, line);
+            continue;
+        }
+        strbuf_printf(out, "%s\n", line);
+    }
+}
+
+/* ---- The password file ---- */
+
+/* libpq-pgpass: ':' and '\' are escaped. */
+static void add_pgpass_field(struct strbuf *out, const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        if (*at == ':' || *at == '\\') {
+            strbuf_add_text(out, "\\");
+        }
+        strbuf_add(out, at, 1);
+    }
+}
+
+static void add_pgpass_line(const struct pg_credentials *c, struct strbuf *out)
+{
+    if (c->user == NULL || c->password == NULL || c->password[0] == '\0') {
+        return;
+    }
+    if (strpbrk(c->user, "\r\n") != NULL || strpbrk(c->password, "\r\n") != NULL) {
+        log_warning("A user name or password holds a line end, leaving it out of the password "
+                    "file.");
+        return;
+    }
+    /* Any host: a new primary is followed by a reload, without a new file. */
+    strbuf_add_text(out, "*:*:*:");
+    add_pgpass_field(out, c->user);
+    strbuf_add_text(out, ":");
+    add_pgpass_field(out, c->password);
+    strbuf_add_text(out, "\n");
+}
+
+void pg_conf_render_pgpass(const struct pg_options *o, struct strbuf *out)
+{
+    strbuf_add_text(out, "# Written by Veche.\n");
+    add_pgpass_line(&o->replication, out);
+    if (!str_equal(o->rewind.user, o->replication.user)) {
+        add_pgpass_line(&o->rewind, out);
+    }
+    if (!str_equal(o->superuser.user, o->replication.user) &&
+        !str_equal(o->superuser.user, o->rewind.user)) {
+        add_pgpass_line(&o->superuser, out);
+    }
+}
+
+/* ---- postgresql.auto.conf ---- */
+
+/* It is read after postgresql.conf and would win (guc.c); pg_basebackup -R and ALTER
+ * SYSTEM put recovery parameters there. */
+bool pg_conf_strip_auto(const char *text, struct strbuf *out)
+{
+    bool stripped = false;
+
+    while (*text != '\0') {
+        size_t n = strcspn(text, "\n");
+        size_t blanks = strspn(text, " \t");
+        size_t length = strcspn(text + blanks, " \t=\n");
+        char name[64] = "";
+        enum pg_param_class class;
+
+        n += text[n] == '\n' ? 1 : 0;
+        if (length < sizeof(name)) {
+            memcpy(name, text + blanks, length);
+            name[length] = '\0';
+        }
+        class = pg_param_classify(name);
+        if (class == PG_PARAM_RECOVERY || class == PG_PARAM_OWN) {
+            stripped = true;
+        } else {
+            strbuf_add(out, text, n);
+        }
+        text += n;
+    }
+    return stripped;
+}

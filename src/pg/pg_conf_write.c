@@ -1,0 +1,244 @@
+/*
+ * Bringing the configuration files to disk for a start, on the thread. Every step
+ * may be interrupted and done again: files are replaced whole, the original is
+ * renamed only while there is no renamed original.
+ */
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "base/str.h"
+#include "pg/pg_internal.h"
+
+#define DEBIAN_SOCKET_DIR "/var/run/postgresql"
+
+struct conf_work {
+    struct pg_work work; /* First: freed through it. */
+    struct pg_start start;
+};
+
+static void path_of(const char *dir, const char *name, char *path, size_t size)
+{
+    (void)snprintf(path, size, "%s/%s", dir, name);
+}
+
+/* Renames the original once, so that ours can take its name. */
+static int keep_original(const struct pg_options *o, bool *ret_has_base, struct err *err)
+{
+    char conf[PATH_MAX], base[PATH_MAX], name[NAME_SIZE + 16];
+    char *text;
+    int status = 0;
+
+    (void)snprintf(name, sizeof(name), "%.63s.conf", o->config_base_name);
+    path_of(o->config_dir, name, conf, sizeof(conf));
+    (void)snprintf(name, sizeof(name), "%.63s.base.conf", o->config_base_name);
+    path_of(o->config_dir, name, base, sizeof(base));
+    if (access(base, F_OK) == 0) {
+        *ret_has_base = true;
+        return 0;
+    }
+    *ret_has_base = false;
+    text = pg_file_read(conf, PG_TEXT_FILE_MAX);
+    if (text == NULL && errno != ENOENT) {
+        return err_set_errno(err, errno, "reading %s", conf);
+    }
+    if (text != NULL && !pg_conf_is_ours(text)) {
+        if (rename(conf, base) != 0) {
+            status = err_set_errno(err, errno, "renaming %s to %s", conf, base);
+        }
+        *ret_has_base = status == 0;
+    }
+    free(text);
+    return status;
+}
+
+/* Whether a file sets that parameter: "name =" or "name value", not in a comment. */
+static bool file_sets(const char *text, const char *name)
+{
+    size_t length = strlen(name);
+
+    while (*text != '\0') {
+        const char *start = text + strspn(text, " \t");
+
+        if (strncmp(start, name, length) == 0 && strchr(" \t=", start[length]) != NULL &&
+            start[length] != '\0') {
+            return true;
+        }
+        text += strcspn(text, "\n");
+        text += *text == '\n' ? 1 : 0;
+    }
+    return false;
+}
+
+/* Debian's packages are built to put the socket where only their user may; another
+ * user's server would not start. NULL = leave it. */
+static const char *choose_socket_dir(const struct pg_options *o, bool has_base)
+{
+    char path[PATH_MAX], name[NAME_SIZE + 16];
+    char *text = NULL;
+    bool set;
+
+    if (access(DEBIAN_SOCKET_DIR, W_OK) == 0) {
+        return NULL;
+    }
+    (void)snprintf(name, sizeof(name), "%.63s.base.conf", o->config_base_name);
+    path_of(o->config_dir, name, path, sizeof(path));
+    if (o->custom_conf != NULL) {
+        text = pg_file_read(o->custom_conf, PG_TEXT_FILE_MAX);
+    } else if (has_base) {
+        text = pg_file_read(path, PG_TEXT_FILE_MAX);
+    }
+    set = text != NULL && file_sets(text, "unix_socket_directories");
+    free(text);
+    return set ? NULL : "/tmp";
+}
+
+static int write_text(const char *dir, const char *name, const struct strbuf *text, mode_t mode,
+                      struct err *err)
+{
+    char path[PATH_MAX];
+
+    path_of(dir, name, path, sizeof(path));
+    return pg_file_write(path, text->data != NULL ? text->data : "", text->length, mode, err);
+}
+
+static int write_postgresql_conf(const struct pg_options *o, const struct pg_start *start,
+                                 struct err *err)
+{
+    struct pg_render r = {.o = o, .start = start, .major = pg_look_major(o->data_dir)};
+    struct pg_control control;
+    struct strbuf out = {0};
+    char name[NAME_SIZE + 16];
+    struct err ignored;
+    int status;
+
+    if (keep_original(o, &r.has_base, err) != 0) {
+        return -1;
+    }
+    if (start->as_standby && pg_control_read(o->data_dir, &control, &ignored) == 0) {
+        r.control = &control; /* The start itself reads it again, and must. */
+    }
+    r.socket_dir = choose_socket_dir(o, r.has_base);
+    pg_conf_render(&r, &out);
+    (void)snprintf(name, sizeof(name), "%.63s.conf", o->config_base_name);
+    status = write_text(o->config_dir, name, &out, 0600, err);
+    strbuf_deinit(&out);
+    return status;
+}
+
+/* A configured list replaces the file, unless the parameter points elsewhere. */
+static int write_lines(const struct pg_options *o, const struct kv_list *lines,
+                       const char *parameter, const char *name, struct err *err)
+{
+    struct strbuf out = {0};
+    int status;
+
+    if (lines == NULL || lines->n == 0 ||
+        (o->parameters != NULL && kv_has(o->parameters, parameter))) {
+        return 0;
+    }
+    pg_conf_render_lines(lines, name, &out);
+    status = write_text(o->config_dir, name, &out, 0600, err);
+    strbuf_deinit(&out);
+    return status;
+}
+
+static int write_pgpass(const struct pg_options *o, struct err *err)
+{
+    struct strbuf out = {0};
+    int status;
+
+    if (o->pgpass == NULL) {
+        return 0;
+    }
+    pg_conf_render_pgpass(o, &out);
+    status = pg_file_write(o->pgpass, out.data, out.length, 0600, err);
+    if (out.data != NULL) {
+        explicit_bzero(out.data, out.size);
+    }
+    strbuf_deinit(&out);
+    return status;
+}
+
+static int strip_auto_conf(const struct pg_options *o, struct err *err)
+{
+    char path[PATH_MAX];
+    struct strbuf out = {0};
+    char *text;
+    int status = 0;
+
+    path_of(o->data_dir, "postgresql.auto.conf", path, sizeof(path));
+    text = pg_file_read(path, PG_TEXT_FILE_MAX);
+    if (text == NULL) {
+        return errno == ENOENT ? 0 : err_set_errno(err, errno, "reading %s", path);
+    }
+    if (pg_conf_strip_auto(text, &out)) {
+        status = write_text(o->data_dir, "postgresql.auto.conf", &out, 0600, err);
+    }
+    strbuf_deinit(&out);
+    free(text);
+    return status;
+}
+
+static int write_signal_files(const struct pg_options *o, const struct pg_start *start,
+                              struct err *err)
+{
+    char path[PATH_MAX];
+
+    path_of(o->data_dir, "recovery.signal", path, sizeof(path));
+    if (pg_file_remove(path, err) != 0) {
+        return -1;
+    }
+    path_of(o->data_dir, "standby.signal", path, sizeof(path));
+    if (!start->as_standby) {
+        return pg_file_remove(path, err);
+    }
+    return access(path, F_OK) == 0 ? 0 : pg_file_write(path, "", 0, 0600, err);
+}
+
+/* The signal file before the configuration: cut off in between, it is a standby that
+ * follows the wrong one, or none, and never a primary by accident; and the other way
+ * round for a start as primary. */
+static int write_all_files(const struct conf_work *w, struct err *err)
+{
+    const struct pg_options *o = &w->work.opts->o;
+
+    if (w->start.as_standby && write_signal_files(o, &w->start, err) != 0) {
+        return -1;
+    }
+    if (write_pgpass(o, err) != 0 || write_postgresql_conf(o, &w->start, err) != 0 ||
+        write_lines(o, o->hba, "hba_file", "pg_hba.conf", err) != 0 ||
+        write_lines(o, o->ident, "ident_file", "pg_ident.conf", err) != 0 ||
+        strip_auto_conf(o, err) != 0) {
+        return -1;
+    }
+    return w->start.as_standby ? 0 : write_signal_files(o, &w->start, err);
+}
+
+static void run_write(struct pg_job *job)
+{
+    struct conf_work *w = CONTAINER_OF(job, struct conf_work, work.job);
+
+    w->work.status = write_all_files(w, &w->work.err);
+    if (w->work.status != 0) {
+        (void)err_wrap(&w->work.err, "writing the configuration of PostgreSQL");
+    }
+}
+
+static void on_written(struct pg_job *job)
+{
+    struct conf_work *w = CONTAINER_OF(job, struct conf_work, work.job);
+
+    if (w->work.status == 0) {
+        w->work.pg->written = w->start;
+        w->work.pg->has_written = true;
+    }
+    pg_work_done(job);
+}
+
+void pg_write_conf(struct pg *pg, const struct pg_start *start, pg_done_cb cb, void *data)
+{
+    struct conf_work *w = xmalloc(sizeof(*w));
+
+    w->start = *start;
+    pg_work_submit(pg, &w->work, run_write, on_written, cb, data);
+}

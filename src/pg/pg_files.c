@@ -1,0 +1,169 @@
+/*
+ * Small files, durably: written beside, synced, renamed, and the directory synced.
+ * A crash leaves the old one or the new one. For the thread.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/str.h"
+#include "pg/pg_internal.h"
+
+void pg_file_beside(const char *data_dir, const char *what, char *path, size_t size)
+{
+    size_t length = strlen(data_dir);
+
+    while (length > 1 && data_dir[length - 1] == '/') {
+        length--;
+    }
+    (void)snprintf(path, size, "%.*s.veche-%s", (int)length, data_dir, what);
+}
+
+int pg_file_sync_dir(const char *path, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int status = 0;
+
+    if (fd < 0) {
+        return err_set_errno(err, errno, "opening %s", path);
+    }
+    if (fsync(fd) != 0) {
+        status = err_set_errno(err, errno, "syncing %s", path);
+    }
+    (void)close(fd); /* Synced, or the error is on its way. */
+    return status;
+}
+
+static int sync_parent(const char *path, struct err *err)
+{
+    char dir[PATH_MAX];
+    char *slash;
+
+    if (!str_copy(dir, sizeof(dir), path)) {
+        return err_set(err, "%s: the path is too long", path);
+    }
+    slash = strrchr(dir, '/');
+    if (slash == NULL) {
+        return pg_file_sync_dir(".", err);
+    }
+    slash[slash == dir ? 1 : 0] = '\0';
+    return pg_file_sync_dir(dir, err);
+}
+
+static int write_all(int fd, const char *text, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, text, size);
+
+        if (n < 0 && errno != EINTR) {
+            return -1;
+        }
+        text += MAX(n, 0);
+        size -= (size_t)MAX(n, 0);
+    }
+    return 0;
+}
+
+static int write_new(const char *path, const char *text, size_t size, mode_t mode, struct err *err)
+{
+    int fd;
+    int status = 0;
+
+    (void)unlink(path); /* A left-over may have another mode. */
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0) {
+        return err_set_errno(err, errno, "creating %s", path);
+    }
+    if (fchmod(fd, mode) != 0 || write_all(fd, text, size) != 0 || fsync(fd) != 0) {
+        status = err_set_errno(err, errno, "writing %s", path);
+    }
+    if (close(fd) != 0 && status == 0) {
+        status = err_set_errno(err, errno, "writing %s", path);
+    }
+    return status;
+}
+
+int pg_file_write(const char *path, const char *text, size_t size, mode_t mode, struct err *err)
+{
+    char temporary[PATH_MAX];
+
+    if (snprintf(temporary, sizeof(temporary), "%s.veche-new", path) >= (int)sizeof(temporary)) {
+        return err_set(err, "%s: the path is too long", path);
+    }
+    if (write_new(temporary, text, size, mode, err) != 0) {
+        (void)unlink(temporary); /* The error that counts is set. */
+        return -1;
+    }
+    if (rename(temporary, path) != 0) {
+        int errnum = errno;
+
+        (void)unlink(temporary);
+        return err_set_errno(err, errnum, "renaming %s to %s", temporary, path);
+    }
+    return sync_parent(path, err);
+}
+
+char *pg_file_read(const char *path, size_t size_max)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char *text;
+    size_t size = 0;
+    ssize_t n = 1;
+    struct stat st;
+
+    if (fd < 0) {
+        return NULL;
+    }
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > size_max) {
+        (void)close(fd);
+        errno = EFBIG;
+        return NULL;
+    }
+    text = xmalloc((size_t)st.st_size + 1);
+    while (n > 0 && size < (size_t)st.st_size) {
+        n = read(fd, text + size, (size_t)st.st_size - size);
+        size += (size_t)MAX(n, 0);
+    }
+    (void)close(fd); /* Only read. */
+    text[size] = '\0';
+    return text;
+}
+
+int pg_file_remove(const char *path, struct err *err)
+{
+    if (unlink(path) == 0) {
+        return sync_parent(path, err);
+    }
+    return errno == ENOENT ? 0 : err_set_errno(err, errno, "removing %s", path);
+}
+
+/* ---- The mark of a data directory that is not whole ---- */
+
+struct mark {
+    struct pg_work work; /* First: freed through it. */
+    bool incomplete;
+    char why[TEXT_SIZE];
+};
+
+static void run_mark(struct pg_job *job)
+{
+    struct mark *m = CONTAINER_OF(job, struct mark, work.job);
+    char path[PATH_MAX];
+
+    pg_file_beside(m->work.opts->o.data_dir, "incomplete", path, sizeof(path));
+    m->work.status = m->incomplete
+                         ? pg_file_write(path, m->why, strlen(m->why), 0600, &m->work.err)
+                         : pg_file_remove(path, &m->work.err);
+    if (m->work.status != 0) {
+        (void)err_wrap(&m->work.err, "marking the data directory");
+    }
+}
+
+void pg_mark_incomplete(struct pg *pg, bool incomplete, const char *why, pg_done_cb cb, void *data)
+{
+    struct mark *m = xmalloc(sizeof(*m));
+
+    m->incomplete = incomplete;
+    (void)snprintf(m->why, sizeof(m->why), "%s\n", why != NULL ? why : "");
+    pg_work_submit(pg, &m->work, run_mark, pg_work_done, cb, data);
+}

@@ -1,0 +1,244 @@
+/*
+ * From what was seen to what is told: the state and role of PostgreSQL, and the
+ * fields of struct status and struct view_pg.
+ */
+#include "base/str.h"
+#include "pg/pg_internal.h"
+
+/* ---- State ---- */
+
+static enum pg_state state_of_running(const struct pg *pg)
+{
+    enum pg_pidfile_status file = pg_pidfile_status_of(pg);
+
+    if (pg->stop_asked || file == PG_PIDFILE_STOPPING) {
+        return PG_STATE_STOPPING;
+    }
+    if (pg->answer == PG_ANSWER_STARTING || !pg->postmaster.was_ready) {
+        return PG_STATE_STARTING;
+    }
+    return PG_STATE_RUNNING; /* Whatever the last query said: the problem tells. */
+}
+
+enum pg_state pg_state_of(const struct pg *pg)
+{
+    const struct pg_disk *d = &pg->disk;
+
+    if (pg->postmaster.pid != 0) {
+        return state_of_running(pg);
+    }
+    if (pg->starting) {
+        return PG_STATE_STARTING;
+    }
+    if (pg->start_failed) {
+        return PG_STATE_START_FAILED;
+    }
+    if (pg->end_unseen) { /* pg_control was not read since. */
+        return pg->stop_asked ? PG_STATE_STOPPING : PG_STATE_CRASHED;
+    }
+    if (!pg->looked || d->data == DATA_UNKNOWN) {
+        return PG_STATE_UNKNOWN;
+    }
+    if (d->data == DATA_VALID && !pg_control_is_clean(&d->control) && !pg->stop_asked) {
+        return PG_STATE_CRASHED;
+    }
+    return PG_STATE_STOPPED;
+}
+
+/* Whether it took writes when it ended. With a signal file it was, and starts as, a
+ * standby; so it is in archive recovery: a promotion removes the file before the
+ * state becomes "in production". */
+static bool was_primary(const struct pg *pg)
+{
+    const struct pg_disk *d = &pg->disk;
+
+    if (pg->has_row || pg->end_unseen) {
+        return pg->was_primary;
+    }
+    return d->has_control && !d->has_standby_signal &&
+           d->control.state != PG_CONTROL_IN_ARCHIVE_RECOVERY &&
+           d->control.state != PG_CONTROL_SHUT_DOWN_IN_RECOVERY;
+}
+
+static enum pg_role role_of_running(const struct pg *pg)
+{
+    enum pg_pidfile_status file = pg_pidfile_status_of(pg);
+
+    if (pg->has_row) {
+        return pg->row.in_recovery ? PG_ROLE_STANDBY : PG_ROLE_PRIMARY;
+    }
+    if (file == PG_PIDFILE_READY) {
+        return PG_ROLE_PRIMARY;
+    }
+    if (file == PG_PIDFILE_STANDBY) {
+        return PG_ROLE_STANDBY;
+    }
+    /* Crash recovery of a primary ends in taking writes without asking anybody. */
+    return pg->postmaster.starts_as_standby ? PG_ROLE_STANDBY : PG_ROLE_PRIMARY;
+}
+
+enum pg_role pg_role_of(const struct pg *pg)
+{
+    const struct pg_disk *d = &pg->disk;
+
+    if (pg->postmaster.pid != 0) {
+        return role_of_running(pg);
+    }
+    if (d->n_processes > 0 && was_primary(pg)) {
+        return PG_ROLE_PRIMARY; /* Its backends still acknowledge. */
+    }
+    if (pg->looked && d->data == DATA_EMPTY) {
+        return PG_ROLE_UNINITIALIZED;
+    }
+    return d->data == DATA_VALID && d->has_standby_signal ? PG_ROLE_STANDBY : PG_ROLE_UNKNOWN;
+}
+
+/* ---- Status ---- */
+
+static void fill_problem(const struct pg *pg, struct status *status)
+{
+    const struct pg_disk *d = &pg->disk;
+    char *text = status->problem;
+    size_t size = sizeof(status->problem);
+
+    if (pg->postmaster.pid == 0 && pg->start_failed && pg->failure[0] != '\0') {
+        (void)snprintf(text, size, "PostgreSQL did not start: %.200s", pg->failure);
+    } else if (pg->looked && d->data != DATA_VALID && d->data != DATA_EMPTY) {
+        (void)str_copy(text, size, d->problem);
+    } else if (pg->postmaster.pid != 0 && pg->postmaster.was_ready && !pg->stop_asked &&
+               pg->answer != PG_ANSWER_OK && pg->answer != PG_ANSWER_NONE) {
+        (void)snprintf(text, size, "PostgreSQL does not answer us: %s: %.150s",
+                       pg_answer_name(pg->answer), pg->answer_text);
+    } else if (pg->postmaster.pid == 0 && d->n_processes > 0) {
+        (void)snprintf(text, size, "%u processes are left without a postmaster", d->n_processes);
+    }
+}
+
+static void fill_from_disk(const struct pg *pg, struct status *status)
+{
+    const struct pg_disk *d = &pg->disk;
+    const struct pg_control *c = &d->control;
+
+    if (!d->has_control) {
+        return;
+    }
+    status->sysid = c->sysid;
+    /* After a promotion without a checkpoint the end-of-recovery record has put the new
+     * timeline into the minimum recovery point (xlog.c: CreateEndOfRecoveryRecord). */
+    status->timeline = MAX(c->timeline, c->min_recovery_timeline);
+    status->flushed = pg_control_lsn(c);
+    status->pg_version = d->major * 10000;
+    status->clean_shutdown = pg->postmaster.pid == 0 && !pg->end_unseen && pg_control_is_clean(c);
+}
+
+static void fill_from_row(const struct pg *pg, struct status *status)
+{
+    const struct pg_row *r = &pg->row;
+
+    status->sysid = r->sysid;
+    status->timeline = r->timeline;
+    status->flushed = r->flushed;
+    status->received = r->received;
+    status->replayed = r->replayed;
+    status->streaming = r->streaming;
+    status->in_archive_recovery = r->in_recovery && !r->streaming && r->has_restore_command;
+    status->replay_paused = r->replay_paused;
+    status->pg_version = r->version;
+    status->postmaster_start_us = r->start_us;
+    status->pending_restart = r->pending_restart || pg->raised;
+}
+
+/* ---- View ---- */
+
+static void fill_upstream(const struct pg *pg, const struct store *store, struct view_pg *view)
+{
+    const struct pg_row *r = &pg->row;
+
+    if (pg->postmaster.pid == 0) {
+        return;
+    }
+    if (!pg->has_row) {
+        if (pg->has_written && pg->written.as_standby && pg->postmaster.starts_as_standby) {
+            (void)str_copy(view->upstream, sizeof(view->upstream), pg->written.upstream.name);
+        }
+        return;
+    }
+    for (uint32_t i = 0; r->upstream_host[0] != '\0' && i < store->n_members; i++) {
+        const struct store_member *m = &store->members[i];
+
+        if (str_equal(m->pg_host, r->upstream_host) && m->pg_port == r->upstream_port) {
+            (void)str_copy(view->upstream, sizeof(view->upstream), m->name);
+            return;
+        }
+    }
+}
+
+static const struct store_history *find_history(const struct store *store, uint32_t timeline)
+{
+    for (uint32_t i = 0; i < store->n_history; i++) {
+        if (store->history[i].timeline == timeline) {
+            return &store->history[i];
+        }
+    }
+    return NULL;
+}
+
+static void fill_history(const struct pg *pg, const struct store *store, uint32_t timeline,
+                         struct view_pg *view)
+{
+    const struct store_history *own_end = find_history(store, timeline);
+    struct store_history *h = &view->history;
+
+    view->upstream_switch_lsn = own_end != NULL ? own_end->lsn : 0;
+    if (!pg->has_row || pg->row.in_recovery || pg->row.timeline != pg->history_timeline ||
+        pg->history_timeline == 0 || find_history(store, pg->history.timeline) != NULL) {
+        return;
+    }
+    view->history_due = true;
+    h->timeline = pg->history.timeline;
+    h->lsn = pg->history.lsn;
+    h->time_us = pg->history_time_us;
+    (void)str_copy(h->reason, sizeof(h->reason), pg->history.reason);
+    (void)str_copy(h->new_primary, sizeof(h->new_primary), pg->opts->o.name);
+}
+
+static void fill_view(const struct pg *pg, struct view_pg *view)
+{
+    const struct pg_disk *d = &pg->disk;
+
+    view->postmaster_alive = pg->postmaster.pid != 0;
+    view->n_processes = view->postmaster_alive ? MAX(d->n_processes, 1U) : d->n_processes;
+    view->seen_ms = pg->seen_ms;
+    view->gone_ms = pg->gone_ms;
+    view->was_primary = was_primary(pg);
+    if (d->has_control) {
+        view->min_timeline = d->control.timeline;
+        view->control_lsn = pg_control_lsn(&d->control);
+    }
+    if (pg->has_row) {
+        view->min_timeline = pg->row.checkpoint_timeline;
+        view->promoted_checkpoint_due =
+            !pg->row.in_recovery && pg->row.checkpoint_timeline != pg->row.timeline;
+        view->replay_time_us = pg->row.replay_time_us;
+        view->n_replicas = pg->row.n_replicas;
+        memcpy(view->replicas, pg->row.replicas, sizeof(view->replicas));
+    }
+}
+
+void pg_fill(const struct pg *pg, const struct store *store, struct status *status,
+             struct view_pg *view)
+{
+    PRE(pg->magic == PG_MAGIC);
+    memset(view, 0, sizeof(*view));
+    status->pg_state = pg_state_of(pg);
+    status->pg_role = pg_role_of(pg);
+    status->data = pg->looked ? pg->disk.data : DATA_UNKNOWN;
+    fill_from_disk(pg, status);
+    if (pg->has_row) {
+        fill_from_row(pg, status);
+    }
+    fill_problem(pg, status);
+    fill_view(pg, view);
+    fill_upstream(pg, store, view);
+    fill_history(pg, store, status->timeline, view);
+}

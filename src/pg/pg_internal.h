@@ -1,0 +1,293 @@
+/*
+ * What the files of pg/ share: struct pg and the steps between its parts. For
+ * pg/ only.
+ */
+#ifndef VECHE_PG_PG_INTERNAL_H
+#define VECHE_PG_PG_INTERNAL_H
+
+#include <limits.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "pg/pg.h"
+#include "pg/pg_conn.h"
+#include "pg/pg_control.h"
+#include "pg/pg_history.h"
+#include "pg/pg_worker.h"
+
+#define PG_MAJOR_MIN 13
+#define PG_MAJOR_MAX 18
+
+#define PG_WAITERS_MAX 8
+#define PG_SLOTS_MAX   64
+
+/* ---- Options (pg_options.c) ---- */
+
+/* A private copy of the options that never changes. Jobs hold a reference, so that
+ * a reload can not pull a string from under the thread. */
+struct pg_opts {
+    struct pg_options o;
+    uint32_t n_refs; /* Counted on the loop only. */
+};
+
+struct pg_opts *pg_opts_copy(const struct pg_options *options);
+struct pg_opts *pg_opts_hold(struct pg_opts *opts);
+void pg_opts_release(struct pg_opts *opts); /* NULL is fine. */
+
+/* ---- The disk and /proc, read on the thread (pg_look.c) ---- */
+
+enum pg_pidfile_status { /* Line 8 of postmaster.pid (pidfile.h). */
+    PG_PIDFILE_NONE,
+    PG_PIDFILE_STARTING,
+    PG_PIDFILE_STOPPING,
+    PG_PIDFILE_READY,   /* Out of recovery. */
+    PG_PIDFILE_STANDBY, /* Hot standby. */
+};
+
+struct pg_pidfile {
+    pid_t pid; /* 0 = no file, or not readable as one. */
+    uint16_t port;
+    char socket_dir[HOST_SIZE]; /* Empty = no socket. */
+    enum pg_pidfile_status status;
+};
+
+struct pg_disk {
+    enum data_state data;
+    char problem[TEXT_SIZE];       /* Why data is not DATA_VALID; empty = nothing to say. */
+    char path[PATH_MAX];           /* realpath of the data directory; empty = there is none. */
+    uint32_t major;                /* PG_VERSION; 0 = none. */
+    bool has_control;
+    struct pg_control control;
+    bool has_standby_signal;       /* Or recovery.signal. */
+    struct pg_pidfile pidfile;
+    uint32_t n_processes;
+};
+
+void pg_look(const struct pg_options *o, struct pg_disk *ret_disk);
+/* Reads and checks postmaster.pid. */
+void pg_look_pidfile(const char *data_dir, struct pg_pidfile *ret_pidfile);
+uint32_t pg_look_major(const char *data_dir); /* 0 = no PG_VERSION. */
+enum data_state pg_look_data(const struct pg_options *o, struct pg_disk *disk);
+
+/* The line that says why the server that ended could not start; empty if none. */
+void pg_failure_read(const struct pg_options *o, char *text, size_t size);
+/* The most telling line of a log's tail. */
+bool pg_failure_find(const char *log, char *text, size_t size);
+
+/* ---- One row of the observation (pg_row.c) ---- */
+
+struct pg_slot {
+    char name[NAME_SIZE];
+    bool physical;
+    bool active;
+    lsn_t restart; /* 0 = reserves nothing. */
+};
+
+struct pg_row {
+    bool in_recovery;
+    uint64_t sysid;
+    uint32_t timeline;          /* Of a primary: where it writes; of a standby: the newest known. */
+    uint32_t checkpoint_timeline;
+    lsn_t flushed, received, replayed;
+    int64_t replay_time_us;
+    bool replay_paused;
+    bool streaming;
+    bool has_restore_command;
+    bool pending_restart;
+    int64_t start_us;
+    uint32_t version;
+    char upstream_host[HOST_SIZE]; /* From primary_conninfo. */
+    uint16_t upstream_port;
+    uint32_t n_replicas;
+    struct view_replica replicas[MEMBERS_MAX];
+    uint32_t n_slots;
+    struct pg_slot slots[PG_SLOTS_MAX];
+};
+
+extern const char pg_row_sql[];
+/* Parses the result of pg_row_sql. -1 if it is not one. */
+MUST_USE int pg_row_parse(const PGresult *result, struct pg_row *ret_row, struct err *err);
+/* host and port of a connection string; empty and 0 when it has none. */
+void pg_row_parse_conninfo(const char *conninfo, char *host, size_t size, uint16_t *ret_port);
+
+/* ---- struct pg ---- */
+
+struct pg_waiter { /* A question for fresh positions. */
+    uint64_t epoch;
+    uint64_t round; /* Answered by the first observation from this one on. */
+    pg_positions_cb cb;
+    void *data;
+};
+
+struct pg_postmaster {
+    pid_t pid;       /* 0 = none known. */
+    int pidfd;       /* -1 = none. */
+    bool is_child;   /* Ours to wait for. */
+    bool was_ready;  /* It accepted connections once. */
+    bool starts_as_standby; /* As we started it; else standby.signal told. */
+    uv_poll_t *poll;
+    uint64_t started_ms; /* When we started or adopted it. */
+};
+
+struct pg {
+    uint32_t magic;
+    struct pg_opts *opts;
+    bool closing;
+    uint32_t n_open; /* Handles, jobs, calls that still end; close waits for all. */
+    void (*close_cb)(void *data);
+    void *close_data;
+
+    struct pg_worker *looker; /* Reads: never behind a removal of a big directory. */
+    struct pg_worker *writer;
+
+    /* The postmaster. */
+    struct pg_postmaster postmaster;
+    uint64_t gone_ms;       /* When its end was noticed; 0 = not. */
+    bool stop_asked;        /* We signalled it to end. */
+    bool start_failed;      /* Ended before it was ready. */
+    bool starting;          /* pg_start_server is under way. */
+    char failure[TEXT_SIZE];
+
+    /* What was seen. */
+    bool looked;            /* disk holds something. */
+    uint32_t disk_epoch;    /* Counts changes by us; a look that began before one is void. */
+    bool end_unseen;        /* The postmaster ended, the disk was not looked at since. */
+    struct pg_disk disk;
+    bool has_row;           /* row is of the present postmaster. */
+    struct pg_row row;
+    bool was_primary;       /* The last row was of a primary. */
+    uint64_t seen_ms;
+    enum pg_answer answer;  /* Of the last query. */
+    char answer_text[TEXT_SIZE];
+    uint32_t history_timeline; /* `history` is the end of its parent; 0 = none read. */
+    struct pg_history_line history;
+    int64_t history_time_us;
+
+    /* The observation under way. */
+    bool observing;
+    bool observe_again;
+    bool retried;           /* The query, on a new connection. */
+    uint64_t round;         /* Counts observations. */
+    uint64_t fingerprint;   /* Of what was last told by on_change. */
+    struct pg_conn *conn;
+    struct pg_waiter waiters[PG_WAITERS_MAX];
+    size_t n_waiters;
+    uv_fs_event_t *watch;   /* The data directory, for postmaster.pid. */
+    pid_t watched;          /* The postmaster it was set up for; 0 = none. */
+    uv_timer_t *timer;      /* Looks again while something is awaited. */
+
+    /* Configuration written last. */
+    bool has_written;
+    struct pg_start written;
+    bool raised;            /* A parameter was raised to what pg_control demands. */
+
+    /* Operations. */
+    pg_done_cb promote_cb;
+    void *promote_data;
+    bool slots_busy;
+    uint64_t slots_round;   /* Only a later observation shows what was done. */
+    struct log_limit slots_limit;
+    uint32_t n_known_slots; /* Of members seen in the store by this process. */
+    char known_slots[PG_SLOTS_MAX][NAME_SIZE];
+    struct list children;   /* struct pg_child.node */
+    struct list executions; /* struct execution.node */
+};
+
+#define PG_MAGIC 0x50475347
+
+/* n_open, so that pg_close knows when nothing can come any more (pg.c). */
+void pg_hold(struct pg *pg);
+void pg_release(struct pg *pg);
+void pg_changed(struct pg *pg);
+
+/* Closes a heap-allocated handle of pg whose data is pg, and frees it. */
+void pg_close_handle(struct pg *pg, uv_handle_t *handle);
+
+/* ---- Parts ---- */
+
+/* Looks again soon, until nothing is awaited. */
+void pg_observe_soon(struct pg *pg);
+void pg_observe_close(struct pg *pg);
+enum pg_state pg_state_of(const struct pg *pg);
+enum pg_role pg_role_of(const struct pg *pg);
+/* What the lock file says, if it is the postmaster's. */
+enum pg_pidfile_status pg_pidfile_status_of(const struct pg *pg);
+
+/* Takes over the pidfd. */
+void pg_postmaster_watch(struct pg *pg, pid_t pid, int pidfd, bool is_child);
+void pg_postmaster_drop(struct pg *pg);
+uint32_t pg_kill_count(const struct pg *pg); /* Processes of the data directory now. */
+
+void pg_promote_check(struct pg *pg); /* After each observation and exit. */
+
+/* Where our own sessions connect; false if nothing is known to listen. */
+bool pg_own_target(const struct pg *pg, struct pg_conn_target *ret_target);
+
+/* Parameters (pg_params.c). */
+enum pg_param_class {
+    PG_PARAM_PLAIN,
+    PG_PARAM_CONTROLLED, /* On the command line. */
+    PG_PARAM_RECOVERY,   /* In the recovery section. */
+    PG_PARAM_OWN,        /* Recovery, and decided by us alone. */
+};
+enum pg_param_class pg_param_classify(const char *name);
+/* Appends the controlled parameters with their values. control: of a start in
+ * recovery, whose limits must not be undercut; else NULL. True if one was raised. */
+bool pg_params_controlled(const struct pg_options *o, const struct pg_control *control,
+                          struct kv_list *out);
+/* Everything else for postgresql.conf, sorted: given ones that this major version
+ * has, and what follows ttl. */
+void pg_params_plain(const struct pg_options *o, uint32_t major, struct kv_list *out);
+
+/* Rendering (pg_conf.c); pure. */
+struct pg_render {
+    const struct pg_options *o;
+    uint32_t major;
+    const struct pg_start *start;
+    const struct pg_control *control; /* NULL = unknown or a start as primary. */
+    bool has_base;                    /* <base>.base.conf exists. */
+    const char *socket_dir;           /* NULL = PostgreSQL's default. */
+};
+struct strbuf;
+void pg_conf_render(const struct pg_render *r, struct strbuf *out);
+void pg_conf_render_lines(const struct kv_list *lines, const char *what, struct strbuf *out);
+void pg_conf_render_pgpass(const struct pg_options *o, struct strbuf *out);
+/* postgresql.auto.conf without recovery parameters. False if it had none. */
+bool pg_conf_strip_auto(const char *text, struct strbuf *out);
+bool pg_conf_is_ours(const char *text);
+const char *pg_conf_conninfo(const struct pg_options *o, const struct upstream *upstream,
+                             char *text, size_t size);
+
+/* Files, on the thread (pg_files.c). */
+#define PG_TEXT_FILE_MAX (1024 * 1024)
+/* Whole, durable, replaced at once. */
+MUST_USE int pg_file_write(const char *path, const char *text, size_t size, mode_t mode,
+                           struct err *err);
+/* On the heap, terminated; NULL with errno. */
+char *pg_file_read(const char *path, size_t size_max);
+MUST_USE int pg_file_remove(const char *path, struct err *err); /* Missing is fine. */
+MUST_USE int pg_file_sync_dir(const char *path, struct err *err);
+/* The path beside the data directory, as <data_dir>.veche-<what>. */
+void pg_file_beside(const char *data_dir, const char *what, char *path, size_t size);
+
+/* A job that ends in a pg_done_cb. */
+struct pg_work {
+    struct pg_job job;
+    struct pg *pg;
+    struct pg_opts *opts;
+    int status;
+    struct err err;
+    void (*run)(struct pg_job *job); /* On the thread; then disk is looked at again. */
+    struct pg_disk disk;
+    pg_done_cb cb;
+    void *data;
+};
+void pg_work_submit(struct pg *pg, struct pg_work *work, void (*run)(struct pg_job *job),
+                    void (*done)(struct pg_job *job), pg_done_cb cb, void *data);
+/* The usual `done`: calls cb, then frees the work, which must be at the start of its
+ * allocation. */
+void pg_work_done(struct pg_job *job);
+
+struct pg_child *pg_child_of(struct list *node);
+
+#endif

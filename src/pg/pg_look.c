@@ -1,0 +1,198 @@
+/*
+ * What is on disk and in /proc of a data directory, read on the thread: its kind,
+ * pg_control, postmaster.pid, the processes. Nothing is remembered here.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "base/str.h"
+#include "pg/pg_internal.h"
+#include "pg/pg_processes.h"
+
+#define PIDFILE_LINES 8
+#define PIDFILE_SIZE_MAX 8192
+
+static bool exists_in(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st;
+
+    return snprintf(path, sizeof(path), "%s/%s", dir, name) < (int)sizeof(path) &&
+           lstat(path, &st) == 0;
+}
+
+/* Patroni's rule of "empty": nothing but dot files and lost+found. */
+static enum data_state look_empty(const char *data_dir, char *problem, size_t size)
+{
+    DIR *dir = opendir(data_dir);
+    const struct dirent *entry;
+    enum data_state state = DATA_EMPTY;
+
+    if (dir == NULL && errno == ENOENT) {
+        return DATA_EMPTY;
+    }
+    if (dir == NULL) {
+        (void)snprintf(problem, size, "opening %s: %s", data_dir, strerror(errno));
+        return errno == ENOTDIR ? DATA_FOREIGN : DATA_UNKNOWN;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] != '.' && !str_equal(entry->d_name, "lost+found")) {
+            state = DATA_FOREIGN; /* Until it turns out to be a database. */
+            break;
+        }
+    }
+    (void)closedir(dir); /* Only read. */
+    return state;
+}
+
+uint32_t pg_look_major(const char *data_dir)
+{
+    char path[PATH_MAX];
+    char *text;
+    uint64_t major = 0;
+
+    if (snprintf(path, sizeof(path), "%s/PG_VERSION", data_dir) >= (int)sizeof(path)) {
+        return 0;
+    }
+    text = pg_file_read(path, 64);
+    if (text == NULL) {
+        return 0;
+    }
+    text[strcspn(text, "\r\n")] = '\0';
+    if (!str_to_u64(text, 1, 1000, &major)) {
+        major = 0; /* "9.6" as well: far too old. */
+    }
+    free(text);
+    return (uint32_t)major;
+}
+
+static bool is_marked(const char *data_dir, char *problem, size_t size)
+{
+    char path[PATH_MAX];
+    char *why;
+
+    pg_file_beside(data_dir, "incomplete", path, sizeof(path));
+    if (access(path, F_OK) != 0) {
+        return false;
+    }
+    why = pg_file_read(path, 4096);
+    (void)snprintf(problem, size, "%s was cut off", why != NULL && *why != '\0' ? why : "a clone");
+    problem[strcspn(problem, "\n")] = '\0';
+    free(why);
+    return true;
+}
+
+enum data_state pg_look_data(const struct pg_options *o, struct pg_disk *disk)
+{
+    const char *data_dir = o->data_dir;
+    enum data_state state = look_empty(data_dir, disk->problem, sizeof(disk->problem));
+    struct err err = {0};
+
+    if (state == DATA_UNKNOWN) {
+        return state;
+    }
+    if (is_marked(data_dir, disk->problem, sizeof(disk->problem))) {
+        return DATA_INCOMPLETE;
+    }
+    if (state == DATA_EMPTY) {
+        return state;
+    }
+    disk->major = pg_look_major(data_dir);
+    if (disk->major == 0) {
+        (void)snprintf(disk->problem, sizeof(disk->problem),
+                       "%.150s is not empty and not a database: no PG_VERSION", data_dir);
+        return DATA_FOREIGN;
+    }
+    if (disk->major < PG_MAJOR_MIN || disk->major > PG_MAJOR_MAX) {
+        (void)snprintf(disk->problem, sizeof(disk->problem),
+                       "the data directory is of PostgreSQL %u, 13 to 18 are supported",
+                       disk->major);
+        return DATA_FOREIGN;
+    }
+    disk->has_control = pg_control_read(data_dir, &disk->control, &err) == 0;
+    if (!disk->has_control) {
+        (void)snprintf(disk->problem, sizeof(disk->problem), "%.200s", err.text);
+        return DATA_FOREIGN;
+    }
+    return DATA_VALID;
+}
+
+static enum pg_pidfile_status parse_status(const char *text)
+{
+    static const struct {
+        const char *word;
+        enum pg_pidfile_status status;
+    } words[] = {
+        {"starting", PG_PIDFILE_STARTING},
+        {"stopping", PG_PIDFILE_STOPPING},
+        {"ready", PG_PIDFILE_READY},
+        {"standby", PG_PIDFILE_STANDBY},
+    };
+
+    for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
+        if (str_starts_with(text, words[i].word)) {
+            return words[i].status;
+        }
+    }
+    return PG_PIDFILE_NONE;
+}
+
+/* pidfile.h: pid, data directory, start time, port, socket directory, listen
+ * address, shared memory, status. A negative pid is a stand-alone backend. */
+void pg_look_pidfile(const char *data_dir, struct pg_pidfile *ret_pidfile)
+{
+    char path[PATH_MAX];
+    const char *lines[PIDFILE_LINES] = {NULL};
+    struct pg_pidfile p = {0};
+    uint64_t number;
+    char *text, *at;
+
+    *ret_pidfile = p;
+    if (snprintf(path, sizeof(path), "%s/postmaster.pid", data_dir) >= (int)sizeof(path)) {
+        return;
+    }
+    text = pg_file_read(path, PIDFILE_SIZE_MAX);
+    if (text == NULL) {
+        return;
+    }
+    at = text;
+    for (size_t i = 0; i < PIDFILE_LINES && *at != '\0'; i++) {
+        size_t n = strcspn(at, "\n");
+        bool more = at[n] != '\0';
+
+        at[n] = '\0';
+        lines[i] = at;
+        at += n + (more ? 1 : 0);
+    }
+    if (lines[0] != NULL &&
+        str_to_u64(lines[0] + (lines[0][0] == '-' ? 1 : 0), 1, INT32_MAX, &number)) {
+        p.pid = (pid_t)number;
+    }
+    if (lines[3] != NULL && str_to_u64(lines[3], 1, UINT16_MAX, &number)) {
+        p.port = (uint16_t)number;
+    }
+    if (lines[4] != NULL && !str_copy(p.socket_dir, sizeof(p.socket_dir), lines[4])) {
+        p.socket_dir[0] = '\0'; /* Too long to be used. */
+    }
+    p.status = lines[7] != NULL ? parse_status(lines[7]) : PG_PIDFILE_NONE;
+    free(text);
+    *ret_pidfile = p;
+}
+
+void pg_look(const struct pg_options *o, struct pg_disk *ret_disk)
+{
+    struct pg_disk *d = ret_disk;
+
+    memset(d, 0, sizeof(*d));
+    if (realpath(o->data_dir, d->path) == NULL) {
+        d->path[0] = '\0';
+    }
+    d->data = pg_look_data(o, d);
+    d->has_standby_signal =
+        exists_in(o->data_dir, "standby.signal") || exists_in(o->data_dir, "recovery.signal");
+    pg_look_pidfile(o->data_dir, &d->pidfile);
+    if (d->path[0] != '\0') {
+        d->n_processes = (uint32_t)pg_processes_find(d->path, NULL, 0);
+    }
+}

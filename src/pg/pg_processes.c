@@ -1,0 +1,153 @@
+/*
+ * Finding every process of a data directory.
+ *
+ * A process counts when its working directory is the data directory and what it
+ * runs is postgres. That finds all that can write: the postmaster changes to the
+ * data directory before it creates its lock file (postmaster.c: PostmasterMain
+ * calls ChangeToDataDir, then CreateDataDirLockFile), every other process is
+ * forked from it and PostgreSQL never changes the directory again, and a
+ * stand-alone or bootstrap backend does the same (postinit.c, bootstrap.c:
+ * checkDataDir and ChangeToDataDir). Our own start enters the directory even
+ * before exec. What archive_command and the like run is not counted: it holds no
+ * connection and acknowledges nothing; nor is an operator's shell that happens to
+ * stand in the directory.
+ *
+ * A zombie has no working directory any more, and a dying process closes its
+ * files before it lets go of it (kernel/exit.c: exit_files before exit_fs): who
+ * does not count can not send an acknowledgement.
+ *
+ * Attaching to the shared memory segment (sysv_shmem.c: PGSharedMemoryIsInUse)
+ * would say that somebody is left, but not who, so that nobody could be killed.
+ */
+#include "pg/pg_processes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "base/str.h"
+
+#define DELETED " (deleted)"
+
+/* Reads a link of /proc; false if it can not be read. A file that was removed
+ * since, by an upgrade of the package for example, still is what it was. */
+static bool read_link(pid_t pid, const char *name, char *target, size_t size)
+{
+    char path[64];
+    ssize_t n;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    n = readlink(path, target, size - 1);
+    if (n < 0) {
+        return false;
+    }
+    target[n] = '\0';
+    if (str_ends_with(target, DELETED)) {
+        target[(size_t)n - strlen(DELETED)] = '\0';
+    }
+    return true;
+}
+
+static bool is_postgres(const char *exe)
+{
+    static const char *const names[] = {"postgres", "postmaster", "edb-postgres"};
+    const char *slash = strrchr(exe, '/');
+    const char *name = slash != NULL ? slash + 1 : exe;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        if (str_equal(name, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The letter of state in /proc/<pid>/stat, behind the last ')', since a name may
+ * hold anything; 0 if there is no such process. */
+static char process_state(pid_t pid)
+{
+    char path[64], text[512];
+    const char *end;
+    ssize_t n;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return '\0';
+    }
+    n = read(fd, text, sizeof(text) - 1);
+    (void)close(fd); /* Only read. */
+    text[MAX(n, 0)] = '\0';
+    end = strrchr(text, ')');
+    return end != NULL && end[1] == ' ' ? end[2] : '\0';
+}
+
+bool pg_process_is_zombie(pid_t pid)
+{
+    char state = process_state(pid);
+
+    return state == 'Z' || state == 'X';
+}
+
+bool pg_process_is_of(pid_t pid, const char *data_path)
+{
+    char target[4096];
+
+    return read_link(pid, "cwd", target, sizeof(target)) && str_equal(target, data_path) &&
+           read_link(pid, "exe", target, sizeof(target)) && is_postgres(target) &&
+           !pg_process_is_zombie(pid);
+}
+
+size_t pg_processes_find(const char *data_path, pid_t *pids, size_t max)
+{
+    DIR *dir = opendir("/proc");
+    const struct dirent *entry;
+    size_t n = 0;
+
+    if (dir == NULL) {
+        if (max > 0) {
+            pids[0] = 0;
+        }
+        return 1; /* Nothing can be proved without /proc; "none" would be a lie. */
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        uint64_t pid;
+
+        if (!str_to_u64(entry->d_name, 1, INT32_MAX, &pid) ||
+            !pg_process_is_of((pid_t)pid, data_path)) {
+            continue;
+        }
+        if (n < max) {
+            pids[n] = (pid_t)pid;
+        }
+        n++;
+    }
+    (void)closedir(dir); /* Only read. */
+    return n;
+}
+
+int pg_pidfd_open(pid_t pid)
+{
+    return (int)syscall(SYS_pidfd_open, pid, 0); /* Close-on-exec by itself. */
+}
+
+int pg_process_open(pid_t pid, const char *data_path)
+{
+    int fd = pg_pidfd_open(pid);
+
+    /* Looked at after it was opened: a number used again meanwhile is not taken
+     * for what it was. */
+    if (fd >= 0 && !pg_process_is_of(pid, data_path)) {
+        (void)close(fd); /* A pidfd. */
+        fd = -1;
+    }
+    return fd;
+}
+
+int pg_process_signal(int pidfd, int signal_number)
+{
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, 0);
+}

@@ -1,0 +1,68 @@
+/*
+ * Promotion, as pg_ctl does it: a file "promote" in the data directory and SIGUSR1
+ * (postmaster.c: CheckPromoteSignal). No session is needed for it, and none may be
+ * left. It is done when an observation finds PostgreSQL out of recovery.
+ */
+#include <signal.h>
+
+#include "base/log.h"
+#include "pg/pg_internal.h"
+#include "pg/pg_processes.h"
+
+static void end(struct pg *pg, int status, const char *problem)
+{
+    pg_done_cb cb = pg->promote_cb;
+
+    pg->promote_cb = NULL;
+    cb(pg->promote_data, status, problem);
+}
+
+void pg_promote_check(struct pg *pg)
+{
+    if (pg->promote_cb == NULL) {
+        return;
+    }
+    if (pg->closing) {
+        end(pg, -1, "promoting: the agent is leaving");
+    } else if (pg->postmaster.pid == 0) {
+        end(pg, -1, "promoting: PostgreSQL ended");
+    } else if (pg->has_row && !pg->row.in_recovery) {
+        end(pg, 0, "");
+    }
+}
+
+static void run_promote(struct pg_job *job)
+{
+    struct pg_work *work = CONTAINER_OF(job, struct pg_work, job);
+    char path[PATH_MAX];
+
+    (void)snprintf(path, sizeof(path), "%s/promote", work->opts->o.data_dir);
+    work->status = pg_file_write(path, "", 0, 0600, &work->err);
+}
+
+static void on_file_written(struct pg_job *job)
+{
+    struct pg_work *work = CONTAINER_OF(job, struct pg_work, job);
+    struct pg *pg = work->pg;
+
+    if (pg->promote_cb != NULL && work->status != 0) {
+        (void)err_wrap(&work->err, "promoting");
+        end(pg, -1, work->err.text);
+    } else if (pg->promote_cb != NULL && pg->postmaster.pid != 0) {
+        if (pg_process_signal(pg->postmaster.pidfd, SIGUSR1) == 0) {
+            log_info("PostgreSQL is promoted. pid=%d", (int)pg->postmaster.pid);
+        } /* Else it has just ended, which the pidfd says. */
+        pg_observe_soon(pg);
+    }
+    pg_work_done(job);
+}
+
+void pg_promote(struct pg *pg, pg_done_cb cb, void *data)
+{
+    struct pg_work *work = xmalloc(sizeof(*work));
+
+    PRE(pg->promote_cb == NULL);
+    pg->promote_cb = cb;
+    pg->promote_data = data;
+    pg_work_submit(pg, work, run_promote, on_file_written, NULL, NULL);
+}
