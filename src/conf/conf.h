@@ -106,7 +106,9 @@ MUST_USE int conf_dynamic_parse(const char *json, struct conf_dynamic *ret_dynam
                                 conf_warning_cb warn, void *data, struct err *err);
 void conf_dynamic_deinit(struct conf_dynamic *d);
 
-/* local parameters over dynamic ones (but not the controlled set), as PostgreSQL gets them. */
+/* local parameters over dynamic ones (but not the controlled set), as PostgreSQL gets them:
+ * with the controlled set's defaults, sorted, and wal_keep_segments as wal_keep_size.
+ * *ret_parameters is overwritten, not freed first; the caller's to kv_deinit. */
 void conf_merge_parameters(const struct conf *c, const struct conf_dynamic *d,
                            struct kv_list *ret_parameters);
 

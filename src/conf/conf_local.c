@@ -84,12 +84,13 @@ static int check_needed(const struct conf_node *root, const struct conf *c,
     return 0;
 }
 
-static void set_default(char **text, const char *format, const char *a, const char *b)
+/* <prefix><a>, or <prefix><a>-<b>, unless it was configured. */
+static void set_default(char **text, const char *prefix, const char *a, const char *b)
 {
     struct strbuf value = {0};
 
     if (*text == NULL) {
-        strbuf_add_text(&value, format);
+        strbuf_add_text(&value, prefix);
         strbuf_add_text(&value, a);
         strbuf_add_text(&value, b != NULL ? "-" : "");
         strbuf_add_text(&value, b != NULL ? b : "");

@@ -56,13 +56,21 @@ static void print_text(const char *text, FILE *out)
     (void)fputc('"', out);
 }
 
-/* A connection string may be the value of a parameter. */
-static void print_masked(const char *text, FILE *out)
+/* A connection string may be the value of a parameter. The caller frees. */
+static char *mask(const char *text)
 {
-    size_t size = 2 * strlen(text) + sizeof("password=***");
+    size_t size = 2 * strlen(text) + sizeof("password=***"); /* Masking can lengthen it. */
     char *masked = xmalloc(size);
 
-    print_text(log_mask(text, masked, size), out);
+    (void)log_mask(text, masked, size); /* Returns masked. */
+    return masked;
+}
+
+static void print_masked(const char *text, FILE *out)
+{
+    char *masked = mask(text);
+
+    print_text(masked, out);
     free(masked);
 }
 
@@ -75,11 +83,9 @@ static void mask_json(json_t *value)
     size_t i;
 
     if (json_is_string(value)) {
-        const char *text = json_string_value(value);
-        size_t size = 2 * strlen(text) + sizeof("password=***");
-        char *masked = xmalloc(size);
+        char *masked = mask(json_string_value(value));
 
-        (void)json_string_set(value, log_mask(text, masked, size)); /* Valid UTF-8 stays so. */
+        (void)json_string_set(value, masked); /* Valid UTF-8 stays so. */
         free(masked);
     }
     json_object_foreach_safe(value, next, key, item)

@@ -171,13 +171,8 @@ bool conf_parse_duration_ms(const char *text, uint64_t *ret_ms)
         const char *name;
         uint64_t ms;
     } units[] = {
-        {"", 1000},
-        {"ms", 1},
-        {"s", 1000},
-        {"min", 60 * 1000},
-        {"m", 60 * 1000},
-        {"h", 3600 * 1000},
-        {"d", 24 * 3600 * 1000},
+        {"", SECONDS(1)},  {"ms", 1},       {"s", SECONDS(1)}, {"min", MINUTES(1)},
+        {"m", MINUTES(1)}, {"h", HOURS(1)}, {"d", HOURS(24)},
     };
     size_t n_digits = strspn(text, "0123456789");
     const char *at = text + n_digits;

@@ -18,14 +18,14 @@
     {key "_standby_leader", CONF_ANY, CONF_MUST, text " on a standby leader", LATER}
 
 static const struct conf_row rows[] = {
-    {"ttl", CONF_DURATION, CONF_MUST, "length of the lease: a dead primary is replaced after it", AT(ttl_ms), .fallback = "3", .min = 1000, .max = 3600 * 1000},
-    {"loop_wait", CONF_DURATION, CONF_MUST, "longest pause between two looks at everything", AT(loop_wait_ms), .fallback = "1", .min = 100, .max = 3600 * 1000},
-    {"retry_timeout", CONF_DURATION, CONF_MUST, "how long one thing is retried; loop_wait + 2 * retry_timeout <= ttl", AT(retry_timeout_ms), .fallback = "1", .min = 100, .max = 3600 * 1000},
+    {"ttl", CONF_DURATION, CONF_MUST, "length of the lease: a dead primary is replaced after it", AT(ttl_ms), .fallback = "3", .min = 1000, .max = HOURS(1)},
+    {"loop_wait", CONF_DURATION, CONF_MUST, "longest pause between two looks at everything", AT(loop_wait_ms), .fallback = "1", .min = 100, .max = HOURS(1)},
+    {"retry_timeout", CONF_DURATION, CONF_MUST, "how long one thing is retried; loop_wait + 2 * retry_timeout <= ttl", AT(retry_timeout_ms), .fallback = "1", .min = 100, .max = HOURS(1)},
     {"maximum_lag_on_failover", CONF_BYTES, CONF_MUST, "a standby further behind does not take over; synchronous ones are exempt", AT(maximum_lag_on_failover), .fallback = "1048576", .max = INT64_MAX},
     {"maximum_lag_on_syncnode", CONF_BYTES, CONF_MUST, "a synchronous standby further behind is replaced; -1: never", LATER, .fallback = "-1", .min = -1, .max = INT64_MAX},
     {"max_timelines_history", CONF_INT, CONF_MUST, "lines of /history; 0: all", AT(max_timelines_history), .fallback = "0", .max = 1000000},
     {"primary_race_backoff", CONF_DURATION, CONF_SHOULD, "no race: the next primary is chosen", .effect = CONF_SILENT},
-    {"primary_start_timeout", CONF_DURATION, CONF_MUST, "time for a crashed primary to come up before another takes over", AT(primary_start_timeout_ms), .fallback = "300", .max = 7 * 24 * 3600 * INT64_C(1000)},
+    {"primary_start_timeout", CONF_DURATION, CONF_MUST, "time for a crashed primary to come up before another takes over", AT(primary_start_timeout_ms), .fallback = "300", .max = HOURS(7 * 24)},
     {"primary_stop_timeout", CONF_DURATION, CONF_MUST, "time for a stop in synchronous modes", LATER, .fallback = "0"},
     {"master_start_timeout", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "primary_start_timeout"},
     {"master_stop_timeout", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "primary_stop_timeout"},

@@ -6,6 +6,15 @@
 #include "conf/conf_scalar.h"
 #include "conf/conf_walk.h"
 
+/* A flag, and the priority that says the same as a number. */
+struct pair {
+    const char *flag;
+    const char *number;
+};
+
+static const struct pair failover_names = {"nofailover", "failover_priority"};
+static const struct pair sync_names = {"nosync", "sync_priority"};
+
 static int read_flag(const struct conf_node *tags, const char *name, bool *ret_flag,
                      const struct conf_diag *diag)
 {
@@ -49,24 +58,24 @@ static int read_number(const struct conf_node *tags, const char *name, int64_t *
 
 /* A flag and a priority say the same: a priority of 0 or less is the flag. When
  * they contradict, the flag wins. */
-static int read_pair(const struct conf_node *tags, const char *flag_name, const char *number_name,
-                     bool *ret_flag, int64_t *ret_number, const struct conf_diag *diag)
+static int read_pair(const struct conf_node *tags, const struct pair *names, bool *ret_flag,
+                     int64_t *ret_number, const struct conf_diag *diag)
 {
-    const struct conf_node *flag_node = conf_node_child(tags, flag_name);
-    const struct conf_node *number_node = conf_node_child(tags, number_name);
+    const struct conf_node *flag_node = conf_node_child(tags, names->flag);
+    const struct conf_node *number_node = conf_node_child(tags, names->number);
     bool has_flag = flag_node != NULL && flag_node->kind != CONF_NODE_NULL;
     bool flag = false;
     int64_t number = 1;
 
-    if (read_flag(tags, flag_name, &flag, diag) < 0 ||
-        read_number(tags, number_name, &number, diag) < 0) {
+    if (read_flag(tags, names->flag, &flag, diag) < 0 ||
+        read_number(tags, names->number, &number, diag) < 0) {
         return -1;
     }
     if (has_flag && number_node != NULL && flag != (number <= 0)) {
         conf_warn(diag, number_node, "tags",
                   "Conflicting configuration between %s: %s and %s: %lld. Defaulting to %s: %s",
-                  flag_name, flag ? "True" : "False", number_name, (long long)number, flag_name,
-                  flag ? "True" : "False");
+                  names->flag, flag ? "True" : "False", names->number, (long long)number,
+                  names->flag, flag ? "True" : "False");
         number = 1;
     }
     *ret_flag = has_flag ? flag : number <= 0;
@@ -80,8 +89,8 @@ static int read_known(const struct conf_node *tags, struct conf *c, const struct
     int64_t failover = 1;
     int64_t sync = 1;
 
-    if (read_pair(tags, "nofailover", "failover_priority", &c->nofailover, &failover, diag) < 0 ||
-        read_pair(tags, "nosync", "sync_priority", &c->nosync, &sync, diag) < 0 ||
+    if (read_pair(tags, &failover_names, &c->nofailover, &failover, diag) < 0 ||
+        read_pair(tags, &sync_names, &c->nosync, &sync, diag) < 0 ||
         read_flag(tags, "noloadbalance", &c->noloadbalance, diag) < 0 ||
         read_flag(tags, "clonefrom", &c->clonefrom, diag) < 0 ||
         read_flag(tags, "nostream", &c->nostream, diag) < 0) {

@@ -31,7 +31,7 @@ void conf_walk_deinit(const struct conf_schema *schema, void *target);
 /* Replaces the text of an owned pointer by a copy; text may be NULL. */
 void conf_replace(char **text, const char *value);
 
-/* Of the three set functions in conf_set.c that other files need. */
+/* The part of conf_set for values made of several scalars (conf_set_lists.c). */
 MUST_USE int conf_set_lists(const struct conf_walk *w, const struct conf_row *row,
                             const struct conf_node *node);
 
