@@ -296,6 +296,42 @@ static void a_former_primary_that_stopped_cleanly_follows(void **state)
     free(s);
 }
 
+static void a_crashed_primary_is_not_trusted_to_know_its_end(void **state)
+{
+    /* pg_control of the crashed pg1 shows less than where timeline 1 ended, but it
+     * only tells of the last checkpoint. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    s->view.self.status.flushed = 9 * MB;
+    scene_stop_postgres(s, true, false);
+    s->view.peers[0].status.timeline = 2;
+    s->store.n_history = 1;
+    s->store.history[0] = (struct store_history){.timeline = 1, .lsn = 10 * MB};
+    assert_node(s, "diverged", ACTION_CLONE);
+    free(s);
+}
+
+static void a_switchover_waits_until_the_candidate_has_everything(void **state)
+{
+    /* pg1 stopped for pg2, whose last word is a byte short of the shutdown checkpoint. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    scene_request(s, REQUEST_SWITCHOVER, "pg1", "pg2");
+    scene_stop_postgres(s, true, true);
+    s->view.op.last = ACTION_STOP;
+    s->view.pg.control_lsn = s->view.peers[0].status.flushed + 1;
+    assert_node(s, "switchover-wait", ACTION_NONE);
+
+    s->view.pg.gone_ms = TEST_NOW - 3000; /* It does not come: go on as primary. */
+    assert_node(s, "restart-in-place", ACTION_START_PRIMARY);
+    s->view.peers[0].status.flushed++;
+    assert_node(s, "switchover-release", ACTION_NONE);
+    assert_string_equal(scene_find(s, COMMAND_EPOCH_RELEASE)->epoch_release.successor, "pg2");
+    free(s);
+}
+
 static void a_running_standby_that_received_too_much_is_cloned(void **state)
 {
     /* pg1 had received more than the new primary had when it was promoted. */
@@ -656,6 +692,8 @@ int main(void)
         cmocka_unit_test(a_start_that_takes_too_long_is_cut_off),
         cmocka_unit_test(a_former_primary_that_diverged_is_cloned_once_there_is_a_primary),
         cmocka_unit_test(a_former_primary_that_stopped_cleanly_follows),
+        cmocka_unit_test(a_crashed_primary_is_not_trusted_to_know_its_end),
+        cmocka_unit_test(a_switchover_waits_until_the_candidate_has_everything),
         cmocka_unit_test(a_running_standby_that_received_too_much_is_cloned),
         cmocka_unit_test(a_standby_follows_the_present_primary),
         cmocka_unit_test(an_empty_node_waits_for_a_primary_and_clones_it),
