@@ -3,7 +3,6 @@
  * what is known; nothing is decided here.
  */
 #include "agent/agent_state.h"
-#include "base/log.h"
 #include "base/str.h"
 #include "consensus/raft_check.h"
 
@@ -58,7 +57,7 @@ static void on_up(void *data, node_id id, const char *name)
     struct agent *a = data;
     struct view_peer *p = agent_find_peer(a, id);
 
-    log_info("Peer is connected. peer=%s id=%llx", name, (unsigned long long)id);
+    (void)name; /* peer/ has logged it. */
     if (p != NULL) {
         p->connected = true;
     }
@@ -71,8 +70,7 @@ static void on_down(void *data, node_id id, const char *why)
     struct agent *a = data;
     struct view_peer *p = agent_find_peer(a, id);
 
-    log_info("Peer is not connected any more. peer=%s id=%llx why=\"%s\"",
-             p != NULL ? p->status.name : "?", (unsigned long long)id, why);
+    (void)why; /* peer/ has logged it. */
     if (p != NULL) {
         p->connected = false;
     }

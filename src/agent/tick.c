@@ -85,8 +85,9 @@ static void seed_config(struct agent *a)
 {
     static struct command c; /* 256 KiB: not for the stack. */
     bool seeded = a->store.config_revision != 0 || a->store.cluster.id == 0;
+    bool asked = a->proposed_ms[COMMAND_CONFIG_SET] + SECONDS(1) > clock_ms();
 
-    if (seeded || !a->caught_up ||
+    if (seeded || asked || !a->caught_up ||
         (!a->conf->has_bootstrap && a->conf->mode == CONF_MODE_WITNESS &&
          clock_ms() < a->started_ms + SECONDS(30))) {
         return;

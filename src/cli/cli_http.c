@@ -3,7 +3,6 @@
  * addresses in the configuration. The first one that answers at all is believed.
  */
 #include <curl/curl.h>
-#include <limits.h>
 
 #include "cli/cli.h"
 #include "veche/api.h"
@@ -77,7 +76,7 @@ static bool try_one(const char *base, const char *socket, const char *path, cons
 static bool try_address(const char *address, const char *path, const char *body,
                         struct cli_reply *reply)
 {
-    char base[HOST_NAME_MAX + 32];
+    char base[512];
 
     (void)snprintf(base, sizeof(base), "http://%s", address);
     return try_one(base, NULL, path, body, reply);
