@@ -108,7 +108,7 @@ void conf_dynamic_deinit(struct conf_dynamic *d);
 
 /* local parameters over dynamic ones (but not the controlled set), as PostgreSQL gets them:
  * with the controlled set's defaults, sorted, and wal_keep_segments as wal_keep_size.
- * *ret_parameters is overwritten, not freed first; the caller's to kv_deinit. */
+ * Replaces the content of *ret_parameters, a list of the caller (zeroed at first). */
 void conf_merge_parameters(const struct conf *c, const struct conf_dynamic *d,
                            struct kv_list *ret_parameters);
 

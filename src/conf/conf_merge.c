@@ -8,17 +8,14 @@
 void conf_merge_parameters(const struct conf *c, const struct conf_dynamic *d,
                            struct kv_list *ret_parameters)
 {
-    struct kv_list merged = {0};
-
-    kv_copy(&merged, &d->parameters);
+    kv_copy(ret_parameters, &d->parameters);
     for (size_t i = 0; i < c->pg_parameters.n; i++) {
         const struct kv *item = &c->pg_parameters.items[i];
 
         if (!conf_is_controlled(item->key)) { /* conf_load dropped them: keep it so. */
-            kv_set(&merged, item->key, item->value);
+            kv_set(ret_parameters, item->key, item->value);
         }
     }
-    conf_controlled_complete(&merged);
-    kv_sort(&merged);
-    *ret_parameters = merged;
+    conf_controlled_complete(ret_parameters);
+    kv_sort(ret_parameters);
 }
