@@ -1,3 +1,4 @@
+/* Rules, evidence, candidates and commands of one decision, line by line. */
 #include "core/explain.h"
 
 #include <inttypes.h>

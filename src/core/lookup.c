@@ -1,3 +1,4 @@
+/* Reading a view; what each answer means stands in the header. */
 #include "core/lookup.h"
 
 #include "base/str.h"

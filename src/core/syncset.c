@@ -1,3 +1,4 @@
+/* Readings of the synchronous state; nothing here changes it. */
 #include "core/syncset.h"
 
 #include "base/str.h"
