@@ -210,6 +210,7 @@ bool conf_normalize_address(const char *value, int64_t default_port, char *text,
 {
     char host[HOST_SIZE];
     char longer[HOST_SIZE + 16];
+    struct sbuf b;
     uint16_t port;
 
     if (!str_copy(longer, sizeof(longer), value)) {
@@ -218,7 +219,8 @@ bool conf_normalize_address(const char *value, int64_t default_port, char *text,
     if (!conf_split_address(longer, host, sizeof(host), &port)) {
         bool only_port = value[strspn(value, "0123456789")] == '\0';
 
-        (void)snprintf(longer, sizeof(longer), "%s:%lld", value, (long long)default_port);
+        sbuf_init(&b, longer, sizeof(longer));
+        sbuf_printf(&b, "%s:%lld", value, (long long)default_port);
         if (default_port == 0 || strlen(value) >= HOST_SIZE || only_port ||
             !conf_split_address(longer, host, sizeof(host), &port)) {
             return false;
