@@ -187,7 +187,9 @@ void dial_link_closed(struct peer_link *link)
     partner->link = NULL;
     partner->is_self = link->is_self;
     (void)str_copy(partner->problem, sizeof(partner->problem), link->reason); /* Same size. */
+    /* A refusal has a line of its own. */
     if (!link->is_self && !link->was_up &&
+        (link->cause == CAUSE_NONE || link->cause == CAUSE_SLOW) &&
         log_limit_passes(&partner->limit, uv_now(p->loop), LOG_PERIOD_MS, &n_dropped)) {
         log_info("Cannot reach a partner, trying again every %d ms. address=%s why=\"%s\" "
                  "repeated=%" PRIu64,

@@ -147,6 +147,6 @@ void forward_close(struct peer *p);
 MUST_USE int pump_start(struct peer_link *link, int *ret_fd, struct err *err);
 void pump_on_data(struct peer_link *link, const struct frame *frame);
 void pump_on_drained(struct peer_link *link);
-void pump_stop(struct peer_link *link); /* From on_closed; NULL pump is fine. */
+void pump_stop(struct peer_link *link); /* A link without a pump is fine. */
 
 #endif

@@ -103,6 +103,11 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer
     ret_buffer->len = LINK_READ_SIZE;
 }
 
+static uint64_t handshake_limit_ms(const struct peer_link *link)
+{
+    return link->dialled ? LINK_DIALLED_MS : LINK_HANDSHAKE_MS;
+}
+
 static void become_secure(struct peer_link *link)
 {
     link->state = LINK_PREFACE;
@@ -116,7 +121,7 @@ static int begin(struct peer_link *link, struct err *err)
 
     link->state = LINK_HANDSHAKE;
     link->received_ms = now_ms(link);
-    r = uv_timer_start(&link->timer, on_timer, LINK_HANDSHAKE_MS, 0);
+    r = uv_timer_start(&link->timer, on_timer, handshake_limit_ms(link), 0);
     ASSERT(r == 0);
     r = uv_read_start((uv_stream_t *)&link->tcp, on_alloc, on_read);
     if (r < 0) {
@@ -376,8 +381,8 @@ static void on_timer(uv_timer_t *timer)
         break;
     case LINK_HANDSHAKE:
     case LINK_PREFACE:
-        link_close(link, CAUSE_SLOW, "it did not finish the handshake in %d ms",
-                   LINK_HANDSHAKE_MS);
+        link_close(link, CAUSE_SLOW, "it did not finish the handshake in %llu ms",
+                   (unsigned long long)handshake_limit_ms(link));
         break;
     case LINK_UP:
         on_tick(link);

@@ -28,7 +28,8 @@
 #include "peer/peer_tls.h"
 
 #define LINK_CONNECT_MS     700
-#define LINK_HANDSHAKE_MS   2000 /* TLS and preface together. */
+#define LINK_HANDSHAKE_MS   2000 /* TLS and preface together, accepted; */
+#define LINK_DIALLED_MS     1500 /* dialled: sooner, so that the next attempt is within 2 s. */
 #define LINK_LEAVE_MS       500
 #define LINK_STRANGER_BYTES ((size_t)8 * 1024)
 #define LINK_QUEUE_BYTES    ((size_t)1024 * 1024)

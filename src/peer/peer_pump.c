@@ -177,6 +177,7 @@ void pump_on_data(struct peer_link *link, const struct frame *frame)
     }
     if (judge(pump, frame, &err) < 0) {
         link_refuse(link, CAUSE_RAFT_CHECK, err.text);
+        pump_stop(link); /* libraft need not wait for the farewell. */
         return;
     }
     if (uv_stream_get_write_queue_size((uv_stream_t *)&pump->pipe) > PIPE_HIGH) {

@@ -23,6 +23,9 @@
 
 static const unsigned char suite_id[2] = {0x13, 0x01};
 
+/* OpenSSL wants sessions and connections to name the same use. */
+static const unsigned char id_context[] = "veche";
+
 struct tls_context {
     SSL_CTX *ssl;
     unsigned char key[KEY_SIZE];
@@ -82,6 +85,7 @@ static SSL_SESSION *new_session(SSL *ssl, const struct tls_context *c)
     if (session == NULL || suite == NULL ||
         SSL_SESSION_set1_master_key(session, c->key, KEY_SIZE) != 1 ||
         SSL_SESSION_set_cipher(session, suite) != 1 ||
+        SSL_SESSION_set1_id_context(session, id_context, sizeof(id_context)) != 1 ||
         SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) != 1) {
         SSL_SESSION_free(session);
         return NULL;
@@ -118,8 +122,6 @@ static int find_session(SSL *ssl, const unsigned char *id, size_t id_size,
 
 static int set_up(SSL_CTX *ssl)
 {
-    static const unsigned char id_context[] = "veche";
-
     SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     (void)SSL_CTX_clear_options(ssl, SSL_OP_ALLOW_NO_DHE_KEX);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
