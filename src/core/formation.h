@@ -3,8 +3,9 @@
  * (design.md section 7). Pure: fed with what the configured addresses answer,
  * says what to do next. A node without state asks every configured address;
  * the cluster forms only when *every* one answers "no state" with the same
- * list of addresses; the node with the lowest address draws the cluster id;
- * all write {cluster id, members} (phase one), and only when all have said so,
+ * list of addresses; the node with the lowest address proposes the cluster id,
+ * a hash of all members' random ids (the same again after a restart of the
+ * proposer, another one for other members); all write {cluster id, members} (phase one), and only when all have said so,
  * each bootstraps Raft (phase two).
  */
 #ifndef VECHE_CORE_FORMATION_H
@@ -29,7 +30,7 @@ struct hello {
     enum node_mode mode;
     enum hello_state state;
     uint64_t cluster_id;            /* 0 with HELLO_NONE; the one offered or written otherwise. */
-    uint64_t proposed_cluster_id;   /* Drawn by the node with the lowest address; 0 else. */
+    uint64_t proposed_cluster_id;   /* By the node with the lowest address; 0 else. */
     uint64_t addresses_hash;        /* Of the sorted list of configured addresses, own included. */
     enum data_state data;
     bool is_running_primary;
@@ -54,7 +55,7 @@ struct formation_input {
     char addresses[ADDRESSES_MAX][HOST_SIZE];  /* Sorted. */
     bool answered[ADDRESSES_MAX];              /* Own: true. */
     struct hello answers[ADDRESSES_MAX];
-    uint64_t drawn_cluster_id;                 /* Random, in case we have the lowest address. */
+    uint64_t drawn_cluster_id;                 /* Not used: see below. */
 };
 
 struct formation_output {
@@ -66,6 +67,8 @@ struct formation_output {
     char reason[TEXT_SIZE];
 };
 
+/* An answer must be what that address says now: forget it (answered = false) when
+ * the connection to it is lost. */
 void formation_decide(const struct formation_input *input, struct formation_output *output);
 
 /* FNV-1a over the sorted addresses, each with its final zero. */
