@@ -213,6 +213,7 @@ bool conf_normalize_address(const char *value, int64_t default_port, char *text,
     struct sbuf b;
     uint16_t port;
 
+    PRE(value != NULL);
     if (!str_copy(longer, sizeof(longer), value)) {
         return false;
     }
