@@ -9,7 +9,7 @@
 
 static const char header[] =
     "# Written by Veche at every start and reload: changes made here are lost.\n"
-    "# Use the agent's configuration, or vechectl edit-config.\n";
+    "# Change the configuration of the agent or of the cluster instead.\n";
 
 bool pg_conf_is_ours(const char *text)
 {
@@ -98,7 +98,7 @@ const char *pg_conf_conninfo(const struct pg_options *o, const struct upstream *
         }
     }
     if (b.truncated) {
-        text[0] = '\0'; /* Half a connection string may lead anywhere. */
+        (void)str_copy(text, size, "host=/dev/null"); /* Half of one may lead anywhere. */
     }
     return text;
 }
@@ -183,7 +183,7 @@ void pg_conf_render(const struct pg_render *r, struct strbuf *out)
     struct kv_list params = {0};
 
     pg_params_plain(r->o, r->major, &params);
-    (void)pg_params_controlled(r->o, r->control, &params); /* Logged at the start. */
+    (void)pg_params_controlled(r->o, r->control, false, &params); /* The start logs. */
     if (r->socket_dir != NULL && !kv_has(&params, "unix_socket_directories")) {
         kv_add(&params, "unix_socket_directories", r->socket_dir);
     }

@@ -229,7 +229,9 @@ static void fill_params(const struct pg_conn_target *t, const char *port, const 
     add(p, "dbname", t->database);
     add(p, "user", t->user);
     add(p, "password", t->password);
-    add(p, "passfile", "/dev/null"); /* Never a password we were not given. */
+    /* Never a password we were not given; libpq warns of a file that is none, and is
+     * quiet about one that can not be. */
+    add(p, "passfile", "/dev/null/none");
     add(p, "gssencmode", "disable");
     for (size_t i = 0; t->ssl != NULL && i < t->ssl->n; i++) {
         add(p, t->ssl->items[i].key, t->ssl->items[i].value);

@@ -4,11 +4,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/str.h"
 #include "pg/pg_internal.h"
 
-#define TAIL_SIZE 16384
+#define TAIL_SIZE    16384
+#define LOG_SIZE_MAX (32 * 1024 * 1024)
 
 /* The end of a file; NULL if it can not be read. On the heap. */
 static char *read_tail(const char *path)
@@ -27,6 +29,37 @@ static char *read_tail(const char *path)
     (void)close(fd); /* Only read. */
     text[MAX(n, 0)] = '\0';
     return text;
+}
+
+/*
+ * Without a collector the server writes into the file of its start for as long as
+ * it lives. Copied and cut rather than renamed: it has the file open for appending
+ * and would go on writing into the old one.
+ */
+void pg_failure_rotate(const struct pg_options *o)
+{
+    char path[PATH_MAX], old_path[PATH_MAX];
+    struct stat st;
+    ssize_t n = 1;
+    int from, to;
+
+    pg_file_beside(o->data_dir, "startup.log", path, sizeof(path));
+    pg_file_beside(o->data_dir, "startup.log.1", old_path, sizeof(old_path));
+    if (stat(path, &st) != 0 || st.st_size < LOG_SIZE_MAX) {
+        return;
+    }
+    from = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    to = open(old_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    while (from >= 0 && to >= 0 && n > 0) {
+        n = copy_file_range(from, NULL, to, NULL, LOG_SIZE_MAX, 0);
+    }
+    if (from >= 0) {
+        (void)!ftruncate(from, 0); /* Else again next time. */
+        (void)close(from);
+    }
+    if (to >= 0) {
+        (void)close(to); /* Good to have, no more. */
+    }
 }
 
 /* In the languages the message catalogues of our users come in; without a hit the

@@ -71,6 +71,8 @@ enum data_state pg_look_data(const struct pg_options *o, struct pg_disk *disk);
 
 /* The line that says why the server that ended could not start; empty if none. */
 void pg_failure_read(const struct pg_options *o, char *text, size_t size);
+/* Keeps the file of the postmaster's output bounded; one older is kept. */
+void pg_failure_rotate(const struct pg_options *o);
 /* The most telling line of a log's tail. */
 bool pg_failure_find(const char *log, char *text, size_t size);
 
@@ -105,8 +107,10 @@ struct pg_row {
 };
 
 extern const char pg_row_sql[];
-/* Parses the result of pg_row_sql. -1 if it is not one. */
-MUST_USE int pg_row_parse(const PGresult *result, struct pg_row *ret_row, struct err *err);
+/* Parses the result of pg_row_sql. -1 if it is not one. Appends the controlled
+ * parameters as they are in force to `settings`. */
+MUST_USE int pg_row_parse(const PGresult *result, struct pg_row *ret_row,
+                          struct kv_list *settings, struct err *err);
 /* host and port of a connection string; empty and 0 when it has none. */
 void pg_row_parse_conninfo(const char *conninfo, char *host, size_t size, uint16_t *ret_port);
 
@@ -165,6 +169,8 @@ struct pg {
 
     /* The observation under way. */
     bool observing;
+    bool looking;           /* The thread has a look of ours. */
+    bool waits_for_look;    /* The observation goes on when it is back, or late. */
     bool observe_again;
     bool retried;           /* The query, on a new connection. */
     uint64_t round;         /* Counts observations. */
@@ -232,9 +238,13 @@ enum pg_param_class {
 };
 enum pg_param_class pg_param_classify(const char *name);
 /* Appends the controlled parameters with their values. control: of a start in
- * recovery, whose limits must not be undercut; else NULL. True if one was raised. */
+ * recovery, whose limits must not be undercut; else NULL. `complain` of values that
+ * can not be used. True if one was raised. */
 bool pg_params_controlled(const struct pg_options *o, const struct pg_control *control,
-                          struct kv_list *out);
+                          bool complain, struct kv_list *out);
+/* Whether a server with these settings would change by a restart. `settings` may
+ * hold any; one that is not there is taken for equal. */
+bool pg_params_differ(const struct pg_options *o, const struct kv_list *settings);
 /* Everything else for postgresql.conf, sorted: given ones that this major version
  * has, and what follows ttl. */
 void pg_params_plain(const struct pg_options *o, uint32_t major, struct kv_list *out);

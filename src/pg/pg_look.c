@@ -139,7 +139,8 @@ static enum pg_pidfile_status parse_status(const char *text)
 }
 
 /* pidfile.h: pid, data directory, start time, port, socket directory, listen
- * address, shared memory, status. A negative pid is a stand-alone backend. */
+ * address, shared memory, status. A negative pid is of a stand-alone backend, such as
+ * initdb runs: no postmaster. */
 void pg_look_pidfile(const char *data_dir, struct pg_pidfile *ret_pidfile)
 {
     char path[PATH_MAX];
@@ -165,8 +166,7 @@ void pg_look_pidfile(const char *data_dir, struct pg_pidfile *ret_pidfile)
         lines[i] = at;
         at += n + (more ? 1 : 0);
     }
-    if (lines[0] != NULL &&
-        str_to_u64(lines[0] + (lines[0][0] == '-' ? 1 : 0), 1, INT32_MAX, &number)) {
+    if (lines[0] != NULL && str_to_u64(lines[0], 1, INT32_MAX, &number)) {
         p.pid = (pid_t)number;
     }
     if (lines[3] != NULL && str_to_u64(lines[3], 1, UINT16_MAX, &number)) {

@@ -15,6 +15,7 @@
 #include "pg/pg_processes.h"
 
 #define AWAIT_MS 100
+#define LOOK_MS  500 /* A disk that takes longer does not hold up the query. */
 
 struct look {
     struct pg_job job;
@@ -201,29 +202,39 @@ static bool is_awaiting(const struct pg *pg)
     return pg->stop_asked || !pg->has_row;
 }
 
+static void ask(struct pg *pg);
+
 static void on_timer(uv_timer_t *timer)
 {
     struct pg *pg = timer->data;
 
-    if (!pg->observing) {
+    if (pg->waits_for_look) {
+        pg->waits_for_look = false; /* With what the last one found. */
+        ask(pg);
+    } else if (!pg->observing) {
         observe(pg);
+    }
+}
+
+static void tell(struct pg *pg)
+{
+    uint64_t now = fingerprint(pg);
+
+    if (now != pg->fingerprint) {
+        pg->fingerprint = now;
+        pg_changed(pg);
     }
 }
 
 static void finish(struct pg *pg, bool valid)
 {
-    uint64_t now = fingerprint(pg);
-
     pg->observing = false;
     if (pg->closing) {
         return; /* pg_observe_close has answered. */
     }
     answer_waiters(pg, valid);
     pg_promote_check(pg);
-    if (now != pg->fingerprint) {
-        pg->fingerprint = now;
-        pg_changed(pg);
-    }
+    tell(pg);
     if (pg->closing || pg->observing) {
         return; /* A callback went on. */
     }
@@ -257,9 +268,15 @@ static void ask(struct pg *pg)
 static void take_row(struct pg *pg, const PGresult *result)
 {
     struct pg_row row;
+    struct kv_list settings = {0};
     struct err err = {0};
+    int status = pg_row_parse(result, &row, &settings, &err);
 
-    if (pg_row_parse(result, &row, &err) != 0) {
+    if (status == 0) {
+        row.pending_restart = row.pending_restart || pg_params_differ(&pg->opts->o, &settings);
+    }
+    kv_deinit(&settings);
+    if (status != 0) {
         pg->answer = PG_ANSWER_ERROR;
         (void)str_copy(pg->answer_text, sizeof(pg->answer_text), err.text);
         return;
@@ -320,6 +337,7 @@ static void run_look(struct pg_job *job)
     struct err ignored;
 
     pg_look(o, &l->disk);
+    pg_failure_rotate(o);
     if (l->seek_postmaster && l->disk.pidfile.pid != 0) {
         l->adopted_fd = pg_process_open(l->disk.pidfile.pid, l->disk.path);
         l->adopted = l->disk.pidfile.pid;
@@ -368,6 +386,26 @@ static void take_look(struct pg *pg, struct look *l)
 
 static void watch_lock_file(struct pg *pg);
 
+static void go_on(struct pg *pg, bool look_again)
+{
+    enum pg_pidfile_status status = pg_pidfile_status_of(pg);
+
+    if (status == PG_PIDFILE_READY || status == PG_PIDFILE_STANDBY) {
+        pg->postmaster.was_ready = true;
+    }
+    watch_lock_file(pg);
+    if (pg->waits_for_look) {
+        pg->observe_again = pg->observe_again || look_again;
+        pg->waits_for_look = false;
+        (void)uv_timer_stop(pg->timer);
+        ask(pg);
+    } else if (look_again) {
+        pg_observe_soon(pg);
+    } else if (!pg->observing) { /* Late: the query went ahead. What it saw shows now. */
+        tell(pg);
+    }
+}
+
 static void on_looked(struct pg_job *job)
 {
     struct look *l = CONTAINER_OF(job, struct look, job);
@@ -380,30 +418,20 @@ static void on_looked(struct pg_job *job)
     adopt(pg, l);
     pg_opts_release(l->opts);
     free(l);
+    pg->looking = false;
     if (pg->closing) {
         pg->observing = false;
     } else {
-        enum pg_pidfile_status status = pg_pidfile_status_of(pg);
-
-        pg->observe_again = pg->observe_again || is_void;
-        if (status == PG_PIDFILE_READY || status == PG_PIDFILE_STANDBY) {
-            pg->postmaster.was_ready = true;
-        }
-        watch_lock_file(pg);
-        ask(pg);
+        go_on(pg, is_void);
     }
     pg_release(pg);
 }
 
-static void observe(struct pg *pg)
+static void look(struct pg *pg)
 {
     struct look *l = xmalloc(sizeof(*l));
 
-    pg->observing = true;
-    pg->observe_again = false;
-    pg->retried = false;
-    pg->round++;
-    (void)uv_timer_stop(pg->timer);
+    pg->looking = true;
     l->pg = pg;
     l->opts = pg_opts_hold(pg->opts);
     l->epoch = pg->disk_epoch;
@@ -418,6 +446,23 @@ static void observe(struct pg *pg)
     l->job.done = on_looked;
     pg_hold(pg);
     pg_worker_submit(pg->looker, &l->job);
+}
+
+static void observe(struct pg *pg)
+{
+    pg->observing = true;
+    pg->observe_again = false;
+    pg->retried = false;
+    pg->round++;
+    pg->waits_for_look = !pg->looking;
+    if (pg->looking) {
+        (void)uv_timer_stop(pg->timer);
+        ask(pg); /* The one before still hangs on the disk. */
+        return;
+    }
+    look(pg);
+    uv_update_time(pg->opts->o.loop);
+    (void)uv_timer_start(pg->timer, on_timer, LOOK_MS, 0);
 }
 
 /* ---- The lock file ---- */

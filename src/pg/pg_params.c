@@ -109,8 +109,15 @@ static bool is_bool(const char *value)
     return is_in(value, words, ARRAY_LENGTH(words));
 }
 
+static bool is_true(const char *value)
+{
+    return str_equal(value, "on") || str_equal(value, "true") || str_equal(value, "yes") ||
+           str_equal(value, "1");
+}
+
 /* The value to use, into text. */
-static void choose(const struct controlled *c, const char *given, char *text, size_t size)
+static void choose(const struct controlled *c, const char *given, bool complain, char *text,
+                   size_t size)
 {
     int64_t number;
     bool good = false;
@@ -132,10 +139,13 @@ static void choose(const struct controlled *c, const char *given, char *text, si
         given = NULL;
         break;
     }
-    if (given != NULL && !good) {
+    if (given != NULL && !good && complain) {
         log_warning("A PostgreSQL parameter has no usable value, using the default. "
                     "parameter=%s value=%s default=%s",
                     c->name, given, c->value);
+    }
+    if (good && c->kind == KIND_BOOL) {
+        given = is_true(given) ? "on" : "off";
     }
     (void)str_copy(text, size, good ? given : c->value); /* Checked: short. */
 }
@@ -160,7 +170,7 @@ static bool raise_to(const struct controlled *c, const struct pg_control *contro
 }
 
 bool pg_params_controlled(const struct pg_options *o, const struct pg_control *control,
-                          struct kv_list *out)
+                          bool complain, struct kv_list *out)
 {
     bool raised = false;
     char text[64];
@@ -172,12 +182,27 @@ bool pg_params_controlled(const struct pg_options *o, const struct pg_control *c
     for (size_t i = 0; i < ARRAY_LENGTH(controlled); i++) {
         const struct controlled *c = &controlled[i];
 
-        choose(c, o->parameters != NULL ? kv_get(o->parameters, c->name) : NULL, text,
-               sizeof(text));
+        choose(c, o->parameters != NULL ? kv_get(o->parameters, c->name) : NULL,
+               complain, text, sizeof(text));
         raised = raise_to(c, control, text, sizeof(text)) || raised;
         kv_add(out, c->name, text);
     }
     return raised;
+}
+
+bool pg_params_differ(const struct pg_options *o, const struct kv_list *settings)
+{
+    struct kv_list wanted = {0};
+    bool differ = false;
+
+    (void)pg_params_controlled(o, NULL, false, &wanted);
+    for (size_t i = 0; i < wanted.n; i++) {
+        const char *value = kv_get(settings, wanted.items[i].key);
+
+        differ = differ || (value != NULL && !str_equal(value, wanted.items[i].value));
+    }
+    kv_deinit(&wanted);
+    return differ;
 }
 
 /* ---- The others ---- */

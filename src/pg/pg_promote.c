@@ -3,6 +3,8 @@
  * (postmaster.c: CheckPromoteSignal). No session is needed for it, and none may be
  * left. It is done when an observation finds PostgreSQL out of recovery.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 
 #include "base/log.h"
@@ -35,9 +37,16 @@ static void run_promote(struct pg_job *job)
 {
     struct pg_work *work = CONTAINER_OF(job, struct pg_work, job);
     char path[PATH_MAX];
+    int fd;
 
     (void)snprintf(path, sizeof(path), "%s/promote", work->opts->o.data_dir);
-    work->status = pg_file_write(path, "", 0, 0600, &work->err);
+    /* Not synced: it is read within the moment, and a busy disk would hold us up. */
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        work->status = err_set_errno(&work->err, errno, "creating %s", path);
+        return;
+    }
+    (void)close(fd); /* Empty. */
 }
 
 static void on_file_written(struct pg_job *job)

@@ -35,6 +35,7 @@ enum column {
     COL_VERSION,
     COL_REPLICAS,
     COL_SLOTS,
+    COL_SETTINGS,
     COLUMNS
 };
 
@@ -51,7 +52,7 @@ const char pg_row_sql[] =
     " CASE WHEN p.r THEN pg_is_wal_replay_paused() ELSE false END,"
     " w.status, w.received_tli, current_setting('primary_conninfo', true),"
     " coalesce(current_setting('restore_command', true), '') <> '',"
-    " EXISTS (SELECT 1 FROM pg_settings WHERE pending_restart AND name <> 'hot_standby'),"
+    " g.pending,"
     " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
     " current_setting('server_version_num'),"
     " (SELECT string_agg(concat_ws(E'\\x1f', " CLEAN("application_name") ", " CLEAN("usename")
@@ -60,9 +61,15 @@ const char pg_row_sql[] =
     " ORDER BY application_name, pid) FROM pg_stat_replication),"
     " (SELECT string_agg(concat_ws(E'\\x1f', slot_name, slot_type, active::text,"
     " coalesce(restart_lsn::text, '')), E'\\x1e' ORDER BY slot_name)"
-    " FROM pg_replication_slots WHERE NOT temporary)"
+    " FROM pg_replication_slots WHERE NOT temporary), g.settings"
     " FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) p CROSS JOIN pg_control_system() y"
     " CROSS JOIN pg_control_checkpoint() k CROSS JOIN pg_control_recovery() v"
+    " CROSS JOIN (SELECT bool_or(pending_restart AND name <> 'hot_standby') AS pending,"
+    "  string_agg(name || E'\\x1f' || setting, E'\\x1e') FILTER (WHERE name IN ("
+    "  'cluster_name', 'listen_addresses', 'port', 'max_connections',"
+    "  'max_locks_per_transaction', 'max_prepared_transactions', 'max_replication_slots',"
+    "  'max_wal_senders', 'max_worker_processes', 'track_commit_timestamp', 'wal_level',"
+    "  'wal_log_hints')) AS settings FROM pg_settings) g"
     " LEFT JOIN pg_stat_wal_receiver w ON true";
 
 static const char *cell(const PGresult *result, enum column column)
@@ -181,6 +188,20 @@ static void parse_slots(const char *text, struct pg_row *row)
     }
 }
 
+static void parse_settings(const char *text, struct kv_list *settings)
+{
+    bool more = *text != '\0';
+
+    while (more) {
+        char name[NAME_SIZE], value[1024];
+
+        (void)take(&text, name, sizeof(name));
+        (void)take(&text, value, sizeof(value));
+        kv_add(settings, name, value);
+        more = next_row(&text);
+    }
+}
+
 void pg_row_parse_conninfo(const char *conninfo, char *host, size_t size, uint16_t *ret_port)
 {
     PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
@@ -223,7 +244,8 @@ static void parse_positions(const PGresult *result, struct pg_row *row)
     }
 }
 
-int pg_row_parse(const PGresult *result, struct pg_row *ret_row, struct err *err)
+int pg_row_parse(const PGresult *result, struct pg_row *ret_row, struct kv_list *settings,
+                 struct err *err)
 {
     struct pg_row row = {0};
 
@@ -245,6 +267,7 @@ int pg_row_parse(const PGresult *result, struct pg_row *ret_row, struct err *err
                           &row.upstream_port);
     parse_replicas(cell(result, COL_REPLICAS), &row);
     parse_slots(cell(result, COL_SLOTS), &row);
+    parse_settings(cell(result, COL_SETTINGS), settings);
     if (row.sysid == 0 || row.version < PG_MAJOR_MIN * 10000) {
         return err_set(err, "PostgreSQL's answer makes no sense: system identifier %" PRIu64
                             ", version %u",
