@@ -31,8 +31,10 @@ static int check_loopback(const struct peer *p, const struct peer_address *bind_
     if (wrong == NULL) {
         return 0;
     }
-    return err_set(err, "without raft.password only loopback addresses are allowed, and \"%s\" is "
-                   "none", wrong->text);
+    return err_set(err,
+                   "without raft.password only loopback addresses are allowed, and \"%s\" is "
+                   "none",
+                   wrong->text);
 }
 
 static int bind_to(const struct sockaddr_storage *address, int *ret_fd)
@@ -117,8 +119,8 @@ static void set_preface(struct peer *p, const struct peer_options *options)
     f->instance = options->instance;
     f->process = rng_system();
     f->cluster_id = options->cluster_id;
-    (void)str_copy(f->scope, sizeof(f->scope), options->scope);     /* Valid: fits. */
-    (void)str_copy(f->name, sizeof(f->name), options->name);        /* Valid: fits. */
+    (void)str_copy(f->scope, sizeof(f->scope), options->scope);      /* Valid: fits. */
+    (void)str_copy(f->name, sizeof(f->name), options->name);         /* Valid: fits. */
     (void)str_copy(f->address, sizeof(f->address), p->self_address); /* Same size. */
 }
 
@@ -298,7 +300,7 @@ void peer_set_cluster_id(struct peer *p, uint64_t cluster_id)
         return;
     }
     p->preface.cluster_id = cluster_id;
-    LIST_FOREACH(it, &p->links) {
+    LIST_FOREACH (it, &p->links) {
         struct peer_link *link = CONTAINER_OF(it, struct peer_link, list);
 
         link->redial_now = true;
@@ -446,7 +448,7 @@ struct peer_counters peer_counters(const struct peer *p)
 {
     struct peer_counters c = {.n_refused = p->refusals.n_total};
 
-    LIST_FOREACH(it, &p->links) {
+    LIST_FOREACH (it, &p->links) {
         const struct peer_link *link = CONTAINER_OF(it, struct peer_link, list);
 
         c.n_connections++;
@@ -504,7 +506,7 @@ void peer_close(struct peer *p, void (*cb)(void *data), void *data)
     forward_close(p);
     dial_close(p);
     resolver_close(p->resolver, on_resolver_gone, p);
-    LIST_FOREACH(it, &p->links) {
+    LIST_FOREACH (it, &p->links) {
         link_close(CONTAINER_OF(it, struct peer_link, list), CAUSE_NONE, "we are closing");
     }
 }

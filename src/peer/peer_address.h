@@ -11,11 +11,11 @@
 #include "store/types.h"
 
 struct peer_address {
-    char text[HOST_SIZE];          /* As configured. */
-    char host[HOST_SIZE];          /* Without brackets. */
+    char text[HOST_SIZE]; /* As configured. */
+    char host[HOST_SIZE]; /* Without brackets. */
     uint16_t port;
-    bool is_any;                   /* "*": every address of this machine. */
-    bool is_numeric;               /* `numeric` is set; else host is a name to resolve. */
+    bool is_any;     /* "*": every address of this machine. */
+    bool is_numeric; /* `numeric` is set; else host is a name to resolve. */
     struct sockaddr_storage numeric;
 };
 

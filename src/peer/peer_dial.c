@@ -7,11 +7,11 @@
 
 #include "peer/peer_internal.h"
 
-#define REFRESH_MS     SECONDS(10) /* A resolved name is looked up again after that. */
-#define LOOK_UP_MS     1000        /* A failed look-up is tried again after that. */
-#define SELF_MS        SECONDS(30) /* Our own address by another name: it may move. */
-#define STEADY_MS      1000        /* Up for so long: redial at once when it breaks. */
-#define LOG_PERIOD_MS  MINUTES(1)
+#define REFRESH_MS    SECONDS(10) /* A resolved name is looked up again after that. */
+#define LOOK_UP_MS    1000        /* A failed look-up is tried again after that. */
+#define SELF_MS       SECONDS(30) /* Our own address by another name: it may move. */
+#define STEADY_MS     1000        /* Up for so long: redial at once when it breaks. */
+#define LOG_PERIOD_MS MINUTES(1)
 
 static void on_redial(uv_timer_t *timer);
 
@@ -123,8 +123,10 @@ static void dial(struct partner *partner)
     link->partner = partner;
     (void)str_copy(link->where, sizeof(link->where), partner->address.text); /* Same size. */
     if (p->tls == NULL && !sockaddr_is_loopback(to)) {
-        link_close(link, CAUSE_NOT_LOOPBACK, "\"%s\" is not on this machine, and there is no "
-                   "raft.password", partner->address.host);
+        link_close(link, CAUSE_NOT_LOOPBACK,
+                   "\"%s\" is not on this machine, and there is no "
+                   "raft.password",
+                   partner->address.host);
     } else if (link_dial(link, to, &err) < 0) {
         link_close(link, CAUSE_NONE, "%s", err.text);
     }

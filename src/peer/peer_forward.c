@@ -32,11 +32,11 @@ struct request {
 
 /* Came in; the sender awaits our result. */
 struct answer {
-    struct list list;       /* In forward.answers. */
+    struct list list; /* In forward.answers. */
     uint64_t token;
     struct peer_link *link;
-    uint64_t request;       /* The sender's id. */
-    uint64_t deadline_ms;   /* Nobody waits for it afterwards. */
+    uint64_t request;     /* The sender's id. */
+    uint64_t deadline_ms; /* Nobody waits for it afterwards. */
 };
 
 static const struct peer_result unknown = {.status = STATUS_UNKNOWN};
@@ -94,7 +94,7 @@ static void send_result(struct peer_link *link, uint64_t request, const struct p
 
 static struct answer *find_answer(struct peer *p, uint64_t token)
 {
-    LIST_FOREACH(it, &p->forward.answers) {
+    LIST_FOREACH (it, &p->forward.answers) {
         struct answer *a = CONTAINER_OF(it, struct answer, list);
 
         if (a->token == token) {
@@ -266,7 +266,7 @@ void forward_on_result(struct peer_link *link, const struct frame *frame)
         link_refuse(link, CAUSE_MALFORMED, "a malformed result");
         return;
     }
-    LIST_FOREACH(it, &p->forward.requests) {
+    LIST_FOREACH (it, &p->forward.requests) {
         struct request *r = CONTAINER_OF(it, struct request, list);
 
         /* A result may come on the other connection of the same node. */
@@ -306,7 +306,7 @@ static void on_deadline(uv_timer_t *timer)
 /* Callbacks may propose again, so the list is searched anew after each. */
 static struct request *find_request_on(struct peer *p, const struct peer_link *link)
 {
-    LIST_FOREACH(it, &p->forward.requests) {
+    LIST_FOREACH (it, &p->forward.requests) {
         struct request *r = CONTAINER_OF(it, struct request, list);
 
         if (r->link == link) {
@@ -318,7 +318,7 @@ static struct request *find_request_on(struct peer *p, const struct peer_link *l
 
 static struct answer *find_answer_on(struct peer *p, const struct peer_link *link)
 {
-    LIST_FOREACH(it, &p->forward.answers) {
+    LIST_FOREACH (it, &p->forward.answers) {
         struct answer *a = CONTAINER_OF(it, struct answer, list);
 
         if (a->link == link) {

@@ -13,11 +13,11 @@
 #define FRAME_RAFT_DATA_MAX (16 * 1024)
 
 enum frame_type {
-    FRAME_PREFACE = 1,   /* Who I am; the first frame both ways. */
-    FRAME_WELCOME,       /* I accept you. */
-    FRAME_REFUSE,        /* I do not, and why; the last frame. */
-    FRAME_PING,          /* Are you there? */
-    FRAME_PONG,          /* Its echo. */
+    FRAME_PREFACE = 1, /* Who I am; the first frame both ways. */
+    FRAME_WELCOME,     /* I accept you. */
+    FRAME_REFUSE,      /* I do not, and why; the last frame. */
+    FRAME_PING,        /* Are you there? */
+    FRAME_PONG,        /* Its echo. */
     FRAME_HELLO,
     FRAME_STATUS,
     FRAME_RENEW,
@@ -26,7 +26,7 @@ enum frame_type {
     FRAME_RESULT,
     FRAME_ASK_POSITIONS,
     FRAME_POSITIONS,
-    FRAME_RAFT_DATA,     /* A piece of libraft's stream. */
+    FRAME_RAFT_DATA, /* A piece of libraft's stream. */
     FRAME_TYPES
 };
 

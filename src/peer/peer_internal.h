@@ -17,12 +17,12 @@
 #include "peer/peer_link.h"
 #include "peer/peer_resolve.h"
 
-#define NODES_MAX       (2 * MEMBERS_MAX) /* Nodes with a connection. */
-#define STRANGERS_MAX   32                /* Inbound connections that are not up. */
-#define RAFT_LINKS_MAX  4                 /* Inbound Raft connections of one node. */
-#define RESOLVED_MAX    4                 /* Addresses of one name that are tried. */
-#define REDIAL_MS       250
-#define REDIAL_JITTER   50
+#define NODES_MAX      (2 * MEMBERS_MAX) /* Nodes with a connection. */
+#define STRANGERS_MAX  32                /* Inbound connections that are not up. */
+#define RAFT_LINKS_MAX 4                 /* Inbound Raft connections of one node. */
+#define RESOLVED_MAX   4                 /* Addresses of one name that are tried. */
+#define REDIAL_MS      250
+#define REDIAL_JITTER  50
 
 /* A node that has, or just had, an accepted peer link. */
 struct peer_node {
@@ -30,27 +30,27 @@ struct peer_node {
     char name[NAME_SIZE];
     char address[HOST_SIZE];
     uint64_t process;
-    uint8_t n_heard;             /* From its newest status: whom it hears, */
-    node_id heard[VOTERS_MAX];   /* which says through whom a proposal can go. */
+    uint8_t n_heard;           /* From its newest status: whom it hears, */
+    node_id heard[VOTERS_MAX]; /* which says through whom a proposal can go. */
 };
 
 /* A configured address that is not ours. */
 struct partner {
     struct peer *peer;
     struct peer_address address;
-    uv_timer_t timer;            /* Redial. */
-    struct peer_link *link;      /* Under way or up; NULL = waiting for the timer. */
-    struct resolve_job *job;     /* Looking its name up; NULL = not. */
-    size_t n_resolved;           /* Numeric: 1. */
-    size_t next;                 /* Which of them is tried next. */
+    uv_timer_t timer;        /* Redial. */
+    struct peer_link *link;  /* Under way or up; NULL = waiting for the timer. */
+    struct resolve_job *job; /* Looking its name up; NULL = not. */
+    size_t n_resolved;       /* Numeric: 1. */
+    size_t next;             /* Which of them is tried next. */
     struct sockaddr_storage resolved[RESOLVED_MAX];
     uint64_t resolved_ms;
-    bool is_known;               /* `good` is where it was reached last. */
+    bool is_known; /* `good` is where it was reached last. */
     struct sockaddr_storage good;
-    node_id id;                  /* Who answered there last; 0 = nobody yet. */
+    node_id id; /* Who answered there last; 0 = nobody yet. */
     char name[NAME_SIZE];
-    bool is_self;                /* Another spelling of our own address. */
-    char problem[TEXT_SIZE];     /* Why it is not up. */
+    bool is_self;            /* Another spelling of our own address. */
+    char problem[TEXT_SIZE]; /* Why it is not up. */
     struct log_limit limit;
 };
 
@@ -62,7 +62,7 @@ struct soon {
     void *arg;
 };
 
-struct forward { /* peer_forward.c */
+struct forward {          /* peer_forward.c */
     struct list requests; /* Ours and relayed ones, oldest first. */
     struct list answers;  /* Proposals of others that wait for ours, oldest first. */
     size_t n_answers;
@@ -75,13 +75,13 @@ struct peer {
     uv_loop_t *loop;
     struct peer_hooks hooks;
     char self_address[HOST_SIZE];
-    struct preface preface;      /* What we say; kind is set per link. */
+    struct preface preface; /* What we say; kind is set per link. */
     size_t n_partners;
     struct partner *partners;
 
     /* What it works with. */
     struct link_settings settings;
-    struct tls_context *tls;     /* NULL = plain. */
+    struct tls_context *tls; /* NULL = plain. */
     struct resolver *resolver;
     struct rng rng;
     uv_tcp_t listener;
@@ -92,7 +92,7 @@ struct peer {
     /* State. */
     bool has_hello;
     struct hello hello;
-    struct list links;           /* All of them, oldest first. */
+    struct list links; /* All of them, oldest first. */
     size_t n_nodes;
     struct peer_node nodes[NODES_MAX];
     struct refusals refusals;
@@ -100,23 +100,23 @@ struct peer {
 
     /* End. */
     bool is_closing;
-    size_t n_open;               /* Handles, links and pumps not yet gone. */
+    size_t n_open; /* Handles, links and pumps not yet gone. */
     void (*close_cb)(void *data);
     void *close_data;
 };
 
 /* Calls a hook that is set. */
-#define HOOK(p, hook, ...)                                  \
-    do {                                                    \
-        if ((p)->hooks.hook != NULL && !(p)->is_closing) {  \
-            (p)->hooks.hook((p)->hooks.data, __VA_ARGS__);  \
-        }                                                   \
+#define HOOK(p, hook, ...)                                 \
+    do {                                                   \
+        if ((p)->hooks.hook != NULL && !(p)->is_closing) { \
+            (p)->hooks.hook((p)->hooks.data, __VA_ARGS__); \
+        }                                                  \
     } while (0)
 
 /* peer.c */
 void peer_soon(struct peer *p, void (*run)(struct peer *p, void *arg), void *arg);
-void peer_opened(struct peer *p);        /* One more thing to wait for at the end. */
-void peer_gone(struct peer *p);          /* One less. May free p. */
+void peer_opened(struct peer *p);           /* One more thing to wait for at the end. */
+void peer_gone(struct peer *p);             /* One less. May free p. */
 void peer_handle_gone(uv_handle_t *handle); /* Close callback; handle->data is p. */
 
 /* peer_session.c */
@@ -130,7 +130,7 @@ struct peer_link *peer_find_link(const struct peer *p, node_id id);
 /* peer_dial.c */
 MUST_USE int dial_init(struct peer *p, const struct peer_options *options, struct err *err);
 void dial_start(struct peer *p);
-void dial_now(struct peer *p);           /* All that are down, without delay. */
+void dial_now(struct peer *p); /* All that are down, without delay. */
 void dial_link_up(struct peer_link *link);
 void dial_link_closed(struct peer_link *link);
 MUST_USE bool dial_find(struct peer *p, node_id to, struct sockaddr_storage *ret_address);

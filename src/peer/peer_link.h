@@ -67,14 +67,14 @@ struct link_settings {
 
 struct peer_link {
     const struct link_settings *settings;
-    void *owner;          /* struct peer */
-    struct list list;     /* In the owner's links. */
+    void *owner;      /* struct peer */
+    struct list list; /* In the owner's links. */
     enum link_kind kind;
     enum link_state state;
-    bool dialled;         /* By us. */
+    bool dialled; /* By us. */
     bool was_up;
-    bool redial_now;      /* Closed by our own will: dial again without delay. */
-    uint64_t up_ms;       /* When it came up. */
+    bool redial_now; /* Closed by our own will: dial again without delay. */
+    uint64_t up_ms;  /* When it came up. */
 
     /* The other end. */
     struct sockaddr_storage remote;
@@ -97,10 +97,10 @@ struct peer_link {
     /* Receiving. */
     struct frame_reader reader;
     size_t n_stranger_bytes;
-    bool is_paused;        /* By the owner, for back-pressure. */
-    uint64_t received_ms;  /* Last byte. */
-    uint64_t ticked_ms;    /* Last ping timer. */
-    uint64_t ping_stamp;   /* Of the ping under way; 0 = none. */
+    bool is_paused;       /* By the owner, for back-pressure. */
+    uint64_t received_ms; /* Last byte. */
+    uint64_t ticked_ms;   /* Last ping timer. */
+    uint64_t ping_stamp;  /* Of the ping under way; 0 = none. */
     uint64_t rtt_us;
 
     /* Sending: frames wait in `out`, become `wire` (encrypted), are `flight`
@@ -114,10 +114,10 @@ struct peer_link {
     bool is_full; /* on_drained is due. */
 
     /* The owner's. */
-    struct pump *pump;     /* Kind raft, while up. */
+    struct pump *pump;                   /* Kind raft, while up. */
     void (*raft_cb)(void *data, int fd); /* Dialled for Raft: to be answered. */
     void *raft_data;
-    void *partner;         /* struct partner that dialled it, or NULL. */
+    void *partner; /* struct partner that dialled it, or NULL. */
 };
 
 struct peer_link *link_new(const struct link_settings *settings, enum link_kind kind);

@@ -8,14 +8,14 @@
 
 #include "peer/peer_link.h"
 
-#define BATCH_SIZE  ((size_t)64 * 1024)      /* Encrypted in one go, or one frame. */
-#define RESERVE     ((size_t)64 * 1024)      /* Kept for small frames. */
-#define LOW_MARK    ((size_t)64 * 1024)      /* Below it on_drained comes. */
+#define BATCH_SIZE ((size_t)64 * 1024) /* Encrypted in one go, or one frame. */
+#define RESERVE    ((size_t)64 * 1024) /* Kept for small frames. */
+#define LOW_MARK   ((size_t)64 * 1024) /* Below it on_drained comes. */
 
 struct out_frame {
     struct list list; /* In link->out. */
     enum frame_type type;
-    size_t size;      /* With header. */
+    size_t size; /* With header. */
     uint8_t data[];
 };
 
@@ -39,7 +39,7 @@ static void remove_frame(struct peer_link *link, struct out_frame *f)
 
 static void drop_waiting_status(struct peer_link *link)
 {
-    LIST_FOREACH(it, &link->out) {
+    LIST_FOREACH (it, &link->out) {
         if (frame_of(it)->type == FRAME_STATUS) {
             remove_frame(link, frame_of(it));
             return;

@@ -17,7 +17,7 @@
 
 #define PIPE_HIGH ((size_t)256 * 1024) /* Unwritten to libraft: stop reading the link. */
 #define PIPE_LOW  ((size_t)64 * 1024)
-#define LINK_HIGH ((size_t)256 * 1024) /* Unsent on the link: stop reading libraft. */
+#define LINK_HIGH ((size_t)256 * 1024)  /* Unsent on the link: stop reading libraft. */
 #define HELD_MAX  ((size_t)1024 * 1024) /* Not judged; the check's own limit is lower. */
 
 struct pump {
@@ -25,7 +25,7 @@ struct pump {
     struct peer_link *link; /* NULL once that is gone. */
     uv_pipe_t pipe;
     bool is_closing;
-    void *check;            /* Of consensus. */
+    void *check; /* Of consensus. */
     struct strbuf held;
     uint8_t buffer[FRAME_RAFT_DATA_MAX];
 };
@@ -150,8 +150,8 @@ static int judge(struct pump *pump, const struct frame *frame, struct err *err)
 {
     uint64_t passed = 0;
 
-    if (pump->peer->hooks.raft_check_feed(pump->check, frame->payload, frame->size, &passed,
-                                          err) < 0) {
+    if (pump->peer->hooks.raft_check_feed(pump->check, frame->payload, frame->size, &passed, err) <
+        0) {
         return -1;
     }
     strbuf_add(&pump->held, frame->payload, frame->size);

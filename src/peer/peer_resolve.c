@@ -18,12 +18,12 @@
 
 struct resolve_job {
     struct resolver *resolver;
-    struct list list;     /* In resolver->jobs. */
+    struct list list; /* In resolver->jobs. */
     char host[HOST_SIZE];
     uint16_t port;
-    resolve_cb cb;        /* NULL = cancelled, or waited for. */
+    resolve_cb cb; /* NULL = cancelled, or waited for. */
     void *data;
-    bool is_done;         /* By the thread; what follows is set. */
+    bool is_done; /* By the thread; what follows is set. */
     size_t n_found;
     struct sockaddr_storage found[RESOLVED_MAX];
     char problem[TEXT_SIZE];
@@ -32,8 +32,8 @@ struct resolve_job {
 struct resolver {
     pthread_mutex_t mutex; /* Guards everything below but the close callback. */
     pthread_cond_t done;
-    size_t n_references;   /* The owner's and one for each running thread. */
-    bool is_closed;        /* The handle must not be touched. */
+    size_t n_references; /* The owner's and one for each running thread. */
+    bool is_closed;      /* The handle must not be touched. */
     struct list jobs;
     uv_async_t async;
     void (*close_cb)(void *data);
@@ -80,8 +80,7 @@ static void keep_found(struct resolve_job *job, const struct addrinfo *list)
          a = a->ai_next) {
         struct sockaddr_storage *to = &job->found[job->n_found];
 
-        if ((a->ai_family == AF_INET || a->ai_family == AF_INET6) &&
-            a->ai_addrlen <= sizeof(*to)) {
+        if ((a->ai_family == AF_INET || a->ai_family == AF_INET6) && a->ai_addrlen <= sizeof(*to)) {
             memcpy(to, a->ai_addr, a->ai_addrlen);
             sockaddr_set_port(to, job->port);
             job->n_found++;
@@ -124,7 +123,7 @@ static struct resolve_job *next_done(struct resolver *r)
     struct resolve_job *done = NULL;
 
     lock(r);
-    LIST_FOREACH(it, &r->jobs) {
+    LIST_FOREACH (it, &r->jobs) {
         struct resolve_job *job = CONTAINER_OF(it, struct resolve_job, list);
 
         if (job->is_done) {
@@ -232,7 +231,8 @@ static struct timespec moment_after(uint64_t ms)
 {
     uint64_t ns = uv_hrtime() + ms * NS_PER_MS; /* CLOCK_MONOTONIC, as the condition's. */
 
-    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000),
+                             .tv_nsec = (long)(ns % 1000000000)};
 }
 
 int resolver_wait(struct resolver *r, const char *host, uint16_t port, uint64_t limit_ms,

@@ -36,7 +36,7 @@ struct peer_link *peer_find_link(const struct peer *p, node_id id)
 {
     struct peer_link *best = NULL;
 
-    LIST_FOREACH(it, &p->links) {
+    LIST_FOREACH (it, &p->links) {
         struct peer_link *link = link_of(it);
 
         if (is_peer_of(link, id) && is_better(link, best)) {
@@ -72,7 +72,7 @@ static void drop_oldest_stranger(struct peer *p)
     struct peer_link *oldest = NULL;
     size_t n = 0;
 
-    LIST_FOREACH(it, &p->links) {
+    LIST_FOREACH (it, &p->links) {
         struct peer_link *link = link_of(it);
 
         if (!link->dialled && !link->was_up && link->state != LINK_CLOSING) {
@@ -81,8 +81,10 @@ static void drop_oldest_stranger(struct peer *p)
         }
     }
     if (n > STRANGERS_MAX) {
-        link_close(oldest, CAUSE_CROWDED, "dropped, the oldest of %zu that have not proved who "
-                   "they are", n);
+        link_close(oldest, CAUSE_CROWDED,
+                   "dropped, the oldest of %zu that have not proved who "
+                   "they are",
+                   n);
     }
 }
 
@@ -122,7 +124,7 @@ static enum peer_cause admit(struct peer_link *link, const struct preface *their
 {
     struct peer *p = link->owner;
 
-    LIST_FOREACH(it, &p->links) {
+    LIST_FOREACH (it, &p->links) {
         struct peer_link *other = link_of(it);
 
         if (is_peer_of(other, theirs->id) && other->who.instance != theirs->instance) {
@@ -152,7 +154,7 @@ static void close_obsolete(struct peer_link *link)
     struct peer_link *oldest = NULL;
     size_t n = 0;
 
-    LIST_FOREACH(it, &p->links) {
+    LIST_FOREACH (it, &p->links) {
         struct peer_link *other = link_of(it);
 
         if (other == link || other->state != LINK_UP || other->who.id != link->who.id) {
@@ -316,8 +318,7 @@ static void on_status(struct peer_link *link, const struct frame *frame)
     struct peer_node *node = peer_find_node(p, link->who.id);
     struct status status;
 
-    if (!message_decode_status(frame->payload, frame->size, &status) ||
-        status.id != link->who.id) {
+    if (!message_decode_status(frame->payload, frame->size, &status) || status.id != link->who.id) {
         link_refuse(link, CAUSE_MALFORMED, "a malformed status");
         return;
     }
@@ -333,8 +334,7 @@ static void on_renew(struct peer_link *link, const struct frame *frame)
     struct peer *p = link->owner;
     struct lease_renew renew;
 
-    if (!message_decode_renew(frame->payload, frame->size, &renew) ||
-        renew.owner != link->who.id) {
+    if (!message_decode_renew(frame->payload, frame->size, &renew) || renew.owner != link->who.id) {
         link_refuse(link, CAUSE_MALFORMED, "a malformed renewal");
         return;
     }
@@ -346,8 +346,7 @@ static void on_grant(struct peer_link *link, const struct frame *frame)
     struct peer *p = link->owner;
     struct lease_grant grant;
 
-    if (!message_decode_grant(frame->payload, frame->size, &grant) ||
-        grant.voter != link->who.id) {
+    if (!message_decode_grant(frame->payload, frame->size, &grant) || grant.voter != link->who.id) {
         link_refuse(link, CAUSE_MALFORMED, "a malformed grant");
         return;
     }

@@ -221,16 +221,16 @@ static enum peer_cause classify(const struct tls *t, int reason, struct err *err
                            "there");
         return CAUSE_WRONG_SECRET;
     }
-    if (is_server && (reason == SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM ||
-                      reason == SSL_R_NO_SHARED_CIPHER || reason == SSL_R_UNSUPPORTED_PROTOCOL ||
-                      reason == SSL_R_NO_SUITABLE_KEY_SHARE ||
-                      reason == SSL_R_NO_CERTIFICATE_ASSIGNED)) {
+    if (is_server &&
+        (reason == SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM || reason == SSL_R_NO_SHARED_CIPHER ||
+         reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_NO_SUITABLE_KEY_SHARE ||
+         reason == SSL_R_NO_CERTIFICATE_ASSIGNED)) {
         (void)err_set(err, "it offers TLS, but no shared secret with TLS 1.3");
         return CAUSE_NO_SECRET;
     }
     (void)err_set(err, "it does not speak TLS as we do (%s)",
-                  reason == 0 ? "no reason" : ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0,
-                                                                               reason)));
+                  reason == 0 ? "no reason"
+                              : ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, reason)));
     return CAUSE_NOT_TLS;
 }
 
