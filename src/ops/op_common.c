@@ -14,6 +14,7 @@ const struct ops *op_look(struct op *o)
     struct ops *ops = o->ops;
 
     pg_observe(op_pg(o), o->seq.now_ms);
+    ops->status = (struct status){0}; /* pg_fill writes what it knows. */
     pg_fill(op_pg(o), ops->options.store, &ops->status, &ops->view);
     return ops;
 }
@@ -61,9 +62,10 @@ void op_kill_child(struct seq *s)
 /* A killed process needs a moment to go; this is also done's answer. */
 enum seq_next op_kill_run(struct seq *s)
 {
-    uint32_t n_left = pg_kill_all(op_pg(op_of(s)));
+    struct pg *pg = op_pg(op_of(s));
+    uint32_t n_left = pg_kill_all(pg);
 
-    if (n_left == 0) {
+    if (n_left == 0 && pg_is_down(pg)) {
         return SEQ_NEXT;
     }
     s->poll_every_ms = 20;
@@ -133,8 +135,9 @@ enum seq_next op_ready_run(struct seq *s)
     const struct ops *ops = op_look(o);
 
     if (!ops->view.postmaster_alive || ops->status.pg_state == PG_STATE_START_FAILED) {
-        return op_fail(o, "PostgreSQL did not stay up: %s",
-                       ops->status.problem[0] != '\0' ? ops->status.problem : "no reason known");
+        return op_fail(o, "%s",
+                       ops->status.problem[0] != '\0' ? ops->status.problem
+                                                      : "PostgreSQL did not stay up");
     }
     return ops->status.pg_state == PG_STATE_RUNNING ? SEQ_NEXT : SEQ_POLL;
 }

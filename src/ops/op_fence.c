@@ -50,9 +50,11 @@ static void nag(struct seq *s, uint32_t n_left)
 
 static enum seq_next kill_run(struct seq *s)
 {
-    uint32_t n_left = pg_kill_all(op_pg(op_of(s)));
+    struct pg *pg = op_pg(op_of(s));
+    uint32_t n_left = pg_kill_all(pg);
 
-    if (n_left == 0 && !op_of(s)->ops->main.seq.running) {
+    /* Down is more than none left: the end of the postmaster was noticed as well. */
+    if (n_left == 0 && pg_is_down(pg) && !op_of(s)->ops->main.seq.running) {
         return SEQ_NEXT;
     }
     if (n_left > 0) {

@@ -93,6 +93,7 @@ static void note_failure(struct op *op, uint64_t duration_ms, const char *step)
 {
     struct ops *o = op->ops;
     uint64_t now_ms = op->seq.now_ms;
+    struct sbuf problem;
     uint64_t retry_ms;
 
     back_off(o, op->action, now_ms);
@@ -103,8 +104,8 @@ static void note_failure(struct op *op, uint64_t duration_ms, const char *step)
                 node_action_name(op->action), step, (unsigned long long)duration_ms,
                 o->n_failures[op->action], op->seq.problem.text);
     note_last(op, true);
-    (void)snprintf(o->problem, sizeof(o->problem), "%s: %s: %.180s", node_action_name(op->action),
-                   step, op->seq.problem.text); /* May be cut. */
+    sbuf_init(&problem, o->problem, sizeof(o->problem)); /* May be cut. */
+    sbuf_printf(&problem, "%s: %s: %s", node_action_name(op->action), step, op->seq.problem.text);
 }
 
 /* The only end of every sequence. One that was cancelled neither failed nor did

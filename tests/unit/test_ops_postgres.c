@@ -19,9 +19,9 @@ static void a_bootstrap_makes_a_database_and_hides_its_secrets(void **state)
 
     assert_string_equal(ask(a, "SELECT count(*) FROM made_by_script"), "0");
     assert_string_equal(query(a, "o'\\''wner", "pa$$word", "SELECT session_user"), "o'wner");
-    assert_string_equal(
-        ask(a, "SELECT rolcreatedb, rolcreaterole, rolsuper FROM pg_roles WHERE rolname ~ 'wner'"),
-        "t|t|f");
+    assert_string_equal(ask(a, "SELECT rolcreatedb, rolcreaterole, rolsuper FROM pg_roles WHERE "
+                               "rolname LIKE 'o_wner'"),
+                        "t|t|f");
     assert_string_equal(ask(a, "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'nologin'"), "f");
     assert_string_equal(ask(a, "SELECT count(*) FROM pg_authid WHERE rolpassword LIKE 'SCRAM-%'"),
                         "4");
@@ -30,7 +30,7 @@ static void a_bootstrap_makes_a_database_and_hides_its_secrets(void **state)
                               "WHERE rolname = current_user"),
                         "t");
     assert_true(str_starts_with(
-        query(a, "rewinder", "rw", "SELECT count(pg_ls_dir('.', true, false)) > 5"), "t"));
+        query(a, "rewinder", "rw", "SELECT count(*) > 5 FROM pg_ls_dir('.', true, false)"), "t"));
     assert_non_null(strstr(query(a, "repl", "wrong", "SELECT 1"), "authentication failed"));
     assert_string_equal(ask(a, "SHOW data_checksums"), "on");
     assert_false(exists(a, ".veche-secret"));
@@ -106,7 +106,7 @@ static void a_start_that_fails_says_what_postgres_said(void **state)
     decide_on(a, ACTION_START_PRIMARY, NULL);
     wait_idle(a);
     assert_true(see(a).last_failed);
-    assert_non_null(strstr(see(a).problem, "shared_buffers"));
+    assert_non_null(strstr(see(a).problem, "contains errors"));
     retry_ms = see(a).retry_ms;
     assert_true(retry_ms > clock_ms());
     kv_set(&a->parameters, "shared_buffers", "16MB");
@@ -150,35 +150,32 @@ static void a_clone_streams_and_can_be_promoted(void **state)
     wait_answer(a, "SELECT count(*) FROM t", "2");
 }
 
+/* A reader on the standby keeps a snapshot that the replay of a VACUUM waits for,
+ * for ever; and replay is paused before that. */
 static void a_paused_and_blocked_replay_does_not_stop_a_promotion(void **state)
 {
     struct node *a = &w->a, *b = &w->b;
     pid_t reader;
-    char port[16];
 
     (void)state;
     start_cluster();
-    wait_answer(b, "SELECT count(*) FROM t", "0");
-    (void)snprintf(port, sizeof(port), "%u", b->port);
-    assert_int_equal(setenv("PGPASSWORD", SUPER_PASSWORD, 1), 0);
-    reader = fork();
-    if (reader == 0) {
-        (void)freopen("/dev/null", "w", stdout);
-        (void)execl(PG_BIN_DIR "/psql", "psql", "-Xq", "-h", "127.0.0.1", "-p", port, "-U",
-                    "ad-min", "-d", "postgres", "-c", "BEGIN; SET max_standby_streaming_delay = -1",
-                    "-c", "SELECT 1", (char *)NULL);
-        _exit(127);
-    }
-    (void)waitpid(reader, NULL, 0);
+    assert_string_equal(ask(a, "INSERT INTO t SELECT generate_series(1, 100)"), "");
+    wait_answer(b, "SELECT count(*) FROM t", "100");
+    reader = start_client(b, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t; "
+                             "SELECT pg_sleep(100)");
+    wait_answer(b, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", "1");
     assert_string_equal(ask(b, "SELECT pg_wal_replay_pause()"), "");
-    assert_string_equal(ask(a, "INSERT INTO t VALUES (1)"), "");
     while (!b->status.replay_paused) {
         turn();
     }
+    assert_string_equal(ask(a, "DELETE FROM t"), "");
+    assert_string_equal(ask(a, "VACUUM t"), "");
+    assert_string_equal(ask(a, "INSERT INTO t VALUES (1)"), "");
     act(a, ACTION_STOP, NULL);
     act(b, ACTION_PROMOTE, NULL);
 
     assert_string_equal(ask(b, "SELECT i FROM t"), "1");
+    end_client(reader);
 }
 
 static void a_standby_of_nobody_can_be_told_whom_to_follow(void **state)
@@ -254,7 +251,7 @@ static void a_fence_ends_busy_backends(void **state)
     assert_true(pg_is_down(a->pg));
     print_message("fenced in %llu ms\n", (unsigned long long)(clock_ms() - start_ms));
     for (size_t i = 0; i < ARRAY_LENGTH(writers); i++) {
-        end_writer(writers[i]);
+        end_client(writers[i]);
     }
     act(a, ACTION_START_PRIMARY, NULL);
 
@@ -290,7 +287,7 @@ static void a_clean_up_counts_out_what_a_dead_postmaster_left(void **state)
     decide_on(a, ACTION_CLEAN_UP, NULL);
     wait_idle(a);
     assert_true(pg_is_down(a->pg));
-    end_writer(writer);
+    end_client(writer);
     act(a, ACTION_START_PRIMARY, NULL);
 
     wait_role(a, PG_ROLE_PRIMARY);

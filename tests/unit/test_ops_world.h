@@ -19,6 +19,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <grp.h>
 #include <limits.h>
@@ -141,6 +142,7 @@ static void node_init(struct node *n, const char *name, size_t index)
     kv_add(&n->parameters, "fsync", "off");
     kv_add(&n->parameters, "shared_buffers", "16MB");
     kv_add(&n->parameters, "wal_keep_size", "64MB");
+    kv_add(&n->parameters, "max_standby_streaming_delay", "-1");
     kv_add(&n->initdb, "encoding=UTF8", NULL);
     kv_add(&n->initdb, "locale", "C");
     kv_add(&n->initdb, "data-checksums", NULL);
@@ -162,7 +164,15 @@ static void on_timer(uv_timer_t *timer)
 static void look(struct node *n)
 {
     pg_observe(n->pg, clock_ms());
+    n->status = (struct status){0};
     pg_fill(n->pg, n->store, &n->status, &n->view);
+}
+
+static void sync_slots(struct node *n)
+{
+    if (n->status.pg_state == PG_STATE_RUNNING) {
+        pg_sync_slots(n->pg, n->store);
+    }
 }
 
 static void turn(void)
@@ -170,13 +180,28 @@ static void turn(void)
     (void)uv_run(&w->loop, UV_RUN_ONCE);
     (void)ops_tick(w->a.ops, clock_ms());
     (void)ops_tick(w->b.ops, clock_ms());
+    sync_slots(&w->a); /* Not while an observation is under way. */
+    sync_slots(&w->b);
     look(&w->a);
     look(&w->b);
+}
+
+static struct view_op see(const struct node *n)
+{
+    struct view_op v;
+
+    ops_fill(n->ops, &v);
+    return v;
 }
 
 static void decide_on(struct node *n, enum node_action action, const struct node *upstream)
 {
     struct node_decision d = {.action = action, .rule = "test", .why = "the test says so"};
+    uint64_t settled_ms = clock_ms() + 110; /* What ended well is not repeated at once. */
+
+    while (see(n).last == action && !see(n).last_failed && clock_ms() < settled_ms) {
+        turn();
+    }
 
     if (upstream != NULL) {
         (void)str_copy(d.upstream.name, sizeof(d.upstream.name), upstream->name);
@@ -214,14 +239,6 @@ static void wait_data(struct node *n, enum data_state data)
         assert_true(clock_ms() < until_ms);
         turn();
     }
-}
-
-static struct view_op see(const struct node *n)
-{
-    struct view_op v;
-
-    ops_fill(n->ops, &v);
-    return v;
 }
 
 /* Does it, and it works. */
@@ -366,8 +383,8 @@ static bool exists(const struct node *n, const char *suffix)
     return access(path, F_OK) == 0;
 }
 
-/* A client that writes until it is cut off. */
-static pid_t start_writer(const struct node *n)
+/* A client that is busy until it is cut off. */
+static pid_t start_client(const struct node *n, const char *sql)
 {
     char port[16];
     pid_t pid;
@@ -377,18 +394,23 @@ static pid_t start_writer(const struct node *n)
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        (void)freopen("/dev/null", "w", stdout);
-        (void)freopen("/dev/null", "w", stderr);
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+        (void)dup2(null, STDOUT_FILENO);
+        (void)dup2(null, STDERR_FILENO);
         (void)execl(PG_BIN_DIR "/psql", "psql", "-Xq", "-h", "127.0.0.1", "-p", port, "-U",
-                    "ad-min", "-d", "postgres", "-c",
-                    "DO $$ BEGIN LOOP INSERT INTO t VALUES (1); COMMIT; END LOOP; END $$",
-                    (char *)NULL);
+                    "ad-min", "-d", "postgres", "-c", sql, (char *)NULL);
         _exit(127);
     }
     return pid;
 }
 
-static void end_writer(pid_t pid)
+static pid_t start_writer(const struct node *n)
+{
+    return start_client(n, "DO $$ BEGIN LOOP INSERT INTO t VALUES (1); COMMIT; END LOOP; END $$");
+}
+
+static void end_client(pid_t pid)
 {
     (void)kill(pid, SIGKILL);
     (void)waitpid(pid, NULL, 0);
