@@ -421,18 +421,14 @@ void link_probe(struct peer_link *link, uint64_t limit_ms)
 {
     uint64_t now = now_ms(link);
     uint64_t timeout_ms = link->settings->user_timeout_ms;
-    int r;
 
     if (link->state != LINK_UP || timeout_ms <= limit_ms) {
         return;
     }
-    /* As if the last byte had come so long ago that only `limit_ms` is left. */
+    /* As if the last byte had come so long ago that only `limit_ms` is left. The
+     * ping timer goes on: restarted by every probe, it would never come. */
     link->received_ms = MIN(link->received_ms, now - (timeout_ms - limit_ms));
     send_ping(link);
-    if (link->state == LINK_UP) {
-        r = uv_timer_start(&link->timer, on_timer, limit_ms + 1, ping_period_ms(link));
-        ASSERT(r == 0);
-    }
 }
 
 void link_refuse(struct peer_link *link, enum peer_cause cause, const char *why)

@@ -138,7 +138,7 @@ bool link_has_room(const struct peer_link *link, size_t size);
 void link_pause(struct peer_link *link);
 void link_resume(struct peer_link *link);
 
-/* Pings: some byte has to come within `limit_ms`, or the link closes. */
+/* Pings: some byte has to come within `limit_ms`, or the next tick closes. */
 void link_probe(struct peer_link *link, uint64_t limit_ms);
 
 /* Tells the other side why, then closes. Only from preface on. */

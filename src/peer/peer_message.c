@@ -52,6 +52,7 @@
     F(u32,  pg_version,          0)                            \
     F(i64,  postmaster_start_us, 0)                            \
     F(bool, pending_restart,     0)                            \
+    F(bool, can_bootstrap,       0)                            \
     F(bool, nofailover,          0)                            \
     F(u32,  failover_priority,   0)                            \
     F(text, operation,           0)                            \

@@ -305,6 +305,44 @@ static void a_peer_that_restarts_is_back_at_once(void **state)
     node_stop(&nodes[1]);
 }
 
+/* The machine of n1 dies behind a silent network and boots at once, under a new
+ * instance, at the same address: it must not be refused as its own twin for long. */
+static void a_node_with_a_new_instance_replaces_its_dead_self(void **state)
+{
+    static struct proxy proxy;
+    struct node n[3];
+    uint64_t start_ms;
+
+    (void)state;
+    mesh(n, 2);
+    n[0].options.n_partners = 0;
+    n[0].options.user_timeout_ms = 3000;
+    n[1].options.user_timeout_ms = 3000;
+    n[1].options.n_partners = 0;
+    proxy_start(&proxy, port_of(&n[0]));
+    node_dials(&n[1], proxy.address);
+    node_start(&n[0]);
+    node_start(&n[1]);
+    WAIT_UNTIL(are_up(&n[0], &n[1]), LIVE_MS);
+    proxy_set_silent(&proxy, true);
+    node_init(&n[2], 1, free_port());
+    n[2].options.instance = 77;
+    node_dials(&n[2], n[0].address);
+
+    start_ms = clock_ms();
+    node_start(&n[2]);
+    WAIT_UNTIL(peer_is_up(n[2].peer, n[0].options.id), LIVE_MS);
+
+    print_message("replaced its dead self in %llu ms, dead limit 3000\n",
+                  (unsigned long long)(clock_ms() - start_ms));
+    WAIT_UNTIL(n[0].n_up == 2, LIVE_MS);
+    assert_int_equal(n[0].n_down, 1);
+    node_stop(&n[2]);
+    node_stop(&n[1]);
+    node_stop(&n[0]);
+    proxy_stop(&proxy);
+}
+
 static void partners_by_name_are_found(void **state)
 {
     struct node n[2];
@@ -525,6 +563,7 @@ int main(void)
         cmocka_unit_test(before_the_cluster_is_formed_only_hello_passes),
         cmocka_unit_test(a_peer_behind_a_silent_network_is_noticed_and_back_within_2_s),
         cmocka_unit_test(a_peer_that_restarts_is_back_at_once),
+        cmocka_unit_test(a_node_with_a_new_instance_replaces_its_dead_self),
         cmocka_unit_test(partners_by_name_are_found),
         cmocka_unit_test(a_raft_stream_carries_10_mib_both_ways_and_waits_for_a_slow_reader),
         cmocka_unit_test(the_end_of_a_raft_stream_reaches_the_other_side),
