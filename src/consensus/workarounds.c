@@ -28,8 +28,8 @@ static bool has(const struct consensus_thread *t, enum consensus_without workaro
 
 void consensus_fail_stop(int exit_code, const char *what, const char *why)
 {
-    log_error("Raft state can not be trusted any more, the agent stops at once; PostgreSQL goes on "
-              "and the next agent adopts it. what=\"%s\" why=\"%s\"",
+    log_error("Raft can not go on here, the agent stops at once; PostgreSQL goes on and the next "
+              "agent adopts it. what=\"%s\" why=\"%s\"",
               what, why);
     _exit(exit_code);
 }
