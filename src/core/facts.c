@@ -115,11 +115,14 @@ static uint64_t postgres_facts(const struct view *view)
     const struct status *s = &view->self.status;
     const struct view_pg *pg = &view->pg;
     bool witness = s->mode == MODE_WITNESS;
-    bool stopped = witness || (!pg->postmaster_alive && pg->n_processes == 0);
+    bool gone = !pg->postmaster_alive && pg->n_processes == 0;
+    /* "Stopping" without processes: it ended, and what it left on disk was not read yet.
+     * Nothing may be concluded from the old reading. */
+    bool stopped = witness || (gone && s->pg_state != PG_STATE_STOPPING);
     bool running = !witness && pg->postmaster_alive && s->pg_state == PG_STATE_RUNNING;
 
     return bit_if(witness, F(WITNESS)) | bit_if(stopped, F(PG_STOPPED)) |
-           bit_if(!stopped && !pg->postmaster_alive, F(LEFT_OVERS)) |
+           bit_if(!witness && !gone && !pg->postmaster_alive, F(LEFT_OVERS)) |
            bit_if(running && s->pg_role == PG_ROLE_PRIMARY, F(RUNS_PRIMARY)) |
            bit_if(running && s->pg_role == PG_ROLE_STANDBY, F(RUNS_STANDBY)) |
            bit_if(may_write(view), F(MAY_WRITE)) | bit_if(pg->was_primary, F(WAS_PRIMARY)) |

@@ -7,6 +7,13 @@
 
 /* ---- State ---- */
 
+enum pg_pidfile_status pg_pidfile_status_of(const struct pg *pg)
+{
+    const struct pg_pidfile *f = &pg->disk.pidfile;
+
+    return pg->postmaster.pid != 0 && f->pid == pg->postmaster.pid ? f->status : PG_PIDFILE_NONE;
+}
+
 static enum pg_state state_of_running(const struct pg *pg)
 {
     enum pg_pidfile_status file = pg_pidfile_status_of(pg);
@@ -62,18 +69,12 @@ static bool was_primary(const struct pg *pg)
 
 static enum pg_role role_of_running(const struct pg *pg)
 {
-    enum pg_pidfile_status file = pg_pidfile_status_of(pg);
-
     if (pg->has_row) {
         return pg->row.in_recovery ? PG_ROLE_STANDBY : PG_ROLE_PRIMARY;
     }
-    if (file == PG_PIDFILE_READY) {
-        return PG_ROLE_PRIMARY;
-    }
-    if (file == PG_PIDFILE_STANDBY) {
-        return PG_ROLE_STANDBY;
-    }
-    /* Crash recovery of a primary ends in taking writes without asking anybody. */
+    /* The lock file does not tell: "ready" also stands there once a hot standby takes
+     * connections (postmaster.c, PMSIGNAL_BEGIN_HOT_STANDBY). Crash recovery of a
+     * primary ends in taking writes without asking anybody. */
     return pg->postmaster.starts_as_standby ? PG_ROLE_STANDBY : PG_ROLE_PRIMARY;
 }
 

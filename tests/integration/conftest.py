@@ -5,11 +5,20 @@ import pytest
 from veche import Cluster
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.failed_in_call = outcome.get_result().failed
+
+
 @pytest.fixture
-def cluster():
+def cluster(request):
     """Two PostgreSQL nodes and a witness, not started."""
     with Cluster() as c:
         yield c
+        if getattr(request.node, "failed_in_call", False):
+            c.failed = True
 
 
 @pytest.fixture

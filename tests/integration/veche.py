@@ -346,6 +346,7 @@ class Cluster:
         }
         self.nodes = {}
         self.names = names
+        self.failed = False  # Set by the fixture, so that the logs are shown.
 
     def make_nodes(self, **options):
         for name in self.names:
@@ -360,11 +361,12 @@ class Cluster:
         for node in self.nodes.values():
             with contextlib.suppress(Exception):
                 node.kill()
-        if kind is not None and os.environ.get("VECHE_KEEP"):
+        failed = self.failed or kind is not None
+        if failed:
+            self.print_logs()
+        if failed and os.environ.get("VECHE_KEEP"):
             print(f"kept: {self.dir}")
         else:
-            if kind is not None:
-                self.print_logs()
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def print_logs(self, lines=60):
@@ -406,16 +408,6 @@ class Cluster:
 
         return wait(new_primary, seconds, "a primary")
 
-    def streaming(self):
-        primary = self.primary()
-        names = {
-            row[0]
-            for row in primary.sql(
-                "select application_name from pg_stat_replication where state = 'streaming'"
-            )
-        }
-        return names
-
     def wait_healthy(self, seconds=120):
         """A writable primary, and every other running PostgreSQL node streams from it."""
 
@@ -423,8 +415,9 @@ class Cluster:
             primary = self.primary()
             if primary is None:
                 return None
-            wanted = {n.name for n in self.postgres_nodes if n.running and n is not primary}
-            return primary if wanted <= self.streaming() else None
+            standbys = [n for n in self.postgres_nodes if n.running and n is not primary]
+            streams = all(n.status().get("replication_state") == "streaming" for n in standbys)
+            return primary if streams else None
 
         return wait(healthy, seconds, "a primary with all standbys streaming")
 
