@@ -1,0 +1,81 @@
+/*
+ * L1: once the faults are over there is a primary that takes writes, and every
+ * server streams from it, within bounded time and for a while.
+ */
+#include "checks.h"
+#include "sim_client.h"
+#include "trace.h"
+
+#define LIMIT_US (240 * SIM_S)
+#define STAY_US  (5 * SIM_S)
+
+static const struct sim_node *find_primary(const struct sim *s)
+{
+    for (int i = 0; i < s->n_nodes; i++) {
+        const struct sim_node *n = s->nodes[i];
+
+        if (n->is_up && n->pg.run == PG_RUN_PRIMARY && n->agent->is_primary_now &&
+            sim_client_last_ack_us(s, i) + SIM_S > s->now_us) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+static bool streams_from(const struct sim *s, const struct sim_node *n, const struct sim_node *p)
+{
+    return n->pg.run == PG_RUN_STANDBY && n->pg.upstream == p->i &&
+           n->pg.connected_to == p->pg.incarnation &&
+           wal_contains(&s->wal, p->pg.flushed, n->pg.flushed) &&
+           n->pg.flushed.depth + 100 >= p->pg.flushed.depth;
+}
+
+static bool all_is_well(const struct sim *s, const char **ret_what, const struct sim_node **ret_who)
+{
+    const struct sim_node *primary = find_primary(s);
+
+    *ret_who = primary;
+    *ret_what = "there is no primary that takes writes";
+    if (primary == NULL) {
+        return false;
+    }
+    for (int i = 0; i < s->n_nodes; i++) {
+        const struct sim_node *n = s->nodes[i];
+
+        *ret_who = n;
+        *ret_what = "its agent is not up to date";
+        if (!n->is_up || !n->agent->caught_up ||
+            n->agent->store.primary.epoch != primary->agent->store.primary.epoch) {
+            return false;
+        }
+        *ret_what = "it does not stream from the primary";
+        if (n->mode == MODE_POSTGRES && n != primary && !streams_from(s, n, primary)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool checks_liveness_is_over(struct sim *s)
+{
+    const char *what;
+    const struct sim_node *who;
+
+    if (all_is_well(s, &what, &who)) {
+        if (s->checks->well_since_us == 0) {
+            s->checks->well_since_us = s->now_us;
+        }
+        if (s->now_us >= s->checks->well_since_us + STAY_US) {
+            check_s3_stores_equal(s);
+            return true;
+        }
+        return false;
+    }
+    s->checks->well_since_us = 0;
+    if (s->now_us > s->healed_us + LIMIT_US) {
+        checks_fail(s, who, "L1: %u s after the last fault %s", (unsigned)(LIMIT_US / SIM_S),
+                    what);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,70 @@
+/*
+ * The promises of docs/INVARIANTS.md, checked against what really happened. No
+ * checker asks core/, store/ or lease what is right; they look at rows,
+ * positions, deadlines and committed commands.
+ */
+#ifndef SIM_CHECKS_H
+#define SIM_CHECKS_H
+
+#include "sim.h"
+#include "sim_node.h"
+
+struct sim_checks *checks_new(void);
+void checks_free(struct sim_checks *c);
+bool checks_failed(const struct sim_checks *c);
+/* The first one counts. */
+void checks_fail(struct sim *s, const struct sim_node *n, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+/* "S1: ..." of the last seed that failed; empty = none. */
+const char *checks_last_failure(void);
+
+/* S1 (check_s1.c). */
+struct sim_ack {
+    uint64_t epoch;   /* Under which the server is primary. */
+    uint64_t sent_us; /* When the client sent the row. */
+};
+void check_s1_ack(struct sim *s, const struct sim_node *n, const struct sim_ack *ack);
+void check_s1_lease(struct sim *s, const struct sim_node *n); /* Its deadline has moved. */
+
+/* S3, and that all logs are one (check_s3.c). */
+struct sim_applied {
+    uint64_t index;
+    const struct command *command; /* As it was proposed. */
+    enum apply_result result;
+    uint64_t epoch_before;
+};
+void check_s3_applied(struct sim *s, const struct sim_node *n, const struct sim_applied *a);
+void check_s3_store(struct sim *s, const struct sim_node *n);
+void check_s3_stores_equal(struct sim *s);
+
+/* S4 (check_s4.c): the server is about to be promoted. */
+void check_s4_promotion(struct sim *s, const struct sim_node *n);
+/* A server began to take writes at this position. */
+void check_s4_writable(struct sim *s, const struct sim_node *n);
+/* A standby was accepted by its upstream. */
+void check_wal_stream(struct sim *s, const struct sim_node *n, const struct sim_node *upstream);
+
+/* L1 (check_l1.c). True when all is well, or the time is over (then it failed). */
+bool checks_liveness_is_over(struct sim *s);
+void checks_count_faults(struct sim *s);
+
+struct sim_epoch { /* What is known of one epoch. */
+    uint64_t owner_id, instance; /* 0 = not seen yet. */
+    uint64_t first_ack_us;       /* 0 = no row was acknowledged under it. */
+    int first_ack_node;
+};
+
+#define CHECK_EPOCHS_MAX  4096
+#define CHECK_ENTRIES_MAX 16384
+
+struct sim_checks {
+    bool failed;
+    struct sim_epoch epochs[CHECK_EPOCHS_MAX];
+    uint64_t epoch_max;
+    uint64_t entries[CHECK_ENTRIES_MAX]; /* Hash of the command committed at that index. */
+    struct wal_pos main;                 /* Where the last server that took writes is. */
+    int main_node;                       /* SIM_NOBODY = none yet. */
+    uint64_t well_since_us;              /* L1 holds since then. */
+};
+
+#endif

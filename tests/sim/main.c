@@ -1,0 +1,169 @@
+/*
+ * sim [--seeds N] [--first S] [--seconds T]   runs seeds S to S+N-1
+ * sim --seed S [--trace]                      one, with its trace
+ * sim --mutant NAME [--seeds N]               0 only if a checker complains
+ * sim --fixture                               over libraft's fixture
+ *
+ * A seed that fails is run again at once to print what led to it.
+ */
+#include <fcntl.h>
+#include <signal.h>
+
+#include "base/str.h"
+#include "checks.h"
+#include "sim.h"
+#include "trace.h"
+
+struct arguments {
+    struct sim_options options;
+    uint64_t first, n;
+    bool trace;
+};
+
+static volatile uint64_t running_seed;
+
+/* An assertion of the code under test failed: say in which history. */
+static void on_abort(int number)
+{
+    (void)number;
+    printf("ASSERTION seed=%llu: run it with --seed %llu --trace\n",
+           (unsigned long long)running_seed, (unsigned long long)running_seed);
+    trace_print();
+    (void)fflush(stdout);
+    _exit(1);
+}
+
+static bool parse_number(const char *text, uint64_t *ret_value)
+{
+    return text != NULL && str_to_u64(text, 0, UINT64_MAX / 2, ret_value);
+}
+
+static bool parse_mutant(const char *text, enum sim_mutant *ret_mutant)
+{
+    for (unsigned m = 0; text != NULL && m < MUTANTS; m++) {
+        if (str_equal(text, sim_mutant_name((enum sim_mutant)m))) {
+            *ret_mutant = (enum sim_mutant)m;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse(char **argv, struct arguments *a)
+{
+    *a = (struct arguments){.options = {.seconds = 120}, .first = 1, .n = 20};
+    for (char **arg = argv + 1; *arg != NULL; arg++) {
+        bool good = true;
+
+        if (str_equal(*arg, "--seeds")) {
+            good = parse_number(*++arg, &a->n);
+        } else if (str_equal(*arg, "--first")) {
+            good = parse_number(*++arg, &a->first);
+        } else if (str_equal(*arg, "--seed")) {
+            good = parse_number(*++arg, &a->first);
+            a->n = 1;
+        } else if (str_equal(*arg, "--seconds")) {
+            good = parse_number(*++arg, &a->options.seconds);
+        } else if (str_equal(*arg, "--mutant")) {
+            good = parse_mutant(*++arg, &a->options.mutant);
+        } else if (str_equal(*arg, "--fixture")) {
+            a->options.fixture = true;
+        } else if (str_equal(*arg, "--trace")) {
+            a->trace = true;
+        } else {
+            good = false;
+        }
+        if (!good) {
+            printf("bad argument: %s\n", *arg != NULL ? *arg : "(missing)");
+            return false;
+        }
+    }
+    return true;
+}
+
+static void show_again(uint64_t seed, const struct sim_options *options)
+{
+    struct sim_stats unused = {0};
+
+    trace_set(TRACE_LAST);
+    (void)sim_run(seed, options, &unused); /* Fails again, as it is the same history. */
+    trace_print();
+    trace_set(TRACE_OFF);
+    printf("FAILED seed=%llu: %s\n", (unsigned long long)seed, checks_last_failure());
+}
+
+static void print_stats(const struct sim_stats *stats)
+{
+#define SIM_STATS_PRINT(name, required) \
+    printf(" " #name "=%llu", (unsigned long long)stats->name);
+    SIM_STATS(SIM_STATS_PRINT)
+#undef SIM_STATS_PRINT
+    printf("\n");
+}
+
+/* What never happened was not simulated. */
+static bool saw_everything(const struct sim_stats *stats)
+{
+    bool all = true;
+
+#define SIM_STATS_REQUIRE(name, required) \
+    if ((required) && stats->name == 0) { \
+        printf("FAILED: not a single one of " #name " in the whole run\n"); \
+        all = false; \
+    }
+    SIM_STATS(SIM_STATS_REQUIRE)
+#undef SIM_STATS_REQUIRE
+    return all;
+}
+
+static int run_seeds(const struct arguments *a)
+{
+    struct sim_stats stats = {0};
+    uint64_t failed = 0;
+
+    for (uint64_t seed = a->first; seed < a->first + a->n; seed++) {
+        running_seed = seed;
+        if (!sim_run(seed, &a->options, &stats)) {
+            failed++;
+            show_again(seed, &a->options);
+        }
+    }
+    printf("%llu seeds, %llu failed:", (unsigned long long)a->n, (unsigned long long)failed);
+    print_stats(&stats);
+    if (a->n >= 50 && !saw_everything(&stats)) {
+        return 1;
+    }
+    return failed == 0 ? 0 : 1;
+}
+
+static int run_mutant(const struct arguments *a)
+{
+    struct sim_stats stats = {0};
+
+    for (uint64_t seed = a->first; seed < a->first + a->n; seed++) {
+        running_seed = seed;
+        if (!sim_run(seed, &a->options, &stats)) {
+            printf("mutant %s is caught by seed %llu: %s\n", sim_mutant_name(a->options.mutant),
+                   (unsigned long long)seed, checks_last_failure());
+            return 0;
+        }
+    }
+    printf("FAILED: mutant %s lives through %llu seeds\n", sim_mutant_name(a->options.mutant),
+           (unsigned long long)a->n);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a;
+
+    (void)argc;
+    if (!parse(argv, &a)) {
+        return 2;
+    }
+    (void)signal(SIGABRT, on_abort);
+    if (a.trace) {
+        trace_set(TRACE_ALL);
+    }
+    return a.options.mutant != MUTANT_NONE ? run_mutant(&a) : run_seeds(&a);
+}

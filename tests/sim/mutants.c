@@ -1,0 +1,155 @@
+/*
+ * Rules broken on purpose, one at a time. Each must make a checker complain;
+ * one that does not would mean that the checker sees nothing.
+ */
+#include "base/str.h"
+#include "core/lookup.h"
+#include "sim_node.h"
+
+/* A voter forgets its promise with a reboot and grants at once. */
+void mutate_start(struct sim *s, struct sim_node *n)
+{
+    if (s->options.mutant == MUTANT_NO_QUARANTINE) {
+        n->agent->voter.resumed = true;
+        n->agent->voter.barrier = true;
+    }
+}
+
+uint64_t *command_expect_epoch(struct command *c)
+{
+    switch (c->kind) {
+    case COMMAND_EPOCH_TAKE:
+        return &c->epoch_take.expect_epoch;
+    case COMMAND_EPOCH_HELD:
+        return &c->epoch_held.expect_epoch;
+    case COMMAND_EPOCH_RELEASE:
+        return &c->epoch_release.expect_epoch;
+    case COMMAND_CLUSTER_INIT:
+        return &c->cluster_init.expect_epoch;
+    case COMMAND_EPOCH_UNFENCED:
+        return &c->epoch_unfenced.expect_epoch;
+    case COMMAND_SYNC_SET:
+        return &c->sync_set.expect_epoch;
+    case COMMAND_HISTORY_ADD:
+        return &c->history_add.expect_epoch;
+    case COMMAND_PROGRESS_SET:
+        return &c->progress_set.expect_epoch;
+    case COMMAND_NONE:
+    case COMMAND_CLUSTER_CREATE:
+    case COMMAND_MEMBER_SET:
+    case COMMAND_MEMBER_REMOVE:
+    case COMMAND_CONFIG_SET:
+    case COMMAND_REQUEST_SET:
+    case COMMAND_REQUEST_END:
+    case COMMAND_LEDGER_ADD:
+    case COMMAND_KINDS:
+        break;
+    }
+    return NULL;
+}
+
+/* Whatever epoch a command was decided on, it is taken for the present one. */
+void mutate_command(const struct sim *s, const struct store *store, struct command *c,
+                    struct command_cas *ret_original)
+{
+    uint64_t *epoch = command_expect_epoch(c);
+
+    *ret_original = (struct command_cas){NULL, 0};
+    if (s->options.mutant == MUTANT_NO_CAS && epoch != NULL) {
+        *ret_original = (struct command_cas){epoch, *epoch};
+        *epoch = store->primary.epoch;
+    }
+}
+
+void mutate_command_back(const struct command_cas *original)
+{
+    if (original->expect_epoch != NULL) {
+        *original->expect_epoch = original->value;
+    }
+}
+
+/* The standby with the least WAL that is heard. */
+static const struct status *find_worst(const struct view *v)
+{
+    const struct status *worst = NULL;
+
+    for (uint32_t i = 0; i < v->store->n_members; i++) {
+        const struct store_member *m = &v->store->members[i];
+        const struct status *status = lookup_status(v, m->id);
+
+        if (status == NULL || !lookup_is_heard(v, m->id) ||
+            status->pg_role != PG_ROLE_STANDBY || status->pg_state != PG_STATE_RUNNING) {
+            continue;
+        }
+        if (worst == NULL || status->flushed < worst->flushed || status->nofailover) {
+            worst = status;
+        }
+    }
+    return worst;
+}
+
+static void choose_worst(const struct view *v, struct decision *d)
+{
+    const struct status *worst = find_worst(v);
+    bool gives_up = d->node.action == ACTION_NONE && v->lease.live &&
+                    v->lease.epoch == v->store->primary.epoch && lookup_owner_is_me(v) &&
+                    v->self.status.pg_state == PG_STATE_RUNNING &&
+                    v->self.status.pg_role == PG_ROLE_STANDBY;
+
+    for (uint32_t i = 0; i < d->n_commands; i++) {
+        struct command_epoch_take *take = &d->commands[i].epoch_take;
+
+        if (d->commands[i].kind == COMMAND_EPOCH_TAKE && !take->initialize && worst != NULL) {
+            (void)str_copy(take->owner, NAME_SIZE, worst->name);
+            take->owner_id = worst->id;
+            take->instance = worst->instance;
+        }
+    }
+    if (gives_up && v->op.running == ACTION_NONE) {
+        d->node.action = ACTION_PROMOTE;
+        d->drop_lease = false;
+        d->renew_lease = true;
+        d->n_commands = 0;
+    }
+}
+
+/* The epoch is given away while PostgreSQL still works. */
+static void release_first(const struct view *v, struct decision *d)
+{
+    struct command *c;
+
+    if (d->node.action != ACTION_STOP || !lookup_owner_is_me(v)) {
+        return;
+    }
+    d->drop_lease = true;
+    d->renew_lease = false;
+    c = &d->commands[0];
+    d->n_commands = 1;
+    c->kind = COMMAND_EPOCH_RELEASE;
+    memset(&c->epoch_release, 0, sizeof(c->epoch_release));
+    c->epoch_release.expect_epoch = v->store->primary.epoch;
+    (void)str_copy(c->epoch_release.node, NAME_SIZE, v->self.status.name);
+    (void)str_copy(c->epoch_release.rule, NAME_SIZE, "mutant");
+}
+
+void mutate_decision(struct sim *s, struct sim_node *n, struct decision *d)
+{
+    switch (s->options.mutant) {
+    case MUTANT_NO_FENCE:
+        if (d->node.action == ACTION_FENCE) {
+            d->node.action = ACTION_NONE;
+        }
+        break;
+    case MUTANT_WORST_CANDIDATE:
+        choose_worst(&n->agent->view, d);
+        break;
+    case MUTANT_RELEASE_BEFORE_STOP:
+        release_first(&n->agent->view, d);
+        break;
+    case MUTANT_NONE:
+    case MUTANT_NO_QUARANTINE:
+    case MUTANT_NO_CAS:
+    case MUTANTS:
+        break;
+    }
+}

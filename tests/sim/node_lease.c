@@ -1,0 +1,244 @@
+/*
+ * The lease library between a node's clocks, its peers and its promise file:
+ * the same calls in the same order as src/agent/lease_hooks.c.
+ */
+#include "checks.h"
+#include "sim_node.h"
+#include "trace.h"
+
+static void on_renew(struct sim *s, const struct sim_event *e);
+static void on_grant(struct sim *s, const struct sim_event *e);
+
+static void write_promise_file(struct sim *s, struct sim_node *n)
+{
+    struct lease_image image;
+
+    if (lease_voter_image(&n->agent->voter, sim_lease_now(s, n), &image)) {
+        lease_file_encode(n->promise, &image);
+    }
+}
+
+/* All nodes are voters from the beginning. */
+static void tell_sets(struct sim *s, struct sim_node *n)
+{
+    struct lease_voter_set set = {.index = 1, .n = (uint8_t)s->n_nodes};
+
+    for (int i = 0; i < s->n_nodes; i++) {
+        set.ids[i] = s->nodes[i]->id;
+    }
+    if (lease_voter_on_sets(&n->agent->voter, &set, NULL)) {
+        write_promise_file(s, n);
+    }
+    lease_owner_on_sets(&n->agent->owner, &set, NULL);
+}
+
+void node_lease_init(struct sim *s, struct sim_node *n)
+{
+    struct sim_agent *a = n->agent;
+    struct lease_time now = sim_lease_now(s, n);
+    struct lease_image image;
+    enum lease_file_verdict verdict;
+
+    lease_voter_init(&a->voter, n->id, n->boot_id, n->longest_grant_ns, now);
+    verdict = lease_file_decode(n->promise, n->id, n->boot_id, &image);
+    if (verdict != LEASE_FILE_GOOD || !lease_voter_resume(&a->voter, &image, now)) {
+        TRACE(s, n, "lease: quarantine, promise file is %s", lease_file_verdict_name(verdict));
+        s->stats.quarantines += n->longest_grant_ns != 0 ? 1 : 0;
+    }
+    lease_owner_init(&a->owner, n->id, n->instance, rng_next(&s->rng));
+    tell_sets(s, n);
+}
+
+static void on_longest_written(struct sim *s, const struct sim_event *e)
+{
+    struct sim_node *n = s->nodes[e->node];
+
+    n->longest_grant_ns = e->number;
+    lease_voter_longest_written(&n->agent->voter, e->number);
+    if (n->agent->longest_asked_ns == e->number) {
+        n->agent->longest_asked_ns = 0;
+    }
+}
+
+static void ask_longest(struct sim *s, struct sim_node *n, uint64_t longest_ns)
+{
+    uint64_t after_us = sim_between(s, 1, 20) * SIM_MS;
+
+    if (longest_ns == 0 || n->agent->longest_asked_ns != 0) {
+        return; /* One write at a time. */
+    }
+    if (n->disk_stalled_until_us > s->now_us) {
+        after_us += n->disk_stalled_until_us - s->now_us;
+    }
+    n->agent->longest_asked_ns = longest_ns;
+    sim_after(s, after_us, &(struct sim_event){.fn = on_longest_written, .node = n->i,
+                                               .from = SIM_NOBODY, .life = n->life,
+                                               .number = longest_ns});
+}
+
+/* Promise file first, then the answer. */
+static void answer(struct sim *s, struct sim_node *n, const struct lease_renew *renew,
+                   struct lease_grant *ret_grant)
+{
+    struct lease_answer answer;
+
+    lease_voter_on_renew(&n->agent->voter, sim_lease_now(s, n), renew, &answer);
+    if (answer.write_file) {
+        write_promise_file(s, n);
+    }
+    ask_longest(s, n, answer.write_longest_ns);
+    *ret_grant = answer.grant;
+}
+
+static void take_grant(struct sim *s, struct sim_node *n, const struct lease_grant *grant)
+{
+    enum lease_owner_event event =
+        lease_owner_on_grant(&n->agent->owner, sim_lease_now(s, n), grant);
+
+    if (event == LEASE_OWNER_COUNTED) {
+        check_s1_lease(s, n);
+    }
+    if (event == LEASE_OWNER_COUNTED || event == LEASE_OWNER_DEPOSED) {
+        sim_node_dirty(s, n);
+    }
+    if (event == LEASE_OWNER_REFUSED || event == LEASE_OWNER_DEPOSED) {
+        TRACE(s, n, "lease: refused by %u: %s", (unsigned)grant->voter,
+              lease_verdict_name(grant->verdict));
+    }
+}
+
+static void on_renew(struct sim *s, const struct sim_event *e)
+{
+    struct sim_node *n = s->nodes[e->node];
+    struct lease_grant *grant = xmalloc(sizeof(*grant));
+
+    answer(s, n, e->data, grant);
+    sim_send(s, &(struct sim_message){
+                    .from = n->i, .to = e->from, .fn = on_grant, .data = grant});
+}
+
+static void on_grant(struct sim *s, const struct sim_event *e)
+{
+    take_grant(s, s->nodes[e->node], e->data);
+}
+
+static void renew(struct sim *s, struct sim_node *n)
+{
+    struct lease_renew message;
+    struct lease_grant grant;
+
+    if (!lease_owner_begin_round(&n->agent->owner, sim_lease_now(s, n), &message)) {
+        return;
+    }
+    for (int i = 0; i < s->n_nodes; i++) {
+        if (i != n->i) {
+            struct lease_renew *copy = xmalloc(sizeof(*copy));
+
+            *copy = message;
+            sim_send(s, &(struct sim_message){
+                            .from = n->i, .to = i, .fn = on_renew, .data = copy});
+        }
+    }
+    answer(s, n, &message, &grant);
+    take_grant(s, n, &grant);
+}
+
+void node_lease_on_store(struct sim *s, struct sim_node *n, unsigned changes)
+{
+    struct sim_agent *a = n->agent;
+    const struct store_primary *primary = &a->store.primary;
+
+    if (changes & CHANGE_CONFIG) {
+        lease_voter_on_ttl(&a->voter, sim_lease_now(s, n), a->ttl_ms * NS_PER_MS);
+        lease_owner_on_ttl(&a->owner, a->ttl_ms * NS_PER_MS);
+    }
+    if ((changes & CHANGE_PRIMARY) && primary->epoch != 0) {
+        lease_voter_on_epoch(&a->voter, primary->epoch, primary->owner_id, primary->instance);
+        if (!primary->has_owner) {
+            lease_voter_on_release(&a->voter, primary->epoch);
+        }
+        write_promise_file(s, n);
+    }
+    if (a->caught_up && !lease_owner_is_settled(&a->owner)) {
+        lease_voter_on_barrier(&a->voter);
+        lease_owner_on_barrier(&a->owner);
+    }
+}
+
+static bool owns_present_epoch(const struct sim_node *n)
+{
+    const struct store_primary *primary = &n->agent->store.primary;
+
+    return primary->has_owner && primary->owner_id == n->id && primary->instance == n->instance;
+}
+
+static void follow_decision(struct sim *s, struct sim_node *n, const struct decision *d)
+{
+    struct sim_agent *a = n->agent;
+
+    if (d->drop_lease) {
+        if (lease_owner_epoch(&a->owner) != 0) {
+            TRACE(s, n, "lease: dropped, epoch %u", (unsigned)lease_owner_epoch(&a->owner));
+            lease_owner_drop(&a->owner);
+        }
+    } else if (d->renew_lease && owns_present_epoch(n) &&
+               lease_owner_epoch(&a->owner) != a->store.primary.epoch) {
+        enum lease_take take =
+            lease_owner_take(&a->owner, sim_lease_now(s, n), a->store.primary.epoch);
+
+        if (take == LEASE_TAKEN) {
+            TRACE(s, n, "lease: asked for, epoch %u", (unsigned)a->store.primary.epoch);
+        }
+    }
+}
+
+static void note_change(struct sim *s, struct sim_node *n, bool live)
+{
+    struct sim_agent *a = n->agent;
+
+    if (live != a->lease_was_live) {
+        TRACE(s, n, "lease: %s, epoch %u", live ? "held" : "over",
+              (unsigned)a->store.primary.epoch);
+        a->lease_was_live = live;
+        a->live_since_ms = live ? sim_local_ms(s, n) : 0;
+    }
+}
+
+static void on_renew_timer(struct sim *s, const struct sim_event *e)
+{
+    struct sim_node *n = s->nodes[e->node];
+
+    n->agent->renew_armed = false;
+    sim_node_dirty(s, n);
+}
+
+static void arm(struct sim *s, struct sim_node *n)
+{
+    uint64_t next_ns = lease_owner_next_round_ns(&n->agent->owner, sim_lease_now(s, n));
+
+    if (next_ns == UINT64_MAX || n->agent->renew_armed) {
+        return;
+    }
+    n->agent->renew_armed = true;
+    sim_after(s, next_ns / 1000 + SIM_MS,
+              &(struct sim_event){.fn = on_renew_timer, .node = n->i, .from = SIM_NOBODY,
+                                  .life = n->life});
+}
+
+void node_lease_tick(struct sim *s, struct sim_node *n, const struct decision *d)
+{
+    struct sim_agent *a = n->agent;
+
+    follow_decision(s, n, d);
+    ask_longest(s, n, lease_voter_longest_wanted_ns(&a->voter, sim_lease_now(s, n)));
+    note_change(s, n, lease_owner_remaining_ns(&a->owner, sim_lease_now(s, n)) > 0);
+    if (lease_owner_epoch(&a->owner) == 0 || a->lease_was_live) {
+        a->wanted_since_ms = 0;
+    } else if (a->wanted_since_ms == 0) {
+        a->wanted_since_ms = sim_local_ms(s, n);
+    }
+    if (lease_owner_next_round_ns(&a->owner, sim_lease_now(s, n)) == 0) {
+        renew(s, n);
+    }
+    arm(s, n);
+}

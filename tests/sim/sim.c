@@ -1,0 +1,300 @@
+/* Events, clocks, links, and the life of one seed. See sim.h. */
+#include "sim.h"
+
+#include <stdlib.h>
+
+#include "checks.h"
+#include "sim_client.h"
+#include "sim_faults.h"
+#include "sim_log.h"
+#include "sim_node.h"
+#include "trace.h"
+
+/* ---- Chance ---- */
+
+uint64_t sim_between(struct sim *s, uint64_t min, uint64_t max)
+{
+    return rng_between(&s->rng, min, max);
+}
+
+bool sim_chance(struct sim *s, uint32_t permille)
+{
+    return rng_between(&s->rng, 0, 999) < permille;
+}
+
+/* ---- Events ---- */
+
+static bool is_before(const struct sim_event *a, const struct sim_event *b)
+{
+    return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
+}
+
+static void heap_push(struct sim *s, const struct sim_event *e)
+{
+    size_t at = s->n_heap++;
+
+    if (s->n_heap > s->heap_size) {
+        s->heap_size = s->heap_size == 0 ? 1024 : 2 * s->heap_size;
+        s->heap = xrealloc(s->heap, s->heap_size * sizeof(*s->heap));
+    }
+    while (at > 0 && is_before(e, &s->heap[(at - 1) / 2])) {
+        s->heap[at] = s->heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    s->heap[at] = *e;
+}
+
+static struct sim_event heap_pop(struct sim *s)
+{
+    struct sim_event top = s->heap[0];
+    struct sim_event last = s->heap[--s->n_heap];
+    size_t at = 0;
+
+    for (size_t child = 1; child < s->n_heap; child = 2 * at + 1) {
+        if (child + 1 < s->n_heap && is_before(&s->heap[child + 1], &s->heap[child])) {
+            child++;
+        }
+        if (!is_before(&s->heap[child], &last)) {
+            break;
+        }
+        s->heap[at] = s->heap[child];
+        at = child;
+    }
+    s->heap[at] = last;
+    return top;
+}
+
+static void push_at(struct sim *s, uint64_t at_us, const struct sim_event *e)
+{
+    struct sim_event made = *e;
+
+    made.at_us = at_us;
+    made.order = s->next_order++;
+    heap_push(s, &made);
+}
+
+void sim_after(struct sim *s, uint64_t after_us, const struct sim_event *e)
+{
+    push_at(s, s->now_us + after_us, e);
+}
+
+/* A paused node's events wait for its end, in order. */
+static bool is_held_up(struct sim *s, const struct sim_event *e)
+{
+    if (e->node == SIM_NOBODY || s->nodes[e->node]->paused_until_us <= s->now_us) {
+        return false;
+    }
+    push_at(s, s->nodes[e->node]->paused_until_us, e);
+    return true;
+}
+
+static bool is_wanted(struct sim *s, const struct sim_event *e)
+{
+    const struct sim_node *n = e->node != SIM_NOBODY ? s->nodes[e->node] : NULL;
+
+    if (e->from != SIM_NOBODY && (s->links[e->from][e->node].cut || !n->is_up)) {
+        return false;
+    }
+    return e->life == 0 || (n->is_up && n->life == e->life);
+}
+
+static void step(struct sim *s)
+{
+    struct sim_event e = heap_pop(s);
+
+    ASSERT(e.at_us >= s->now_us);
+    s->now_us = e.at_us;
+    if (is_held_up(s, &e)) {
+        return;
+    }
+    if (is_wanted(s, &e)) {
+        e.fn(s, &e);
+    }
+    free(e.data);
+}
+
+/* ---- Messages ---- */
+
+bool sim_can_reach(const struct sim *s, int from, int to)
+{
+    return from == to || (!s->links[from][to].cut && !s->links[to][from].cut);
+}
+
+void sim_send(struct sim *s, const struct sim_message *m)
+{
+    struct sim_link *link = &s->links[m->from][m->to];
+    struct sim_event e = {.fn = m->fn,
+                          .node = m->to,
+                          .from = m->from,
+                          .number = m->number,
+                          .data = m->data};
+    uint64_t at_us;
+
+    if (m->from == m->to) {
+        sim_after(s, 20, &e);
+        return;
+    }
+    if (link->cut || sim_chance(s, link->loss_permille)) {
+        free(m->data);
+        return;
+    }
+    at_us = s->now_us + sim_between(s, link->delay_min_us, link->delay_max_us);
+    if (m->ordered) {
+        at_us = MAX(at_us, link->last_us);
+        link->last_us = at_us;
+    }
+    push_at(s, at_us, &e);
+}
+
+/* ---- Clocks ---- */
+
+uint64_t sim_clock_ns(const struct sim *s, const struct sim_clock *clock)
+{
+    int64_t elapsed_us = (int64_t)(s->now_us - clock->from_us);
+
+    return clock->ns + (uint64_t)(elapsed_us * 1000 + elapsed_us * clock->ppm / 1000);
+}
+
+void sim_clock_set(const struct sim *s, struct sim_clock *clock, uint64_t ns, int64_t ppm)
+{
+    *clock = (struct sim_clock){.from_us = s->now_us, .ns = ns, .ppm = ppm};
+}
+
+uint64_t sim_local_ms(const struct sim *s, const struct sim_node *n)
+{
+    return sim_clock_ns(s, &n->boot_clock) / NS_PER_MS;
+}
+
+struct lease_time sim_lease_now(const struct sim *s, const struct sim_node *n)
+{
+    return (struct lease_time){.raw_ns = sim_clock_ns(s, &n->raw_clock),
+                               .boot_ns = sim_clock_ns(s, &n->boot_clock)};
+}
+
+/* ---- One seed ---- */
+
+const char *sim_mutant_name(enum sim_mutant mutant)
+{
+    static const char *const names[MUTANTS] = {
+        [MUTANT_NONE] = "none",
+        [MUTANT_NO_QUARANTINE] = "no-quarantine",
+        [MUTANT_NO_FENCE] = "no-fence",
+        [MUTANT_WORST_CANDIDATE] = "worst-candidate",
+        [MUTANT_RELEASE_BEFORE_STOP] = "release-before-stop",
+        [MUTANT_NO_CAS] = "no-cas",
+    };
+
+    return names[mutant];
+}
+
+static void draw_cluster(struct sim *s)
+{
+    static const uint64_t ttls_ms[] = {3000, 3000, 3000, 2000, 5000, 10000};
+    static const int64_t bounds[] = {-1, 1 << 20, 1 << 20, 256 << 10, 0};
+    static const struct {
+        int n_postgres, n_witnesses;
+    } shapes[] = {{2, 1}, {2, 1}, {3, 0}, {3, 0}, {3, 2}};
+    uint64_t shape = sim_between(s, 0, ARRAY_LENGTH(shapes) - 1);
+
+    if (s->options.fixture) {
+        shape = s->seed % 4;
+    }
+    s->ttl_ms = ttls_ms[sim_between(s, 0, ARRAY_LENGTH(ttls_ms) - 1)];
+    s->lag_bound = bounds[sim_between(s, 0, ARRAY_LENGTH(bounds) - 1)];
+    s->check_timeline = sim_chance(s, 300);
+    s->start_timeout_ms = sim_between(s, 10, 60) * 1000;
+    s->row_every_us = sim_between(s, 10, 40) * SIM_MS;
+    for (int i = 0; i < shapes[shape].n_postgres; i++) {
+        sim_node_add(s, MODE_POSTGRES);
+    }
+    for (int i = 0; i < shapes[shape].n_witnesses; i++) {
+        sim_node_add(s, MODE_WITNESS);
+    }
+    if (shapes[shape].n_postgres > 2 && sim_chance(s, 250)) {
+        s->nodes[sim_between(s, 0, 2)]->nofailover = true;
+    }
+}
+
+static void set_links(struct sim *s)
+{
+    for (int i = 0; i < s->n_nodes; i++) {
+        for (int j = 0; j < s->n_nodes; j++) {
+            s->links[i][j] = (struct sim_link){.delay_min_us = 100, .delay_max_us = 800};
+        }
+    }
+}
+
+static void begin(struct sim *s)
+{
+    rng_seed(&s->rng, s->seed);
+    wal_reset(&s->wal);
+    draw_cluster(s);
+    set_links(s);
+    s->log_kind = s->options.fixture ? &sim_log_fixture : &sim_log_model;
+    s->log = s->log_kind->create(s);
+    s->checks = checks_new();
+    s->client = sim_client_new(s);
+    for (int i = 0; i < s->n_nodes; i++) {
+        sim_node_boot(s, s->nodes[i]);
+        sim_node_start_after(s, s->nodes[i], sim_between(s, 1, 2000) * SIM_MS);
+    }
+    sim_faults_begin(s);
+}
+
+static void end(struct sim *s)
+{
+    for (size_t i = 0; i < s->n_heap; i++) {
+        free(s->heap[i].data);
+    }
+    free(s->heap);
+    sim_client_free(s->client);
+    checks_free(s->checks);
+    s->log_kind->destroy(s->log);
+    for (int i = 0; i < s->n_nodes; i++) {
+        sim_node_free(s->nodes[i]);
+    }
+}
+
+static void add_stats(struct sim_stats *to, const struct sim_stats *from)
+{
+#define SIM_STATS_ADD(name, required) to->name += from->name;
+    SIM_STATS(SIM_STATS_ADD)
+#undef SIM_STATS_ADD
+}
+
+/* With faults for the time asked for, then without until all is well. */
+static void live(struct sim *s)
+{
+    uint64_t end_us = s->options.seconds * SIM_S;
+
+    while (!checks_failed(s->checks) && s->now_us < end_us && s->n_heap > 0) {
+        step(s);
+    }
+    if (checks_failed(s->checks)) {
+        return;
+    }
+    checks_count_faults(s);
+    sim_faults_heal(s);
+    while (!checks_failed(s->checks) && !checks_liveness_is_over(s)) {
+        step(s);
+    }
+    s->stats.healed_ms = (s->now_us - s->healed_us) / SIM_MS;
+}
+
+bool sim_run(uint64_t seed, const struct sim_options *options, struct sim_stats *stats)
+{
+    struct sim *s = xmalloc(sizeof(*s));
+    bool good;
+
+    s->options = *options;
+    s->seed = seed;
+    begin(s);
+    TRACE(s, NULL, "ttl %u ms, lag bound %lld, %d nodes", (unsigned)s->ttl_ms,
+          (long long)s->lag_bound, s->n_nodes);
+    live(s);
+    good = !checks_failed(s->checks);
+    add_stats(stats, &s->stats);
+    end(s);
+    free(s);
+    return good;
+}

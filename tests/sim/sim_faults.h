@@ -1,0 +1,13 @@
+/*
+ * What goes wrong, and when; and what operators ask for.
+ */
+#ifndef SIM_FAULTS_H
+#define SIM_FAULTS_H
+
+#include "sim.h"
+
+void sim_faults_begin(struct sim *s);
+/* Everything is repaired and started; no more faults. */
+void sim_faults_heal(struct sim *s);
+
+#endif

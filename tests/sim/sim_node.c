@@ -1,0 +1,365 @@
+/*
+ * A node's life (boot, start, crash) and its tick, which is the one of
+ * src/agent/tick.c with models around it.
+ */
+#include "sim_node.h"
+
+#include <stdlib.h>
+
+#include "base/str.h"
+#include "checks.h"
+#include "trace.h"
+
+#define TICK_SPACING_US (2 * SIM_MS) /* A loop's turn takes a while. */
+
+static void on_start(struct sim *s, const struct sim_event *e);
+static void on_tick(struct sim *s, const struct sim_event *e);
+
+/* ---- Life ---- */
+
+struct sim_node *sim_node_add(struct sim *s, enum node_mode mode)
+{
+    struct sim_node *n = xmalloc(sizeof(*n));
+
+    ASSERT(s->n_nodes < SIM_NODES_MAX);
+    n->i = s->n_nodes;
+    n->id = UINT64_C(1000) + (uint64_t)n->i;
+    n->mode = mode;
+    (void)snprintf(n->name, sizeof(n->name), "%s%d", mode == MODE_WITNESS ? "w" : "pg", n->i + 1);
+    n->agent = xmalloc(sizeof(*n->agent));
+    sim_pg_create(&n->pg);
+    s->nodes[s->n_nodes++] = n;
+    return n;
+}
+
+void sim_node_free(struct sim_node *n)
+{
+    free(n->agent);
+    free(n);
+}
+
+void sim_node_boot(struct sim *s, struct sim_node *n)
+{
+    ASSERT(!n->is_up);
+    for (size_t i = 0; i < sizeof(n->boot_id); i++) {
+        n->boot_id[i] = (uint8_t)sim_between(s, 0, 255);
+    }
+    n->instance = 0;
+    memset(n->promise, 0, sizeof(n->promise));
+    sim_clock_set(s, &n->raw_clock, sim_between(s, 3, 3000) * SIM_S * 1000, 0);
+    n->boot_clock = n->raw_clock;
+    n->raw_clock.ppm = (int64_t)sim_between(s, 0, 4000) - 2000;
+    n->boot_clock.ppm = (int64_t)sim_between(s, 0, 4000) - 2000;
+    n->wall_offset_us = (int64_t)sim_between(s, 0, 2 * SIM_S) - (int64_t)SIM_S;
+    n->pg.gone_ms = 0;
+    n->pg.seen_ms = 0;
+}
+
+void sim_node_start_after(struct sim *s, struct sim_node *n, uint64_t after_us)
+{
+    sim_after(s, after_us, &(struct sim_event){.fn = on_start, .node = n->i, .from = SIM_NOBODY,
+                                               .number = n->life});
+}
+
+static void on_status_timer(struct sim *s, const struct sim_event *e)
+{
+    struct sim_node *n = s->nodes[e->node];
+
+    node_tell_status(s, n);
+    sim_after(s, node_status_period_ms(n) * SIM_MS,
+              &(struct sim_event){.fn = on_status_timer, .node = n->i, .from = SIM_NOBODY,
+                                  .life = n->life});
+}
+
+static void on_observe_timer(struct sim *s, const struct sim_event *e)
+{
+    struct sim_node *n = s->nodes[e->node];
+
+    sim_pg_observe(s, n);
+    sim_node_dirty(s, n);
+    sim_after(s, sim_between(s, 200, 400) * SIM_MS,
+              &(struct sim_event){.fn = on_observe_timer, .node = n->i, .from = SIM_NOBODY,
+                                  .life = n->life});
+}
+
+static void begin_timers(struct sim *s, struct sim_node *n)
+{
+    struct sim_event e = {.node = n->i, .from = SIM_NOBODY, .life = n->life};
+
+    e.fn = on_status_timer;
+    sim_after(s, SIM_MS, &e);
+    e.fn = on_observe_timer;
+    sim_after(s, sim_between(s, 5, 50) * SIM_MS, &e);
+}
+
+static void on_start(struct sim *s, const struct sim_event *e)
+{
+    struct sim_node *n = s->nodes[e->node];
+    struct sim_agent *a = n->agent;
+
+    if (n->is_up || n->life != e->number) {
+        return;
+    }
+    s->stats.restarts += n->life > 0 && n->instance != 0 ? 1 : 0;
+    n->life++;
+    n->is_up = true;
+    memset(a, 0, sizeof(*a));
+    store_init(&a->store);
+    a->started_ms = sim_local_ms(s, n);
+    a->ttl_ms = s->ttl_ms;
+    a->leadership.leader = SIM_NOBODY;
+    if (n->instance == 0) {
+        n->instance = rng_next(&s->rng) | 1;
+    }
+    memset(&n->pg.seen, 0, sizeof(n->pg.seen));
+    TRACE(s, n, "agent starts, instance %llx", (unsigned long long)n->instance);
+    node_lease_init(s, n);
+    mutate_start(s, n);
+    s->log_kind->start(s, n);
+    begin_timers(s, n);
+    sim_node_dirty(s, n);
+}
+
+void sim_node_kill_agent(struct sim *s, struct sim_node *n)
+{
+    if (!n->is_up) {
+        return;
+    }
+    n->is_up = false;
+    s->log_kind->stop(s, n);
+}
+
+void sim_node_crash(struct sim *s, struct sim_node *n)
+{
+    sim_node_kill_agent(s, n);
+    n->paused_until_us = 0;
+    if (n->mode == MODE_POSTGRES) {
+        sim_pg_kill(s, n);
+    }
+}
+
+void sim_node_terminate(struct sim *s, struct sim_node *n)
+{
+    if (n->is_up && n->agent->stopping_since_ms == 0) {
+        n->agent->stopping_since_ms = sim_local_ms(s, n);
+        sim_node_dirty(s, n);
+    }
+}
+
+/* ---- The tick ---- */
+
+static void tick_at(struct sim *s, struct sim_node *n, uint64_t at_us)
+{
+    struct sim_agent *a = n->agent;
+
+    if (a->tick_at_us > s->now_us && a->tick_at_us <= at_us) {
+        return;
+    }
+    a->tick_at_us = MAX(at_us, s->now_us + 1);
+    sim_after(s, a->tick_at_us - s->now_us,
+              &(struct sim_event){.fn = on_tick, .node = n->i, .from = SIM_NOBODY, .life = n->life,
+                                  .number = a->tick_at_us});
+}
+
+void sim_node_dirty(struct sim *s, struct sim_node *n)
+{
+    tick_at(s, n, s->now_us + TICK_SPACING_US);
+}
+
+static void trace_decision(struct sim *s, struct sim_node *n, const struct decision *d)
+{
+    struct sim_agent *a = n->agent;
+
+    if (d->node.rule != a->last_node_rule && n->mode == MODE_POSTGRES) {
+        TRACE(s, n, "node rule %s: %s", d->node.rule, d->node.evidence);
+    }
+    if (d->cluster.rule != a->last_cluster_rule) {
+        TRACE(s, n, "cluster rule %s: %s", d->cluster.rule, d->cluster.evidence);
+    }
+    a->last_node_rule = d->node.rule;
+    a->last_cluster_rule = d->cluster.rule;
+}
+
+/* The dynamic configuration comes from the first node that is up to date. */
+static void seed_config(struct sim *s, struct sim_node *n, struct command *c)
+{
+    struct sim_agent *a = n->agent;
+
+    if (a->store.config_revision != 0 || a->store.cluster.id == 0 || !a->caught_up) {
+        return;
+    }
+    c->kind = COMMAND_CONFIG_SET;
+    c->config_set.expect_revision = 0;
+    (void)snprintf(c->config_set.config, sizeof(c->config_set.config), "{\"ttl_ms\": %u}",
+                   (unsigned)s->ttl_ms);
+    sim_node_propose(s, n, c, 0);
+}
+
+static void propose_all(struct sim *s, struct sim_node *n, struct decision *d)
+{
+    struct sim_agent *a = n->agent;
+
+    for (uint32_t i = 0; i < d->n_commands; i++) {
+        enum command_kind kind = d->commands[i].kind;
+
+        if (a->pending[kind] != 0 && s->now_us < a->pending_us[kind] + 5 * SIM_S) {
+            continue;
+        }
+        if (a->leadership.leader == SIM_NOBODY && !a->leadership.is_leader) {
+            continue;
+        }
+        a->pending[kind] = rng_next(&s->rng) | 1;
+        a->pending_us[kind] = s->now_us;
+        a->view.proposed_ms[kind] = a->view.now_ms;
+        sim_node_propose(s, n, &d->commands[i], a->pending[kind]);
+    }
+}
+
+static int node_by_id(const struct sim *s, node_id id)
+{
+    for (int i = 0; i < s->n_nodes; i++) {
+        if (s->nodes[i]->id == id) {
+            return i;
+        }
+    }
+    return SIM_NOBODY;
+}
+
+static void act(struct sim *s, struct sim_node *n, struct decision *d)
+{
+    if (n->mode == MODE_POSTGRES) {
+        sim_ops_reconcile(s, n, &d->node);
+    }
+    node_lease_tick(s, n, d);
+    propose_all(s, n, d);
+    if (d->cluster.transfer_to != 0) {
+        s->log_kind->transfer(s, n, node_by_id(s, d->cluster.transfer_to));
+    }
+    if (d->ask_positions) {
+        node_ask_positions(s, n);
+    }
+}
+
+static bool is_news(const struct status *a, const struct status *b)
+{
+    return a->pg_state != b->pg_state || a->pg_role != b->pg_role || a->data != b->data ||
+           a->promise != b->promise || a->promise_epoch != b->promise_epoch ||
+           a->lease_epoch != b->lease_epoch || a->applied_epoch != b->applied_epoch ||
+           a->timeline != b->timeline || a->streaming != b->streaming ||
+           a->raft_leader != b->raft_leader || a->sysid != b->sysid || a->n_heard != b->n_heard;
+}
+
+/* A lease that runs again covers what a restarted agent has adopted. */
+static void note_primary(struct sim *s, struct sim_node *n)
+{
+    struct sim_agent *a = n->agent;
+
+    a->is_primary_now = n->mode == MODE_POSTGRES && decide_is_primary_now(&a->view);
+    if (a->is_primary_now && n->pg.run == PG_RUN_PRIMARY) {
+        n->pg.epoch = a->store.primary.epoch;
+        n->pg.agent_was_killed = false;
+    }
+    (void)s;
+}
+
+static void on_tick(struct sim *s, const struct sim_event *e)
+{
+    static struct decision d; /* 1.5 MB, and of no use after the tick. */
+    struct sim_node *n = s->nodes[e->node];
+    struct sim_agent *a = n->agent;
+    struct status before;
+
+    if (a->tick_at_us != e->number) {
+        return; /* Another one came first. */
+    }
+    a->tick_at_us = 0;
+    before = a->view.self.status;
+    node_ask_barrier(s, n);
+    seed_config(s, n, &d.commands[0]);
+    node_gather(s, n);
+    decide(&a->view, &d);
+    mutate_decision(s, n, &d);
+    trace_decision(s, n, &d);
+    note_primary(s, n);
+    act(s, n, &d);
+    if (is_news(&before, &a->view.self.status)) {
+        node_tell_status(s, n);
+    }
+    if (d.may_exit) {
+        TRACE(s, n, "agent leaves");
+        sim_node_kill_agent(s, n);
+        return;
+    }
+    /* The local clock may be slow or fast by less than one in a hundred. */
+    tick_at(s, n, s->now_us + MAX(d.wake_ms - MIN(d.wake_ms, a->view.now_ms), 1) * SIM_MS);
+}
+
+/* ---- What comes from the log ---- */
+
+static void parse_config(struct sim *s, struct sim_node *n)
+{
+    struct sim_agent *a = n->agent;
+    unsigned ttl_ms;
+
+    if (sscanf(a->store.config, "{\"ttl_ms\": %u}", &ttl_ms) == 1) {
+        a->ttl_ms = ttl_ms;
+    }
+    (void)s;
+}
+
+static void react(struct sim *s, struct sim_node *n, unsigned changes)
+{
+    if (changes & CHANGE_CONFIG) {
+        parse_config(s, n);
+    }
+    if (changes & CHANGE_PRIMARY) {
+        n->agent->epoch_applied_ms = sim_local_ms(s, n);
+    }
+    node_lease_on_store(s, n, changes & (CHANGE_PRIMARY | CHANGE_CONFIG));
+    sim_node_dirty(s, n);
+}
+
+void sim_node_on_commit(struct sim *s, struct sim_node *n, uint64_t index, struct command *c)
+{
+    struct store *store = &n->agent->store;
+    struct sim_applied applied = {
+        .index = index, .command = c, .epoch_before = store->primary.epoch};
+    struct command_cas original;
+    unsigned changes = 0;
+
+    mutate_command(s, store, c, &original);
+    applied.result = store_apply(store, index, c, &changes);
+    mutate_command_back(&original);
+    if (trace_is_on()) {
+        char text[300];
+
+        TRACE(s, n, "applied %u %s: %s", (unsigned)index,
+              command_print(c, text, sizeof(text)), apply_result_name(applied.result));
+    }
+    check_s3_applied(s, n, &applied);
+    react(s, n, changes);
+}
+
+void sim_node_on_restore(struct sim *s, struct sim_node *n, const struct store *store)
+{
+    n->agent->store = *store;
+    TRACE(s, n, "restored a snapshot, index %u epoch %u", (unsigned)store->applied_index,
+          (unsigned)store->primary.epoch);
+    check_s3_store(s, n);
+    react(s, n, CHANGE_PRIMARY | (store->config_revision != 0 ? CHANGE_CONFIG : 0));
+}
+
+void sim_node_on_leadership(struct sim *s, struct sim_node *n)
+{
+    struct sim_agent *a = n->agent;
+    struct sim_leadership old = a->leadership;
+
+    if (!n->is_up) {
+        return;
+    }
+    s->log_kind->leadership(s, n, &a->leadership);
+    if (a->leadership.is_leader && !old.is_leader) {
+        a->leader_since_ms = sim_local_ms(s, n);
+    }
+    sim_node_dirty(s, n);
+}
