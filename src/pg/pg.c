@@ -169,8 +169,7 @@ void pg_execute(struct pg *pg, const char *sql, uint64_t deadline_ms, pg_done_cb
 /* They end with an answer of their own, from the next turn of the loop on. */
 static void drop_executions(struct pg *pg)
 {
-    LIST_FOREACH(it, &pg->executions)
-    {
+    LIST_FOREACH (it, &pg->executions) {
         struct execution *x = CONTAINER_OF(it, struct execution, node);
 
         if (pg_conn_is_busy(x->conn)) {
@@ -233,8 +232,7 @@ void pg_close(struct pg *pg, void (*cb)(void *data), void *data)
     pg->closing = true;
     pg->close_cb = cb;
     pg->close_data = data;
-    LIST_FOREACH(it, &pg->children)
-    {
+    LIST_FOREACH (it, &pg->children) {
         pg_child_kill(pg_child_of(it));
     }
     drop_executions(pg);

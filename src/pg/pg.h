@@ -21,7 +21,7 @@ struct pg;
 
 struct pg_credentials {
     const char *user;
-    const char *password;   /* NULL = none (trust, peer, certificates). */
+    const char *password;      /* NULL = none (trust, peer, certificates). */
     const struct kv_list *ssl; /* sslmode, sslcert, ... ; NULL = none. */
 };
 
@@ -29,17 +29,17 @@ struct pg_credentials {
  * them (a reload). */
 struct pg_options {
     uv_loop_t *loop;
-    const char *name;             /* Member name: application_name, slot name. */
-    const char *scope;            /* cluster_name */
+    const char *name;  /* Member name: application_name, slot name. */
+    const char *scope; /* cluster_name */
     const char *data_dir;
     const char *config_dir;       /* = data_dir unless configured. */
     const char *bin_dir;          /* Empty: PATH. */
     const char *listen_addresses; /* "127.0.0.1,10.0.0.1" */
     uint16_t port;
-    const char *connect_host;     /* Where others, and we without a socket, reach it. */
+    const char *connect_host; /* Where others, and we without a socket, reach it. */
     bool use_unix_socket;
-    const char *database;         /* For the agent's own sessions. */
-    const char *pgpass;           /* File we write, 0600. */
+    const char *database; /* For the agent's own sessions. */
+    const char *pgpass;   /* File we write, 0600. */
     struct pg_credentials superuser, replication, rewind;
     const struct kv_list *parameters; /* Local over dynamic, already merged. */
     const struct kv_list *hba;        /* Lines (keys); n == 0: leave PostgreSQL's file. */
@@ -48,7 +48,7 @@ struct pg_options {
     const char *custom_conf;      /* NULL = none. */
     const char *config_base_name; /* "postgresql" */
     bool use_slots;
-    uint64_t ttl_ms;              /* tcp_user_timeout, wal_sender_timeout, ... follow it. */
+    uint64_t ttl_ms; /* tcp_user_timeout, wal_sender_timeout, ... follow it. */
     /* Something seen changed (state, exit of the postmaster, a promotion): the
      * agent marks itself dirty. */
     void (*on_change)(void *data);

@@ -28,7 +28,7 @@ struct pg_child {
     uv_poll_t *pid_poll;
     uv_poll_t *output_poll; /* NULL after the end of its output. */
     bool killed;
-    char line[LINE_SIZE];   /* Not whole yet. */
+    char line[LINE_SIZE]; /* Not whole yet. */
     size_t line_length;
     char kept[LINES_KEPT][TEXT_SIZE]; /* The last lines; kept[n % LINES_KEPT] is next. */
     size_t n_kept;

@@ -19,16 +19,16 @@
 
 struct pg_conn {
     uv_loop_t *loop;
-    PGconn *pq;           /* NULL = no session. */
-    uv_poll_t *poll;      /* On its socket while something is awaited; on the heap. */
-    uv_timer_t timer;     /* The deadline, or an answer that is ready. */
+    PGconn *pq;       /* NULL = no session. */
+    uv_poll_t *poll;  /* On its socket while something is awaited; on the heap. */
+    uv_timer_t timer; /* The deadline, or an answer that is ready. */
     bool connecting;
-    bool reached;         /* Somebody took the connection. */
-    bool busy;            /* cb is owed. */
+    bool reached; /* Somebody took the connection. */
+    bool busy;    /* cb is owed. */
     bool timer_closed;
     enum pg_answer ready; /* Answer to give from the timer; NONE = it is the deadline. */
     char text[TEXT_SIZE];
-    PGresult *result;     /* The last one of the statement so far. */
+    PGresult *result; /* The last one of the statement so far. */
     char *sql;
     pg_conn_cb cb;
     void *data;
@@ -42,10 +42,10 @@ static void on_query_event(uv_poll_t *poll, int status, int events);
 
 const char *pg_answer_name(enum pg_answer answer)
 {
-    static const char *const names[] = {"nothing asked yet",    "ok",
-                                        "connection refused",   "not accepting connections yet",
+    static const char *const names[] = {"nothing asked yet",     "ok",
+                                        "connection refused",    "not accepting connections yet",
                                         "authentication failed", "no connection left",
-                                        "connection lost",      "no answer in time",
+                                        "connection lost",       "no answer in time",
                                         "statement failed"};
 
     return (size_t)answer < ARRAY_LENGTH(names) ? names[answer] : "?";
@@ -384,8 +384,8 @@ static void on_query_event(uv_poll_t *poll, int status, int events)
         }
         keep_result(c, result);
     }
-    if (left < 0 || uv_poll_start(poll, UV_READABLE | (left > 0 ? UV_WRITABLE : 0),
-                                  on_query_event) != 0) {
+    if (left < 0 ||
+        uv_poll_start(poll, UV_READABLE | (left > 0 ? UV_WRITABLE : 0), on_query_event) != 0) {
         fail(c, PG_ANSWER_LOST, "the connection broke");
     }
 }

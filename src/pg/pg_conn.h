@@ -12,7 +12,7 @@
 #include "store/types.h"
 
 enum pg_answer {
-    PG_ANSWER_NONE,     /* Nothing was asked yet. */
+    PG_ANSWER_NONE, /* Nothing was asked yet. */
     PG_ANSWER_OK,
     PG_ANSWER_REFUSED,  /* Nobody listens there. */
     PG_ANSWER_STARTING, /* It says that it starts, recovers or shuts down. */

@@ -38,7 +38,7 @@ enum offset {
 
 static const struct {
     uint32_t version;
-    size_t crc;    /* Where the check sum is, and what it covers. */
+    size_t crc; /* Where the check sum is, and what it covers. */
     const char *servers;
 } layouts[] = {
     {1300, 288, "13 to 16"},
@@ -95,8 +95,7 @@ static int check(const uint8_t *data, size_t size, struct err *err)
                    version);
 }
 
-int pg_control_parse(const void *data, size_t size, struct pg_control *ret_control,
-                     struct err *err)
+int pg_control_parse(const void *data, size_t size, struct pg_control *ret_control, struct err *err)
 {
     const uint8_t *d = data;
     uint32_t state;

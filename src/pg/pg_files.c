@@ -151,9 +151,8 @@ static void run_mark(struct pg_job *job)
     char path[PATH_MAX];
 
     pg_file_beside(m->work.opts->o.data_dir, "incomplete", path, sizeof(path));
-    m->work.status = m->incomplete
-                         ? pg_file_write(path, m->why, strlen(m->why), 0600, &m->work.err)
-                         : pg_file_remove(path, &m->work.err);
+    m->work.status = m->incomplete ? pg_file_write(path, m->why, strlen(m->why), 0600, &m->work.err)
+                                   : pg_file_remove(path, &m->work.err);
     if (m->work.status != 0) {
         (void)err_wrap(&m->work.err, "marking the data directory");
     }

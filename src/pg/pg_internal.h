@@ -37,11 +37,11 @@ void pg_opts_release(struct pg_opts *opts); /* NULL is fine. */
 /* ---- The disk and /proc, read on the thread (pg_look.c) ---- */
 
 enum pg_pidfile_status { /* Line 8 of postmaster.pid (pidfile.h). */
-    PG_PIDFILE_NONE,
-    PG_PIDFILE_STARTING,
-    PG_PIDFILE_STOPPING,
-    PG_PIDFILE_READY,   /* Out of recovery. */
-    PG_PIDFILE_STANDBY, /* Hot standby. */
+                         PG_PIDFILE_NONE,
+                         PG_PIDFILE_STARTING,
+                         PG_PIDFILE_STOPPING,
+                         PG_PIDFILE_READY,   /* Out of recovery. */
+                         PG_PIDFILE_STANDBY, /* Hot standby. */
 };
 
 struct pg_pidfile {
@@ -53,12 +53,12 @@ struct pg_pidfile {
 
 struct pg_disk {
     enum data_state data;
-    char problem[TEXT_SIZE];       /* Why data is not DATA_VALID; empty = nothing to say. */
-    char path[PATH_MAX];           /* realpath of the data directory; empty = there is none. */
-    uint32_t major;                /* PG_VERSION; 0 = none. */
+    char problem[TEXT_SIZE]; /* Why data is not DATA_VALID; empty = nothing to say. */
+    char path[PATH_MAX];     /* realpath of the data directory; empty = there is none. */
+    uint32_t major;          /* PG_VERSION; 0 = none. */
     bool has_control;
     struct pg_control control;
-    bool has_standby_signal;       /* Or recovery.signal. */
+    bool has_standby_signal; /* Or recovery.signal. */
     struct pg_pidfile pidfile;
     uint32_t n_processes;
 };
@@ -88,7 +88,7 @@ struct pg_slot {
 struct pg_row {
     bool in_recovery;
     uint64_t sysid;
-    uint32_t timeline;          /* Of a primary: where it writes; of a standby: the newest known. */
+    uint32_t timeline; /* Of a primary: where it writes; of a standby: the newest known. */
     uint32_t checkpoint_timeline;
     lsn_t flushed, received, replayed;
     int64_t replay_time_us;
@@ -109,8 +109,8 @@ struct pg_row {
 extern const char pg_row_sql[];
 /* Parses the result of pg_row_sql. -1 if it is not one. Appends the controlled
  * parameters as they are in force to `settings`. */
-MUST_USE int pg_row_parse(const PGresult *result, struct pg_row *ret_row,
-                          struct kv_list *settings, struct err *err);
+MUST_USE int pg_row_parse(const PGresult *result, struct pg_row *ret_row, struct kv_list *settings,
+                          struct err *err);
 /* host and port of a connection string; empty and 0 when it has none. */
 void pg_row_parse_conninfo(const char *conninfo, char *host, size_t size, uint16_t *ret_port);
 
@@ -124,10 +124,10 @@ struct pg_waiter { /* A question for fresh positions. */
 };
 
 struct pg_postmaster {
-    pid_t pid;       /* 0 = none known. */
-    int pidfd;       /* -1 = none. */
-    bool is_child;   /* Ours to wait for. */
-    bool was_ready;  /* It accepted connections once. */
+    pid_t pid;              /* 0 = none known. */
+    int pidfd;              /* -1 = none. */
+    bool is_child;          /* Ours to wait for. */
+    bool was_ready;         /* It accepted connections once. */
     bool starts_as_standby; /* As we started it; else standby.signal told. */
     uv_poll_t *poll;
     uint64_t started_ms; /* When we started or adopted it. */
@@ -146,22 +146,22 @@ struct pg {
 
     /* The postmaster. */
     struct pg_postmaster postmaster;
-    uint64_t gone_ms;       /* When its end was noticed; 0 = not. */
-    bool stop_asked;        /* We signalled it to end. */
-    bool start_failed;      /* Ended before it was ready. */
-    bool starting;          /* pg_start_server is under way. */
+    uint64_t gone_ms;  /* When its end was noticed; 0 = not. */
+    bool stop_asked;   /* We signalled it to end. */
+    bool start_failed; /* Ended before it was ready. */
+    bool starting;     /* pg_start_server is under way. */
     char failure[TEXT_SIZE];
 
     /* What was seen. */
-    bool looked;            /* disk holds something. */
-    uint32_t disk_epoch;    /* Counts changes by us; a look that began before one is void. */
-    bool end_unseen;        /* The postmaster ended, the disk was not looked at since. */
+    bool looked;         /* disk holds something. */
+    uint32_t disk_epoch; /* Counts changes by us; a look that began before one is void. */
+    bool end_unseen;     /* The postmaster ended, the disk was not looked at since. */
     struct pg_disk disk;
-    bool has_row;           /* row is of the present postmaster. */
+    bool has_row; /* row is of the present postmaster. */
     struct pg_row row;
-    bool was_primary;       /* The last row was of a primary. */
+    bool was_primary; /* The last row was of a primary. */
     uint64_t seen_ms;
-    enum pg_answer answer;  /* Of the last query. */
+    enum pg_answer answer; /* Of the last query. */
     char answer_text[TEXT_SIZE];
     uint32_t history_timeline; /* `history` is the end of its parent; 0 = none read. */
     struct pg_history_line history;
@@ -169,29 +169,29 @@ struct pg {
 
     /* The observation under way. */
     bool observing;
-    bool looking;           /* The thread has a look of ours. */
-    bool waits_for_look;    /* The observation goes on when it is back, or late. */
+    bool looking;        /* The thread has a look of ours. */
+    bool waits_for_look; /* The observation goes on when it is back, or late. */
     bool observe_again;
-    bool retried;           /* The query, on a new connection. */
-    uint64_t round;         /* Counts observations. */
-    uint64_t fingerprint;   /* Of what was last told by on_change. */
+    bool retried;         /* The query, on a new connection. */
+    uint64_t round;       /* Counts observations. */
+    uint64_t fingerprint; /* Of what was last told by on_change. */
     struct pg_conn *conn;
     struct pg_waiter waiters[PG_WAITERS_MAX];
     size_t n_waiters;
-    uv_fs_event_t *watch;   /* The data directory, for postmaster.pid. */
-    pid_t watched;          /* The postmaster it was set up for; 0 = none. */
-    uv_timer_t *timer;      /* Looks again while something is awaited. */
+    uv_fs_event_t *watch; /* The data directory, for postmaster.pid. */
+    pid_t watched;        /* The postmaster it was set up for; 0 = none. */
+    uv_timer_t *timer;    /* Looks again while something is awaited. */
 
     /* Configuration written last. */
     bool has_written;
     struct pg_start written;
-    bool raised;            /* A parameter was raised to what pg_control demands. */
+    bool raised; /* A parameter was raised to what pg_control demands. */
 
     /* Operations. */
     pg_done_cb promote_cb;
     void *promote_data;
     bool slots_busy;
-    uint64_t slots_round;   /* Only a later observation shows what was done. */
+    uint64_t slots_round; /* Only a later observation shows what was done. */
     struct log_limit slots_limit;
     uint32_t n_known_slots; /* Of members seen in the store by this process. */
     char known_slots[PG_SLOTS_MAX][NAME_SIZE];

@@ -10,7 +10,7 @@
 #include "pg/pg_internal.h"
 #include "pg/pg_processes.h"
 
-#define PIDFILE_LINES 8
+#define PIDFILE_LINES    8
 #define PIDFILE_SIZE_MAX 8192
 
 static bool exists_in(const char *dir, const char *name)
@@ -77,8 +77,11 @@ static bool is_marked(const char *data_dir, char *problem, size_t size)
         return false;
     }
     why = pg_file_read(path, 4096);
-    (void)snprintf(problem, size, "%s was cut off", why != NULL && *why != '\0' ? why : "a clone");
-    problem[strcspn(problem, "\n")] = '\0';
+    if (why != NULL) {
+        why[strcspn(why, "\n")] = '\0';
+    }
+    (void)snprintf(problem, size, "%.200s was cut off",
+                   why != NULL && *why != '\0' ? why : "a clone");
     free(why);
     return true;
 }

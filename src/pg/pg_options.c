@@ -73,8 +73,8 @@ struct pg_opts *pg_opts_copy(const struct pg_options *options)
     o->ident = copy_list(o->ident);
     o->recovery_conf = copy_list(o->recovery_conf);
     o->custom_conf = copy_text(o->custom_conf);
-    o->config_base_name = copy_text(o->config_base_name != NULL ? o->config_base_name
-                                                                : "postgresql");
+    o->config_base_name =
+        copy_text(o->config_base_name != NULL ? o->config_base_name : "postgresql");
     opts->n_refs = 1;
     return opts;
 }

@@ -42,11 +42,11 @@ static const struct controlled {
 static const char *const derived[] = {"listen_addresses", "port", "cluster_name"};
 
 static const char *const recovery[] = {
-    "archive_cleanup_command",   "recovery_end_command",   "recovery_min_apply_delay",
-    "recovery_target",           "recovery_target_action", "recovery_target_inclusive",
-    "recovery_target_lsn",       "recovery_target_name",   "recovery_target_time",
-    "recovery_target_timeline",  "recovery_target_xid",    "restore_command",
-    "primary_conninfo",          "primary_slot_name",      "promote_trigger_file",
+    "archive_cleanup_command",  "recovery_end_command",   "recovery_min_apply_delay",
+    "recovery_target",          "recovery_target_action", "recovery_target_inclusive",
+    "recovery_target_lsn",      "recovery_target_name",   "recovery_target_time",
+    "recovery_target_timeline", "recovery_target_xid",    "restore_command",
+    "primary_conninfo",         "primary_slot_name",      "promote_trigger_file",
 };
 
 /* Since which major version a parameter is unknown to PostgreSQL, which then does
@@ -55,13 +55,20 @@ static const struct {
     const char *name;
     uint32_t since;
 } removed[] = {
-    {"checkpoint_segments", 10},        {"sql_inheritance", 10},
-    {"default_with_oids", 12},          {"replacement_sort_tuples", 11},
-    {"standby_mode", 12},               {"trigger_file", 12},
-    {"operator_precedence_warning", 14}, {"vacuum_cleanup_index_scale_factor", 14},
-    {"stats_temp_directory", 15},       {"force_parallel_mode", 16},
-    {"promote_trigger_file", 16},       {"vacuum_defer_cleanup_age", 16},
-    {"db_user_namespace", 17},          {"old_snapshot_threshold", 17},
+    {"checkpoint_segments", 10},
+    {"sql_inheritance", 10},
+    {"default_with_oids", 12},
+    {"replacement_sort_tuples", 11},
+    {"standby_mode", 12},
+    {"trigger_file", 12},
+    {"operator_precedence_warning", 14},
+    {"vacuum_cleanup_index_scale_factor", 14},
+    {"stats_temp_directory", 15},
+    {"force_parallel_mode", 16},
+    {"promote_trigger_file", 16},
+    {"vacuum_defer_cleanup_age", 16},
+    {"db_user_namespace", 17},
+    {"old_snapshot_threshold", 17},
     {"trace_recovery_messages", 17},
 };
 
@@ -182,8 +189,8 @@ bool pg_params_controlled(const struct pg_options *o, const struct pg_control *c
     for (size_t i = 0; i < ARRAY_LENGTH(controlled); i++) {
         const struct controlled *c = &controlled[i];
 
-        choose(c, o->parameters != NULL ? kv_get(o->parameters, c->name) : NULL,
-               complain, text, sizeof(text));
+        choose(c, o->parameters != NULL ? kv_get(o->parameters, c->name) : NULL, complain, text,
+               sizeof(text));
         raised = raise_to(c, control, text, sizeof(text)) || raised;
         kv_add(out, c->name, text);
     }

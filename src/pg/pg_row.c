@@ -55,22 +55,27 @@ const char pg_row_sql[] =
     " g.pending,"
     " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
     " current_setting('server_version_num'),"
-    " (SELECT string_agg(concat_ws(E'\\x1f', " CLEAN("application_name") ", " CLEAN("usename")
-    ", coalesce(host(client_addr), ''), coalesce(state, ''), coalesce(sync_state, ''),"
-    " coalesce(sync_priority, 0), coalesce(flush_lsn::text, '')), E'\\x1e'"
-    " ORDER BY application_name, pid) FROM pg_stat_replication),"
-    " (SELECT string_agg(concat_ws(E'\\x1f', slot_name, slot_type, active::text,"
-    " coalesce(restart_lsn::text, '')), E'\\x1e' ORDER BY slot_name)"
-    " FROM pg_replication_slots WHERE NOT temporary), g.settings"
-    " FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) p CROSS JOIN pg_control_system() y"
-    " CROSS JOIN pg_control_checkpoint() k CROSS JOIN pg_control_recovery() v"
-    " CROSS JOIN (SELECT bool_or(pending_restart AND name <> 'hot_standby') AS pending,"
-    "  string_agg(name || E'\\x1f' || setting, E'\\x1e') FILTER (WHERE name IN ("
-    "  'cluster_name', 'listen_addresses', 'port', 'max_connections',"
-    "  'max_locks_per_transaction', 'max_prepared_transactions', 'max_replication_slots',"
-    "  'max_wal_senders', 'max_worker_processes', 'track_commit_timestamp', 'wal_level',"
-    "  'wal_log_hints')) AS settings FROM pg_settings) g"
-    " LEFT JOIN pg_stat_wal_receiver w ON true";
+    " (SELECT string_agg(concat_ws(E'\\x1f', " CLEAN("application_name") ", " CLEAN(
+        "usename") ", coalesce(host(client_addr), ''), coalesce(state, ''), coalesce(sync_state, "
+                   "''),"
+                   " coalesce(sync_priority, 0), coalesce(flush_lsn::text, '')), E'\\x1e'"
+                   " ORDER BY application_name, pid) FROM pg_stat_replication),"
+                   " (SELECT string_agg(concat_ws(E'\\x1f', slot_name, slot_type, active::text,"
+                   " coalesce(restart_lsn::text, '')), E'\\x1e' ORDER BY slot_name)"
+                   " FROM pg_replication_slots WHERE NOT temporary), g.settings"
+                   " FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) p CROSS JOIN "
+                   "pg_control_system() y"
+                   " CROSS JOIN pg_control_checkpoint() k CROSS JOIN pg_control_recovery() v"
+                   " CROSS JOIN (SELECT bool_or(pending_restart AND name <> 'hot_standby') AS "
+                   "pending,"
+                   "  string_agg(name || E'\\x1f' || setting, E'\\x1e') FILTER (WHERE name IN ("
+                   "  'cluster_name', 'listen_addresses', 'port', 'max_connections',"
+                   "  'max_locks_per_transaction', 'max_prepared_transactions', "
+                   "'max_replication_slots',"
+                   "  'max_wal_senders', 'max_worker_processes', 'track_commit_timestamp', "
+                   "'wal_level',"
+                   "  'wal_log_hints')) AS settings FROM pg_settings) g"
+                   " LEFT JOIN pg_stat_wal_receiver w ON true";
 
 static const char *cell(const PGresult *result, enum column column)
 {
@@ -234,9 +239,9 @@ static void parse_positions(const PGresult *result, struct pg_row *row)
     row->received = lsn_of(cell(result, COL_RECEIVED));
     row->replayed = lsn_of(cell(result, COL_REPLAYED));
     if (row->in_recovery) {
-        row->timeline = MAX(MAX(timeline_at(result, COL_RECEIVER_TIMELINE),
-                                timeline_at(result, COL_MIN_TIMELINE)),
-                            row->checkpoint_timeline);
+        row->timeline = MAX(
+            MAX(timeline_at(result, COL_RECEIVER_TIMELINE), timeline_at(result, COL_MIN_TIMELINE)),
+            row->checkpoint_timeline);
         row->flushed = MAX(row->received, row->replayed);
     } else {
         row->timeline = walfile_timeline(cell(result, COL_WALFILE));
@@ -269,9 +274,9 @@ int pg_row_parse(const PGresult *result, struct pg_row *ret_row, struct kv_list 
     parse_slots(cell(result, COL_SLOTS), &row);
     parse_settings(cell(result, COL_SETTINGS), settings);
     if (row.sysid == 0 || row.version < PG_MAJOR_MIN * 10000) {
-        return err_set(err, "PostgreSQL's answer makes no sense: system identifier %" PRIu64
-                            ", version %u",
-                       row.sysid, row.version);
+        return err_set(
+            err, "PostgreSQL's answer makes no sense: system identifier %" PRIu64 ", version %u",
+            row.sysid, row.version);
     }
     *ret_row = row;
     return 0;

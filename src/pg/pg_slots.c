@@ -10,9 +10,9 @@
 #include "base/str.h"
 #include "pg/pg_internal.h"
 
-#define STATEMENT_MS    5000
-#define ADVANCE_BEHIND  (UINT64_C(64) * 1024 * 1024)
-#define FAILURE_LOG_MS  60000
+#define STATEMENT_MS   5000
+#define ADVANCE_BEHIND (UINT64_C(64) * 1024 * 1024)
+#define FAILURE_LOG_MS 60000
 
 /* Patroni's rule, so that names stay what they were. */
 const char *pg_slot_name(const char *member, char *text, size_t size)

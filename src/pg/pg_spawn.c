@@ -26,8 +26,8 @@
 static bool is_dropped(const char *entry)
 {
     static const char *const prefixes[] = {
-        "VECHE_", "PATRONI_", "NOTIFY_SOCKET=", "WATCHDOG_", "LISTEN_", "PG",
-        "INVOCATION_ID=", "JOURNAL_STREAM=", "MAINPID=",
+        "VECHE_", "PATRONI_",       "NOTIFY_SOCKET=",  "WATCHDOG_", "LISTEN_",
+        "PG",     "INVOCATION_ID=", "JOURNAL_STREAM=", "MAINPID=",
     };
     static const char *const kept[] = {"PGTZ=", "PG_OOM_ADJUST_", "PG_COLOR"};
 
@@ -49,8 +49,7 @@ static bool is_overridden(const char *entry, const struct kv_list *env)
     size_t length = strcspn(entry, "=");
 
     for (size_t i = 0; env != NULL && i < env->n; i++) {
-        if (strlen(env->items[i].key) == length &&
-            strncmp(entry, env->items[i].key, length) == 0) {
+        if (strlen(env->items[i].key) == length && strncmp(entry, env->items[i].key, length) == 0) {
             return true;
         }
     }

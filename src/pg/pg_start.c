@@ -75,8 +75,7 @@ static int prepare(struct start *s, struct err *err)
         remove_stale_lock(o, s->data_path, err) != 0) {
         return -1;
     }
-    s->raised = pg_params_controlled(o, s->how.as_standby ? &disk.control : NULL, true,
-                                     &s->params);
+    s->raised = pg_params_controlled(o, s->how.as_standby ? &disk.control : NULL, true, &s->params);
     s->log_fd = open_log(o, err);
     return s->log_fd >= 0 ? 0 : -1;
 }

@@ -1,0 +1,226 @@
+/*
+ * Texts of PostgreSQL's that we read: timeline history files, lock files, the lines
+ * of a failed start, messages of a failed connect.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "pg/pg_internal.h"
+
+static void the_last_line_is_the_end_of_the_parent(void **state)
+{
+    static const char text[] = "# comment\n"
+                               "1\t0/3000060\tno recovery target specified\n"
+                               "\n"
+                               "  2\t1/A0000000\tbefore 2026-01-01 10:00:00+00\n";
+    struct pg_history_line line;
+
+    (void)state;
+    assert_true(pg_history_parse(text, 0, &line));
+    assert_int_equal(line.timeline, 2);
+    assert_true(line.lsn == UINT64_C(0x1A0000000));
+    assert_string_equal(line.reason, "before 2026-01-01 10:00:00+00");
+    assert_true(pg_history_parse(text, 1, &line));
+    assert_int_equal(line.lsn, 0x3000060);
+    assert_string_equal(line.reason, "no recovery target specified");
+    assert_false(pg_history_parse(text, 3, &line));
+}
+
+static void what_is_no_history_is_refused(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "\n\n",
+        "x\t0/1\t\n",
+        "1\n",
+        "1\t",
+        "1\tzzz\t",
+        "0\t0/1\t\n",
+        "2\t0/2\t\n1\t0/3\t\n",
+        "1\t0/5\t\n2\t0/4\t\n",
+        "99999999999\t0/1\t\n",
+        "1\t0/123456789\tx\n",
+    };
+    struct pg_history_line before = {.timeline = 77}, line = before;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
+        assert_false(pg_history_parse(texts[i], 0, &line));
+        assert_memory_equal(&line, &before, sizeof(line));
+    }
+}
+
+static void a_long_reason_is_cut(void **state)
+{
+    char text[5000];
+    struct pg_history_line line;
+
+    (void)state;
+    memset(text, 'r', sizeof(text));
+    memcpy(text, "1\t0/10\t", 7);
+    text[sizeof(text) - 1] = '\0';
+    assert_true(pg_history_parse(text, 0, &line));
+    assert_int_equal(strlen(line.reason), TEXT_SIZE - 1);
+}
+
+/* ---- Lock files ---- */
+
+static char dir[] = "/tmp/veche-test-look-XXXXXX";
+
+static void write_lock_file(const char *text)
+{
+    char path[128];
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "%s/postmaster.pid", dir);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void a_lock_file_is_read_as_far_as_it_goes(void **state)
+{
+    struct pg_pidfile f;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    write_lock_file("4711\n/data\n1700000000\n5433\n/run/sockets\n127.0.0.1\n  1 2\nstandby \n");
+    pg_look_pidfile(dir, &f);
+    assert_int_equal(f.pid, 4711);
+    assert_int_equal(f.port, 5433);
+    assert_string_equal(f.socket_dir, "/run/sockets");
+    assert_int_equal(f.status, PG_PIDFILE_STANDBY);
+
+    write_lock_file("4711\n/data\n1700000000\n5433\n\n"); /* No socket, and still starting. */
+    pg_look_pidfile(dir, &f);
+    assert_int_equal(f.pid, 4711);
+    assert_string_equal(f.socket_dir, "");
+    assert_int_equal(f.status, PG_PIDFILE_NONE);
+
+    write_lock_file("-4711\n/data\n1\n"); /* A stand-alone backend is no postmaster. */
+    pg_look_pidfile(dir, &f);
+    assert_int_equal(f.pid, 0);
+    write_lock_file("");
+    pg_look_pidfile(dir, &f);
+    assert_int_equal(f.pid, 0);
+    write_lock_file("99999999999999999999\nx\ny\n70000\n");
+    pg_look_pidfile(dir, &f);
+    assert_int_equal(f.pid, 0);
+    assert_int_equal(f.port, 0);
+    pg_look_pidfile("/nonexistent", &f);
+    assert_int_equal(f.pid, 0);
+}
+
+static void remove_in_dir(const char *name)
+{
+    char path[128];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    assert_int_equal(remove(path), 0);
+}
+
+static enum data_state look(struct pg_disk *disk)
+{
+    struct pg_options o = {.data_dir = dir};
+
+    memset(disk, 0, sizeof(*disk));
+    return pg_look_data(&o, disk);
+}
+
+static void what_lies_in_the_directory_is_told_apart(void **state)
+{
+    struct pg_disk disk;
+    char path[128];
+    FILE *file;
+
+    (void)state;
+    remove_in_dir("postmaster.pid");
+    assert_int_equal(look(&disk), DATA_EMPTY);
+    (void)snprintf(path, sizeof(path), "%s/.snapshot", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(path, sizeof(path), "%s/lost+found", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(look(&disk), DATA_EMPTY);
+
+    (void)snprintf(path, sizeof(path), "%s/PG_VERSION", dir);
+    file = fopen(path, "w");
+    fputs("12\n", file);
+    fclose(file);
+    assert_int_equal(look(&disk), DATA_FOREIGN);
+    assert_non_null(strstr(disk.problem, "PostgreSQL 12"));
+    file = fopen(path, "w");
+    fputs("16\n", file);
+    fclose(file);
+    assert_int_equal(look(&disk), DATA_FOREIGN); /* Without pg_control. */
+    assert_non_null(strstr(disk.problem, "pg_control"));
+
+    pg_file_beside(dir, "incomplete", path, sizeof(path));
+    file = fopen(path, "w");
+    fputs("clone from n2\n", file);
+    fclose(file);
+    assert_int_equal(look(&disk), DATA_INCOMPLETE);
+    assert_string_equal(disk.problem, "clone from n2 was cut off");
+    assert_int_equal(remove(path), 0);
+    remove_in_dir("PG_VERSION");
+    remove_in_dir(".snapshot");
+    remove_in_dir("lost+found");
+    assert_int_equal(rmdir(dir), 0);
+    assert_int_equal(look(&disk), DATA_EMPTY);
+}
+
+/* ---- Messages ---- */
+
+static void the_last_fatal_line_is_the_reason(void **state)
+{
+    char text[TEXT_SIZE] = "";
+
+    (void)state;
+    assert_true(pg_failure_find("LOG:  starting\nFATAL:  one\nFATAL:  could not bind\n"
+                                "LOG:  database system is shut down\n",
+                                text, sizeof(text)));
+    assert_string_equal(text, "FATAL:  could not bind");
+    assert_false(pg_failure_find("postgres: cannot execute\n\n", text, sizeof(text)));
+    assert_string_equal(text, "postgres: cannot execute");
+    assert_true(pg_failure_find("ВАЖНО:  нет файла", text, sizeof(text)));
+    text[0] = '\0';
+    assert_false(pg_failure_find("", text, sizeof(text)));
+    assert_string_equal(text, "");
+}
+
+static void a_refusal_is_known_by_its_code_in_any_language(void **state)
+{
+    const char *text;
+    char code[8];
+
+    (void)state;
+    assert_true(pg_conn_find_sqlstate("connection to server at \"h\" (::1), port 5432 failed: "
+                                      "ВАЖНО:  57P03: система баз данных запускается\n",
+                                      code, sizeof(code), &text));
+    assert_string_equal(code, "57P03");
+    assert_string_equal(text, "система баз данных запускается\n");
+    assert_false(pg_conn_find_sqlstate("could not connect to server: Connection refused", code,
+                                       sizeof(code), &text));
+    assert_false(pg_conn_find_sqlstate("FATAL:  57P", code, sizeof(code), &text));
+    assert_false(pg_conn_find_sqlstate("FATAL:  the database system", code, sizeof(code), &text));
+    assert_false(pg_conn_find_sqlstate("", code, sizeof(code), &text));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_last_line_is_the_end_of_the_parent),
+        cmocka_unit_test(what_is_no_history_is_refused),
+        cmocka_unit_test(a_long_reason_is_cut),
+        cmocka_unit_test(a_lock_file_is_read_as_far_as_it_goes),
+        cmocka_unit_test(what_lies_in_the_directory_is_told_apart),
+        cmocka_unit_test(the_last_fatal_line_is_the_reason),
+        cmocka_unit_test(a_refusal_is_known_by_its_code_in_any_language),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

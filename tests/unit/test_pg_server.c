@@ -1,0 +1,976 @@
+/*
+ * pg/ on a real PostgreSQL: initdb, start, observe, crash, left-over backends,
+ * adoption, promotion, stop. PostgreSQL refuses root, so as root the tests run in a
+ * child that became the user postgres; its parent cleans up after it whatever
+ * happened.
+ */
+#include <errno.h>
+#include <ftw.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pwd.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "pg/pg_internal.h"
+#include "pg/pg_processes.h"
+
+#define BIN_DIR "/usr/lib/postgresql/15/bin"
+
+static char base_dir[64];
+static struct store test_store; /* Too big for a stack. */
+
+struct node {
+    uv_loop_t *loop;
+    struct pg *pg;
+    struct kv_list parameters, hba, empty;
+    char data_dir[128], pgpass[128], name[16];
+    uint16_t port;
+    struct status status;
+    struct view_pg view;
+};
+
+/* ---- Waiting ---- */
+
+static void refresh(struct node *n)
+{
+    memset(&n->status, 0, sizeof(n->status));
+    pg_fill(n->pg, &test_store, &n->status, &n->view);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    (void)timer; /* Wakes the loop. */
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* Runs the loop until the condition holds. */
+static bool run_until(struct node *n, bool (*holds)(struct node *n), uint64_t limit_ms)
+{
+    uv_timer_t *timer = malloc(sizeof(*timer));
+    uint64_t end = clock_ms() + limit_ms;
+    bool done;
+
+    uv_timer_init(n->loop, timer);
+    uv_timer_start(timer, on_tick, 20, 20);
+    while (refresh(n), !(done = holds(n)) && clock_ms() < end) {
+        uv_run(n->loop, UV_RUN_ONCE);
+        if (!n->pg->observing && clock_ms() % 200 < 20) {
+            pg_observe(n->pg, clock_ms());
+        }
+    }
+    uv_close((uv_handle_t *)timer, on_closed);
+    if (!done && limit_ms > 2000) { /* Else it only waited. */
+        print_error("state=%s role=%s data=%s problem=%s processes=%u\n",
+                    pg_state_name(n->status.pg_state), pg_role_name(n->status.pg_role),
+                    data_state_name(n->status.data), n->status.problem, n->view.n_processes);
+    }
+    return done;
+}
+
+struct done {
+    bool called;
+    int status;
+    char problem[1024];
+};
+static struct done last_done;
+
+static void on_done(void *data, int status, const char *problem)
+{
+    (void)data;
+    assert_false(last_done.called); /* Once. */
+    last_done.called = true;
+    last_done.status = status;
+    (void)str_copy(last_done.problem, sizeof(last_done.problem), problem);
+}
+
+static bool was_called(struct node *n)
+{
+    (void)n;
+    return last_done.called;
+}
+
+static void reset_done(void)
+{
+    last_done = (struct done){0};
+}
+
+static void wait_done(struct node *n, uint64_t limit_ms)
+{
+    assert_true(run_until(n, was_called, limit_ms));
+    if (last_done.status != 0) {
+        print_error("failed: %s\n", last_done.problem);
+    }
+    assert_int_equal(last_done.status, 0);
+}
+
+static bool is_running(struct node *n)
+{
+    return n->status.pg_state == PG_STATE_RUNNING && n->pg->has_row;
+}
+
+static bool is_primary(struct node *n)
+{
+    return is_running(n) && n->status.pg_role == PG_ROLE_PRIMARY;
+}
+
+static bool is_streaming(struct node *n)
+{
+    return is_running(n) && n->status.pg_role == PG_ROLE_STANDBY && n->status.streaming;
+}
+
+static bool has_ended(struct node *n)
+{
+    return !n->view.postmaster_alive;
+}
+
+static bool is_stopped(struct node *n)
+{
+    /* The collector of logs ends a little after the postmaster. */
+    return has_ended(n) && n->status.pg_state == PG_STATE_STOPPED && n->view.n_processes == 0 &&
+           pg_is_down(n->pg);
+}
+
+static bool is_down(struct node *n)
+{
+    return pg_is_down(n->pg);
+}
+
+static bool has_looked(struct node *n)
+{
+    return n->status.data != DATA_UNKNOWN;
+}
+
+/* ---- A node ---- */
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+static void options_of(struct node *n, struct pg_options *o)
+{
+    *o = (struct pg_options){
+        .loop = n->loop,
+        .name = n->name,
+        .scope = "test",
+        .data_dir = n->data_dir,
+        .config_dir = n->data_dir,
+        .bin_dir = BIN_DIR,
+        .listen_addresses = "127.0.0.1",
+        .port = n->port,
+        .connect_host = "127.0.0.1",
+        .database = "postgres",
+        .pgpass = n->pgpass,
+        .superuser = {"postgres", "secret", NULL},
+        .replication = {"replicator", "rep'l", NULL},
+        .parameters = &n->parameters,
+        .hba = &n->hba,
+        .use_slots = true,
+        .config_base_name = "postgresql",
+        .ttl_ms = 3000,
+    };
+}
+
+static struct pg *new_pg(struct node *n)
+{
+    struct pg_options o;
+
+    options_of(n, &o);
+    return pg_new(&o);
+}
+
+static struct node *node_new(const char *name)
+{
+    struct node *n = calloc(1, sizeof(*n));
+
+    n->loop = malloc(sizeof(*n->loop));
+    uv_loop_init(n->loop);
+    snprintf(n->name, sizeof(n->name), "%s", name);
+    snprintf(n->data_dir, sizeof(n->data_dir), "%s/%s", base_dir, name);
+    snprintf(n->pgpass, sizeof(n->pgpass), "%s/%s.pgpass", base_dir, name);
+    n->port = free_port();
+    kv_add(&n->parameters, "unix_socket_directories", base_dir);
+    kv_add(&n->parameters, "shared_buffers", "16MB");
+    kv_add(&n->parameters, "fsync", "off");
+    kv_add(&n->parameters, "logging_collector", "on");
+    kv_add(&n->parameters, "stats_temp_directory", "/nowhere"); /* Gone since 15. */
+    kv_add(&n->hba, "local all all trust", NULL);
+    kv_add(&n->hba, "host all all 127.0.0.1/32 trust", NULL);
+    kv_add(&n->hba, "host replication all 127.0.0.1/32 trust", NULL);
+    n->pg = new_pg(n);
+    return n;
+}
+
+static bool pg_is_gone;
+
+static void on_pg_closed(void *data)
+{
+    (void)data;
+    pg_is_gone = true;
+}
+
+static void close_pg(struct node *n)
+{
+    pg_is_gone = false;
+    pg_close(n->pg, on_pg_closed, NULL);
+    while (!pg_is_gone) {
+        uv_run(n->loop, UV_RUN_ONCE);
+    }
+    n->pg = NULL;
+}
+
+static void node_free(struct node *n)
+{
+    while (!pg_is_down(n->pg)) {
+        pg_kill_all(n->pg);
+        uv_run(n->loop, UV_RUN_NOWAIT);
+    }
+    close_pg(n);
+    uv_run(n->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(n->loop), 0);
+    kv_deinit(&n->parameters);
+    kv_deinit(&n->hba);
+    free(n->loop);
+    free(n);
+}
+
+static void run_child(struct node *n, const char *const *argv)
+{
+    struct err err = {0};
+
+    reset_done();
+    if (pg_child_start(n->pg, argv, NULL, on_done, NULL, &err) == NULL) {
+        fail_msg("%s", err.text);
+    }
+    wait_done(n, 60000);
+}
+
+static void initdb(struct node *n)
+{
+    const char *argv[] = {"initdb", "-D",    n->data_dir,        "-U", "postgres", "--no-sync",
+                          "-A",     "trust", "--data-checksums", NULL};
+
+    run_child(n, argv);
+}
+
+static void write_conf(struct node *n, const struct pg_start *start)
+{
+    reset_done();
+    pg_write_conf(n->pg, start, on_done, NULL);
+    wait_done(n, 10000);
+}
+
+static void start(struct node *n, const struct pg_start *how)
+{
+    write_conf(n, how);
+    reset_done();
+    pg_start_server(n->pg, how, on_done, NULL);
+    wait_done(n, 10000);
+    assert_true(run_until(n, is_running, 30000));
+}
+
+static void execute(struct node *n, const char *sql)
+{
+    reset_done();
+    pg_execute(n->pg, sql, 10000, on_done, NULL);
+    wait_done(n, 15000);
+}
+
+/* The value behind a label in the output of pg_controldata. */
+static void controldata(const struct node *n, const char *label, char *value, size_t size)
+{
+    char command[512], line[512];
+    FILE *pipe;
+
+    snprintf(command, sizeof(command), "LC_ALL=C " BIN_DIR "/pg_controldata -D %s", n->data_dir);
+    pipe = popen(command, "r");
+    assert_non_null(pipe);
+    value[0] = '\0';
+    while (fgets(line, sizeof(line), pipe) != NULL) {
+        if (str_starts_with(line, label)) {
+            const char *at = line + strlen(label);
+
+            at += strspn(at, ": ");
+            (void)str_copy(value, size, at);
+            value[strcspn(value, "\n")] = '\0';
+        }
+    }
+    pclose(pipe);
+}
+
+static uint64_t controldata_number(const struct node *n, const char *label)
+{
+    char value[64];
+
+    controldata(n, label, value, sizeof(value));
+    return strtoull(value, NULL, 10);
+}
+
+/* Our reading of pg_control against PostgreSQL's own. */
+static void check_control(const struct node *n, const char *state)
+{
+    struct pg_control c;
+    struct err err = {0};
+    char value[64], lsn[LSN_TEXT_SIZE];
+
+    assert_int_equal(pg_control_read(n->data_dir, &c, &err), 0);
+    controldata(n, "Database cluster state", value, sizeof(value));
+    assert_string_equal(value, state);
+    controldata(n, "Latest checkpoint location", value, sizeof(value));
+    assert_string_equal(value, lsn_format(c.checkpoint, lsn, sizeof(lsn)));
+    controldata(n, "Latest checkpoint's REDO location", value, sizeof(value));
+    assert_string_equal(value, lsn_format(c.redo, lsn, sizeof(lsn)));
+    controldata(n, "Minimum recovery ending location", value, sizeof(value));
+    assert_string_equal(value, lsn_format(c.min_recovery, lsn, sizeof(lsn)));
+    assert_true(controldata_number(n, "Database system identifier") == c.sysid);
+    assert_true(controldata_number(n, "pg_control version number") == c.version);
+    assert_true(controldata_number(n, "Catalog version number") == c.catalog_version);
+    assert_true(controldata_number(n, "Latest checkpoint's TimeLineID") == c.timeline);
+    assert_true(controldata_number(n, "Latest checkpoint's PrevTimeLineID") == c.prev_timeline);
+    assert_true(controldata_number(n, "Min recovery ending loc's timeline") ==
+                c.min_recovery_timeline);
+    assert_int_equal(controldata_number(n, "max_connections setting"), c.max_connections);
+    assert_int_equal(controldata_number(n, "max_worker_processes setting"), c.max_worker_processes);
+    assert_int_equal(controldata_number(n, "max_wal_senders setting"), c.max_wal_senders);
+    assert_int_equal(controldata_number(n, "max_prepared_xacts setting"), c.max_prepared_xacts);
+    assert_int_equal(controldata_number(n, "max_locks_per_xact setting"), c.max_locks_per_xact);
+    assert_int_equal(controldata_number(n, "Data page checksum version"), c.data_checksums);
+    controldata(n, "wal_log_hints setting", value, sizeof(value));
+    assert_string_equal(value, c.wal_log_hints ? "on" : "off");
+}
+
+static void stop_fast(struct node *n)
+{
+    pg_signal_stop(n->pg, PG_STOP_FAST);
+    assert_true(run_until(n, is_stopped, 30000));
+}
+
+static const struct pg_start as_primary = {.as_standby = false};
+
+static struct node *node_running(const char *name)
+{
+    struct node *n = node_new(name);
+
+    initdb(n);
+    start(n, &as_primary);
+    return n;
+}
+
+/* ---- Tests ---- */
+
+static void a_new_database_is_made_started_seen_and_stopped(void **state)
+{
+    struct node *n = node_new("one");
+    uint64_t sysid;
+
+    (void)state;
+    pg_observe(n->pg, clock_ms());
+    assert_true(run_until(n, has_looked, 5000));
+    assert_int_equal(n->status.data, DATA_EMPTY);
+    assert_int_equal(n->status.pg_role, PG_ROLE_UNINITIALIZED);
+
+    initdb(n);
+    start(n, &as_primary);
+    assert_int_equal(n->status.data, DATA_VALID);
+    assert_int_equal(n->status.pg_role, PG_ROLE_PRIMARY);
+    assert_int_equal(n->status.timeline, 1);
+    assert_true(n->status.flushed > 0);
+    assert_true(n->status.pg_version >= 150000 && n->status.pg_version < 160000);
+    assert_true(n->status.postmaster_start_us > 0);
+    assert_true(n->view.postmaster_alive && n->view.was_primary && n->view.seen_ms > 0);
+    assert_string_equal(n->status.problem, "");
+    assert_false(n->status.pending_restart);
+    assert_false(pg_is_down(n->pg));
+    assert_true(n->view.n_processes > 1);
+    sysid = n->status.sysid;
+    execute(n, "DO $$ BEGIN ASSERT current_setting('application_name') = 'veche'; END $$");
+    execute(n, "CHECKPOINT");
+    check_control(n, "in production");
+
+    stop_fast(n);
+    check_control(n, "shut down");
+    assert_true(n->status.clean_shutdown);
+    assert_true(n->view.was_primary);
+    assert_true(n->view.gone_ms > 0);
+    assert_true(n->status.sysid == sysid);
+    assert_int_equal(n->view.n_processes, 0);
+    assert_true(n->view.control_lsn > 0);
+    node_free(n);
+}
+
+static void a_bad_statement_and_a_stopped_server_are_told_apart(void **state)
+{
+    struct node *n = node_running("errors");
+
+    (void)state;
+    reset_done();
+    pg_execute(n->pg, "SELECT 1/0", 5000, on_done, NULL);
+    assert_true(run_until(n, was_called, 10000));
+    assert_int_equal(last_done.status, -1);
+    assert_non_null(strstr(last_done.problem, "division by zero"));
+
+    reset_done();
+    pg_execute(n->pg, "SELECT pg_sleep(20)", 300, on_done, NULL);
+    assert_true(run_until(n, was_called, 3000));
+    assert_int_equal(last_done.status, -1);
+    assert_non_null(strstr(last_done.problem, "no answer in time"));
+
+    stop_fast(n);
+    reset_done();
+    pg_execute(n->pg, "SELECT 1", 5000, on_done, NULL);
+    assert_true(run_until(n, was_called, 10000));
+    assert_non_null(strstr(last_done.problem, "does not run"));
+    node_free(n);
+}
+
+static bool restart_is_pending(struct node *n)
+{
+    return n->status.pending_restart;
+}
+
+static void a_parameter_that_needs_a_restart_shows(void **state)
+{
+    struct node *n = node_running("pending");
+    struct pg_options o;
+
+    (void)state;
+    kv_set(&n->parameters, "max_connections", "150");
+    options_of(n, &o);
+    pg_set_options(n->pg, &o);
+    assert_true(run_until(n, restart_is_pending, 5000));
+    stop_fast(n);
+    start(n, &as_primary);
+    assert_false(n->status.pending_restart);
+    node_free(n);
+}
+
+static bool is_refused_by_password(struct node *n)
+{
+    return n->status.pg_state == PG_STATE_RUNNING && n->pg->answer == PG_ANSWER_AUTH;
+}
+
+/* A wrong password is our problem, not PostgreSQL's: it runs, as what its lock file
+ * says. */
+static void a_wrong_password_is_no_outage(void **state)
+{
+    struct node *n = node_new("password");
+
+    (void)state;
+    initdb(n);
+    kv_deinit(&n->hba);
+    kv_add(&n->hba, "host all all 127.0.0.1/32 scram-sha-256", NULL);
+    close_pg(n);
+    n->pg = new_pg(n);
+    write_conf(n, &as_primary);
+    reset_done();
+    pg_start_server(n->pg, &as_primary, on_done, NULL);
+    wait_done(n, 10000);
+    assert_true(run_until(n, is_refused_by_password, 10000));
+    assert_int_equal(n->status.pg_role, PG_ROLE_PRIMARY);
+    assert_non_null(strstr(n->status.problem, "authentication failed"));
+    assert_null(strstr(n->status.problem, "secret"));
+    node_free(n);
+}
+
+static void write_file(const char *dir, const char *name)
+{
+    char path[256];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+}
+
+static bool exists(const char *dir, const char *name)
+{
+    char path[256];
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return access(path, F_OK) == 0;
+}
+
+/* pg_wal and a tablespace lie elsewhere; beside the tablespace another version's. */
+static void removal_follows_the_links_of_postgresql_and_no_others(void **state)
+{
+    struct node *n = node_new("links");
+    char wal[128], space[128], other[128], link[256], statement[256];
+    const char *argv[] = {"initdb", "-D",    n->data_dir, "-U", "postgres", "--no-sync",
+                          "-A",     "trust", "-X",        wal,  NULL};
+
+    (void)state;
+    snprintf(wal, sizeof(wal), "%s/links.wal", base_dir);
+    snprintf(space, sizeof(space), "%s/links.space", base_dir);
+    snprintf(other, sizeof(other), "%s/links.other", base_dir);
+    mkdir(space, 0700);
+    mkdir(other, 0700);
+    write_file(other, "letter.txt");
+    run_child(n, argv);
+    start(n, &as_primary);
+    snprintf(statement, sizeof(statement), "CREATE TABLESPACE t LOCATION '%s'", space);
+    execute(n, statement);
+    reset_done();
+    pg_remove_data(n->pg, on_done, NULL);
+    assert_true(run_until(n, was_called, 5000));
+    assert_int_equal(last_done.status, -1); /* It runs. */
+    stop_fast(n);
+    snprintf(link, sizeof(link), "%s/stranger", n->data_dir);
+    assert_int_equal(symlink(other, link), 0);
+    write_file(space, "PG_14_202107181");
+
+    reset_done();
+    pg_remove_data(n->pg, on_done, NULL);
+    wait_done(n, 10000);
+    refresh(n);
+    assert_int_equal(n->status.data, DATA_EMPTY);
+    assert_true(exists(n->data_dir, "."));
+    assert_true(exists(other, "letter.txt"));
+    assert_true(exists(space, "PG_14_202107181"));
+    assert_false(exists(space, "PG_15_202209061"));
+    assert_int_equal(rmdir(wal), 0);
+    node_free(n);
+}
+
+/* SIGKILL of the postmaster with a backend that is busy and does not look. */
+static void backends_left_over_are_found_and_killed(void **state)
+{
+    struct node *n = node_running("busy");
+    static const char *const sql =
+        "DO $$ DECLARE i bigint := 0; BEGIN LOOP i := i + 1; END LOOP; END $$";
+    uint64_t killed_ms;
+
+    (void)state;
+    reset_done();
+    pg_execute(n->pg, sql, 60000, on_done, NULL);
+    (void)run_until(n, was_called, 1000); /* Long enough to be in the loop; it never ends. */
+
+    killed_ms = clock_ms();
+    assert_int_equal(pg_process_signal(n->pg->postmaster.pidfd, SIGKILL), 0);
+    assert_true(run_until(n, has_ended, 2000));
+    assert_int_equal(n->status.pg_state, PG_STATE_CRASHED);
+    assert_int_equal(n->status.pg_role, PG_ROLE_PRIMARY);
+    assert_false(n->status.clean_shutdown);
+    assert_true(n->view.gone_ms - killed_ms < 500);
+    assert_true(n->view.n_processes > 0);
+    /* The others notice that their postmaster died; this one is busy. */
+    (void)poll(NULL, 0, 1000);
+    assert_false(pg_is_down(n->pg));
+    assert_true(n->pg->disk.n_processes >= 1);
+
+    (void)pg_kill_all(n->pg);
+    assert_true(run_until(n, is_down, 5000));
+    assert_true(run_until(n, was_called, 5000));
+    assert_int_equal(last_done.status, -1);
+
+    start(n, &as_primary);
+    assert_int_equal(n->status.pg_role, PG_ROLE_PRIMARY);
+    node_free(n);
+}
+
+static void a_second_agent_adopts_and_stops(void **state)
+{
+    struct node *n = node_running("adopt");
+    pid_t pid = n->pg->postmaster.pid;
+
+    (void)state;
+    close_pg(n);
+    n->pg = new_pg(n);
+    refresh(n);
+    assert_int_equal(n->status.pg_state, PG_STATE_UNKNOWN);
+    pg_observe(n->pg, clock_ms());
+    assert_true(run_until(n, is_running, 10000));
+    assert_int_equal(n->pg->postmaster.pid, pid);
+    assert_int_equal(n->status.pg_role, PG_ROLE_PRIMARY);
+    assert_false(n->pg->postmaster.is_child);
+
+    stop_fast(n);
+    assert_true(n->status.clean_shutdown);
+    /* Ours was never waited for by the second; its zombie must not be in the way. */
+    start(n, &as_primary);
+    assert_int_not_equal(n->pg->postmaster.pid, pid);
+    node_free(n);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static bool start_has_failed(struct node *n)
+{
+    return n->status.pg_state == PG_STATE_START_FAILED && n->status.problem[0] != '\0';
+}
+
+static void a_failed_start_says_why(void **state)
+{
+    struct node *n = node_new("fail");
+
+    (void)state;
+    initdb(n);
+    kv_set(&n->parameters, "shared_preload_libraries", "no_such_library");
+    close_pg(n);
+    n->pg = new_pg(n);
+    write_conf(n, &as_primary);
+    reset_done();
+    pg_start_server(n->pg, &as_primary, on_done, NULL);
+    wait_done(n, 10000);
+    assert_true(run_until(n, start_has_failed, 10000));
+    assert_non_null(strstr(n->status.problem, "no_such_library"));
+    node_free(n);
+}
+
+static void a_stale_lock_file_is_no_obstacle(void **state)
+{
+    struct node *n = node_new("stale");
+    char path[256];
+    FILE *file;
+
+    (void)state;
+    initdb(n);
+    snprintf(path, sizeof(path), "%s/postmaster.pid", n->data_dir);
+    file = fopen(path, "w");
+    fprintf(file, "%d\n%s\n1\n%u\n/tmp\n127.0.0.1\n", (int)getppid(), n->data_dir, n->port);
+    fclose(file); /* A living process that is no PostgreSQL. */
+    pg_observe(n->pg, clock_ms());
+    start(n, &as_primary);
+    node_free(n);
+}
+
+static struct positions last_positions;
+
+static void on_positions(void *data, const struct positions *positions)
+{
+    (void)data;
+    last_positions = *positions;
+    last_done.called = true;
+}
+
+static void add_member(const struct node *n)
+{
+    struct store_member *m = &test_store.members[test_store.n_members++];
+
+    (void)str_copy(m->name, sizeof(m->name), n->name);
+    (void)str_copy(m->pg_host, sizeof(m->pg_host), "127.0.0.1");
+    m->pg_port = n->port;
+    m->mode = MODE_POSTGRES;
+}
+
+static bool has_slot(struct node *n)
+{
+    pg_sync_slots(n->pg, &test_store);
+    return n->pg->row.n_slots == 1;
+}
+
+static bool checkpoint_is_due(struct node *n)
+{
+    return n->view.promoted_checkpoint_due || n->view.min_timeline == 2;
+}
+
+static bool checkpoint_is_done(struct node *n)
+{
+    return is_primary(n) && !n->view.promoted_checkpoint_due && n->view.min_timeline == 2;
+}
+
+static bool history_is_due(struct node *n)
+{
+    return n->view.history_due;
+}
+
+static void clone_node(struct node *from, struct node *to)
+{
+    struct upstream upstream = {.host = "127.0.0.1", .port = from->port};
+    char conninfo[1024];
+    const char *argv[] = {"pg_basebackup", "-D",        to->data_dir, "-X",     "stream", "-c",
+                          "fast",          "--no-sync", "-d",         conninfo, NULL};
+
+    (void)str_copy(upstream.name, sizeof(upstream.name), from->name);
+    (void)pg_conninfo(to->pg, &upstream, conninfo, sizeof(conninfo));
+    reset_done();
+    pg_mark_incomplete(to->pg, true, "clone", on_done, NULL);
+    wait_done(to, 5000);
+    refresh(to);
+    assert_int_equal(to->status.data, DATA_INCOMPLETE);
+    reset_done();
+    pg_remove_data(to->pg, on_done, NULL);
+    wait_done(to, 5000);
+    run_child(to, argv);
+    reset_done();
+    pg_mark_incomplete(to->pg, false, NULL, on_done, NULL);
+    wait_done(to, 5000);
+    refresh(to);
+    assert_int_equal(to->status.data, DATA_VALID);
+}
+
+static void check_standby(struct node *standby, const struct node *primary)
+{
+    assert_string_equal(standby->view.upstream, primary->name);
+    assert_true(standby->status.received > 0 && standby->status.flushed > 0);
+    assert_true(standby->status.sysid == primary->status.sysid);
+    assert_int_equal(standby->status.timeline, 1);
+    assert_false(standby->view.was_primary);
+}
+
+static bool follows_nobody(struct node *n)
+{
+    return is_running(n) && !n->status.streaming && n->view.upstream[0] == '\0';
+}
+
+static void a_clone_streams_and_is_promoted(void **state)
+{
+    struct node *p = node_running("p-1"), *s = node_new("S.2");
+    struct pg_start how = {.as_standby = true, .upstream = {.host = "127.0.0.1", .port = p->port}};
+    uint64_t begin_ms;
+
+    (void)state;
+    (void)str_copy(how.upstream.name, sizeof(how.upstream.name), p->name);
+    add_member(p);
+    add_member(s);
+    execute(p, "CREATE ROLE replicator LOGIN REPLICATION");
+    assert_true(run_until(p, has_slot, 5000));
+    assert_string_equal(p->pg->row.slots[0].name, "s_2");
+    clone_node(p, s);
+    start(s, &how);
+    assert_true(run_until(s, is_streaming, 10000));
+    check_standby(s, p);
+    assert_true(run_until(s, has_slot, 5000));
+    assert_true(run_until(p, is_primary, 1000));
+    check_control(s, "in archive recovery");
+
+    /* Follows nobody for a while, without a restart. */
+    write_conf(s, &(struct pg_start){.as_standby = true});
+    pg_reload(s->pg);
+    assert_true(run_until(s, follows_nobody, 5000));
+    write_conf(s, &how);
+    pg_reload(s->pg);
+    assert_true(run_until(s, is_streaming, 10000));
+    check_standby(s, p);
+
+    reset_done();
+    pg_read_positions(s->pg, 7, on_positions, NULL);
+    assert_true(run_until(s, was_called, 5000));
+    assert_true(last_positions.valid && !last_positions.is_primary);
+    assert_int_equal(last_positions.epoch, 7);
+    assert_true(last_positions.flushed > 0 && last_positions.timeline == 1);
+
+    stop_fast(p);
+    reset_done();
+    pg_read_positions(s->pg, 8, on_positions, NULL);
+    assert_true(run_until(s, was_called, 5000));
+    /* The standby has the whole shutdown checkpoint. */
+    assert_true(last_positions.flushed >= p->view.control_lsn);
+    assert_true(last_positions.flushed < p->view.control_lsn + 64);
+    begin_ms = clock_ms();
+    reset_done();
+    pg_promote(s->pg, on_done, NULL);
+    wait_done(s, 20000);
+    print_message("promoted in %llu ms\n", (unsigned long long)(clock_ms() - begin_ms));
+    refresh(s);
+    assert_int_equal(s->status.pg_role, PG_ROLE_PRIMARY);
+    assert_int_equal(s->status.timeline, 2);
+    assert_true(run_until(s, checkpoint_is_due, 1000));
+    execute(s, "CHECKPOINT");
+    assert_true(run_until(s, checkpoint_is_done, 5000));
+    assert_true(run_until(s, history_is_due, 5000));
+    assert_int_equal(s->view.history.timeline, 1);
+    assert_true(s->view.history.lsn > 0);
+    assert_string_equal(s->view.history.new_primary, "S.2");
+    stop_fast(s);
+    assert_int_equal(s->status.timeline, 2);
+    node_free(p);
+    node_free(s);
+}
+
+static bool child_ended(struct node *n)
+{
+    return was_called(n);
+}
+
+static void a_child_is_killed_with_all_it_started(void **state)
+{
+    struct node *n = node_new("child");
+    const char *argv[] = {"/bin/sh", "-c", "echo begin; sleep 1000 & echo $!; wait", NULL};
+    struct err err = {0};
+    struct pg_child *child;
+
+    (void)state;
+    reset_done();
+    child = pg_child_start(n->pg, argv, NULL, on_done, NULL, &err);
+    assert_non_null(child);
+    (void)run_until(n, child_ended, 200);
+    pg_child_kill(child);
+    assert_true(run_until(n, child_ended, 2000));
+    assert_int_equal(last_done.status, -1);
+    assert_non_null(strstr(last_done.problem, "sh was stopped: begin; "));
+    {
+        pid_t sleeper = (pid_t)strtol(strstr(last_done.problem, "begin; ") + 7, NULL, 10);
+
+        for (int i = 0; i < 200 && kill(sleeper, 0) == 0 && !pg_process_is_zombie(sleeper); i++) {
+            (void)poll(NULL, 0, 5);
+        }
+        assert_true(kill(sleeper, 0) != 0 || pg_process_is_zombie(sleeper));
+    }
+    assert_null(pg_child_start(n->pg, (const char *[]){"no-such-program", NULL}, NULL, on_done,
+                               NULL, &err));
+    assert_non_null(strstr(err.text, "no-such-program"));
+    node_free(n);
+}
+
+static void what_is_no_database_is_not_touched(void **state)
+{
+    struct node *n = node_new("foreign");
+    char path[256];
+    FILE *file;
+
+    (void)state;
+    mkdir(n->data_dir, 0700);
+    snprintf(path, sizeof(path), "%s/letter.txt", n->data_dir);
+    file = fopen(path, "w");
+    fclose(file);
+    pg_observe(n->pg, clock_ms());
+    assert_true(run_until(n, has_looked, 5000));
+    assert_int_equal(n->status.data, DATA_FOREIGN);
+    reset_done();
+    pg_remove_data(n->pg, on_done, NULL);
+    assert_true(run_until(n, was_called, 5000));
+    assert_int_equal(last_done.status, -1);
+    assert_int_equal(access(path, F_OK), 0);
+    node_free(n);
+}
+
+/* A fence that comes between the order to start and the fork. */
+static void a_stop_calls_off_a_start_under_way(void **state)
+{
+    struct node *n = node_new("fence");
+
+    (void)state;
+    initdb(n);
+    write_conf(n, &as_primary);
+    reset_done();
+    pg_start_server(n->pg, &as_primary, on_done, NULL);
+    (void)pg_kill_all(n->pg);
+    assert_true(run_until(n, was_called, 5000));
+    assert_int_equal(last_done.status, -1);
+    assert_true(pg_is_down(n->pg));
+    node_free(n);
+}
+
+static int run_all(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_database_is_made_started_seen_and_stopped),
+        cmocka_unit_test(a_bad_statement_and_a_stopped_server_are_told_apart),
+        cmocka_unit_test(a_parameter_that_needs_a_restart_shows),
+        cmocka_unit_test(a_wrong_password_is_no_outage),
+        cmocka_unit_test(removal_follows_the_links_of_postgresql_and_no_others),
+        cmocka_unit_test(backends_left_over_are_found_and_killed),
+        cmocka_unit_test(a_second_agent_adopts_and_stops),
+        cmocka_unit_test(a_failed_start_says_why),
+        cmocka_unit_test(a_stale_lock_file_is_no_obstacle),
+        cmocka_unit_test(a_clone_streams_and_is_promoted),
+        cmocka_unit_test(a_child_is_killed_with_all_it_started),
+        cmocka_unit_test(what_is_no_database_is_not_touched),
+        cmocka_unit_test(a_stop_calls_off_a_start_under_way),
+    };
+
+    log_init("test", getenv("TEST_LOG") != NULL ? LOG_DEBUG : LOG_ERROR);
+    store_init(&test_store);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+/* ---- Becoming postgres, and cleaning up ---- */
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static void kill_of(const char *name)
+{
+    char path[256];
+    pid_t pids[256];
+
+    snprintf(path, sizeof(path), "%s/%s", base_dir, name);
+    for (int round = 0; round < 100; round++) {
+        size_t n = pg_processes_find(path, pids, 256);
+
+        for (size_t i = 0; i < MIN(n, 256); i++) {
+            int fd = pids[i] > 0 ? pg_process_open(pids[i], path) : -1;
+
+            if (fd >= 0) {
+                pg_process_signal(fd, SIGKILL);
+                close(fd);
+            }
+        }
+        if (n == 0) {
+            return;
+        }
+        (void)poll(NULL, 0, 20);
+    }
+}
+
+static void clean_up(void)
+{
+    static const char *const names[] = {"one",   "errors",  "busy",     "adopt", "fail",
+                                        "stale", "p-1",     "S.2",      "child", "foreign",
+                                        "fence", "pending", "password", "links"};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        kill_of(names[i]);
+    }
+    (void)nftw(base_dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void become_postgres(void)
+{
+    const struct passwd *pw = getpwnam("postgres");
+
+    if (pw == NULL || chown(base_dir, pw->pw_uid, pw->pw_gid) != 0 ||
+        initgroups("postgres", pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 ||
+        setuid(pw->pw_uid) != 0) {
+        perror("becoming postgres");
+        _exit(1);
+    }
+}
+
+int main(void)
+{
+    int status = 1;
+    pid_t pid;
+
+    (void)snprintf(base_dir, sizeof(base_dir), "/tmp/veche-test-pg-XXXXXX");
+    if (mkdtemp(base_dir) == NULL) {
+        return 1;
+    }
+    pid = fork();
+    if (pid == 0) {
+        if (geteuid() == 0) {
+            become_postgres();
+        }
+        exit(run_all());
+    }
+    (void)waitpid(pid, &status, 0);
+    clean_up();
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
