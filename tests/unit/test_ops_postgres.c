@@ -1,6 +1,5 @@
 /*
- * Sequences on real PostgreSQL: what each of them leaves behind, and that it can
- * be cut off at every step.
+ * Sequences on real PostgreSQL: what each of them does and leaves behind.
  */
 #include "test_ops_world.h"
 
@@ -293,114 +292,6 @@ static void a_clean_up_counts_out_what_a_dead_postmaster_left(void **state)
     wait_role(a, PG_ROLE_PRIMARY);
 }
 
-/*
- * Runs the action, cancels it when the n-th step has been seen, and decides it
- * again. Returns false once there is no n-th step.
- */
-static bool run_cut_at(struct node *n, enum node_action action, const struct node *upstream,
-                       int n_steps)
-{
-    char step[NAME_SIZE] = "";
-
-    decide_on(n, action, upstream);
-    for (int seen = 0; seen < n_steps && !ops_is_idle(n->ops);) {
-        if (!str_equal(see(n).step, step)) {
-            (void)str_copy(step, sizeof(step), see(n).step);
-            seen++;
-        }
-        if (seen < n_steps) {
-            turn();
-        }
-    }
-    if (ops_is_idle(n->ops)) {
-        return false;
-    }
-    print_message("cut at \"%s\"\n", step);
-    ops_cancel(n->ops, clock_ms());
-    wait_idle(n);
-    return true;
-}
-
-static void a_bootstrap_can_be_cut_at_each_step(void **state)
-{
-    struct node *a = &w->a;
-    bool was_cut = true;
-
-    (void)state;
-    make_ops(a, "true");
-    for (int n = 1; was_cut; n++) {
-        assert_true(n < 30);
-        was_cut = run_cut_at(a, ACTION_BOOTSTRAP, NULL, n);
-        for (int i = 0; i < 100; i++) {
-            turn();
-        }
-        if (a->status.data == DATA_VALID) {
-            break; /* Whole. */
-        }
-        act(a, ACTION_BOOTSTRAP, NULL);
-        assert_string_equal(ask(a, "SELECT 1"), "1");
-        act(a, ACTION_STOP, NULL);
-        (void)nftw(a->data, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-        wait_data(a, DATA_EMPTY);
-    }
-}
-
-static void a_clone_can_be_cut_at_each_step(void **state)
-{
-    struct node *a = &w->a, *b = &w->b;
-    bool was_cut = true;
-
-    (void)state;
-    act(a, ACTION_BOOTSTRAP, NULL);
-    for (int n = 1; was_cut; n++) {
-        assert_true(n < 30);
-        was_cut = run_cut_at(b, ACTION_CLONE, a, n);
-        act(b, ACTION_CLONE, a);
-        wait_role(b, PG_ROLE_STANDBY);
-    }
-}
-
-static void start_and_stop_can_be_cut_at_each_step(void **state)
-{
-    static const enum node_action starts[] = {ACTION_START_PRIMARY, ACTION_START_STANDBY};
-    struct node *a = &w->a;
-
-    (void)state;
-    act(a, ACTION_BOOTSTRAP, NULL);
-    for (size_t i = 0; i < ARRAY_LENGTH(starts); i++) {
-        bool was_cut = true;
-
-        for (int n = 1; was_cut; n++) {
-            assert_true(n < 30);
-            (void)run_cut_at(a, ACTION_STOP, NULL, n);
-            act(a, ACTION_STOP, NULL);
-            was_cut = run_cut_at(a, starts[i], NULL, n);
-            act(a, starts[i], NULL);
-            wait_role(a, starts[i] == ACTION_START_PRIMARY ? PG_ROLE_PRIMARY : PG_ROLE_STANDBY);
-        }
-    }
-}
-
-static void a_promotion_can_be_cut_at_each_step(void **state)
-{
-    struct node *a = &w->a;
-    bool was_cut = true;
-
-    (void)state;
-    act(a, ACTION_BOOTSTRAP, NULL);
-    for (int n = 1; was_cut; n++) {
-        assert_true(n < 30);
-        act(a, ACTION_STOP, NULL);
-        act(a, ACTION_START_STANDBY, NULL);
-        wait_role(a, PG_ROLE_STANDBY);
-        was_cut = run_cut_at(a, ACTION_PROMOTE, NULL, n);
-        act(a, ACTION_PROMOTE, NULL);
-        wait_role(a, PG_ROLE_PRIMARY);
-    }
-}
-
-#define on_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,10 +307,6 @@ static int run_all(void)
         on_world(a_source_that_does_not_let_us_in_costs_nothing),
         on_world(a_fence_ends_busy_backends),
         on_world(a_clean_up_counts_out_what_a_dead_postmaster_left),
-        on_world(a_bootstrap_can_be_cut_at_each_step),
-        on_world(a_clone_can_be_cut_at_each_step),
-        on_world(start_and_stop_can_be_cut_at_each_step),
-        on_world(a_promotion_can_be_cut_at_each_step),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

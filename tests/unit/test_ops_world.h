@@ -38,6 +38,8 @@
 #define PG_BIN_DIR "/usr/lib/postgresql/15/bin"
 #endif
 
+#define on_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
 #define SUPER_PASSWORD "s3cret '\\ $veche$ word"
 #define REPL_PASSWORD  "r3pl:\\'x"
 
@@ -68,7 +70,7 @@ static struct world *w;
 
 /* ---- The world ---- */
 
-static uint16_t free_port(void)
+static inline uint16_t free_port(void)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(sa);
@@ -81,12 +83,12 @@ static uint16_t free_port(void)
     return ntohs(sa.sin_port);
 }
 
-static void nothing(void *data)
+static inline void nothing(void *data)
 {
     (void)data;
 }
 
-static void make_ops(struct node *n, const char *script)
+static inline void make_ops(struct node *n, const char *script)
 {
     if (n->ops != NULL) {
         ops_free(n->ops);
@@ -102,7 +104,7 @@ static void make_ops(struct node *n, const char *script)
                                            .data = NULL});
 }
 
-static void fill_options(struct node *n)
+static inline void fill_options(struct node *n)
 {
     n->options = (struct pg_options){.loop = &w->loop,
                                      .name = n->name,
@@ -126,7 +128,7 @@ static void fill_options(struct node *n)
                                      .on_change = nothing};
 }
 
-static void node_init(struct node *n, const char *name, size_t index)
+static inline void node_init(struct node *n, const char *name, size_t index)
 {
     struct store_member *m = &w->store.members[index];
 
@@ -156,26 +158,26 @@ static void node_init(struct node *n, const char *name, size_t index)
     w->store.n_members = MAX(w->store.n_members, (uint32_t)index + 1);
 }
 
-static void on_timer(uv_timer_t *timer)
+static inline void on_timer(uv_timer_t *timer)
 {
     (void)timer;
 }
 
-static void look(struct node *n)
+static inline void look(struct node *n)
 {
     pg_observe(n->pg, clock_ms());
     n->status = (struct status){0};
     pg_fill(n->pg, n->store, &n->status, &n->view);
 }
 
-static void sync_slots(struct node *n)
+static inline void sync_slots(struct node *n)
 {
     if (n->status.pg_state == PG_STATE_RUNNING) {
         pg_sync_slots(n->pg, n->store);
     }
 }
 
-static void turn(void)
+static inline void turn(void)
 {
     (void)uv_run(&w->loop, UV_RUN_ONCE);
     (void)ops_tick(w->a.ops, clock_ms());
@@ -186,7 +188,7 @@ static void turn(void)
     look(&w->b);
 }
 
-static struct view_op see(const struct node *n)
+static inline struct view_op see(const struct node *n)
 {
     struct view_op v;
 
@@ -194,7 +196,7 @@ static struct view_op see(const struct node *n)
     return v;
 }
 
-static void decide_on(struct node *n, enum node_action action, const struct node *upstream)
+static inline void decide_on(struct node *n, enum node_action action, const struct node *upstream)
 {
     struct node_decision d = {.action = action, .rule = "test", .why = "the test says so"};
     uint64_t settled_ms = clock_ms() + 110; /* What ended well is not repeated at once. */
@@ -211,7 +213,7 @@ static void decide_on(struct node *n, enum node_action action, const struct node
     ops_reconcile(n->ops, &d, clock_ms());
 }
 
-static void wait_idle(struct node *n)
+static inline void wait_idle(struct node *n)
 {
     uint64_t until_ms = clock_ms() + SECONDS(60);
 
@@ -221,7 +223,7 @@ static void wait_idle(struct node *n)
     }
 }
 
-static void wait_role(struct node *n, enum pg_role role)
+static inline void wait_role(struct node *n, enum pg_role role)
 {
     uint64_t until_ms = clock_ms() + SECONDS(30);
 
@@ -231,7 +233,7 @@ static void wait_role(struct node *n, enum pg_role role)
     }
 }
 
-static void wait_data(struct node *n, enum data_state data)
+static inline void wait_data(struct node *n, enum data_state data)
 {
     uint64_t until_ms = clock_ms() + SECONDS(30);
 
@@ -242,7 +244,7 @@ static void wait_data(struct node *n, enum data_state data)
 }
 
 /* Does it, and it works. */
-static void act(struct node *n, enum node_action action, const struct node *upstream)
+static inline void act(struct node *n, enum node_action action, const struct node *upstream)
 {
     struct view_op v;
 
@@ -253,7 +255,7 @@ static void act(struct node *n, enum node_action action, const struct node *upst
     assert_false(v.last_failed);
 }
 
-static int setup(void **state)
+static inline int setup(void **state)
 {
     (void)state;
     w = xmalloc(sizeof(*w));
@@ -268,12 +270,12 @@ static int setup(void **state)
     return 0;
 }
 
-static void on_closed(void *data)
+static inline void on_closed(void *data)
 {
     ((struct node *)data)->closed = true;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static inline int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st;
     (void)type;
@@ -281,7 +283,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-static void node_deinit(struct node *n)
+static inline void node_deinit(struct node *n)
 {
     ops_cancel(n->ops, clock_ms());
     wait_idle(n);
@@ -302,7 +304,7 @@ static void node_deinit(struct node *n)
     (void)nftw(n->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static int teardown(void **state)
+static inline int teardown(void **state)
 {
     struct ops *b_ops;
 
@@ -322,8 +324,8 @@ static int teardown(void **state)
 /* ---- Clients ---- */
 
 /* Runs psql; its output, without the last newline, is valid until the next call. */
-static const char *query(const struct node *n, const char *user, const char *password,
-                         const char *sql)
+static inline const char *query(const struct node *n, const char *user, const char *password,
+                                const char *sql)
 {
     static char text[4096];
     char command[4096];
@@ -345,12 +347,12 @@ static const char *query(const struct node *n, const char *user, const char *pas
     return text;
 }
 
-static const char *ask(const struct node *n, const char *sql)
+static inline const char *ask(const struct node *n, const char *sql)
 {
     return query(n, "ad-min", SUPER_PASSWORD, sql);
 }
 
-static void wait_answer(const struct node *n, const char *sql, const char *answer)
+static inline void wait_answer(const struct node *n, const char *sql, const char *answer)
 {
     uint64_t until_ms = clock_ms() + SECONDS(20);
 
@@ -360,7 +362,7 @@ static void wait_answer(const struct node *n, const char *sql, const char *answe
     }
 }
 
-static bool file_has(const char *path, const char *word)
+static inline bool file_has(const char *path, const char *word)
 {
     char line[8192];
     bool found = false;
@@ -375,7 +377,7 @@ static bool file_has(const char *path, const char *word)
     return found;
 }
 
-static bool exists(const struct node *n, const char *suffix)
+static inline bool exists(const struct node *n, const char *suffix)
 {
     char path[PATH_MAX + 64];
 
@@ -384,7 +386,7 @@ static bool exists(const struct node *n, const char *suffix)
 }
 
 /* A client that is busy until it is cut off. */
-static pid_t start_client(const struct node *n, const char *sql)
+static inline pid_t start_client(const struct node *n, const char *sql)
 {
     char port[16];
     pid_t pid;
@@ -405,12 +407,12 @@ static pid_t start_client(const struct node *n, const char *sql)
     return pid;
 }
 
-static pid_t start_writer(const struct node *n)
+static inline pid_t start_writer(const struct node *n)
 {
     return start_client(n, "DO $$ BEGIN LOOP INSERT INTO t VALUES (1); COMMIT; END LOOP; END $$");
 }
 
-static void end_client(pid_t pid)
+static inline void end_client(pid_t pid)
 {
     (void)kill(pid, SIGKILL);
     (void)waitpid(pid, NULL, 0);
@@ -418,7 +420,7 @@ static void end_client(pid_t pid)
 
 /* ---- Another user, and what a crashed test leaves ---- */
 
-static void become_postgres(void)
+static inline void become_postgres(void)
 {
     const struct passwd *pw = getpwnam("postgres");
 
@@ -430,7 +432,7 @@ static void become_postgres(void)
 }
 
 /* Every process whose working directory is below ours. */
-static void kill_left_overs(void)
+static inline void kill_left_overs(void)
 {
     DIR *dir = opendir("/proc");
     const struct dirent *entry;
@@ -456,7 +458,7 @@ static void kill_left_overs(void)
 }
 
 /* run_all returns the number of failures. */
-static int run_in_world(int (*run_all)(void))
+static inline int run_in_world(int (*run_all)(void))
 {
     int wait_status = 0;
     pid_t pid;
