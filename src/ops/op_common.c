@@ -22,10 +22,14 @@ const struct ops *op_look(struct op *o)
 void op_on_done(void *data, int status, const char *problem)
 {
     struct op *o = data;
+    const struct ops_options *options = &o->ops->options;
 
     o->child = NULL; /* If it was one, it is reaped. */
     /* Not before the tick that started it: tests pass ticks of a time to come. */
     seq_resume(&o->seq, status, problem, MAX(clock_ms(), o->seq.now_ms));
+    if (options->on_change != NULL) {
+        options->on_change(options->data); /* It polls now, or has another deadline. */
+    }
 }
 
 enum seq_next op_fail(struct op *o, const char *format, ...)
