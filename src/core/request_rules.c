@@ -49,7 +49,7 @@ static bool is_done(struct request_case *c)
 {
     const char *to = c->request->to;
 
-    if (!c->is_due || c->primary == NULL || !c->view->store->primary.held) {
+    if (!c->is_due || c->primary == NULL) {
         return false;
     }
     sbuf_printf(&c->text, "%s is primary, timeline %u", c->primary->name, c->primary->timeline);
