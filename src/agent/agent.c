@@ -337,11 +337,23 @@ static void close_handle(uv_handle_t *handle, void *arg)
 
 void agent_stop_now(struct agent *a, int exit_code)
 {
-    if (a->closing) {
+    if (a->leaving) {
         return;
     }
-    a->closing = true;
+    a->leaving = true;
     a->exit_code = exit_code;
+    if (a->ops != NULL) {
+        ops_cancel(a->ops, clock_ms());
+    }
+    agent_try_close(a);
+}
+
+void agent_try_close(struct agent *a)
+{
+    if (a->closing || (a->ops != NULL && !ops_is_idle(a->ops))) {
+        return; /* Sequences end first: a child of theirs may still run. */
+    }
+    a->closing = true;
     close_modules(a);
     uv_walk(&a->loop, close_handle, a);
 }

@@ -118,7 +118,8 @@ struct agent {
     /* Stopping. */
     uv_signal_t sigterm, sigint, sighup;
     uint64_t stopping_since_ms; /* 0 = not stopping. */
-    bool closing;
+    bool leaving; /* Nothing is decided any more; sequences are being cancelled. */
+    bool closing; /* Modules let go. */
     int exit_code;
     unsigned n_open; /* Modules that have not let go yet. */
 };
@@ -127,6 +128,8 @@ struct agent {
 void agent_mark_dirty(struct agent *a);
 /* agent.c: ends the process in good order, without waiting for decisions. */
 void agent_stop_now(struct agent *a, int exit_code);
+/* Goes on with that once no sequence runs. */
+void agent_try_close(struct agent *a);
 
 /* tick.c */
 void agent_tick(struct agent *a);

@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "base/str.h"
 
+#define LEAVE_POLL_MS 50
+
 static void on_positions_read(void *data, const struct positions *positions)
 {
     struct agent *a = data;
@@ -133,6 +135,20 @@ static void act(struct agent *a, uint64_t now_ms)
     wake_at(a, now_ms, MIN(d->wake_ms, ops_ms));
 }
 
+/* The lease goes on until the last sequence has ended. */
+static void leave(struct agent *a, uint64_t now_ms)
+{
+    if (a->closing) {
+        return;
+    }
+    (void)ops_tick(a->ops, now_ms); /* It is looked at again soon anyway. */
+    agent_lease_tick(a, now_ms);
+    agent_try_close(a);
+    if (!a->closing) {
+        uv_timer_start(&a->tick_timer, agent_on_tick_timer, LEAVE_POLL_MS, 0);
+    }
+}
+
 void agent_on_tick_timer(uv_timer_t *timer)
 {
     agent_tick(timer->data);
@@ -151,7 +167,8 @@ void agent_tick(struct agent *a)
     uint64_t now_ms = clock_ms();
 
     a->dirty = false;
-    if (a->closing) {
+    if (a->leaving) {
+        leave(a, now_ms);
         return;
     }
     retry_save(a, now_ms);

@@ -260,7 +260,7 @@ static int spawn(struct consensus_shared *s)
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rv != 0) {
         consensus_shared_unref(s);
-        free(t);
+        consensus_thread_free(t);
         return rv;
     }
     (void)pthread_detach(thread); /* Its end is seen through shared.ended. */

@@ -31,7 +31,7 @@ static void post_commit(struct consensus_thread *t, uint64_t index, const void *
     item->bytes = xmalloc(size);
     memcpy(item->bytes, bytes, size);
     item->size = size;
-    queue_push_commit(&t->shared->out, item, &t->store);
+    queue_push_commit(&t->shared->out, item, t->store);
 }
 
 static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
@@ -48,12 +48,12 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
         (void)err_set(&err, "wrong size or check sum"); /* Its result is for callers. */
         stop_on_bad_command(-1, index, &err);
     }
-    rv = command_decode(bytes, size, &t->command, &err);
+    rv = command_decode(bytes, size, t->command, &err);
     if (rv != 0) {
         stop_on_bad_command(rv, index, &err);
     }
-    ASSERT(index > t->store.applied_index);
-    *result = (void *)(uintptr_t)store_apply(&t->store, index, &t->command, &changes);
+    ASSERT(index > t->store->applied_index);
+    *result = (void *)(uintptr_t)store_apply(t->store, index, t->command, &changes);
     post_commit(t, index, bytes, size);
     return 0;
 }
@@ -73,7 +73,7 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
         raft_free(buf);
         return RAFT_NOMEM;
     }
-    size = snapshot_encode(&t->store, buf->base, SNAPSHOT_SIZE_MAX, &err);
+    size = snapshot_encode(t->store, buf->base, SNAPSHOT_SIZE_MAX, &err);
     if (size < 0) {
         log_error("A snapshot can not be made, the log is kept. error=\"%s\"", err.text);
         raft_free(buf->base);
@@ -92,7 +92,7 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
     struct item *item;
     struct err err = {""};
 
-    if (snapshot_decode(buf->base, buf->len, &t->store, &err) != 0) {
+    if (snapshot_decode(buf->base, buf->len, t->store, &err) != 0) {
         if (t->running) { /* Sent by the leader; libraft would go on without it. */
             consensus_fail_stop(VECHE_EXIT_RAFT_FAILED, "a snapshot can not be restored", err.text);
         }
@@ -101,9 +101,9 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
     }
     raft_free(buf->base);
     item = item_new(ITEM_RESTORE);
-    item->size = sizeof(t->store);
+    item->size = sizeof(*t->store);
     item->bytes = xmalloc(item->size);
-    memcpy(item->bytes, &t->store, item->size);
+    memcpy(item->bytes, t->store, item->size);
     (void)queue_push(&t->shared->out, item); /* Closed: nobody wants it any more. */
     return 0;
 }

@@ -99,7 +99,7 @@ static void on_barrier(struct raft_barrier *req, int status)
 {
     struct thread_request *r = CONTAINER_OF(req, struct thread_request, barrier);
     struct propose_result answer = {.status = status == 0 ? PROPOSE_DONE : PROPOSE_UNKNOWN,
-                                    .index = r->thread->store.applied_index};
+                                    .index = r->thread->store->applied_index};
 
     thread_answer(r->thread, r->request, &answer);
     free(r);

@@ -9,19 +9,36 @@
 #include "base/log.h"
 #include "consensus/workarounds.h"
 
-#define CHECK_MS        1000
-#define FULL_CHECKS_MAX 3 /* A new segment is made within that many seconds, or the disk is full. \
-                           */
+#define CHECK_MS 1000
+#define FULL_CHECKS_MAX                                                       \
+    3 /* A new segment is made within that many seconds, or the disk is full. \
+       */
 
 struct consensus_thread *consensus_thread_new(struct consensus_shared *shared)
 {
     struct consensus_thread *t = xmalloc(sizeof(*t));
 
     t->shared = shared;
-    store_init(&t->store);
+    t->store = xmalloc(sizeof(*t->store));
+    t->command = xmalloc(sizeof(*t->command));
+    store_init(t->store);
     thread_init_fsm(t);
     thread_init_transport(t);
     return t;
+}
+
+static void free_state(struct consensus_thread *t)
+{
+    free(t->store);
+    free(t->command);
+    t->store = NULL;
+    t->command = NULL;
+}
+
+void consensus_thread_free(struct consensus_thread *t)
+{
+    free_state(t);
+    free(t);
 }
 
 void thread_answer(struct consensus_thread *t, struct request *request,
@@ -271,9 +288,11 @@ void *consensus_thread_main(void *arg)
         ASSERT(rv == 0);
         rv = uv_loop_close(&t->loop);
         ASSERT(rv == 0);
-        free(t);
+        consensus_thread_free(t);
         publish_end(s);
-    } /* Else t is leaked: handles of its loop may still point into it. */
+    } else {
+        free_state(t); /* t itself is leaked: libraft's handles may still point into it. */
+    }
     consensus_shared_unref(s);
     return NULL;
 }
@@ -306,7 +325,8 @@ int consensus_thread_bootstrap(struct consensus_shared *shared, const node_id *i
     int rv;
 
     if (open_raft(t, err) != 0) {
-        return -1; /* Leaks t, as a failed start does. */
+        free_state(t); /* And leaks t, as a failed start does. */
+        return -1;
     }
     raft_configuration_init(&conf);
     rv = add_servers(&conf, ids, n);
@@ -321,6 +341,6 @@ int consensus_thread_bootstrap(struct consensus_shared *shared, const node_id *i
     raft_close(&t->raft, on_bootstrap_closed);
     (void)uv_run(&t->loop, UV_RUN_DEFAULT); /* Until all of it is closed. */
     (void)uv_loop_close(&t->loop);
-    free(t);
+    consensus_thread_free(t);
     return rv == 0 ? 0 : -1;
 }

@@ -72,8 +72,8 @@ struct consensus_thread {
     struct original_io original;
     bool running; /* raft_start worked and raft_close was not called. */
 
-    struct store store;     /* Our own copy, for results and snapshots. */
-    struct command command; /* Being applied. */
+    struct store *store;     /* Our own copy, for results and snapshots. */
+    struct command *command; /* Being applied. */
 
     struct consensus_leadership reported;
     bool trouble;         /* As reported. */
@@ -93,6 +93,8 @@ void raft_address(node_id id, char *text, size_t size); /* RAFT_ADDRESS_SIZE. */
 /* consensus_thread.c. Runs the thread; arg: struct consensus_thread. */
 void *consensus_thread_main(void *arg);
 struct consensus_thread *consensus_thread_new(struct consensus_shared *shared);
+/* Only when libraft holds nothing of it any more. */
+void consensus_thread_free(struct consensus_thread *t);
 /* Makes the first configuration durable; on the calling thread, own loop. */
 int consensus_thread_bootstrap(struct consensus_shared *shared, const node_id *ids, size_t n,
                                struct err *err);

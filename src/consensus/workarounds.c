@@ -222,10 +222,12 @@ static void receive_split(struct consensus_thread *t, struct raft_message *m)
 }
 
 /* R3, 2200 to 2201: a snapshot received while one is being taken is followed
- * through a null pointer. It is dropped instead; the leader sends it again. */
+ * through a null pointer, one received while another is installed is leaked. Both
+ * are dropped instead; the leader sends it again. */
 static bool meets_own_snapshot(const struct consensus_thread *t, const struct raft_message *m)
 {
-    return m->type == RAFT_INSTALL_SNAPSHOT && t->raft.legacy.snapshot_taking;
+    return m->type == RAFT_INSTALL_SNAPSHOT &&
+           (t->raft.legacy.snapshot_taking || t->raft.snapshot.installing);
 }
 
 static void receive(struct raft_io *io, struct raft_message *m)
@@ -233,8 +235,8 @@ static void receive(struct raft_io *io, struct raft_message *m)
     struct consensus_thread *t = thread_of(io);
 
     if (has(t, CONSENSUS_WITHOUT_R3) && meets_own_snapshot(t, m)) {
-        log_info("A snapshot was received while one is being taken; waiting for it to be sent "
-                 "again.");
+        log_info("A snapshot was received while another is being written; waiting for it to be "
+                 "sent again.");
         drop_message(m);
     } else if (has(t, CONSENSUS_WITHOUT_R1) && needs_split(m)) {
         receive_split(t, m);

@@ -5,8 +5,8 @@
  * the cluster forms only when *every* one answers "no state" with the same
  * list of addresses; the node with the lowest address proposes the cluster id,
  * a hash of all members' random ids (the same again after a restart of the
- * proposer, another one for other members); all write {cluster id, members} (phase one), and only when all have said so,
- * each bootstraps Raft (phase two).
+ * proposer, another one for other members); all write {cluster id, members}
+ * (phase one), and only when all have said so, each bootstraps Raft (phase two).
  */
 #ifndef VECHE_CORE_FORMATION_H
 #define VECHE_CORE_FORMATION_H
@@ -44,7 +44,7 @@ struct hello {
 enum formation_step {
     FORMATION_WAIT,      /* Ask on; `reason` says for whom or what. */
     FORMATION_PREPARE,   /* Write identity phase one with cluster_id and members, then tell. */
-    FORMATION_BOOTSTRAP, /* All have phase one: bootstrap Raft with members, then identity MEMBER. */
+    FORMATION_BOOTSTRAP, /* All have phase one: bootstrap Raft, then identity MEMBER. */
     FORMATION_JOIN,      /* A cluster runs already: come in under a new id (later issue). */
     FORMATION_REFUSE,    /* Configuration or state contradicts; `reason` says what to do. */
 };

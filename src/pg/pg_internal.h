@@ -40,8 +40,9 @@ enum pg_pidfile_status { /* Line 8 of postmaster.pid (pidfile.h). */
                          PG_PIDFILE_NONE,
                          PG_PIDFILE_STARTING,
                          PG_PIDFILE_STOPPING,
-                         PG_PIDFILE_READY,   /* Out of recovery. */
-                         PG_PIDFILE_STANDBY, /* Hot standby. */
+                         PG_PIDFILE_READY, /* Takes connections: out of recovery, or a hot standby.
+                                            */
+                         PG_PIDFILE_STANDBY, /* Recovers, and takes no connections yet. */
 };
 
 struct pg_pidfile {

@@ -5,7 +5,7 @@
  * one sees.
  *
  * Between the agent's own calls an observation starts by itself when the lock file
- * changes (its last line says "ready", "standby", "stopping"), when the postmaster
+ * changes (its last line says "standby", "ready", "stopping"), when the postmaster
  * ends, and, while something is awaited, every AWAIT_MS.
  */
 #include "base/clock.h"
@@ -317,9 +317,7 @@ static void watch_lock_file(struct pg *pg);
 
 static void go_on(struct pg *pg, bool look_again)
 {
-    enum pg_pidfile_status status = pg_pidfile_status_of(pg);
-
-    if (status == PG_PIDFILE_READY || status == PG_PIDFILE_STANDBY) {
+    if (pg_pidfile_status_of(pg) == PG_PIDFILE_READY) {
         pg->postmaster.was_ready = true;
     }
     watch_lock_file(pg);

@@ -82,7 +82,10 @@ static char process_state(pid_t pid)
     (void)close(fd); /* Only read. */
     text[MAX(n, 0)] = '\0';
     end = strrchr(text, ')');
-    return end != NULL && end[1] == ' ' ? end[2] : '\0';
+    if (end == NULL || end[1] != ' ') {
+        return '\0';
+    }
+    return end[2];
 }
 
 bool pg_process_is_zombie(pid_t pid)
