@@ -40,13 +40,30 @@ static void open_cluster(const char *root, size_t n, unsigned without, bool is_n
     util_create(&k);
 }
 
+static uint64_t highest_term(void)
+{
+    uint64_t term = 0;
+
+    for (size_t i = 0; i < k.n; i++) {
+        term = MAX(term, k.nodes[i].leadership.term);
+    }
+    return term;
+}
+
 /* A new term must be written, and can not be. */
 static void child_term(const char *root, unsigned without)
 {
+    struct node *old;
+    uint64_t term;
+
     open_cluster(root, 3, without, true);
+    old = util_leader(&k);
+    term = old->leadership.term;
     limit_files(0);
-    util_isolate(&k, (size_t)(util_leader(&k) - k.nodes), true);
-    util_run_ms(&k, 3000);
+    util_isolate(&k, (size_t)(old - k.nodes), true);
+    UTIL_WAIT(&k, highest_term() > term);
+    util_run_ms(&k, 500);
+    _exit(0); /* Goes on in a term that is on no disk. */
 }
 
 /* The log must be written, and can not be. */
@@ -149,6 +166,47 @@ static void child_write(const char *root, unsigned without)
     }
 }
 
+/* The identity file says this node has been in a later term. */
+static void child_past(const char *root, unsigned without)
+{
+    struct consensus *c;
+    struct err err = {""};
+
+    open_cluster(root, 1, without, true);
+    util_stop_node(&k.nodes[0]);
+    k.nodes[0].lowest_term = 1000;
+    c = util_new(&k.nodes[0]);
+    assert_int_equal(consensus_start(c, &err), -1);
+    assert_non_null(strstr(err.text, "the term is lower"));
+    assert_int_equal(consensus_start(c, &err), -1); /* Trying again does no harm. */
+    consensus_free(c);
+    util_run_ms(&k, 50);
+    _exit(0); /* What libraft opened is left open by intention. */
+}
+
+static void child_unusable(const char *root, unsigned without)
+{
+    struct consensus *c;
+    struct err err = {""};
+    char metadata[300];
+    FILE *f;
+
+    open_cluster(root, 1, without, true);
+    util_stop_node(&k.nodes[0]);
+    (void)snprintf(metadata, sizeof(metadata), "%s/metadata1", k.nodes[0].directory);
+    f = fopen(metadata, "w");
+    assert_non_null(f);
+    (void)fprintf(f, "%064d", 0);
+    (void)fclose(f);
+
+    c = util_new(&k.nodes[0]);
+    assert_int_equal(consensus_start(c, &err), -1);
+    assert_non_null(strstr(err.text, k.nodes[0].directory));
+    consensus_free(c);
+    util_run_ms(&k, 50);
+    _exit(0); /* As above. */
+}
+
 /* A file whose opening for writing never returns: a frozen disk. */
 static void freeze(const struct node *n)
 {
@@ -194,8 +252,9 @@ static const struct {
     const char *name;
     void (*run)(const char *root, unsigned without);
 } scenarios[] = {
-    {"term", child_term}, {"log", child_log},       {"padding", child_padding},
-    {"full", child_full}, {"frozen", child_frozen}, {"write", child_write},
+    {"term", child_term},         {"log", child_log},       {"padding", child_padding},
+    {"full", child_full},         {"frozen", child_frozen}, {"past", child_past},
+    {"unusable", child_unusable}, {"write", child_write},
 };
 
 static pid_t start_child(const char *scenario, const char *root, unsigned without, int out)
@@ -239,7 +298,7 @@ static void a_term_that_can_not_be_written_ends_the_process(void **state)
 {
     (void)state;
     assert_int_equal(run_child("term", 0), VECHE_EXIT_RAFT_FAILED);
-    assert_int_equal(run_child("term", CONSENSUS_WITHOUT_STOP), 0); /* It votes on. */
+    assert_int_equal(run_child("term", CONSENSUS_WITHOUT_STOP | CONSENSUS_WITHOUT_RETRY), 0);
 }
 
 static void a_log_that_can_not_be_written_ends_the_process(void **state)
@@ -263,6 +322,18 @@ static void a_full_disk_is_busy_and_recovers(void **state)
 {
     (void)state;
     assert_int_equal(run_child("full", 0), 0);
+}
+
+static void a_directory_of_the_past_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(run_child("past", 0), 0);
+}
+
+static void an_unusable_directory_is_an_error_not_a_crash(void **state)
+{
+    (void)state;
+    assert_int_equal(run_child("unusable", 0), 0);
 }
 
 static void a_frozen_disk_delays_neither_the_loop_nor_the_others(void **state)
@@ -352,6 +423,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_log_that_can_not_be_written_ends_the_process),
         cmocka_unit_test(commands_of_odd_length_survive_a_restart),
         cmocka_unit_test(a_full_disk_is_busy_and_recovers),
+        cmocka_unit_test(a_directory_of_the_past_is_refused),
+        cmocka_unit_test(an_unusable_directory_is_an_error_not_a_crash),
         cmocka_unit_test(a_frozen_disk_delays_neither_the_loop_nor_the_others),
         cmocka_unit_test(acknowledged_commands_survive_kill_9_of_all),
         cmocka_unit_test(five_thousand_commands_stay_below_eight_megabytes),
