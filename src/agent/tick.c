@@ -39,7 +39,8 @@ static void log_change(struct agent *a)
 {
     const struct decision *d = &a->decision;
 
-    if (d->node.rule != a->last_node_rule) {
+    /* A sequence logs its own start and end. */
+    if (d->node.rule != a->last_node_rule && !str_equal(d->node.rule, "keep-operation")) {
         a->last_node_rule = d->node.rule;
         log_info("Node: %s. rule=%s action=\"%s\" evidence=\"%s\"", d->node.why, d->node.rule,
                  node_action_name(d->node.action), d->node.evidence);
