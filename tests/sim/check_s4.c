@@ -81,15 +81,15 @@ void check_s4_promotion(struct sim *s, const struct sim_node *n)
  * Whoever becomes writable goes on from where the last writer was or from
  * before; not from a line of its own, and after a clean hand-over from its end.
  */
-void check_s4_writable(struct sim *s, const struct sim_node *n)
+void check_s4_writable(struct sim *s, const struct sim_node *n, struct wal_pos at)
 {
     struct sim_checks *c = s->checks;
+    bool is_first = n->agent->store.cluster.init != INIT_DONE; /* A database nobody knows yet. */
 
-    if (!wal_contains(&s->wal, c->main, n->pg.flushed) &&
-        !wal_contains(&s->wal, n->pg.flushed, c->main)) {
+    if (!is_first && !wal_contains(&s->wal, c->main, at) && !wal_contains(&s->wal, at, c->main)) {
         checks_fail(s, n, "S4: writes on a line that diverged: at %u of branch %u, the last "
                           "writer was at %u of branch %u",
-                    n->pg.flushed.depth, n->pg.flushed.branch, c->main.depth, c->main.branch);
+                    at.depth, at.branch, c->main.depth, c->main.branch);
     }
     c->main = n->pg.flushed;
     c->main_node = n->i;

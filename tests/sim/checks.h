@@ -39,8 +39,8 @@ void check_s3_stores_equal(struct sim *s);
 
 /* S4 (check_s4.c): the server is about to be promoted. */
 void check_s4_promotion(struct sim *s, const struct sim_node *n);
-/* A server began to take writes at this position. */
-void check_s4_writable(struct sim *s, const struct sim_node *n);
+/* A server began to take writes, going on from that position. */
+void check_s4_writable(struct sim *s, const struct sim_node *n, struct wal_pos at);
 /* A standby was accepted by its upstream. */
 void check_wal_stream(struct sim *s, const struct sim_node *n, const struct sim_node *upstream);
 

@@ -113,7 +113,7 @@ static void choose_worst(const struct view *v, struct decision *d)
     }
 }
 
-/* The epoch is given away while PostgreSQL still works. */
+/* The epoch is given away while PostgreSQL still works and the lease still runs. */
 static void release_first(const struct view *v, struct decision *d)
 {
     struct command *c;
@@ -121,8 +121,6 @@ static void release_first(const struct view *v, struct decision *d)
     if (d->node.action != ACTION_STOP || !lookup_owner_is_me(v)) {
         return;
     }
-    d->drop_lease = true;
-    d->renew_lease = false;
     c = &d->commands[0];
     d->n_commands = 1;
     c->kind = COMMAND_EPOCH_RELEASE;

@@ -97,9 +97,6 @@ void node_ask_positions(struct sim *s, struct sim_node *n)
     struct sim_agent *a = n->agent;
     uint64_t epoch = a->store.primary.epoch;
 
-    if (a->positions_epoch == epoch) {
-        return;
-    }
     a->positions_epoch = epoch;
     a->positions_asked_ms = sim_local_ms(s, n);
     sim_pg_observe(s, n);

@@ -154,6 +154,7 @@ static void start(struct sim *s, struct sim_node *n)
     m->commit = m->snapshot_index;
     m->applied = m->snapshot_index;
     m->leader_commit = m->snapshot_index;
+    m->verified = 0;
     if (m->snapshot != NULL) {
         ASSERT(snapshot_decode(m->snapshot, m->snapshot_size, &m->fsm, &err) == 0);
         sim_node_on_restore(s, n, &m->fsm);

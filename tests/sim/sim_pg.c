@@ -152,10 +152,10 @@ static void begin_to_write(struct sim *s, struct sim_node *n, uint32_t timeline)
     struct sim_pg *pg = &n->pg;
     struct wal_pos at = pg->flushed;
 
-    check_s4_writable(s, n);
     pg->end = wal_fork(&s->wal, at, timeline, s->wal.branches[at.branch].sysid);
     pg->end.depth++; /* End of recovery. */
     pg->flushed = pg->end;
+    check_s4_writable(s, n, at);
     pg->run = PG_RUN_PRIMARY;
     pg->control = PG_CONTROL_PRODUCTION;
     pg->epoch = n->is_up ? n->agent->store.primary.epoch : 0;

@@ -97,21 +97,23 @@ static void fill_positions(const struct sim *s, const struct sim_pg *pg, struct 
     }
 }
 
-/* The end of the parent of the primary's timeline, unless the store has it. */
+/* The newest line of the timeline's history file that the store lacks. */
 static void fill_history(const struct sim *s, struct sim_node *n, struct view_pg *view)
 {
     struct wal_pos at = n->pg.seen.flushed;
-    uint32_t parent = wal_parent_timeline(&s->wal, at);
     uint32_t end;
 
-    if (parent == 0 || lookup_timeline_end(&n->agent->store, parent) != 0 ||
-        !wal_timeline_end(&s->wal, at, parent, &end)) {
+    for (uint32_t timeline = wal_timeline(&s->wal, at) - 1; timeline > 0; timeline--) {
+        if (!wal_timeline_end(&s->wal, at, timeline, &end) ||
+            lookup_timeline_end(&n->agent->store, timeline) != 0) {
+            continue;
+        }
+        view->history_due = true;
+        view->history.timeline = timeline;
+        view->history.lsn = wal_lsn((struct wal_pos){at.branch, end});
+        (void)str_copy(view->history.reason, TEXT_SIZE, "no recovery target specified");
         return;
     }
-    view->history_due = true;
-    view->history.timeline = parent;
-    view->history.lsn = wal_lsn((struct wal_pos){at.branch, end});
-    (void)str_copy(view->history.reason, TEXT_SIZE, "no recovery target specified");
 }
 
 void sim_pg_fill(struct sim *s, struct sim_node *n, struct status *status, struct view_pg *view)

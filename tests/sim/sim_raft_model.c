@@ -86,6 +86,7 @@ static void step_down(struct sim *s, struct sim_node *n, uint64_t term)
     }
     m->role = MODEL_FOLLOWER;
     m->leader = SIM_NOBODY;
+    m->verified = 0;
     reset_election(s, m);
     sim_node_on_leadership(s, n);
 }
@@ -148,8 +149,10 @@ static void on_flushed(struct sim *s, const struct sim_event *e)
         advance_commit(s, n);
     } else if (m->leader != SIM_NOBODY) {
         send(s, n, m->leader,
-             &(struct message){
-                 .kind = MESSAGE_APPENDED, .term = m->term, .granted = true, .match = m->durable});
+             &(struct message){.kind = MESSAGE_APPENDED,
+                               .term = m->term,
+                               .granted = true,
+                               .match = MIN(m->durable, m->verified)});
         follow_commit(s, n);
     }
 }
@@ -309,6 +312,7 @@ static void on_append(struct sim *s, struct sim_node *n, int from, const struct 
     }
     if (m->leader != from) {
         m->leader = from;
+        m->verified = 0;
         sim_node_on_leadership(s, n);
     }
     m->heard_leader_us = s->now_us;
@@ -321,7 +325,8 @@ static void on_append(struct sim *s, struct sim_node *n, int from, const struct 
         return;
     }
     take_entries(s, n, r);
-    answer.match = MIN(m->durable, r->last_index + r->n);
+    m->verified = MAX(m->verified, r->last_index + r->n);
+    answer.match = MIN(m->durable, m->verified);
     send(s, n, from, &answer);
     m->leader_commit = MAX(m->leader_commit, MIN(r->commit, r->last_index + r->n));
     follow_commit(s, n);

@@ -41,6 +41,7 @@ struct model_node {
     enum model_role role;
     int leader;
     uint32_t commit, applied;
+    uint32_t verified;      /* Our log is the leader's up to here. */
     uint32_t leader_commit; /* As the leader says, and our log agrees with it so far. */
     struct store fsm; /* The copy of the consensus thread. */
     bool is_pre_vote;

@@ -71,17 +71,3 @@ bool wal_timeline_end(const struct wal *w, struct wal_pos pos, uint32_t timeline
     }
     return false;
 }
-
-uint32_t wal_parent_timeline(const struct wal *w, struct wal_pos pos)
-{
-    uint32_t branch = pos.branch;
-    uint32_t timeline = wal_timeline(w, pos);
-
-    while (branch != 0) {
-        if (w->branches[branch].timeline != timeline) {
-            return w->branches[branch].timeline;
-        }
-        branch = w->branches[branch].parent;
-    }
-    return 0;
-}

@@ -44,7 +44,5 @@ lsn_t wal_lsn(struct wal_pos pos);
  * not in it, or is the last one. */
 bool wal_timeline_end(const struct wal *w, struct wal_pos pos, uint32_t timeline,
                       uint32_t *ret_depth);
-/* The timeline before the last in that history; 0 = none. */
-uint32_t wal_parent_timeline(const struct wal *w, struct wal_pos pos);
 
 #endif
