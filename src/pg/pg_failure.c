@@ -122,7 +122,7 @@ static bool collector_path(const char *data_dir, char *path, size_t size)
     return name != NULL;
 }
 
-void pg_failure_read(const struct pg_options *o, char *text, size_t size)
+bool pg_failure_read(const struct pg_options *o, char *text, size_t size)
 {
     char path[PATH_MAX], from_collector[TEXT_SIZE];
     char *log;
@@ -136,11 +136,13 @@ void pg_failure_read(const struct pg_options *o, char *text, size_t size)
     }
     free(log);
     if (found || !collector_path(o->data_dir, path, sizeof(path))) {
-        return;
+        return found;
     }
     log = read_tail(path);
-    if (log != NULL && pg_failure_find(log, from_collector, sizeof(from_collector))) {
-        (void)str_copy(text, size, from_collector);
+    found = log != NULL && pg_failure_find(log, from_collector, sizeof(from_collector));
+    if (found) {
+        (void)str_copy(text, size, from_collector); /* For people; cut is fine. */
     }
     free(log);
+    return found;
 }

@@ -48,6 +48,7 @@ enum pg_pidfile_status { /* Line 8 of postmaster.pid (pidfile.h). */
 struct pg_pidfile {
     pid_t pid; /* 0 = no file, or not readable as one. */
     uint16_t port;
+    char data_dir[PATH_MAX];
     char socket_dir[HOST_SIZE]; /* Empty = no socket. */
     enum pg_pidfile_status status;
 };
@@ -65,13 +66,15 @@ struct pg_disk {
 };
 
 void pg_look(const struct pg_options *o, struct pg_disk *ret_disk);
-/* Reads and checks postmaster.pid. */
+/* Reads and checks <data_dir>/postmaster.pid, or any lock file like it. */
 void pg_look_pidfile(const char *data_dir, struct pg_pidfile *ret_pidfile);
+void pg_look_lock_file(const char *path, struct pg_pidfile *ret_pidfile);
 uint32_t pg_look_major(const char *data_dir); /* 0 = no PG_VERSION. */
 enum data_state pg_look_data(const struct pg_options *o, struct pg_disk *disk);
 
-/* The line that says why the server that ended could not start; empty if none. */
-void pg_failure_read(const struct pg_options *o, char *text, size_t size);
+/* The line that says why the server that ended could not start; empty if none. False
+ * if it is a guess. */
+bool pg_failure_read(const struct pg_options *o, char *text, size_t size);
 /* Keeps the file of the postmaster's output bounded; one older is kept. */
 void pg_failure_rotate(const struct pg_options *o);
 /* The most telling line of a log's tail. */
@@ -268,6 +271,11 @@ bool pg_conf_strip_auto(const char *text, struct strbuf *out);
 bool pg_conf_is_ours(const char *text);
 const char *pg_conf_conninfo(const struct pg_options *o, const struct upstream *upstream,
                              char *text, size_t size);
+
+/* Removes what would make PostgreSQL believe that a server of this data directory
+ * still runs, when none does (pg_lock.c). On the thread. */
+MUST_USE int pg_lock_remove_stale(const struct pg_options *o, const char *data_path,
+                                  struct err *err);
 
 /* Files, on the thread (pg_files.c). */
 #define PG_TEXT_FILE_MAX (1024 * 1024)

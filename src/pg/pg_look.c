@@ -147,15 +147,21 @@ static enum pg_pidfile_status parse_status(const char *text)
 void pg_look_pidfile(const char *data_dir, struct pg_pidfile *ret_pidfile)
 {
     char path[PATH_MAX];
+
+    memset(ret_pidfile, 0, sizeof(*ret_pidfile));
+    if (snprintf(path, sizeof(path), "%s/postmaster.pid", data_dir) < (int)sizeof(path)) {
+        pg_look_lock_file(path, ret_pidfile);
+    }
+}
+
+void pg_look_lock_file(const char *path, struct pg_pidfile *ret_pidfile)
+{
     const char *lines[PIDFILE_LINES] = {NULL};
     struct pg_pidfile p = {0};
     uint64_t number;
     char *text, *at;
 
     *ret_pidfile = p;
-    if (snprintf(path, sizeof(path), "%s/postmaster.pid", data_dir) >= (int)sizeof(path)) {
-        return;
-    }
     text = pg_file_read(path, PIDFILE_SIZE_MAX);
     if (text == NULL) {
         return;
@@ -171,6 +177,9 @@ void pg_look_pidfile(const char *data_dir, struct pg_pidfile *ret_pidfile)
     }
     if (lines[0] != NULL && str_to_u64(lines[0], 1, INT32_MAX, &number)) {
         p.pid = (pid_t)number;
+    }
+    if (lines[1] != NULL && !str_copy(p.data_dir, sizeof(p.data_dir), lines[1])) {
+        p.data_dir[0] = '\0'; /* Too long to be ours. */
     }
     if (lines[3] != NULL && str_to_u64(lines[3], 1, UINT16_MAX, &number)) {
         p.port = (uint16_t)number;

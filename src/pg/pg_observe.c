@@ -29,6 +29,7 @@ struct look {
     struct pg_disk disk;
     pid_t adopted;
     int adopted_fd; /* -1 = none. */
+    bool failure_found;
     char failure[TEXT_SIZE];
     bool has_history;
     struct pg_history_line history;
@@ -272,7 +273,7 @@ static void run_look(struct pg_job *job)
         l->adopted = l->disk.pidfile.pid;
     }
     if (l->seek_failure) {
-        pg_failure_read(o, l->failure, sizeof(l->failure));
+        l->failure_found = pg_failure_read(o, l->failure, sizeof(l->failure));
     }
     if (l->history_timeline != 0) {
         l->has_history = pg_history_read(o->data_dir, l->history_timeline, &l->history,
@@ -299,7 +300,8 @@ static void take_look(struct pg *pg, struct look *l)
     pg->disk = l->disk;
     pg->looked = true;
     pg->end_unseen = false;
-    if (l->seek_failure) {
+    /* The collector of logs ends after the postmaster, and may have the line still. */
+    if (l->seek_failure && (l->failure_found || l->disk.n_processes == 0)) {
         if (pg->failure[0] == '\0' && l->failure[0] != '\0') {
             log_error("PostgreSQL did not start. reason=%s", l->failure);
         }

@@ -1,11 +1,6 @@
 /*
  * Starting the postmaster. On the thread: what could make a good start fail is
  * cleared and the command line is made; on the loop: fork, wait for exec, watch.
- *
- * PostgreSQL takes the pid in its lock file for alive if kill(pid, 0) says so
- * (miscinit.c: CreateLockFile), and a zombie or a stranger with that number does.
- * Once it is shown that no process of the data directory is left, the file is
- * stale and goes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,19 +23,6 @@ struct start {
     int exec_fd;
     uv_poll_t *poll;
 };
-
-static int remove_stale_lock(const struct pg_options *o, const char *data_path, struct err *err)
-{
-    struct pg_pidfile pidfile;
-    char path[PATH_MAX];
-
-    pg_look_pidfile(o->data_dir, &pidfile);
-    if (pidfile.pid == 0 || pg_process_is_of(pidfile.pid, data_path)) {
-        return 0; /* PostgreSQL decides about a file it can read itself. */
-    }
-    (void)snprintf(path, sizeof(path), "%s/postmaster.pid", o->data_dir);
-    return pg_file_remove(path, err);
-}
 
 static int open_log(const struct pg_options *o, struct err *err)
 {
@@ -72,7 +54,7 @@ static int prepare(struct start *s, struct err *err)
         return err_set(err, "%zu processes of the data directory are still running", n);
     }
     if (pg_spawn_find(o->bin_dir, "postgres", s->program, sizeof(s->program), err) != 0 ||
-        remove_stale_lock(o, s->data_path, err) != 0) {
+        pg_lock_remove_stale(o, s->data_path, err) != 0) {
         return -1;
     }
     s->raised = pg_params_controlled(o, s->how.as_standby ? &disk.control : NULL, true, &s->params);

@@ -606,9 +606,13 @@ static void a_second_agent_adopts_and_stops(void **state)
     assert_int_equal(n->status.pg_role, PG_ROLE_PRIMARY);
     assert_false(n->pg->postmaster.is_child);
 
-    stop_fast(n);
-    assert_true(n->status.clean_shutdown);
-    /* Ours was never waited for by the second; its zombie must not be in the way. */
+    pg_signal_stop(n->pg, PG_STOP_KILL);
+    assert_true(run_until(n, is_down, 5000));
+    assert_false(n->status.clean_shutdown);
+    /* The second did not wait for a child of the first: a zombie with the number in
+     * the lock file it left behind. It must not be in the way. */
+    assert_true(pg_process_is_zombie(pid));
+    assert_true(exists(n->data_dir, "postmaster.pid"));
     start(n, &as_primary);
     assert_int_not_equal(n->pg->postmaster.pid, pid);
     node_free(n);
