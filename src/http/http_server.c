@@ -3,8 +3,9 @@
  * restapi.listen, one on the unix socket. Each gives us an epoll descriptor
  * that the agent loop watches; nothing here blocks or has a thread.
  *
- * Limits: connections, time without progress, header memory (MHD's pool), body
- * size. A request that must wait for the cluster suspends its connection.
+ * Limits: connections (in all, and of one address), time without progress, header
+ * memory (MHD's pool), body size. A request that must wait for the cluster suspends
+ * its connection.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,7 +22,8 @@
 #include "http/http_routes.h"
 
 #define CONNECTIONS_MAX   512
-#define TIMEOUT_SECONDS   30
+#define PER_CLIENT_MAX    64 /* So that one address can not keep all others out. */
+#define TIMEOUT_SECONDS   10
 #define CONNECTION_MEMORY (32 * 1024)
 #define BODY_MAX          (64 * 1024)
 #define BACKLOG           128
@@ -307,17 +309,27 @@ static void on_panic(void *cls, const char *file, unsigned line, const char *rea
     base_assert_failed("libmicrohttpd", reason != NULL ? reason : "?", "http_server.c", (int)line);
 }
 
+/* A path or parameter with %00 stays as it was sent: decoded it would be cut there,
+ * and taken for a shorter one. */
+static size_t unescape(void *cls, struct MHD_Connection *connection, char *text)
+{
+    (void)cls;
+    (void)connection;
+    return strstr(text, "%00") != NULL ? strlen(text) : MHD_http_unescape(text);
+}
+
 static int open_server(struct http *h, struct server *s, int fd, struct err *err)
 {
     const union MHD_DaemonInfo *info;
 
     s->http = h;
-    s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-                                 on_request, s, MHD_OPTION_LISTEN_SOCKET, fd,
-                                 MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_SECONDS,
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)(s->is_unix ? 0 : PER_CLIENT_MAX),
+        MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)TIMEOUT_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_END);
     if (s->daemon == NULL) {
         (void)close(fd); /* Not taken over. */
         return err_set(err, "libmicrohttpd does not start");

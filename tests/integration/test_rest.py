@@ -1,0 +1,460 @@
+"""The REST interface of running agents: codes, fields, limits and strangers."""
+
+import contextlib
+import json
+import os
+import re
+import resource
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from veche import BUILD, ROOT, Cluster, Writer, wait
+
+# Path -> code on the primary, a streaming standby, the witness.
+CODES = {
+    "/": (200, 503, 503),
+    "/primary": (200, 503, 503),
+    "/master": (200, 503, 503),
+    "/leader": (200, 503, 503),
+    "/read-write": (200, 503, 503),
+    "/replica": (503, 200, 503),
+    "/read-only": (200, 200, 503),
+    "/health": (200, 200, 200),
+    "/liveness": (200, 200, 200),
+    "/readiness": (200, 200, 200),
+    "/patroni": (200, 200, 200),
+    "/cluster": (200, 200, 200),
+    "/history": (200, 200, 200),
+    "/config": (200, 200, 200),
+    "/metrics": (200, 200, 200),
+    "/replica?lag=100MB": (503, 200, 503),
+    "/replica?replication_state=streaming": (503, 200, 503),
+    "/replica?tag_zone=b": (503, 503, 503),
+    "/readiness?lag=100MB&mode=apply": (200, 200, 200),
+    "/master?anything=1": (200, 503, 503),
+}
+IDLE_CONNECTIONS = 1000
+
+
+@pytest.fixture(scope="module")
+def three(request):
+    with Cluster() as c:
+        # Reached from other addresses as well; loopback is the one that may do more.
+        for node in c.nodes.values():
+            node.overrides["restapi.listen"] = f"0.0.0.0:{node.api_port}"
+        c.start_and_wait()
+        before = request.session.testsfailed
+        yield c
+        c.failed = request.session.testsfailed > before
+
+
+@pytest.fixture(scope="module")
+def by_role(three):
+    primary = three.primary()
+    return {"primary": primary, "standby": three.standbys()[0], "witness": three["w1"]}
+
+
+@pytest.fixture(scope="module")
+def other_address():
+    """An address of this machine that is not loopback; what is sent to it stays here."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("192.0.2.1", 9))  # Nothing is sent: it chooses a source address.
+            own = s.getsockname()[0]
+        except OSError:
+            own = "127.0.0.1"
+    if not own.startswith("127."):
+        yield own
+        return
+    subprocess.run(["ip", "address", "add", "198.51.100.7/32", "dev", "lo"], check=True)
+    yield "198.51.100.7"
+    subprocess.run(["ip", "address", "delete", "198.51.100.7/32", "dev", "lo"], check=True)
+
+
+def raw(node, data, host="127.0.0.1", source="", seconds=10):
+    """Sends bytes, returns all that comes until the other side closes or keeps quiet."""
+    address = (host, node.api_port)
+    with socket.create_connection(address, timeout=seconds, source_address=(source, 0)) as s:
+        with contextlib.suppress(OSError):  # It may refuse before it has read all.
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+        answer = b""
+        with contextlib.suppress(OSError):
+            while chunk := s.recv(65536):
+                answer += chunk
+        return answer
+
+
+def code_of(answer):
+    found = re.match(rb"HTTP/1\.[01] (\d{3}) ", answer)
+    return int(found[1]) if found else None
+
+
+def request(method, path, body=b"", headers=()):
+    lines = [f"{method} {path} HTTP/1.1", "Host: veche", "Connection: close", *headers]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def metrics_of(node):
+    values = {}
+    for line in node.http("/metrics").text.splitlines():
+        if line and not line.startswith("#"):
+            found = re.fullmatch(r'(\w+)\{((?:\w+="[^"]*",?)+)\} (-?[0-9.e+]+)', line)
+            assert found, line
+            assert f'scope="{node.cluster.scope}"' in found[2]
+            assert f'name="{node.name}"' in found[2]
+            values[found[1]] = float(found[3])
+    return values
+
+
+# ---- Codes and fields
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_every_path_has_its_code_on_every_node(by_role, method):
+    wrong = {}
+    for path, codes in CODES.items():
+        for (role, node), code in zip(by_role.items(), codes):
+            reply = node.http(path, method)
+            if reply.status != code:
+                wrong[(path, role)] = (reply.status, code)
+            if method != "GET":
+                assert reply.body == b"", (path, role)
+    assert wrong == {}
+
+
+def test_a_check_without_host_in_http_1_0_is_answered(by_role):
+    """What a bare `option httpchk` sends."""
+    for role, code in (("primary", 200), ("standby", 503), ("witness", 503)):
+        answer = raw(by_role[role], b"OPTIONS / HTTP/1.0\r\n\r\n")
+        assert code_of(answer) == code
+        assert answer.endswith(b"\r\n\r\n")
+
+
+def test_an_unknown_path_is_404_and_a_wrong_method_405(by_role):
+    for node in by_role.values():
+        for method in ("GET", "HEAD", "OPTIONS"):
+            assert node.http("/nothing", method).status == 404
+        assert node.http("/primary/more").status == 404
+        assert node.http("//primary").status == 404
+        assert node.http("/nothing", "POST", {}).status == 501
+        assert node.http("/switchover").status == 405
+        assert node.http("/primary", "POST", {}).status == 405
+        assert node.http("/config", "PATCH", {"ttl": 20}).status == 405
+        # Asked with the words by which Patroni's client knows that something is missing.
+        reply = node.http("/reinitialize", "POST", {})
+        assert (reply.status, reply.text) == (501, "Server does not support this operation")
+
+
+def test_patroni_has_patronis_fields(by_role, three):
+    primary = by_role["primary"].status()
+    standby = by_role["standby"].status()
+    witness = by_role["witness"].status()
+
+    common = {
+        "state", "role", "postmaster_start_time", "server_version", "xlog", "timeline",
+        "database_system_identifier", "patroni",
+    }  # fmt: skip
+    assert common | {"replication"} <= primary.keys()
+    assert common | {"replication_state"} <= standby.keys()
+    assert primary["state"] == standby["state"] == "running"
+    assert (primary["role"], standby["role"], witness["role"]) == ("primary", "replica", "witness")
+    assert primary["xlog"].keys() == {"location"}
+    assert standby["xlog"].keys() == {
+        "received_location", "replayed_location", "replayed_timestamp", "paused",
+    }  # fmt: skip
+    assert [r.keys() for r in primary["replication"]] == [
+        {"usename", "application_name", "client_addr", "state", "sync_state", "sync_priority"}
+    ]
+    assert primary["replication"][0]["application_name"] == by_role["standby"].name
+    assert primary["patroni"] == {
+        "version": "4.1.4", "scope": three.scope, "name": by_role["primary"].name,
+    }  # fmt: skip
+    assert primary["server_version"] >= 130000
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+\+00:00", primary["postmaster_start_time"]
+    )
+    sysid = by_role["primary"].sql_value(
+        "select system_identifier::text from pg_control_system()"
+    )
+    assert primary["database_system_identifier"] == standby["database_system_identifier"] == sysid
+    assert "server_version" not in witness and "xlog" not in witness
+
+
+def test_cluster_history_and_config_are_alike_on_every_node(by_role):
+    shapes = set()
+    for node in by_role.values():
+        cluster = node.http("/cluster").json
+        members = {m["name"]: m for m in cluster["members"]}
+        assert list(members) == sorted(members)
+        leader = members[by_role["primary"].name]
+        standby = members[by_role["standby"].name]
+        assert (leader["role"], leader["state"]) == ("leader", "running")
+        assert (standby["role"], standby["state"]) == ("replica", "streaming")
+        assert {"lag", "lsn"}.isdisjoint(leader)
+        assert {
+            "api_url", "host", "port", "timeline",
+            "receive_lag", "receive_lsn", "replay_lag", "replay_lsn", "lag", "lsn",
+        } <= standby.keys()  # fmt: skip
+        assert re.fullmatch(r"[0-9A-F]+/[0-9A-F]+", standby["lsn"])
+        assert members["w1"]["role"] == "witness"
+        assert cluster["scope"] == node.cluster.scope
+        shapes.add((node.http("/history").text, node.http("/config").text))
+    assert len(shapes) == 1
+    history, config = map(json.loads, shapes.pop())
+    assert all(len(row) in (4, 5) for row in history)
+    assert config["ttl"] == 3
+
+
+def test_metrics_can_be_parsed_and_agree_with_the_role(by_role):
+    values = {role: metrics_of(node) for role, node in by_role.items()}
+    assert [values[r]["patroni_primary"] for r in values] == [1, 0, 0]
+    assert [values[r]["patroni_replica"] for r in values] == [0, 1, 0]
+    assert [values[r]["patroni_postgres_running"] for r in values] == [1, 1, 0]
+    assert [values[r]["veche_lease_live"] for r in values] == [1, 0, 0]
+    assert values["primary"]["patroni_xlog_location"] > 0
+    assert values["standby"]["patroni_xlog_replayed_location"] > 0
+    assert sum(values[r]["veche_raft_leader"] for r in values) == 1
+    for v in values.values():
+        assert v["veche_members"] == 3
+        assert v["veche_peers_connected"] == 2
+        assert v["patroni_version"] == 40104
+    for node in by_role.values():
+        text = node.http("/metrics").text
+        names = re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE)
+        assert len(names) == len(set(names))
+        assert text.endswith("\n")
+
+
+# ---- Who may do what
+
+
+def test_what_changes_something_is_refused_from_another_address(by_role, other_address):
+    node = by_role["standby"]
+    before = by_role["primary"].name
+    for path in ("/switchover", "/failover"):
+        for body in (json.dumps({"leader": before, "candidate": node.name}).encode(), b""):
+            answer = raw(node, request("POST", path, body), host=other_address)
+            assert code_of(answer) == 403, answer
+            assert b"Access is denied" in answer
+            # A header does not make a stranger local.
+            answer = raw(
+                node,
+                request("POST", path, body, ["X-Forwarded-For: 127.0.0.1"]),
+                host=other_address,
+            )
+            assert code_of(answer) == 403, answer
+    for path in ("/patroni", "/replica", "/cluster"):
+        assert code_of(raw(node, request("GET", path), host=other_address)) == 200
+    assert by_role["primary"].is_primary()
+
+
+def test_a_post_that_asks_for_nothing_sensible_is_refused_with_an_example(by_role):
+    leader, standby = by_role["primary"].name, by_role["standby"].name
+    cases = [
+        # path, body, code, part of the answer
+        ("/switchover", b"", 400, b'"leader": "pg1"'),
+        ("/failover", b"", 400, b'"candidate": "pg2"'),
+        ("/switchover", b"{", 400, b"not a JSON object"),
+        ("/switchover", b"[1]", 400, b"not a JSON object"),
+        ("/switchover", b"\xff\xfe\x00garbage", 400, b"not a JSON object"),
+        ("/switchover", b"{}", 400, b"only from a specific leader"),
+        ("/switchover", b'{"leader": 7}', 400, b"member's name"),
+        ("/switchover", json.dumps({"leader": "x" * 5000}).encode(), 400, b"member's name"),
+        ("/switchover", b'{"leader": "nobody"}', 412, b"leader name does not match"),
+        ("/switchover", {"leader": leader, "candidate": "nobody"}, 412, b"does not exist"),
+        ("/switchover", {"leader": leader, "candidate": "w1"}, 412, b"does not exist"),
+        ("/switchover", {"leader": leader, "candidate": leader}, 400, b"are the same"),
+        ("/switchover", {"leader": standby}, 412, b"leader name does not match"),
+        # As I3's operators send it: a failover without a candidate.
+        ("/failover", {"leader": leader}, 400, b"only to a specific candidate"),
+        ("/failover", {"candidate": leader}, 412, b"primary already"),
+        ("/failover", {"candidate": "nobody"}, 412, b"does not exist"),
+        ("/failover", {"candidate": standby, "scheduled_at": "2030-01-01T00:00"}, 400, b"schedul"),
+    ]
+    for node in by_role.values():
+        for path, body, code, part in cases:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            answer = raw(node, request("POST", path, data))
+            assert code_of(answer) == code and part in answer, (node.name, path, body, answer)
+    assert by_role["primary"].is_primary()
+
+
+# ---- Limits
+
+
+def pids(c):
+    return {n.name: n.process.pid for n in c.nodes.values() if n.running}
+
+
+def test_too_much_is_refused(by_role, three):
+    before = pids(three)
+    node = by_role["primary"]
+    fits = json.dumps({"leader": "nobody", "x": "y" * 60000}).encode()
+    assert code_of(raw(node, request("POST", "/switchover", fits))) == 412
+    for size in (65537, 1 << 20, 8 << 20):
+        answer = raw(node, request("POST", "/switchover", b"x" * size))
+        assert code_of(answer) == 413, (size, answer[:200])
+    # Announced, never sent.
+    answer = raw(
+        node,
+        b"POST /switchover HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n",
+        seconds=2,
+    )
+    assert code_of(answer) in (None, 400, 413)
+    chunks = b"10000\r\n" + b"z" * 65536 + b"\r\n"
+    answer = raw(
+        node,
+        request("POST", "/switchover", headers=["Transfer-Encoding: chunked"])
+        + 3 * chunks
+        + b"0\r\n\r\n",
+    )
+    assert code_of(answer) == 413
+    for headers in (
+        ["X-Long: " + "h" * 100000],
+        [f"X-{n}: {n}" for n in range(20000)],
+    ):
+        assert code_of(raw(node, request("GET", "/patroni", headers=headers))) in (413, 431)
+    assert code_of(raw(node, request("GET", "/" + "p" * 100000))) in (413, 414, 431)
+    assert pids(three) == before and node.is_primary()
+
+
+def test_garbage_on_the_port_harms_nobody(by_role, three):
+    before = pids(three)
+    random = os.urandom
+    # A path that is cut where it is decoded would be taken for another one.
+    for path in ("/%00", "/%00primary", "/primary%00x"):
+        assert code_of(raw(by_role["primary"], request("GET", path))) in (400, 404)
+    for node in by_role.values():
+        for data in (
+            b"",
+            b"\r\n\r\n\r\n",
+            b"GET\r\n\r\n",
+            b"GET / HTTP/9.9\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + random(500),  # TLS.
+            b"\x00\x00\x00\x08\x04\xd2\x16\x2f",  # A client of PostgreSQL asking for TLS.
+            b"GET /a%ff%zz HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"POST /switchover HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n{}",
+            b"POST /switchover HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n{",
+            *[random(2000) for _ in range(20)],
+        ):
+            answer = raw(node, data, seconds=1)
+            assert code_of(answer) != 200, (data[:40], answer[:200])
+        assert node.http("/patroni").status == 200
+    assert pids(three) == before and by_role["primary"].is_primary()
+
+
+def read_fds(node):
+    return len(os.listdir(f"/proc/{node.process.pid}/fd"))
+
+
+def test_a_thousand_idle_connections_do_not_stop_the_agent(by_role, three, report):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    primary = by_role["primary"]
+    epoch = primary.status()["veche"]["epoch"]
+    writer = Writer(three.postgres_nodes)
+    writer.prepare()
+    writer.start()
+    writer.wait_rows(50)
+    quiet = writer.longest_gap()
+    fds = read_fds(primary)
+
+    since = time.monotonic()
+    idle = []
+    try:
+        for _ in range(IDLE_CONNECTIONS):
+            s = socket.socket()
+            s.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                s.connect(("127.0.0.1", primary.api_port))
+            idle.append(s)
+        with_all = read_fds(primary)
+        # They keep neither the unix socket nor clients of another address waiting, and
+        # their own address only until the agent is tired of them.
+        assert primary.ctl("list").returncode == 0
+        asked = time.monotonic()
+        answer = raw(primary, request("OPTIONS", "/master"), source="127.0.0.2")
+        answered = time.monotonic() - asked
+        assert code_of(answer) == 200
+        wait(primary.is_primary, 60, "an answer for the address of the idle ones")
+        same_address = time.monotonic() - since
+        writer.wait_rows(300)
+        assert primary.status()["veche"]["epoch"] == epoch
+    finally:
+        for s in idle:
+            s.close()
+    wait(lambda: read_fds(primary) < fds + 20, 60, "the connections to be let go")
+    errors = writer.errors
+    writer.stop()
+    report(
+        f"{IDLE_CONNECTIONS} idle connections ({with_all - fds} held by the agent): health "
+        f"answer after {answered:.3f} s for another address, {same_address:.1f} s for their own; "
+        f"longest gap between writes "
+        f"{writer.longest_gap(since):.3f} s ({quiet:.3f} s before)"
+    )
+    assert errors == 0
+    assert primary.status()["veche"]["epoch"] == epoch
+
+
+def test_many_answers_at_once(by_role, report):
+    """More clients than a load balancer and a monitoring system make."""
+    node = by_role["primary"]
+    codes = []
+
+    def ask():
+        for _ in range(50):
+            codes.append(node.http("/patroni").status)
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    began = time.monotonic()
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60)
+    report(f"{len(codes)} answers in {time.monotonic() - began:.2f} s")
+    assert codes == [200] * 800
+
+
+# ---- The unix socket
+
+
+def ask_socket(node, data):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(str(node.runtime_dir / "veched.sock"))
+        s.sendall(data)
+        answer = b""
+        while chunk := s.recv(65536):
+            answer += chunk
+        return answer
+
+
+def test_the_unix_socket_answers_and_is_private(by_role):
+    for node in by_role.values():
+        answer = ask_socket(node, request("GET", "/patroni"))
+        assert code_of(answer) == 200
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["patroni"]["name"] == node.name
+        assert code_of(ask_socket(node, request("POST", "/switchover", b"{}"))) == 400
+        directory = os.stat(node.runtime_dir)
+        assert directory.st_mode & 0o077 == 0, oct(directory.st_mode)
+
+
+def test_the_configurations_of_the_four_installations_are_valid():
+    files = sorted((ROOT / "tests/golden/installations").glob("*.yml"))
+    assert len(files) == 4
+    for path in files:
+        found = subprocess.run(
+            [str(BUILD / "src/veched"), "--validate-config", str(path)],
+            capture_output=True,
+            text=True,
+        )
+        assert found.returncode == 0, found.stderr
+        assert found.stdout == f"{path} is valid\n"
