@@ -136,8 +136,10 @@ static unsigned voters_known_after_a_change_in_a_batch(unsigned without)
     util_start_node(away);
     util_wait_same(&k);
     write_big_commands(12);
-    util_write_notes(&k, 8, 2200);
-    util_wait_same(&k);
+    for (unsigned i = 8; i < 2200; i += 100) {
+        util_write_notes(&k, i, i + 100);
+        util_wait_same(&k); /* It must not fall behind and be sent a snapshot. */
+    }
     util_stop_node(away);
     util_isolate(&k, (size_t)(away - k.nodes), true);
     util_start_node(away);
@@ -154,10 +156,15 @@ static void members_changed_while_a_node_was_down_are_known_to_it(void **state)
     assert_int_equal(voters_known_after_a_change_in_a_batch(0), 4);
 }
 
+/* On a busy machine the change may come in a message of its own: then again. */
 static void without_the_work_around_it_believes_in_the_old_members(void **state)
 {
+    unsigned n_tries = 0;
+
     (void)state;
-    assert_int_equal(voters_known_after_a_change_in_a_batch(CONSENSUS_WITHOUT_R1), 3);
+    while (voters_known_after_a_change_in_a_batch(CONSENSUS_WITHOUT_R1) == 4) {
+        assert_true(++n_tries < 5);
+    }
 }
 
 static void voters_come_and_go_one_at_a_time(void **state)
