@@ -86,14 +86,22 @@ PY
     count $line
 }
 
-stage_tidy() { check tidy /usr/bin/python3 tests/tidy/tidy.py; }
-
-stage_build() {
-    check configure configure "$build" -Dwerror=true &&
-        check compile compile "$build"
+stage_tidy() {
+    check tidy /usr/bin/python3 tests/tidy/tidy.py
+    check 'an old libraft is refused' tests/tidy/old_raft.sh
+    check 'the lease library stands alone' tests/tidy/lease_alone.sh
 }
 
-stage_unit() { run_meson "$build" --no-suite sim; }
+stage_build() {
+    local started=$SECONDS
+    check configure configure "$build" -Dwerror=true &&
+        check compile compile "$build" &&
+        check install tests/tidy/install.sh "$build"
+    printf 'build: %d s\n' $((SECONDS - started))
+}
+
+# The lease library was tested by itself, in stage tidy.
+stage_unit() { run_meson "$build" --no-suite sim --no-suite lease; }
 
 stage_sanitize() {
     check 'configure with sanitizers' configure "$build-asan" -Dwerror=true \

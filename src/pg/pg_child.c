@@ -165,13 +165,33 @@ static const char *base_name(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
+/* PostgreSQL's programs find themselves, and each other, by their own argv[0]
+ * (exec.c: find_my_exec); a bare name would be looked for in PATH. */
+static const char **with_path(const char *const *argv, const char *path)
+{
+    const char **full;
+    size_t n = 0;
+
+    while (argv[n] != NULL) {
+        n++;
+    }
+    full = xmalloc((n + 1) * sizeof(*full));
+    full[0] = path;
+    for (size_t i = 1; i < n; i++) {
+        full[i] = argv[i];
+    }
+    return full;
+}
+
 struct pg_child *pg_child_start(struct pg *pg, const char *const *argv, const struct kv_list *env,
                                 pg_done_cb cb, void *data, struct err *err)
 {
     char path[PATH_MAX];
-    struct pg_spawn spawn = {.path = path, .argv = argv, .env = env};
+    struct pg_spawn spawn = {.path = path, .env = env};
     struct pg_spawned spawned;
     struct pg_child *c;
+    const char **full;
+    int started;
     int fds[2];
 
     PRE(argv[0] != NULL && cb != NULL && !pg->closing);
@@ -183,7 +203,11 @@ struct pg_child *pg_child_start(struct pg *pg, const char *const *argv, const st
         return NULL;
     }
     spawn.output_fd = fds[1];
-    if (pg_spawn(&spawn, &spawned, err) != 0) {
+    full = with_path(argv, path);
+    spawn.argv = full;
+    started = pg_spawn(&spawn, &spawned, err);
+    free(full);
+    if (started != 0) {
         (void)close(fds[0]);
         (void)close(fds[1]);
         return NULL;

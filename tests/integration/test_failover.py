@@ -108,19 +108,40 @@ def test_a_stopped_agent_releases_its_epoch(cluster, report):
     cluster.wait_healthy()
 
 
+def raft_leader(c):
+    for node in c.nodes.values():
+        if node.running and node.status()["veche"]["raft_leader"]:
+            return node
+    return None
+
+
+def move_raft_leadership_off(c, primary):
+    """Restarts the primary's agent, within the lease, until another node leads."""
+    while wait(lambda: raft_leader(c), 30, "a Raft leader") is primary:
+        primary.kill_agent()
+        primary.start()
+        wait(lambda: raft_leader(c) not in (None, primary), 30, "another Raft leader")
+        wait(primary.is_primary, 30, "the restarted agent to hold the lease")
+
+
 def test_writes_go_on_when_a_member_that_is_not_primary_is_killed(cluster, report):
     writer = start_with_writer(cluster)
-    for victim in [cluster["w1"], cluster.standbys()[0]]:
+    primary, standby = cluster.primary(), cluster.standbys()[0]
+    move_raft_leadership_off(cluster, primary)
+    leader = raft_leader(cluster)
+
+    for what, victim in [("Raft leader", leader), ("witness", cluster["w1"]), ("standby", standby)]:
         since = time.monotonic()
         victim.kill()
         writer.wait_rows(200)
-        report(f"longest gap {writer.longest_gap(since):.3f} s after SIGKILL of {victim.name}")
+        report(f"longest gap {writer.longest_gap(since):.3f} s after SIGKILL of the {what}")
         victim.start()
         cluster.wait_healthy()
         wait(lambda: victim.http("/health").status == 200, 60, f"{victim.name} is back")
     errors = writer.errors
     writer.stop()
     assert errors == 0
+    assert cluster.primary() is primary
 
 
 def test_a_primary_without_majority_stops_writing_and_comes_back(cluster, report):

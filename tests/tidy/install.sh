@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# meson install puts both programs in place, and they run from there.
+#   install.sh BUILD_DIRECTORY
+set -euo pipefail
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+meson install -C "$1" --no-rebuild --destdir "$dir" --quiet
+veched=$(find "$dir" -type f -name veched)
+vechectl=$(find "$dir" -type f -name vechectl)
+[ -n "$veched" ] && [ -n "$vechectl" ]
+"$veched" --version | grep -q '^veched '
+"$vechectl" --help | grep -q '^usage: vechectl '
