@@ -120,6 +120,27 @@ static enum propose_status write_big(unsigned revision)
     return answer.result.status;
 }
 
+static void write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    (void)close(fd);
+}
+
+/* As root, or as anybody where user namespaces are allowed. */
+static void enter_mount_namespace(void)
+{
+    char map[64];
+
+    (void)snprintf(map, sizeof(map), "0 %u 1", (unsigned)getuid());
+    if (unshare(CLONE_NEWNS) != 0) {
+        assert_int_equal(unshare(CLONE_NEWUSER | CLONE_NEWNS), 0);
+        write_text("/proc/self/uid_map", map);
+    }
+}
+
 /* A file system of its own that is full, and later is not. */
 static void child_full(const char *root, unsigned without)
 {
@@ -127,9 +148,7 @@ static void child_full(const char *root, unsigned without)
     uint64_t end_ms = clock_ms() + LIVENESS_MS;
     unsigned n = 0;
 
-    if (unshare(CLONE_NEWNS) != 0) {
-        assert_int_equal(unshare(CLONE_NEWUSER | CLONE_NEWNS), 0);
-    }
+    enter_mount_namespace();
     assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
     assert_int_equal(mount("tmpfs", root, "tmpfs", 0, "size=16m"), 0);
     open_cluster(root, 1, without, true);
