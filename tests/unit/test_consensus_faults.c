@@ -132,12 +132,16 @@ static void write_text(const char *path, const char *text)
 /* As root, or as anybody where user namespaces are allowed. */
 static void enter_mount_namespace(void)
 {
-    char map[64];
+    char users[64];
+    char groups[64];
 
-    (void)snprintf(map, sizeof(map), "0 %u 1", (unsigned)getuid());
+    (void)snprintf(users, sizeof(users), "0 %u 1", (unsigned)getuid());
+    (void)snprintf(groups, sizeof(groups), "0 %u 1", (unsigned)getgid());
     if (unshare(CLONE_NEWNS) != 0) {
         assert_int_equal(unshare(CLONE_NEWUSER | CLONE_NEWNS), 0);
-        write_text("/proc/self/uid_map", map);
+        write_text("/proc/self/uid_map", users);
+        write_text("/proc/self/setgroups", "deny");
+        write_text("/proc/self/gid_map", groups);
     }
 }
 
