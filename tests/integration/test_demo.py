@@ -10,7 +10,12 @@ import time
 from veche import BUILD, ROOT, wait
 
 
-def demo(args, **options):
+def take_interrupts():
+    """As from a terminal: a shell that starts with SIGINT ignored could not trap it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def demo(args):
     return subprocess.Popen(
         [str(ROOT / "deploy/demo.sh"), *args],
         stdout=subprocess.PIPE,
@@ -18,7 +23,7 @@ def demo(args, **options):
         text=True,
         start_new_session=True,
         env={**os.environ, "VECHE_BUILD": str(BUILD)},
-        **options,
+        preexec_fn=take_interrupts,
     )
 
 
