@@ -19,6 +19,7 @@ esac
 
 build=${VECHE_BUILD:-$PWD/build}
 dir=''
+sleeper=''
 declare -A agent_pid raft_port api_port pg_port
 nodes=(pg1 pg2 witness)
 
@@ -147,6 +148,7 @@ stop_all() {
     [ -n "$dir" ] || exit "${1:-0}"
     say ""
     say "Stopping."
+    [ -z "$sleeper" ] || kill "$sleeper" 2>/dev/null || true
     local node
     for node in "${!agent_pid[@]}"; do
         kill -TERM "${agent_pid[$node]}" 2>/dev/null || true
@@ -319,7 +321,6 @@ if [ $mode = failover ]; then
     exit 0
 fi
 say "Stop:      Ctrl-C"
-while :; do
-    sleep 3600 &
-    wait $! || true
-done
+sleep infinity >/dev/null 2>&1 & # A trap runs at once only during wait.
+sleeper=$!
+wait $sleeper || true

@@ -172,6 +172,8 @@ void agent_formation_init(struct agent *a);
 void agent_formation_step(struct agent *a);
 void agent_on_hello(void *data, const struct hello *hello);
 void agent_update_hello(struct agent *a);
+/* Its connection ended: what it answered may be old. */
+void agent_forget_answer(struct agent *a, node_id id);
 int agent_start_consensus(struct agent *a, struct err *err);
 /* The identity was written: go on with what waited for it. */
 void agent_on_identity_saved(void *data, const struct identity *saved, int status,

@@ -41,7 +41,6 @@ void agent_formation_init(struct agent *a)
         }
     }
     qsort(f->addresses, f->n_addresses, HOST_SIZE, compare_addresses);
-    f->drawn_cluster_id = rng_system();
     a->hello.addresses_hash = formation_hash(f->addresses, f->n_addresses);
     agent_update_hello(a);
 }
@@ -97,6 +96,17 @@ void agent_on_hello(void *data, const struct hello *hello)
         }
     }
     agent_mark_dirty(a);
+}
+
+void agent_forget_answer(struct agent *a, node_id id)
+{
+    struct formation_input *f = &a->formation;
+
+    for (uint8_t i = 0; i < f->n_addresses; i++) {
+        if (f->answered[i] && f->answers[i].id == id) {
+            f->answered[i] = false;
+        }
+    }
 }
 
 static int remove_raft_files(const char *directory, struct err *err)

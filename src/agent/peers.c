@@ -71,6 +71,7 @@ static void on_down(void *data, node_id id, const char *why)
     struct view_peer *p = agent_find_peer(a, id);
 
     (void)why; /* peer/ has logged it. */
+    agent_forget_answer(a, id);
     if (p != NULL) {
         p->connected = false;
     }

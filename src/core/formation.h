@@ -55,7 +55,6 @@ struct formation_input {
     char addresses[ADDRESSES_MAX][HOST_SIZE];  /* Sorted. */
     bool answered[ADDRESSES_MAX];              /* Own: true. */
     struct hello answers[ADDRESSES_MAX];
-    uint64_t drawn_cluster_id;                 /* Not used: see below. */
 };
 
 struct formation_output {
