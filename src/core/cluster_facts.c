@@ -161,12 +161,19 @@ static void survey_voters(const struct view *view, struct survey *survey, char *
     }
 }
 
+static bool is_barred(const struct store_member *m, const struct status *s)
+{
+    return m->nofailover || s->nofailover || s->failover_priority == 0;
+}
+
 /* Whose turn it is to make the database: one that has it ready already (its
  * agent or machine restarted just before it could say so), else the first name
- * that can make one. */
+ * that can make one, and rather one that may be primary again later: whoever is
+ * barred could not take back its own epoch, and nobody else has the data yet. */
 static void find_initializer(const struct view *view, char name[NAME_SIZE])
 {
     const struct store *store = view->store;
+    bool barred = false; /* Whoever is in `name`. */
 
     name[0] = '\0';
     for (uint32_t i = 0; i < store->n_members; i++) {
@@ -182,8 +189,10 @@ static void find_initializer(const struct view *view, char name[NAME_SIZE])
             (void)str_copy(name, NAME_SIZE, m->name);
             return;
         }
-        if (name[0] == '\0' && is_empty(s) && s->can_bootstrap) {
+        if (is_empty(s) && s->can_bootstrap &&
+            (name[0] == '\0' || (barred && !is_barred(m, s)))) {
             (void)str_copy(name, NAME_SIZE, m->name);
+            barred = is_barred(m, s);
         }
     }
 }

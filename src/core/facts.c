@@ -253,8 +253,11 @@ static bool op_cleans(enum node_action action)
 static uint64_t op_facts(const struct view *view, uint64_t bits)
 {
     const struct view_op *op = &view->op;
-    bool failed =
-        op->last_failed && (starts_as_primary(op->last) || op->last == ACTION_START_STANDBY);
+    /* Only until it may be tried again: a failure of long ago would make every
+     * later epoch be given up, and two such nodes hand it back and forth. */
+    bool recent = op->retry_ms == 0 || view->now_ms < op->retry_ms;
+    bool failed = op->last_failed && recent &&
+                  (starts_as_primary(op->last) || op->last == ACTION_START_STANDBY);
     bool overdue = op->running == ACTION_START_PRIMARY &&
                    is_over(view, op->started_ms, view->conf.primary_start_timeout_ms);
 

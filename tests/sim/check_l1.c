@@ -84,8 +84,7 @@ bool checks_liveness_is_over(struct sim *s)
     }
     s->checks->well_since_us = 0;
     if (s->now_us > s->healed_us + LIMIT_US) {
-        checks_fail(s, who, "L1: %u s after the last fault %s", (unsigned)(LIMIT_US / SIM_S),
-                    what);
+        checks_fail(s, who, "L1: %u s after the last fault %s", (unsigned)(LIMIT_US / SIM_S), what);
         return true;
     }
     return false;

@@ -63,8 +63,9 @@ static void check_order(struct sim *s, const struct sim_node *n, const struct si
 
         if (later->first_ack_us != 0 && later->first_ack_node != n->i &&
             ack->sent_us > later->first_ack_us && is_covered(s, n)) {
-            checks_fail(s, n, "S1: row sent after %s acknowledged one of epoch %u, "
-                              "acknowledged under epoch %u",
+            checks_fail(s, n,
+                        "S1: row sent after %s acknowledged one of epoch %u, "
+                        "acknowledged under epoch %u",
                         s->nodes[later->first_ack_node]->name, (unsigned)epoch,
                         (unsigned)ack->epoch);
         }

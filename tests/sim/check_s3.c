@@ -66,13 +66,13 @@ static void count(struct sim *s, const struct sim_applied *a)
     if (a->result != APPLY_DONE || s->checks->entries[a->index] != 0) {
         return;
     }
-    s->stats.failovers += c->kind == COMMAND_EPOCH_TAKE &&
-                          (str_equal(c->epoch_take.rule, "take-over") ||
-                           str_equal(c->epoch_take.rule, "failover-by-order"));
+    s->stats.failovers +=
+        c->kind == COMMAND_EPOCH_TAKE && (str_equal(c->epoch_take.rule, "take-over") ||
+                                          str_equal(c->epoch_take.rule, "failover-by-order"));
     s->stats.switchovers += c->kind == COMMAND_REQUEST_END && c->request_end.done;
     s->stats.releases += c->kind == COMMAND_EPOCH_RELEASE;
-    s->stats.refusals += c->kind == COMMAND_LEDGER_ADD ||
-                         (c->kind == COMMAND_REQUEST_END && !c->request_end.done);
+    s->stats.refusals +=
+        c->kind == COMMAND_LEDGER_ADD || (c->kind == COMMAND_REQUEST_END && !c->request_end.done);
 }
 
 void check_s3_applied(struct sim *s, const struct sim_node *n, const struct sim_applied *a)

@@ -79,16 +79,19 @@ void check_s4_promotion(struct sim *s, const struct sim_node *n)
 
 /*
  * Whoever becomes writable goes on from where the last writer was or from
- * before; not from a line of its own, and after a clean hand-over from its end.
+ * before; not from a line of its own, unless an operator wants that.
  */
 void check_s4_writable(struct sim *s, const struct sim_node *n, struct wal_pos at)
 {
     struct sim_checks *c = s->checks;
-    bool is_first = n->agent->store.cluster.init != INIT_DONE; /* A database nobody knows yet. */
+    const struct store *store = &n->agent->store;
+    bool is_first = store->cluster.init != INIT_DONE; /* A database nobody knows yet. */
 
-    if (!is_first && !wal_contains(&s->wal, c->main, at) && !wal_contains(&s->wal, at, c->main)) {
-        checks_fail(s, n, "S4: writes on a line that diverged: at %u of branch %u, the last "
-                          "writer was at %u of branch %u",
+    if (!is_first && !is_ordered(store) && !wal_contains(&s->wal, c->main, at) &&
+        !wal_contains(&s->wal, at, c->main)) {
+        checks_fail(s, n,
+                    "S4: writes on a line that diverged: at %u of branch %u, the last "
+                    "writer was at %u of branch %u",
                     at.depth, at.branch, c->main.depth, c->main.branch);
     }
     c->main = n->pg.flushed;
@@ -98,8 +101,9 @@ void check_s4_writable(struct sim *s, const struct sim_node *n, struct wal_pos a
 void check_wal_stream(struct sim *s, const struct sim_node *n, const struct sim_node *upstream)
 {
     if (!wal_contains(&s->wal, upstream->pg.flushed, n->pg.flushed)) {
-        checks_fail(s, n, "WAL: streams from %s with other content at the same position: %u of "
-                          "branch %u against branch %u",
+        checks_fail(s, n,
+                    "WAL: streams from %s with other content at the same position: %u of "
+                    "branch %u against branch %u",
                     upstream->name, n->pg.flushed.depth, n->pg.flushed.branch,
                     upstream->pg.flushed.branch);
     }

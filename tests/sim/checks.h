@@ -48,7 +48,7 @@ void check_wal_stream(struct sim *s, const struct sim_node *n, const struct sim_
 bool checks_liveness_is_over(struct sim *s);
 void checks_count_faults(struct sim *s);
 
-struct sim_epoch { /* What is known of one epoch. */
+struct sim_epoch {               /* What is known of one epoch. */
     uint64_t owner_id, instance; /* 0 = not seen yet. */
     uint64_t first_ack_us;       /* 0 = no row was acknowledged under it. */
     int first_ack_node;

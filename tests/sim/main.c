@@ -94,8 +94,7 @@ static void show_again(uint64_t seed, const struct sim_options *options)
 
 static void print_stats(const struct sim_stats *stats)
 {
-#define SIM_STATS_PRINT(name, required) \
-    printf(" " #name "=%llu", (unsigned long long)stats->name);
+#define SIM_STATS_PRINT(name, required) printf(" " #name "=%llu", (unsigned long long)stats->name);
     SIM_STATS(SIM_STATS_PRINT)
 #undef SIM_STATS_PRINT
     printf("\n");
@@ -106,10 +105,10 @@ static bool saw_everything(const struct sim_stats *stats)
 {
     bool all = true;
 
-#define SIM_STATS_REQUIRE(name, required) \
-    if ((required) && stats->name == 0) { \
+#define SIM_STATS_REQUIRE(name, required)                                   \
+    if ((required) && stats->name == 0) {                                   \
         printf("FAILED: not a single one of " #name " in the whole run\n"); \
-        all = false; \
+        all = false;                                                        \
     }
     SIM_STATS(SIM_STATS_REQUIRE)
 #undef SIM_STATS_REQUIRE
@@ -143,7 +142,7 @@ static const char *promise_of(enum sim_mutant mutant)
         [MUTANT_NONE] = "",
         [MUTANT_NO_QUARANTINE] = "S1:",
         [MUTANT_NO_FENCE] = "S1:",
-        [MUTANT_WORST_CANDIDATE] = "S4:",
+        [MUTANT_WORST_CANDIDATE] = "S4: promoted",
         [MUTANT_RELEASE_BEFORE_STOP] = "S1:",
         [MUTANT_NO_CAS] = "S3:",
     };
@@ -158,8 +157,7 @@ static int run_mutant(const struct arguments *a)
 
     for (uint64_t seed = a->first; seed < a->first + a->n; seed++) {
         running_seed = seed;
-        if (!sim_run(seed, &a->options, &stats) &&
-            strstr(checks_last_failure(), promise) != NULL) {
+        if (!sim_run(seed, &a->options, &stats) && strstr(checks_last_failure(), promise) != NULL) {
             printf("mutant %s is caught by seed %llu: %s\n", sim_mutant_name(a->options.mutant),
                    (unsigned long long)seed, checks_last_failure());
             return 0;

@@ -77,8 +77,8 @@ static const struct status *find_worst(const struct view *v)
         const struct store_member *m = &v->store->members[i];
         const struct status *status = lookup_status(v, m->id);
 
-        if (status == NULL || !lookup_is_heard(v, m->id) ||
-            status->pg_role != PG_ROLE_STANDBY || status->pg_state != PG_STATE_RUNNING) {
+        if (status == NULL || !lookup_is_heard(v, m->id) || status->pg_role != PG_ROLE_STANDBY ||
+            status->pg_state != PG_STATE_RUNNING) {
             continue;
         }
         if (worst == NULL || status->flushed < worst->flushed || status->nofailover) {

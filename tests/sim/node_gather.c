@@ -52,8 +52,7 @@ static void fill_status(struct sim *s, struct sim_node *n, uint64_t now_ms)
         .applied_epoch = a->store.primary.epoch,
         .applied_index = a->store.applied_index,
         .raft_term = a->leadership.term,
-        .raft_leader =
-            a->leadership.leader != SIM_NOBODY ? s->nodes[a->leadership.leader]->id : 0,
+        .raft_leader = a->leadership.leader != SIM_NOBODY ? s->nodes[a->leadership.leader]->id : 0,
         .nofailover = n->nofailover,
         .failover_priority = 1,
         .pg_role = witness ? PG_ROLE_NONE : PG_ROLE_UNKNOWN,
@@ -166,5 +165,6 @@ void node_gather(struct sim *s, struct sim_node *n)
     fill_raft(s, n, &v->raft);
     fill_lease_view(s, n, &v->lease);
     fill_connected(s, n, v);
-    v->positions_asked_ms = a->positions_epoch == a->store.primary.epoch ? a->positions_asked_ms : 0;
+    v->positions_asked_ms =
+        a->positions_epoch == a->store.primary.epoch ? a->positions_asked_ms : 0;
 }

@@ -71,9 +71,12 @@ static void ask_longest(struct sim *s, struct sim_node *n, uint64_t longest_ns)
         after_us += n->disk_stalled_until_us - s->now_us;
     }
     n->agent->longest_asked_ns = longest_ns;
-    sim_after(s, after_us, &(struct sim_event){.fn = on_longest_written, .node = n->i,
-                                               .from = SIM_NOBODY, .life = n->life,
-                                               .number = longest_ns});
+    sim_after(s, after_us,
+              &(struct sim_event){.fn = on_longest_written,
+                                  .node = n->i,
+                                  .from = SIM_NOBODY,
+                                  .life = n->life,
+                                  .number = longest_ns});
 }
 
 /* Promise file first, then the answer. */
@@ -113,8 +116,7 @@ static void on_renew(struct sim *s, const struct sim_event *e)
     struct lease_grant *grant = xmalloc(sizeof(*grant));
 
     answer(s, n, e->data, grant);
-    sim_send(s, &(struct sim_message){
-                    .from = n->i, .to = e->from, .fn = on_grant, .data = grant});
+    sim_send(s, &(struct sim_message){.from = n->i, .to = e->from, .fn = on_grant, .data = grant});
 }
 
 static void on_grant(struct sim *s, const struct sim_event *e)
@@ -135,8 +137,7 @@ static void renew(struct sim *s, struct sim_node *n)
             struct lease_renew *copy = xmalloc(sizeof(*copy));
 
             *copy = message;
-            sim_send(s, &(struct sim_message){
-                            .from = n->i, .to = i, .fn = on_renew, .data = copy});
+            sim_send(s, &(struct sim_message){.from = n->i, .to = i, .fn = on_renew, .data = copy});
         }
     }
     answer(s, n, &message, &grant);
@@ -221,8 +222,8 @@ static void arm(struct sim *s, struct sim_node *n)
     }
     n->agent->renew_armed = true;
     sim_after(s, next_ns / 1000 + SIM_MS,
-              &(struct sim_event){.fn = on_renew_timer, .node = n->i, .from = SIM_NOBODY,
-                                  .life = n->life});
+              &(struct sim_event){
+                  .fn = on_renew_timer, .node = n->i, .from = SIM_NOBODY, .life = n->life});
 }
 
 void node_lease_tick(struct sim *s, struct sim_node *n, const struct decision *d)

@@ -41,8 +41,8 @@ void node_tell_status(struct sim *s, struct sim_node *n)
             struct status *copy = xmalloc(sizeof(*copy));
 
             *copy = n->agent->view.self.status;
-            sim_send(s, &(struct sim_message){.from = n->i, .to = i, .ordered = true,
-                                              .fn = on_status, .data = copy});
+            sim_send(s, &(struct sim_message){
+                            .from = n->i, .to = i, .ordered = true, .fn = on_status, .data = copy});
         }
     }
 }
@@ -78,8 +78,11 @@ static void on_positions_read(struct sim *s, const struct sim_event *e)
     if (n->mode == MODE_POSTGRES) {
         sim_pg_positions(s, n, positions);
     }
-    sim_send(s, &(struct sim_message){.from = n->i, .to = asked->from, .ordered = true,
-                                      .fn = on_positions, .data = positions});
+    sim_send(s, &(struct sim_message){.from = n->i,
+                                      .to = asked->from,
+                                      .ordered = true,
+                                      .fn = on_positions,
+                                      .data = positions});
 }
 
 static void on_ask_positions(struct sim *s, const struct sim_event *e)
@@ -88,8 +91,11 @@ static void on_ask_positions(struct sim *s, const struct sim_event *e)
 
     *asked = (struct asked){e->from, e->number};
     sim_after(s, sim_between(s, 1, 10) * SIM_MS,
-              &(struct sim_event){.fn = on_positions_read, .node = e->node, .from = SIM_NOBODY,
-                                  .life = s->nodes[e->node]->life, .data = asked});
+              &(struct sim_event){.fn = on_positions_read,
+                                  .node = e->node,
+                                  .from = SIM_NOBODY,
+                                  .life = s->nodes[e->node]->life,
+                                  .data = asked});
 }
 
 void node_ask_positions(struct sim *s, struct sim_node *n)
@@ -102,8 +108,11 @@ void node_ask_positions(struct sim *s, struct sim_node *n)
     sim_pg_observe(s, n);
     for (int i = 0; i < s->n_nodes; i++) {
         if (i != n->i) {
-            sim_send(s, &(struct sim_message){.from = n->i, .to = i, .ordered = true,
-                                              .fn = on_ask_positions, .number = epoch});
+            sim_send(s, &(struct sim_message){.from = n->i,
+                                              .to = i,
+                                              .ordered = true,
+                                              .fn = on_ask_positions,
+                                              .number = epoch});
         }
     }
     sim_node_dirty(s, n);
@@ -147,8 +156,8 @@ static void dispatch(struct sim *s, int at, struct parcel *p)
         free(p);
         return;
     }
-    sim_send(s, &(struct sim_message){.from = at, .to = hop, .ordered = true, .fn = on_parcel,
-                                      .data = p});
+    sim_send(s, &(struct sim_message){
+                    .from = at, .to = hop, .ordered = true, .fn = on_parcel, .data = p});
 }
 
 static void take_result(struct sim *s, struct sim_node *n, const struct sim_result *r)

@@ -123,11 +123,8 @@ bool sim_can_reach(const struct sim *s, int from, int to)
 void sim_send(struct sim *s, const struct sim_message *m)
 {
     struct sim_link *link = &s->links[m->from][m->to];
-    struct sim_event e = {.fn = m->fn,
-                          .node = m->to,
-                          .from = m->from,
-                          .number = m->number,
-                          .data = m->data};
+    struct sim_event e = {
+        .fn = m->fn, .node = m->to, .from = m->from, .number = m->number, .data = m->data};
     uint64_t at_us;
 
     if (m->from == m->to) {

@@ -20,13 +20,13 @@
 #include "store/store.h"
 #include "wal.h"
 
-#define SIM_NODES_MAX   5
-#define SIM_US          UINT64_C(1)
-#define SIM_MS          UINT64_C(1000)
-#define SIM_S           UINT64_C(1000000)
-#define SIM_NOBODY      (-1)
-#define SIM_WALL_US     INT64_C(1700000000000000)
-#define SIM_FAULTS_MIN  10
+#define SIM_NODES_MAX  5
+#define SIM_US         UINT64_C(1)
+#define SIM_MS         UINT64_C(1000)
+#define SIM_S          UINT64_C(1000000)
+#define SIM_NOBODY     (-1)
+#define SIM_WALL_US    INT64_C(1700000000000000)
+#define SIM_FAULTS_MIN 10
 
 /* A rule that is broken on purpose, to see that a checker notices. */
 enum sim_mutant {
@@ -51,7 +51,7 @@ typedef void (*sim_event_fn)(struct sim *s, const struct sim_event *e);
 
 struct sim_event {
     uint64_t at_us;
-    uint64_t order;  /* Events of one time run in the order they were made. */
+    uint64_t order; /* Events of one time run in the order they were made. */
     sim_event_fn fn;
     int node;        /* Where it happens; waits while that node is paused. SIM_NOBODY = nowhere. */
     int from;        /* Sender of a message; SIM_NOBODY = not a message. */

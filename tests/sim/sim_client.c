@@ -54,9 +54,9 @@ static void on_row(struct sim *s, const struct sim_event *e)
 
 static void send_row(struct sim *s, int node)
 {
-    sim_after(s, sim_between(s, 100, 2000),
-              &(struct sim_event){
-                  .fn = on_row, .node = node, .from = SIM_NOBODY, .number = s->now_us});
+    sim_after(
+        s, sim_between(s, 100, 2000),
+        &(struct sim_event){.fn = on_row, .node = node, .from = SIM_NOBODY, .number = s->now_us});
 }
 
 static void on_pinned(struct sim *s, const struct sim_event *e)

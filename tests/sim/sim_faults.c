@@ -276,8 +276,7 @@ static void slew(struct sim *s)
     n->raw_clock = (struct sim_clock){s->now_us, sim_clock_ns(s, &n->raw_clock), a_rate(s)};
     n->boot_clock = (struct sim_clock){s->now_us, sim_clock_ns(s, &n->boot_clock), a_rate(s)};
     n->wall_offset_us = (int64_t)sim_between(s, 0, 2 * SIM_S) - (int64_t)SIM_S;
-    TRACE(s, n, "FAULT clocks run at %d and %d ppm", (int)n->raw_clock.ppm,
-          (int)n->boot_clock.ppm);
+    TRACE(s, n, "FAULT clocks run at %d and %d ppm", (int)n->raw_clock.ppm, (int)n->boot_clock.ppm);
 }
 
 static void slow_stream(struct sim *s)
@@ -349,11 +348,16 @@ static const struct {
     void (*inject)(struct sim *s);
     uint32_t weight;
 } faults[] = {
-    {isolate, 10},   {split, 8},           {cut_one_way, 8}, {cut_link, 8},
-    {lose, 6},       {delay, 6},           {crash, 10},      {reboot, 8},
-    {crash_all, 2},  {reboot_the_others, 3}, {kill_agent, 5}, {kill_postmaster, 6},
-    {terminate, 5},  {pause_node, 4},      {stall_disk, 4},  {slew, 5},
-    {slow_stream, 6}, {switch_over, 10},   {fail_over, 3},   {change_ttl, 2},
+    {isolate, 10},    {split, 8},
+    {cut_one_way, 8}, {cut_link, 8},
+    {lose, 6},        {delay, 6},
+    {crash, 10},      {reboot, 8},
+    {crash_all, 2},   {reboot_the_others, 3},
+    {kill_agent, 5},  {kill_postmaster, 6},
+    {terminate, 5},   {pause_node, 4},
+    {stall_disk, 4},  {slew, 5},
+    {slow_stream, 6}, {switch_over, 10},
+    {fail_over, 3},   {change_ttl, 2},
 };
 
 static void inject_one(struct sim *s)

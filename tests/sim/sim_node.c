@@ -57,8 +57,9 @@ void sim_node_boot(struct sim *s, struct sim_node *n)
 
 void sim_node_start_after(struct sim *s, struct sim_node *n, uint64_t after_us)
 {
-    sim_after(s, after_us, &(struct sim_event){.fn = on_start, .node = n->i, .from = SIM_NOBODY,
-                                               .number = n->life});
+    sim_after(
+        s, after_us,
+        &(struct sim_event){.fn = on_start, .node = n->i, .from = SIM_NOBODY, .number = n->life});
 }
 
 static void on_status_timer(struct sim *s, const struct sim_event *e)
@@ -67,8 +68,8 @@ static void on_status_timer(struct sim *s, const struct sim_event *e)
 
     node_tell_status(s, n);
     sim_after(s, node_status_period_ms(n) * SIM_MS,
-              &(struct sim_event){.fn = on_status_timer, .node = n->i, .from = SIM_NOBODY,
-                                  .life = n->life});
+              &(struct sim_event){
+                  .fn = on_status_timer, .node = n->i, .from = SIM_NOBODY, .life = n->life});
 }
 
 static void on_observe_timer(struct sim *s, const struct sim_event *e)
@@ -78,8 +79,8 @@ static void on_observe_timer(struct sim *s, const struct sim_event *e)
     sim_pg_observe(s, n);
     sim_node_dirty(s, n);
     sim_after(s, sim_between(s, 200, 400) * SIM_MS,
-              &(struct sim_event){.fn = on_observe_timer, .node = n->i, .from = SIM_NOBODY,
-                                  .life = n->life});
+              &(struct sim_event){
+                  .fn = on_observe_timer, .node = n->i, .from = SIM_NOBODY, .life = n->life});
 }
 
 static void begin_timers(struct sim *s, struct sim_node *n)
@@ -157,7 +158,10 @@ static void tick_at(struct sim *s, struct sim_node *n, uint64_t at_us)
     }
     a->tick_at_us = MAX(at_us, s->now_us + 1);
     sim_after(s, a->tick_at_us - s->now_us,
-              &(struct sim_event){.fn = on_tick, .node = n->i, .from = SIM_NOBODY, .life = n->life,
+              &(struct sim_event){.fn = on_tick,
+                                  .node = n->i,
+                                  .from = SIM_NOBODY,
+                                  .life = n->life,
                                   .number = a->tick_at_us});
 }
 
@@ -333,8 +337,8 @@ void sim_node_on_commit(struct sim *s, struct sim_node *n, uint64_t index, struc
     if (trace_is_on()) {
         char text[300];
 
-        TRACE(s, n, "applied %u %s: %s", (unsigned)index,
-              command_print(c, text, sizeof(text)), apply_result_name(applied.result));
+        TRACE(s, n, "applied %u %s: %s", (unsigned)index, command_print(c, text, sizeof(text)),
+              apply_result_name(applied.result));
     }
     check_s3_applied(s, n, &applied);
     react(s, n, changes);

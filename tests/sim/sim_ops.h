@@ -16,8 +16,8 @@ struct sim_op {
     const char *step;
     uint32_t serial; /* Steps of an earlier sequence are void. */
     uint64_t started_ms;
-    bool committed; /* A stop that has signalled. */
-    bool fails;     /* Drawn at its start. */
+    bool committed;              /* A stop that has signalled. */
+    bool fails;                  /* Drawn at its start. */
     uint32_t source_incarnation; /* Of the server a clone is copied from. */
     int upstream;
 };

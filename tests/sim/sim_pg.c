@@ -7,8 +7,9 @@
 
 static void at_incarnation(struct sim *s, struct sim_node *n, uint64_t after_us, sim_event_fn fn)
 {
-    sim_after(s, after_us, &(struct sim_event){.fn = fn, .node = n->i, .from = SIM_NOBODY,
-                                               .number = n->pg.incarnation});
+    sim_after(s, after_us,
+              &(struct sim_event){
+                  .fn = fn, .node = n->i, .from = SIM_NOBODY, .number = n->pg.incarnation});
 }
 
 /* The server whose event this is, or NULL if it is another one now. */
@@ -117,8 +118,7 @@ static void on_stopped(struct sim *s, const struct sim_event *e)
     if (n != NULL && n->pg.run == PG_RUN_STOPPING) {
         struct sim_pg *pg = &n->pg;
 
-        pg->control =
-            pg->standby_signal ? PG_CONTROL_SHUT_DOWN_IN_RECOVERY : PG_CONTROL_SHUT_DOWN;
+        pg->control = pg->standby_signal ? PG_CONTROL_SHUT_DOWN_IN_RECOVERY : PG_CONTROL_SHUT_DOWN;
         pg->min_recovery = pg->standby_signal ? pg->flushed : pg->min_recovery;
         TRACE(s, n, "postgres: stopped cleanly at %u", pg->flushed.depth);
         be_down(s, n, false);
@@ -193,8 +193,8 @@ static void on_recovered(struct sim *s, const struct sim_event *e)
 void sim_pg_start(struct sim *s, struct sim_node *n, bool as_standby, int upstream)
 {
     struct sim_pg *pg = &n->pg;
-    bool clean = pg->control == PG_CONTROL_SHUT_DOWN ||
-                 pg->control == PG_CONTROL_SHUT_DOWN_IN_RECOVERY;
+    bool clean =
+        pg->control == PG_CONTROL_SHUT_DOWN || pg->control == PG_CONTROL_SHUT_DOWN_IN_RECOVERY;
     uint64_t most_ms = clean ? 300 : (sim_chance(s, 100) ? 12000 : 2500);
 
     ASSERT(pg->run == PG_RUN_DOWN && pg->data == DATA_VALID);
@@ -236,8 +236,7 @@ void sim_pg_promote(struct sim *s, struct sim_node *n)
 {
     n->pg.promoting = true;
     n->pg.connected_to = 0; /* The receiver is shut down first. */
-    at_incarnation(s, n, sim_between(s, 10, sim_chance(s, 950) ? 300 : 3000) * SIM_MS,
-                   on_promoted);
+    at_incarnation(s, n, sim_between(s, 10, sim_chance(s, 950) ? 300 : 3000) * SIM_MS, on_promoted);
 }
 
 /* ---- The data directory ---- */

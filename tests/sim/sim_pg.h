@@ -61,7 +61,7 @@ struct sim_pg {
     struct wal_pos replayed;
     uint32_t connected_to; /* Incarnation of the upstream whose walsender we hear; 0 = none. */
     uint64_t connect_at_us, heard_us, slow_until_us;
-    lsn_t switch_lsn;      /* Where our timeline ended, as the upstream said; 0 = not told. */
+    lsn_t switch_lsn; /* Where our timeline ended, as the upstream said; 0 = not told. */
     uint64_t started_us;
     uint64_t epoch;        /* Under which it takes writes: for the checkers only. */
     bool agent_was_killed; /* Alone, and no lease since: not covered yet (docs/INVARIANTS.md). */

@@ -30,9 +30,8 @@ static enum pg_state state_of(const struct sim_pg *pg)
         return PG_STATE_STARTING;
     case PG_RUN_PRIMARY:
     case PG_RUN_STANDBY:
-        return pg->seen.run == PG_RUN_PRIMARY || pg->seen.run == PG_RUN_STANDBY
-                   ? PG_STATE_RUNNING
-                   : PG_STATE_STARTING;
+        return pg->seen.run == PG_RUN_PRIMARY || pg->seen.run == PG_RUN_STANDBY ? PG_STATE_RUNNING
+                                                                                : PG_STATE_STARTING;
     case PG_RUN_STOPPING:
     case PG_RUN_DYING:
         return PG_STATE_STOPPING;
@@ -132,8 +131,9 @@ void sim_pg_fill(struct sim *s, struct sim_node *n, struct status *status, struc
     status->postmaster_start_us = sim_pg_postmaster_alive(pg) ? (int64_t)pg->started_us : 0;
     view->postmaster_alive = sim_pg_postmaster_alive(pg);
     view->n_processes = pg->run == PG_RUN_DOWN ? 0 : 7;
-    view->was_primary = pg->data == DATA_VALID && !pg->standby_signal &&
-                        (pg->control == PG_CONTROL_PRODUCTION || pg->control == PG_CONTROL_SHUT_DOWN);
+    view->was_primary =
+        pg->data == DATA_VALID && !pg->standby_signal &&
+        (pg->control == PG_CONTROL_PRODUCTION || pg->control == PG_CONTROL_SHUT_DOWN);
     view->promoted_checkpoint_due = pg->run == PG_RUN_PRIMARY && pg->checkpoint_due;
     view->min_timeline = wal_timeline(&s->wal, pg->checkpoint);
     view->control_lsn = wal_lsn(control_pos(pg));

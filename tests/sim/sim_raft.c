@@ -15,11 +15,11 @@
 #include "sim_node.h"
 #include "trace.h"
 
-#define STEP_US          (5 * SIM_MS)
-#define DISK_MS          5
-#define DISK_STALLED_MS  700
-#define NETWORK_MS       2
-#define SNAPSHOTS_NEVER  1000000
+#define STEP_US         (5 * SIM_MS)
+#define DISK_MS         5
+#define DISK_STALLED_MS 700
+#define NETWORK_MS      2
+#define SNAPSHOTS_NEVER 1000000
 
 struct fixture_node {
     struct sim *s;
@@ -187,9 +187,8 @@ static void tell_leadership(struct sim *s)
         struct sim_leadership now;
 
         leadership(s, s->nodes[i], &now);
-        if (s->log->is_up[i] &&
-            (now.is_leader != told->is_leader || now.leader != told->leader ||
-             now.term != told->term)) {
+        if (s->log->is_up[i] && (now.is_leader != told->is_leader || now.leader != told->leader ||
+                                 now.term != told->term)) {
             s->stats.elections += now.is_leader && !told->is_leader ? 1 : 0;
             *told = now;
             TRACE(s, s->nodes[i], "raft: leader is %d, term %u", now.leader, (unsigned)now.term);

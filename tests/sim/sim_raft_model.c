@@ -4,10 +4,10 @@
 #include "sim_node.h"
 #include "trace.h"
 
-#define HEARTBEAT_US  (100 * SIM_MS)
-#define ELECTION_US   (1000 * SIM_MS)
-#define TICK_US       (20 * SIM_MS)
-#define BATCH_MAX     32
+#define HEARTBEAT_US (100 * SIM_MS)
+#define ELECTION_US  (1000 * SIM_MS)
+#define TICK_US      (20 * SIM_MS)
+#define BATCH_MAX    32
 
 enum message_kind {
     MESSAGE_VOTE,
@@ -168,8 +168,13 @@ static void flush(struct sim *s, struct sim_node *n)
     if (n->disk_stalled_until_us > s->now_us) {
         after += n->disk_stalled_until_us - s->now_us;
     }
-    sim_after(s, after, &(struct sim_event){.fn = on_flushed, .node = n->i, .from = SIM_NOBODY,
-                                            .life = n->life, .number = m->n, .data = term});
+    sim_after(s, after,
+              &(struct sim_event){.fn = on_flushed,
+                                  .node = n->i,
+                                  .from = SIM_NOBODY,
+                                  .life = n->life,
+                                  .number = m->n,
+                                  .data = term});
 }
 
 void model_append_own(struct sim *s, struct sim_node *n, uint32_t command)
@@ -435,8 +440,9 @@ static void on_tick(struct sim *s, const struct sim_event *e)
 void model_start(struct sim *s, struct sim_node *n)
 {
     reset_election(s, node_of(s, n));
-    sim_after(s, TICK_US, &(struct sim_event){.fn = on_tick, .node = n->i, .from = SIM_NOBODY,
-                                              .life = n->life});
+    sim_after(
+        s, TICK_US,
+        &(struct sim_event){.fn = on_tick, .node = n->i, .from = SIM_NOBODY, .life = n->life});
 }
 
 void model_transfer(struct sim *s, struct sim_node *from, int to)

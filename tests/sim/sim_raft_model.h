@@ -43,7 +43,7 @@ struct model_node {
     uint32_t commit, applied;
     uint32_t verified;      /* Our log is the leader's up to here. */
     uint32_t leader_commit; /* As the leader says, and our log agrees with it so far. */
-    struct store fsm; /* The copy of the consensus thread. */
+    struct store fsm;       /* The copy of the consensus thread. */
     bool is_pre_vote;
     uint32_t votes; /* Bit per node. */
     uint64_t election_at_us;

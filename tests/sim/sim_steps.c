@@ -221,8 +221,7 @@ static struct step_result fence_step(const struct step *st)
 {
     switch (st->number) {
     case 0: /* SIGQUIT is out already. */
-        if (st->n->pg.run != PG_RUN_DOWN &&
-            sim_local_ms(st->s, st->n) < st->op->started_ms + 200) {
+        if (st->n->pg.run != PG_RUN_DOWN && sim_local_ms(st->s, st->n) < st->op->started_ms + 200) {
             return again;
         }
         sim_pg_kill(st->s, st->n);
@@ -283,8 +282,8 @@ static void on_step(struct sim *s, const struct sim_event *e)
 {
     struct sim_node *n = s->nodes[e->node];
     struct sim_op *op = find_op(n, (uint32_t)(e->number >> 32));
-    struct sim_event next = {.fn = on_step, .node = n->i, .from = SIM_NOBODY, .life = n->life,
-                             .number = e->number};
+    struct sim_event next = {
+        .fn = on_step, .node = n->i, .from = SIM_NOBODY, .life = n->life, .number = e->number};
     struct step_result r;
 
     if (op == NULL) {
@@ -310,8 +309,11 @@ static void on_step(struct sim *s, const struct sim_event *e)
 
 void sim_steps_begin(struct sim *s, struct sim_node *n, struct sim_op *op)
 {
-    const struct sim_event first = {.fn = on_step, .node = n->i, .from = SIM_NOBODY,
-                                    .life = n->life, .number = (uint64_t)op->serial << 32};
+    const struct sim_event first = {.fn = on_step,
+                                    .node = n->i,
+                                    .from = SIM_NOBODY,
+                                    .life = n->life,
+                                    .number = (uint64_t)op->serial << 32};
 
     if (op->action == ACTION_FENCE) {
         sim_pg_quit(s, n); /* The signal goes out inside the tick that decided it. */

@@ -71,8 +71,11 @@ static void ship(struct sim *s, struct sim_node *n, const struct sim_pg *up)
     a = xmalloc(sizeof(*a));
     *a = (struct wal_arrival){up->flushed, up->incarnation};
     sim_after(s, sim_between(s, link->delay_min_us, link->delay_max_us),
-              &(struct sim_event){.fn = on_wal, .node = n->i, .from = SIM_NOBODY,
-                                  .number = n->pg.incarnation, .data = a});
+              &(struct sim_event){.fn = on_wal,
+                                  .node = n->i,
+                                  .from = SIM_NOBODY,
+                                  .number = n->pg.incarnation,
+                                  .data = a});
 }
 
 static void try_connect(struct sim *s, struct sim_node *n, const struct sim_pg *up, bool reachable)
@@ -144,6 +147,7 @@ static void on_stream(struct sim *s, const struct sim_event *e)
 
 void sim_stream_begin(struct sim *s, struct sim_node *n)
 {
-    sim_after(s, SIM_MS, &(struct sim_event){.fn = on_stream, .node = n->i, .from = SIM_NOBODY,
-                                             .number = n->pg.incarnation});
+    sim_after(s, SIM_MS,
+              &(struct sim_event){
+                  .fn = on_stream, .node = n->i, .from = SIM_NOBODY, .number = n->pg.incarnation});
 }

@@ -20,11 +20,11 @@ bool trace_is_on(void);
 void trace_line(const struct sim *s, const struct sim_node *node, const char *format, ...)
     PRINTF_LIKE(3, 4);
 
-#define TRACE(s, node, ...) \
-    do { \
-        if (trace_is_on()) { \
+#define TRACE(s, node, ...)                   \
+    do {                                      \
+        if (trace_is_on()) {                  \
             trace_line(s, node, __VA_ARGS__); \
-        } \
+        }                                     \
     } while (0)
 
 void trace_print(void);
