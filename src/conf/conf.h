@@ -17,7 +17,7 @@ enum conf_mode {
     CONF_MODE_WITNESS,
 };
 
-struct conf_user { /* postgresql.authentication.* */
+struct conf_user {      /* postgresql.authentication.* */
     char *username;     /* NULL = not configured. */
     char *password;     /* NULL = none. */
     struct kv_list ssl; /* sslmode, sslcert, sslkey, sslrootcert, ... as configured. */
@@ -35,36 +35,36 @@ struct conf_dynamic {
     bool pause;
     bool use_slots;
     bool use_pg_rewind;
-    char synchronous_mode[16];     /* "off", "on", "quorum" as written; acted on later. */
-    struct kv_list parameters;     /* postgresql.parameters */
-    struct kv_list hba;            /* postgresql.pg_hba lines (as keys) */
+    char synchronous_mode[16]; /* "off", "on", "quorum" as written; acted on later. */
+    struct kv_list parameters; /* postgresql.parameters */
+    struct kv_list hba;        /* postgresql.pg_hba lines (as keys) */
     struct kv_list ident;
     struct kv_list recovery_conf;
 };
 
 struct conf {
     /* Global. */
-    char *path;                   /* Where it was read from. */
+    char *path; /* Where it was read from. */
     char *name, *scope, *namespace;
     enum conf_mode mode;
-    char *runtime_dir;            /* Sockets, promise file; default /run/veche/<scope>-<name>. */
-    char *log_level;              /* DEBUG INFO WARNING ERROR */
+    char *runtime_dir; /* Sockets, promise file; default /run/veche/<scope>-<name>. */
+    char *log_level;   /* DEBUG INFO WARNING ERROR */
 
     /* raft: */
-    char *raft_self_addr;         /* host:port */
-    char *raft_bind_addr;         /* default: raft_self_addr */
+    char *raft_self_addr; /* host:port */
+    char *raft_bind_addr; /* default: raft_self_addr */
     char *raft_partner_addrs[CONF_PARTNERS_MAX];
     size_t n_raft_partners;
     char *raft_data_dir;
-    char *raft_password;          /* NULL = none; from raft.password or raft.password_file. */
+    char *raft_password; /* NULL = none; from raft.password or raft.password_file. */
 
     /* restapi: */
-    char *restapi_listen;         /* host:port */
+    char *restapi_listen; /* host:port */
     char *restapi_connect_address;
     char *restapi_username, *restapi_password;
 
     /* postgresql: (all NULL or empty on a witness) */
-    char *pg_listen_addresses;    /* "h1,h2" */
+    char *pg_listen_addresses; /* "h1,h2" */
     uint16_t pg_port;
     char *pg_connect_host;
     uint16_t pg_connect_port;
@@ -72,13 +72,13 @@ struct conf {
     char *pg_config_base_name;
     bool pg_use_unix_socket;
     struct conf_user superuser, replication, rewind;
-    struct kv_list pg_parameters;  /* Local ones; controlled ones already dropped with a warning. */
+    struct kv_list pg_parameters; /* Local ones; controlled ones already dropped with a warning. */
     struct kv_list pg_hba, pg_ident, pg_recovery_conf;
-    struct kv_list pg_basebackup;  /* option -> value or NULL */
+    struct kv_list pg_basebackup; /* option -> value or NULL */
 
     /* bootstrap: */
     bool has_bootstrap;
-    char *bootstrap_dcs;           /* Canonical JSON of bootstrap.dcs, "{}" if none. */
+    char *bootstrap_dcs; /* Canonical JSON of bootstrap.dcs, "{}" if none. */
     struct kv_list bootstrap_initdb;
     struct kv_list bootstrap_pg_hba;
     struct kv_list bootstrap_users; /* name -> "password\toption,option" */
@@ -87,8 +87,8 @@ struct conf {
     /* tags: */
     bool nofailover, noloadbalance, clonefrom, nosync, nostream;
     uint32_t failover_priority;
-    char *replicatefrom;           /* NULL = none. */
-    char *tags_json;               /* All tags as canonical JSON, "{}" if none. */
+    char *replicatefrom; /* NULL = none. */
+    char *tags_json;     /* All tags as canonical JSON, "{}" if none. */
 };
 
 /* Called for each warning found ("file:line:column: key: ..."). */
@@ -121,6 +121,7 @@ void conf_print_reference(FILE *out);
 MUST_USE bool conf_parse_duration_ms(const char *text, uint64_t *ret_ms);
 
 /* "host:port", "[::1]:7400", "*:7400". */
-MUST_USE bool conf_split_address(const char *text, char *host, size_t host_size, uint16_t *ret_port);
+MUST_USE bool conf_split_address(const char *text, char *host, size_t host_size,
+                                 uint16_t *ret_port);
 
 #endif

@@ -16,49 +16,49 @@
 #define DECISION_COMMANDS_MAX 6
 
 struct upstream {
-    char name[NAME_SIZE];      /* Member to follow or clone from; empty = none. */
+    char name[NAME_SIZE]; /* Member to follow or clone from; empty = none. */
     char host[HOST_SIZE];
     uint16_t port;
 };
 
 struct node_decision {
     enum node_action action;
-    const char *rule;          /* Permanent name, a constant. Never NULL. */
-    const char *why;           /* The table's sentence, a constant. Never NULL. */
-    char evidence[TEXT_SIZE];  /* The values it was decided on. */
-    struct upstream upstream;  /* For CLONE, START_STANDBY, FOLLOW. */
+    const char *rule;         /* Permanent name, a constant. Never NULL. */
+    const char *why;          /* The table's sentence, a constant. Never NULL. */
+    char evidence[TEXT_SIZE]; /* The values it was decided on. */
+    struct upstream upstream; /* For CLONE, START_STANDBY, FOLLOW. */
 };
 
 /* Why a member is, or is not, a candidate. */
 struct candidate {
     char name[NAME_SIZE];
-    const char *verdict;       /* "eligible", or the name of the rule that refuses it. */
+    const char *verdict; /* "eligible", or the name of the rule that refuses it. */
     char evidence[TEXT_SIZE];
     bool eligible;
-    bool forced;               /* Eligible only because an operator's order names it (S4). */
+    bool forced; /* Eligible only because an operator's order names it (S4). */
     uint32_t timeline;
     lsn_t flushed;
 };
 
 struct cluster_decision {
-    const char *rule;          /* Permanent name; "not-leader" on other nodes. */
+    const char *rule; /* Permanent name; "not-leader" on other nodes. */
     const char *why;
     char evidence[TEXT_SIZE];
-    uint32_t n_candidates;     /* Best first, then the refused. */
+    uint32_t n_candidates; /* Best first, then the refused. */
     struct candidate candidates[MEMBERS_MAX];
-    node_id transfer_to;       /* Hand Raft leadership to this voter; 0 = no. */
+    node_id transfer_to; /* Hand Raft leadership to this voter; 0 = no. */
 };
 
 struct decision {
     struct node_decision node;
     struct cluster_decision cluster;
-    bool renew_lease;          /* Renew the lease of store->primary.epoch. */
-    bool drop_lease;           /* Stop renewing and forget rounds (after the stop, before release). */
-    bool ask_positions;        /* Ask every member for fresh positions for this epoch. */
-    bool may_exit;             /* stopping: everything this node owed is done. */
+    bool renew_lease;   /* Renew the lease of store->primary.epoch. */
+    bool drop_lease;    /* Stop renewing and forget rounds (after the stop, before release). */
+    bool ask_positions; /* Ask every member for fresh positions for this epoch. */
+    bool may_exit;      /* stopping: everything this node owed is done. */
     uint32_t n_commands;
     struct command commands[DECISION_COMMANDS_MAX]; /* Only the first n_commands mean anything. */
-    uint64_t wake_ms;          /* Look again at this time at the latest. */
+    uint64_t wake_ms;                               /* Look again at this time at the latest. */
 };
 
 /* Fills *d whole (but for unused commands). view is not changed. */

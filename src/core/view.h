@@ -18,11 +18,11 @@ enum node_action {
     ACTION_START_PRIMARY, /* Start in place out of recovery (crash recovery). */
     ACTION_START_STANDBY, /* Start in recovery, following the upstream if there is one. */
     ACTION_PROMOTE,
-    ACTION_FOLLOW,        /* Running standby: change the upstream. */
-    ACTION_CHECKPOINT,    /* After a promotion, once. */
-    ACTION_STOP,          /* Checkpoint, clean shutdown: switchover, stop of the agent. */
-    ACTION_FENCE,         /* No write may be acknowledged from now on: kill, count out. */
-    ACTION_CLEAN_UP,      /* Postmaster gone: kill and count out what it left behind. */
+    ACTION_FOLLOW,     /* Running standby: change the upstream. */
+    ACTION_CHECKPOINT, /* After a promotion, once. */
+    ACTION_STOP,       /* Checkpoint, clean shutdown: switchover, stop of the agent. */
+    ACTION_FENCE,      /* No write may be acknowledged from now on: kill, count out. */
+    ACTION_CLEAN_UP,   /* Postmaster gone: kill and count out what it left behind. */
     ACTIONS
 };
 
@@ -32,37 +32,37 @@ struct view_conf { /* From the dynamic configuration and the file. */
     uint64_t ttl_ms;
     uint64_t loop_wait_ms;
     uint64_t retry_timeout_ms;
-    int64_t maximum_lag_on_failover;    /* Bytes; -1 = no bound. */
+    int64_t maximum_lag_on_failover; /* Bytes; -1 = no bound. */
     uint64_t primary_start_timeout_ms;
-    uint64_t fence_margin_ms;           /* Fencing starts this long before the deadline. */
-    uint64_t status_period_ms;          /* ttl/10 within [100 ms, 1 s]. */
+    uint64_t fence_margin_ms;  /* Fencing starts this long before the deadline. */
+    uint64_t status_period_ms; /* ttl/10 within [100 ms, 1 s]. */
     bool check_timeline;
     bool pause;
-    bool can_bootstrap;                 /* A bootstrap section is there, data_dir is writable. */
-    char scope[NAME_SIZE];              /* The cluster's name, for its first command. */
+    bool can_bootstrap;    /* A bootstrap section is there, data_dir is writable. */
+    char scope[NAME_SIZE]; /* The cluster's name, for its first command. */
 };
 
 struct view_self {
-    struct status status;     /* Exactly what the others are told. */
-    uint64_t started_ms;      /* Of this process. */
-    bool stopping;            /* SIGTERM came: stop PostgreSQL, release, leave. */
+    struct status status;       /* Exactly what the others are told. */
+    uint64_t started_ms;        /* Of this process. */
+    bool stopping;              /* SIGTERM came: stop PostgreSQL, release, leave. */
     uint64_t stopping_since_ms; /* When it came; 0 = it did not. */
     struct store_member member; /* As it should stand in the store. */
 };
 
 struct view_raft {
-    bool usable;              /* Running; its directory can be used. */
+    bool usable; /* Running; its directory can be used. */
     bool is_leader;
-    node_id leader;           /* 0 = none known. */
+    node_id leader; /* 0 = none known. */
     uint64_t term;
     uint64_t leader_since_ms; /* When this node became leader. */
     bool caught_up;           /* A barrier proposed after this start was applied here. */
     uint8_t n_voters;
     node_id voters[VOTERS_MAX];
-    uint64_t epoch_applied_ms;/* When this node applied the present epoch or its release. */
-    uint64_t cluster_id;      /* From the identity file; 0 = no cluster formed. */
-    bool formed_now;          /* This very process formed the cluster: there is no older log of it,
-                               * so an empty store before caught_up is the truth. */
+    uint64_t epoch_applied_ms; /* When this node applied the present epoch or its release. */
+    uint64_t cluster_id;       /* From the identity file; 0 = no cluster formed. */
+    bool formed_now;           /* This very process formed the cluster: there is no older log of it,
+                                * so an empty store before caught_up is the truth. */
 };
 
 struct view_lease {
@@ -74,11 +74,11 @@ struct view_lease {
                                * holds it, or does not try. */
 };
 
-struct view_replica { /* A row of pg_stat_replication. */
-    char name[NAME_SIZE];     /* application_name */
+struct view_replica {     /* A row of pg_stat_replication. */
+    char name[NAME_SIZE]; /* application_name */
     char user[NAME_SIZE];
     char client_address[NAME_SIZE];
-    char state[NAME_SIZE];    /* "streaming", ... */
+    char state[NAME_SIZE]; /* "streaming", ... */
     char sync_state[NAME_SIZE];
     uint32_t sync_priority;
     lsn_t flushed;
@@ -86,40 +86,40 @@ struct view_replica { /* A row of pg_stat_replication. */
 
 struct view_pg { /* Local PostgreSQL beyond what struct status says. */
     bool postmaster_alive;
-    uint32_t n_processes;         /* Of this data directory, postmaster included. */
-    uint64_t seen_ms;             /* Of the last successful observation; 0 = never. */
-    uint64_t gone_ms;             /* When the postmaster's exit was noticed; 0 = not. */
-    bool was_primary;             /* pg_control and no standby.signal: it took writes when it ended. */
+    uint32_t n_processes; /* Of this data directory, postmaster included. */
+    uint64_t seen_ms;     /* Of the last successful observation; 0 = never. */
+    uint64_t gone_ms;     /* When the postmaster's exit was noticed; 0 = not. */
+    bool was_primary;     /* pg_control and no standby.signal: it took writes when it ended. */
     bool promoted_checkpoint_due; /* Promoted, CHECKPOINT not done yet. */
     char upstream[NAME_SIZE];     /* Member whose address primary_conninfo names; empty = none. */
     uint32_t min_timeline;        /* Of the checkpoint in pg_control. */
-    lsn_t control_lsn;            /* Stopped: the larger of checkpoint and minimum recovery point. */
-    lsn_t upstream_switch_lsn;    /* Where our timeline ended in the primary's history; 0 = unknown. */
-    int64_t replay_time_us;       /* pg_last_xact_replay_timestamp; 0 = none. */
+    lsn_t control_lsn;         /* Stopped: the larger of checkpoint and minimum recovery point. */
+    lsn_t upstream_switch_lsn; /* Where our timeline ended in the primary's history; 0 = unknown. */
+    int64_t replay_time_us;    /* pg_last_xact_replay_timestamp; 0 = none. */
     uint32_t n_replicas;
     struct view_replica replicas[MEMBERS_MAX];
     bool history_due;             /* The timeline's history file has an entry the store lacks. */
     struct store_history history; /* That entry. */
 };
 
-struct view_op { /* ops/: one sequence at a time. */
-    enum node_action running;     /* ACTION_NONE = none. */
+struct view_op {              /* ops/: one sequence at a time. */
+    enum node_action running; /* ACTION_NONE = none. */
     char step[NAME_SIZE];
     uint64_t started_ms;
-    enum node_action last;        /* The one that ended last. */
-    char last_rule[NAME_SIZE];    /* The rule that started `last` (node_decision.rule). */
+    enum node_action last;     /* The one that ended last. */
+    char last_rule[NAME_SIZE]; /* The rule that started `last` (node_decision.rule). */
     bool last_failed;
-    uint32_t n_failures;          /* Of `last`, in a row. */
-    uint64_t retry_ms;            /* Not before this (back-off). */
-    char problem[TEXT_SIZE];      /* Why it failed. */
+    uint32_t n_failures;     /* Of `last`, in a row. */
+    uint64_t retry_ms;       /* Not before this (back-off). */
+    char problem[TEXT_SIZE]; /* Why it failed. */
 };
 
 struct view_peer {
-    struct status status;         /* The newest; .id 0 = none received yet. */
-    uint64_t received_ms;         /* When it came in. */
+    struct status status; /* The newest; .id 0 = none received yet. */
+    uint64_t received_ms; /* When it came in. */
     bool connected;
-    struct positions positions;   /* The newest answer. */
-    uint64_t positions_ms;        /* When it came in; 0 = never. */
+    struct positions positions; /* The newest answer. */
+    uint64_t positions_ms;      /* When it came in; 0 = never. */
 };
 
 struct view {
@@ -131,12 +131,12 @@ struct view {
     struct view_lease lease;
     struct view_pg pg;
     struct view_op op;
-    uint32_t n_peers;             /* Others, never this node. */
+    uint32_t n_peers; /* Others, never this node. */
     struct view_peer peers[MEMBERS_MAX];
-    uint64_t positions_asked_ms;  /* When the present epoch's positions were asked; 0 = not. */
+    uint64_t positions_asked_ms; /* When the present epoch's positions were asked; 0 = not. */
     uint64_t proposed_ms[COMMAND_KINDS]; /* When this node last handed a command of that kind to
                                           * consensus, whatever became of it; 0 = never. */
-    const struct store *store;    /* This node's applied copy; never NULL. */
+    const struct store *store;           /* This node's applied copy; never NULL. */
 };
 
 #endif

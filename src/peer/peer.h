@@ -65,18 +65,18 @@ struct peer_hooks {
 
 struct peer_options {
     uv_loop_t *loop;
-    const char *bind_address;      /* host:port to listen on. */
-    const char *self_address;      /* host:port others reach us at. */
+    const char *bind_address; /* host:port to listen on. */
+    const char *self_address; /* host:port others reach us at. */
     size_t n_partners;
-    const char *const *partners;   /* host:port each; our own is skipped if listed. */
-    const char *password;          /* TLS-PSK secret; NULL = plain TCP, loopback only. */
+    const char *const *partners; /* host:port each; our own is skipped if listed. */
+    const char *password;        /* TLS-PSK secret; NULL = plain TCP, loopback only. */
     const char *scope;
     const char *name;
     node_id id;
     uint64_t instance;
-    uint64_t cluster_id;           /* 0 = none yet. */
-    uint64_t user_timeout_ms;      /* TCP_USER_TIMEOUT and dead-peer limit: two election timeouts. */
-    uint64_t seed;                 /* For retry jitter and request ids. */
+    uint64_t cluster_id;      /* 0 = none yet. */
+    uint64_t user_timeout_ms; /* TCP_USER_TIMEOUT and dead-peer limit: two election timeouts. */
+    uint64_t seed;            /* For retry jitter and request ids. */
     struct peer_hooks hooks;
 };
 
@@ -108,8 +108,8 @@ typedef void (*peer_result_cb)(void *data, bool answered, const struct peer_resu
  * returning; answered is false when nobody could take it (nothing happened) is
  * told by result NULL, or the deadline passed (outcome unknown) by a result of
  * status PROPOSE_UNKNOWN. */
-void peer_propose(struct peer *p, node_id leader, const void *bytes, size_t size,
-                  peer_result_cb cb, void *data);
+void peer_propose(struct peer *p, node_id leader, const void *bytes, size_t size, peer_result_cb cb,
+                  void *data);
 void peer_answer_proposal(struct peer *p, uint64_t token, const struct peer_result *result);
 
 typedef void (*peer_raft_cb)(void *data, int fd); /* fd -1: not reachable now. */
@@ -118,18 +118,18 @@ void peer_connect_raft(struct peer *p, node_id to, peer_raft_cb cb, void *data);
 
 struct peer_link_info { /* For GET /patroni, metrics, members. */
     char address[HOST_SIZE];
-    char name[NAME_SIZE];          /* Empty while unknown. */
+    char name[NAME_SIZE]; /* Empty while unknown. */
     node_id id;
     bool up;
-    uint64_t rtt_us;               /* Last measured; 0 = not yet. */
-    char problem[TEXT_SIZE];       /* Why it is not up. */
+    uint64_t rtt_us;         /* Last measured; 0 = not yet. */
+    char problem[TEXT_SIZE]; /* Why it is not up. */
 };
 size_t peer_links(const struct peer *p, struct peer_link_info *infos, size_t n_max);
 
-struct peer_counters { /* For metrics. */
-    uint64_t n_refused;            /* Connections refused since the start, whatever the cause. */
-    size_t n_connections;          /* All there are, also those under way. */
-    size_t n_strangers;            /* Inbound ones that have not proved who they are. */
+struct peer_counters {    /* For metrics. */
+    uint64_t n_refused;   /* Connections refused since the start, whatever the cause. */
+    size_t n_connections; /* All there are, also those under way. */
+    size_t n_strangers;   /* Inbound ones that have not proved who they are. */
 };
 struct peer_counters peer_counters(const struct peer *p);
 

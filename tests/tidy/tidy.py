@@ -47,7 +47,7 @@ HOMES = {
 LINES_MAX = 800
 FUNCTION_MAX = 70
 COLUMNS_MAX = 100
-TABLE_COLUMNS_MAX = 180  # Tables aligned by hand, between clang-format off and on.
+TABLE_COLUMNS_MAX = 260  # Tables aligned by hand, between clang-format off and on.
 
 BANNED = [
     (re.compile(r"\bsystem\s*\("), "system() is banned"),
