@@ -418,6 +418,9 @@ int agent_run(struct conf *conf)
              conf->mode == CONF_MODE_WITNESS ? "witness" : "postgres",
              (unsigned long long)a->identity.id);
     (void)uv_run(&a->loop, UV_RUN_DEFAULT); /* Ends when the last handle is closed. */
+    if (uv_loop_close(&a->loop) != 0) {
+        log_warning("Handles are left on the loop; this is a bug of Veche, exiting anyway.");
+    }
     code = a->exit_code;
     log_info("Stopped.");
     deinit(a);

@@ -3,7 +3,11 @@
  */
 #include "base/log.h"
 
+#include <assert.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 
 #include "base/clock.h"
 #include "base/str.h"
@@ -14,6 +18,8 @@ static struct {
     char node[64];
     enum log_level level;
 } logger = {.node = "-", .level = LOG_INFO};
+
+static atomic_ulong n_dropped; /* Lines since the last one that was written. */
 
 static const char *const level_names[] = {"debug", "info", "warning", "error"};
 
@@ -34,6 +40,31 @@ static void flatten(char *text)
     for (; *text != '\0'; text++) {
         if ((unsigned char)*text < ' ' || *text == 0x7f) {
             *text = ' ';
+        }
+    }
+}
+
+/* A reader that hangs must not hang the lease: with a pipe or socket that is full
+ * the line is dropped. A pipe that is writable takes PIPE_BUF bytes at once, which
+ * is as much as a line has. */
+static bool has_room(void)
+{
+    struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    static_assert(LINE_SIZE <= PIPE_BUF, "a line is written whole");
+    return poll(&fd, 1, 0) != 0; /* An error is left to write. */
+}
+
+static void tell_dropped(void)
+{
+    unsigned long n = atomic_exchange(&n_dropped, 0);
+    char text[80];
+    int length;
+
+    if (n > 0) {
+        length = snprintf(text, sizeof(text), "%lu log lines were dropped: nobody read them\n", n);
+        if (write(STDERR_FILENO, text, (size_t)length) < 0) {
+            return; /* Nowhere left to complain. */
         }
     }
 }
@@ -59,6 +90,11 @@ void log_write(enum log_level level, const char *format, ...)
     flatten(line + start);
     b.length = strlen(line);
     line[b.length] = '\n';
+    if (!has_room()) {
+        (void)atomic_fetch_add(&n_dropped, 1);
+        return;
+    }
+    tell_dropped();
     if (write(STDERR_FILENO, line, b.length + 1) < 0) {
         return; /* Nowhere left to complain. */
     }

@@ -66,12 +66,47 @@ static void masked_text_is_cut_to_its_buffer(void **state)
     assert_string_equal(log_mask("host=localhost", text, sizeof(text)), "host=loc");
 }
 
+/* Standard error is a pipe that nobody reads: writing to it must not hang, and
+ * what was dropped is told once there is room. */
+static void a_reader_that_hangs_does_not_hang_us(void **state)
+{
+    int fds[2];
+    int saved = dup(STDERR_FILENO);
+    char text[65536];
+    bool told = false;
+    ssize_t n;
+
+    (void)state;
+    assert_true(saved >= 0);
+    assert_int_equal(pipe(fds), 0);
+    assert_true(dup2(fds[1], STDERR_FILENO) >= 0);
+    alarm(30); /* A hang ends the test instead of stopping it. */
+
+    for (int i = 0; i < 2000; i++) { /* More than any pipe holds. */
+        log_error("A line of some length, so that the pipe is full soon. number=%d", i);
+    }
+    assert_true(read(fds[0], text, sizeof(text)) > 0);
+    log_error("There is room again.");
+    while (!told && (n = read(fds[0], text, sizeof(text) - 1)) > 0) {
+        text[n] = '\0';
+        told = strstr(text, "log lines were dropped") != NULL;
+    }
+
+    alarm(0);
+    assert_true(dup2(saved, STDERR_FILENO) >= 0);
+    close(saved);
+    close(fds[0]);
+    close(fds[1]);
+    assert_true(told);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(repeats_pass_once_a_period_and_are_counted),
         cmocka_unit_test(passwords_are_masked),
         cmocka_unit_test(masked_text_is_cut_to_its_buffer),
+        cmocka_unit_test(a_reader_that_hangs_does_not_hang_us),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
