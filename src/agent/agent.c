@@ -82,7 +82,7 @@ static int load_identity(struct agent *a, struct err *err)
 
     a->lock_fd = identity_lock(directory, err);
     if (a->lock_fd < 0) {
-        return -1;
+        return err_wrap(err, "raft.data_dir");
     }
     switch (identity_load(directory, &a->identity, err)) {
     case IDENTITY_LOADED:
@@ -133,7 +133,10 @@ static int open_peer(struct agent *a, struct err *err)
 
     agent_peer_hooks(a, &options.hooks);
     a->peer = peer_new(&options, err);
-    return a->peer != NULL ? 0 : -1;
+    if (a->peer == NULL) {
+        return err_wrap(err, c->raft_bind_addr != NULL ? "raft.bind_addr" : "raft.self_addr");
+    }
+    return 0;
 }
 
 static void fill_credentials(const struct conf_user *user, struct pg_credentials *credentials)
