@@ -283,6 +283,10 @@ static void init_loop(struct agent *a)
     init_timer(a, &a->status_timer);
     init_timer(a, &a->renew_timer);
     init_timer(a, &a->observe_timer);
+    uv_idle_init(&a->loop, &a->tick_idle);
+    uv_check_init(&a->loop, &a->tick_check);
+    a->tick_check.data = a;
+    uv_check_start(&a->tick_check, agent_on_tick_check);
     init_signal(a, &a->sigterm, SIGTERM, on_stop_signal);
     init_signal(a, &a->sigint, SIGINT, on_stop_signal);
     init_signal(a, &a->sighup, SIGHUP, on_hangup);
@@ -327,6 +331,7 @@ static void close_handle(uv_handle_t *handle, void *arg)
     uv_handle_t *ours[] = {
         (uv_handle_t *)&a->tick_timer,  (uv_handle_t *)&a->status_timer,
         (uv_handle_t *)&a->renew_timer, (uv_handle_t *)&a->observe_timer,
+        (uv_handle_t *)&a->tick_check,  (uv_handle_t *)&a->tick_idle,
         (uv_handle_t *)&a->sigterm,     (uv_handle_t *)&a->sigint,
         (uv_handle_t *)&a->sighup,
     };

@@ -103,10 +103,13 @@ struct agent {
     const char *last_node_rule;
     const char *last_cluster_rule;
     uint64_t last_tick_ms;
-    uint64_t proposed_ms[COMMAND_KINDS];  /* When last proposed. */
-    bool proposal_pending[COMMAND_KINDS]; /* Not answered yet. */
-    struct status last_status;            /* As told to the peers last. */
-    uv_timer_t tick_timer;                /* Armed for wake_ms, or at once when dirty. */
+    uint64_t proposed_ms[COMMAND_KINDS];       /* When last proposed. */
+    bool proposal_pending[COMMAND_KINDS];      /* Not answered yet. */
+    uint64_t proposal_again_ms[COMMAND_KINDS]; /* It got no answer: not again before that. */
+    struct status last_status;                 /* As told to the peers last. */
+    uv_timer_t tick_timer;                     /* Armed for wake_ms. */
+    uv_check_t tick_check;                     /* After each poll: the tick when dirty. */
+    uv_idle_t tick_idle; /* While dirty: the loop does not wait in its poll. */
     uv_timer_t status_timer;
     uv_timer_t renew_timer;
     uv_timer_t observe_timer;
@@ -118,8 +121,8 @@ struct agent {
     /* Stopping. */
     uv_signal_t sigterm, sigint, sighup;
     uint64_t stopping_since_ms; /* 0 = not stopping. */
-    bool leaving; /* Nothing is decided any more; sequences are being cancelled. */
-    bool closing; /* Modules let go. */
+    bool leaving;               /* Nothing is decided any more; sequences are being cancelled. */
+    bool closing;               /* Modules let go. */
     int exit_code;
     unsigned n_open; /* Modules that have not let go yet. */
 };
@@ -134,6 +137,8 @@ void agent_try_close(struct agent *a);
 /* tick.c */
 void agent_tick(struct agent *a);
 void agent_on_tick_timer(uv_timer_t *timer);
+void agent_on_tick_check(uv_check_t *check);
+void agent_tick_within(struct agent *a, uint64_t ms); /* At the latest then. */
 
 /* agent.c */
 void agent_fill_pg_options(struct agent *a, struct pg_options *options);

@@ -6,6 +6,8 @@
 #include "agent/agent_state.h"
 #include "base/log.h"
 
+#define AGAIN_MS 100 /* After a proposal that reached nobody. */
+
 struct proposal {
     struct agent *agent;
     enum command_kind kind;
@@ -55,8 +57,13 @@ static void finish(void *data, const struct propose_result *r)
     if (p->cb != NULL) {
         p->cb(p->data, r);
     }
+    if (r->status == PROPOSE_DONE) {
+        agent_mark_dirty(a);
+    } else { /* At once it would fail again, and again. */
+        a->proposal_again_ms[p->kind] = clock_ms() + AGAIN_MS;
+        agent_tick_within(a, AGAIN_MS);
+    }
     free(p);
-    agent_mark_dirty(a);
 }
 
 static void finish_by_peer(void *data, bool answered, const struct peer_result *result)
@@ -104,7 +111,8 @@ void agent_propose(struct agent *a, const struct command *c)
     struct err err = {""};
     int size;
 
-    if (a->proposal_pending[c->kind] || (a->leadership.leader == 0 && !a->leadership.is_leader)) {
+    if (a->proposal_pending[c->kind] || clock_ms() < a->proposal_again_ms[c->kind] ||
+        (a->leadership.leader == 0 && !a->leadership.is_leader)) {
         return; /* The next tick decides again. */
     }
     size = command_encode(c, bytes, sizeof(bytes), &err);

@@ -131,6 +131,7 @@ void agent_ask_barrier(struct agent *a)
 {
     check_barrier(a);
     if (a->caught_up || a->barrier_known || a->barrier_asked || a->consensus == NULL ||
+        clock_ms() < a->proposal_again_ms[COMMAND_NONE] ||
         (a->leadership.leader == 0 && !a->leadership.is_leader)) {
         return;
     }

@@ -109,7 +109,7 @@ static void wake_at(struct agent *a, uint64_t now_ms, uint64_t wake_ms)
     uint64_t heartbeat_ms = now_ms + a->dynamic.loop_wait_ms;
 
     if (a->dirty) {
-        return; /* Something was observed during this very tick: the timer is armed for now. */
+        return; /* Something was observed during this very tick: another one follows. */
     }
     wake_ms = MIN(wake_ms, heartbeat_ms);
     uv_update_time(&a->loop);
@@ -158,11 +158,37 @@ void agent_on_tick_timer(uv_timer_t *timer)
     agent_tick(timer->data);
 }
 
+void agent_on_tick_check(uv_check_t *check)
+{
+    struct agent *a = check->data;
+
+    if (a->dirty && !a->closing) {
+        agent_tick(a);
+    }
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle; /* That it is active keeps the poll from waiting. */
+}
+
+/*
+ * Not by a timer of 0 ms: libuv before 1.45 runs a timer armed by a timer in the
+ * same round, and what marks the agent dirty in every tick would keep the loop
+ * from ever polling again.
+ */
 void agent_mark_dirty(struct agent *a)
 {
     if (!a->dirty && !a->closing) {
         a->dirty = true;
-        uv_timer_start(&a->tick_timer, agent_on_tick_timer, 0, 0);
+        uv_idle_start(&a->tick_idle, on_idle);
+    }
+}
+
+void agent_tick_within(struct agent *a, uint64_t ms)
+{
+    if (!a->dirty && !a->closing && uv_timer_get_due_in(&a->tick_timer) > ms) {
+        uv_timer_start(&a->tick_timer, agent_on_tick_timer, ms, 0);
     }
 }
 
@@ -171,6 +197,7 @@ void agent_tick(struct agent *a)
     uint64_t now_ms = clock_ms();
 
     a->dirty = false;
+    uv_idle_stop(&a->tick_idle);
     if (a->leaving) {
         leave(a, now_ms);
         return;
