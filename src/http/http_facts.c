@@ -38,13 +38,31 @@ const struct status *http_member_status(const struct view *view, const struct st
     return NULL;
 }
 
+/* A node that does not hear the owner itself believes the voters that renewed its
+ * promise: they say at once when it ends. */
+static bool is_promised(const struct view *view)
+{
+    const struct status *self = &view->self.status;
+    uint64_t epoch = view->store->primary.epoch;
+    bool promised = self->promise == PROMISE_LIVE && self->promise_epoch == epoch;
+
+    for (uint32_t i = 0; i < view->n_peers; i++) {
+        const struct status *s = &view->peers[i].status;
+
+        promised = promised || (is_fresh(view, &view->peers[i]) && s->promise == PROMISE_LIVE &&
+                                s->promise_epoch == epoch);
+    }
+    return promised;
+}
+
 const struct store_member *http_leader(const struct view *view)
 {
     const struct store_primary *p = &view->store->primary;
     const struct store_member *m = p->has_owner ? store_find_member(view->store, p->owner) : NULL;
     const struct status *s = m != NULL ? http_member_status(view, m) : NULL;
+    bool is_leader = s != NULL ? s->lease_epoch == p->epoch : is_promised(view);
 
-    return s != NULL && s->lease_epoch == p->epoch ? m : NULL;
+    return is_leader ? m : NULL;
 }
 
 lsn_t http_primary_lsn(const struct view *view)

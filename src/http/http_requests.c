@@ -73,7 +73,9 @@ static bool check(const struct view *v, const struct wish *w, struct http_reply 
     const struct store_member *leader = http_leader(v);
     const struct store_member *to = store_find_member(v->store, w->to);
 
-    if (w->from[0] != '\0' && (leader == NULL || !str_equal(leader->name, w->from))) {
+    if (!v->raft.caught_up) {
+        http_reply_text(reply, 503, "this node does not know the state of the cluster yet");
+    } else if (w->from[0] != '\0' && (leader == NULL || !str_equal(leader->name, w->from))) {
         http_reply_text(reply, 412, "leader name does not match");
     } else if (w->from[0] != '\0' && str_equal(w->from, w->to)) {
         http_reply_text(reply, 400, "Switchover target and source are the same");

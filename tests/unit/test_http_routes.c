@@ -83,6 +83,7 @@ static void build(const char *self)
     (void)str_copy(view.conf.scope, sizeof(view.conf.scope), "batman");
     view.raft.leader = 3;
     view.raft.usable = true;
+    view.raft.caught_up = true;
     for (size_t i = 0; i < ARRAY_LENGTH(all); i++) {
         if (str_equal(all[i].name, self)) {
             view.self.status = all[i];
@@ -206,6 +207,32 @@ static void a_primary_without_lease_or_postgres_is_none(void **state)
     assert_int_equal(code_of("/primary"), 503);
 }
 
+/* Cut off from the primary: who is it? The witness renewed its promise, or not. */
+static void the_leader_is_known_by_hearsay(void **state)
+{
+    (void)state;
+    build("pg2");
+    view.peers[0].received_ms = 0;
+    assert_null(http_leader(&view));
+    view.peers[1].status.promise = PROMISE_LIVE;
+    view.peers[1].status.promise_epoch = 5;
+    assert_ptr_equal(http_leader(&view), &store.members[0]);
+    view.peers[1].status.promise_epoch = 4;
+    assert_null(http_leader(&view));
+    view.peers[1].status.promise_epoch = 5;
+    view.peers[1].received_ms = 0;
+    assert_null(http_leader(&view));
+    view.self.status.promise = PROMISE_LIVE;
+    view.self.status.promise_epoch = 5;
+    assert_ptr_equal(http_leader(&view), &store.members[0]);
+
+    build("pg2"); /* What the owner says itself counts more. */
+    view.peers[0].status.lease_epoch = 0;
+    view.peers[1].status.promise = PROMISE_LIVE;
+    view.peers[1].status.promise_epoch = 5;
+    assert_null(http_leader(&view));
+}
+
 /* Parameters of /replica narrow it down; what cannot be read does not count. */
 static void replica_obeys_its_parameters(void **state)
 {
@@ -242,6 +269,20 @@ struct post_case {
     unsigned code;        /* 0: a command is made. */
     const char *contains; /* In the answer. */
 };
+
+/* Right after a start nothing can be said about who leads. */
+static void a_node_that_catches_up_takes_no_request(void **state)
+{
+    struct http_reply reply;
+
+    (void)state;
+    build("w");
+    view.raft.caught_up = false;
+    reply = ask("POST", "/switchover", "{\"leader\":\"pg1\"}");
+    assert_false(reply.has_command);
+    assert_int_equal(reply.code, 503);
+    strbuf_deinit(&reply.body);
+}
 
 /* What can be refused at once is, in Patroni's words; the rest becomes a command. */
 static void switchover_and_failover_are_checked(void **state)
@@ -336,7 +377,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(health_paths_tell_the_role),
         cmocka_unit_test(get_paths_take_head_and_options),
         cmocka_unit_test(a_primary_without_lease_or_postgres_is_none),
+        cmocka_unit_test(the_leader_is_known_by_hearsay),
         cmocka_unit_test(replica_obeys_its_parameters),
+        cmocka_unit_test(a_node_that_catches_up_takes_no_request),
         cmocka_unit_test(switchover_and_failover_are_checked),
         cmocka_unit_test(bodies_are_as_reviewed),
     };
