@@ -1,0 +1,365 @@
+"""vechectl against running agents: tables, formats, prompts and exit codes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from veche import BUILD, Cluster, processes_of, wait
+
+DONE, FAILED, USAGE, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
+
+
+@pytest.fixture(scope="module")
+def three(request):
+    with Cluster() as c:
+        c.start_and_wait()
+        before = request.session.testsfailed
+        yield c
+        c.failed = request.session.testsfailed > before
+
+
+def vechectl(*args, env=None, answers=""):
+    return subprocess.run(
+        [str(BUILD / "src/vechectl"), *args],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        input=answers,
+        env={**{k: v for k, v in os.environ.items() if "CONFIG_FILE" not in k}, **(env or {})},
+    )
+
+
+def of(node, *args, answers=""):
+    return vechectl("-c", str(node.config_path), *args, answers=answers)
+
+
+def table_of(text):
+    """Rows of a drawn table as lists of cells, and its title."""
+    lines = text.splitlines()
+    width = len(lines[0])
+    rows = []
+    for line in lines:
+        if line.startswith("|"):
+            assert len(line) == width, text
+            rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return lines[0], rows[0], rows[1:]
+
+
+# ---- What it shows
+
+
+def test_list_is_drawn_as_patroni_draws_it(three):
+    primary, standby = three.primary(), three.standbys()[0]
+    sysid = primary.status()["database_system_identifier"]
+    for node in three.nodes.values():
+        title, heads, rows = table_of(of(node, "list").stdout)
+        assert f"+ Cluster: {three.scope} ({sysid}) -" in title
+        assert heads == [
+            "Member", "Host", "Role", "State", "TL",
+            "Receive LSN", "Lag", "Replay LSN", "Lag",
+        ]  # fmt: skip
+        by_name = {row[0]: row[1:] for row in rows}
+        assert by_name[primary.name][:3] == [f"127.0.0.1:{primary.pg_port}", "Leader", "running"]
+        assert by_name[standby.name][:3] == [f"127.0.0.1:{standby.pg_port}", "Replica", "streaming"]
+        assert by_name[standby.name][3] == by_name[primary.name][3] == "1"
+        assert re.fullmatch(r"[0-9A-F]+/[0-9A-F]+", by_name[standby.name][4])
+        assert by_name[standby.name][5] == "0"
+        assert by_name["w1"][:3] == ["", "Witness", "running"]
+
+
+def test_list_takes_names_and_the_clusters_name(three):
+    assert len(table_of(of(three["w1"], "list", three.scope).stdout)[2]) == 3
+    assert [r[0] for r in table_of(of(three["w1"], "list", "pg2").stdout)[2]] == ["pg2"]
+    title, heads, _ = table_of(of(three["w1"], "list", "-e").stdout)
+    assert "Pending restart" in heads and "Tags" in heads
+    stamped = of(three["w1"], "list", "-t").stdout.splitlines()
+    assert re.match(r"\d{4}-\d\d-\d\dT", stamped[0])
+
+
+def test_list_in_the_formats_of_scripts(three):
+    primary, standby = three.primary(), three.standbys()[0]
+
+    rows = json.loads(of(three["w1"], "list", "-f", "json").stdout)
+    assert [r["Member"] for r in rows if r["Role"] == "Leader"] == [primary.name]
+    by_name = {r["Member"]: r for r in rows}
+    assert by_name[primary.name].keys() == {"Cluster", "Member", "Host", "Role", "State", "TL"}
+    assert by_name[standby.name]["Receive Lag"] == 0
+    assert by_name[standby.name]["TL"] == 1
+
+    lines = of(three["w1"], "list", "-f", "tsv").stdout.splitlines()
+    assert lines[0].split("\t") == [
+        "Cluster", "Member", "Host", "Role", "State", "TL",
+        "Receive LSN", "Receive Lag", "Replay LSN", "Replay Lag",
+    ]  # fmt: skip
+    assert {tuple(line.split("\t")[:2]) for line in lines[1:]} == {
+        (three.scope, name) for name in ("pg1", "pg2", "w1")
+    }
+    assert all(line.count("\t") == 9 for line in lines)
+
+    for name in ("yaml", "yml"):
+        text = of(three["w1"], "list", "-f", name).stdout
+        assert text.count("Member: ") == 3
+        assert re.search(rf"^- Cluster: {three.scope}$", text, re.MULTILINE)
+        assert re.search(r"^  Role: Leader$", text, re.MULTILINE)
+
+
+def test_topology_puts_the_standby_below_the_primary(three):
+    _, _, rows = table_of(of(three["w1"], "topology").stdout)
+    names = [row[0] for row in rows]
+    assert names[0] == three.primary().name
+    assert set(names[1:]) == {f"+ {three.standbys()[0].name}", "+ w1"}
+
+
+def test_members_and_version_and_configuration(three):
+    primary = three.primary()
+    _, heads, rows = table_of(of(primary, "members").stdout)
+    assert heads == ["Member", "Role", "State", "Host", "API URL"]
+    assert {row[0]: row[4] for row in rows} == {
+        n.name: f"http://127.0.0.1:{n.api_port}/patroni" for n in three.nodes.values()
+    }
+
+    r = of(primary, "version")
+    major, minor = divmod(primary.status()["server_version"], 10000)
+    assert re.search(rf"^vechectl version \S+\n{primary.name}: Veche \S+", r.stdout)
+    assert r.stdout.endswith(f" PostgreSQL {major}.{minor}\n")
+    assert vechectl("version").returncode == DONE
+
+    text = of(three["w1"], "show-config").stdout
+    assert re.search(r"^ttl: 3$", text, re.MULTILINE)
+    assert json.loads(of(three["w1"], "show-config", "-f", "json").stdout)["ttl"] == 3
+
+
+def test_configuration_and_url_are_found_as_told(three):
+    primary = three.primary()
+    by_url = vechectl("--url", f"http://127.0.0.1:{primary.api_port}", "list")
+    assert by_url.returncode == DONE and primary.name in by_url.stdout
+    for variable in ("VECHECTL_CONFIG_FILE", "PATRONICTL_CONFIG_FILE"):
+        r = vechectl("list", env={variable: str(primary.config_path)})
+        assert r.returncode == DONE, r.stderr
+
+
+# ---- Exit codes
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["no-such-command"],
+        ["list", "--no-such-option"],
+        ["list", "-f", "xml"],
+        ["list", "-w", "often"],
+        ["-c", "/nonexistent/veche.yml", "list"],
+        ["switchover", "--scheduled", "2030-01-01T00:00"],
+    ],
+)
+def test_usage_errors_end_with_2(args):
+    r = vechectl(*args)
+    assert r.returncode == USAGE
+    assert r.stderr and not r.stdout
+
+
+def test_nobody_answers_ends_with_4():
+    with Cluster() as c:
+        c["pg1"].write_config()
+        for args in (["list"], ["switchover", "--force"], ["history"], ["version"]):
+            r = of(c["pg1"], *args)
+            assert r.returncode == UNREACHABLE, (args, r)
+            assert "no agent answered" in r.stderr
+            assert "veched.sock" in r.stderr and str(c["pg1"].api_port) in r.stderr
+    assert vechectl("list").returncode == UNREACHABLE
+    assert vechectl("--url", "http://127.0.0.1:1", "list").returncode == UNREACHABLE
+
+
+def test_what_the_cluster_refuses_ends_with_3(three):
+    primary, standby = three.primary(), three.standbys()[0]
+    epoch = primary.status()["veche"]["epoch"]
+    cases = [
+        (["switchover", "--candidate", "nobody"], "candidate does not exist"),
+        (["switchover", "--candidate", "w1"], "candidate does not exist"),
+        (["switchover", "--candidate", primary.name], "the same"),
+        (["switchover", "--leader", standby.name], "leader name does not match"),
+        (["switchover", "--leader", "nobody"], "leader name does not match"),
+        (["failover", "--candidate", "nobody"], "candidate does not exist"),
+        (["failover", "--candidate", primary.name], "primary already"),
+    ]
+    for args, part in cases:
+        r = of(three["w1"], *args, "--force")
+        assert r.returncode == REFUSED and part in r.stderr, (args, r)
+    r = of(three["w1"], "failover", "--force")
+    assert r.returncode == USAGE and "candidate" in r.stderr
+    r = of(three["w1"], "switchover", "other-cluster", "--force")
+    assert r.returncode == USAGE and "other-cluster" in r.stderr
+    assert primary.status()["veche"]["epoch"] == epoch
+
+
+# ---- Prompts
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        "",  # End of the input at once.
+        "\n",  # and in the middle.
+        "\n\n",
+        "\n\n\n",  # The preset is no.
+        "\n\nn\n",
+        "\n\nno\n",
+        "nobody\n",
+    ],
+)
+def test_a_switchover_that_is_not_confirmed_ends_with_1(three, answers):
+    epoch = three.primary().status()["veche"]["epoch"]
+    r = of(three["w1"], "switchover", answers=answers)
+    assert r.returncode == FAILED
+    assert "Aborting" in r.stderr
+    assert three.primary().status()["veche"]["epoch"] == epoch
+
+
+def test_a_confirmed_switchover_happens(three):
+    primary, standby = three.primary(), three.standbys()[0]
+    r = of(three["w1"], "switchover", answers=f"{primary.name}\n{standby.name}\ny\n")
+    assert r.returncode == DONE, r.stderr
+    assert f"Primary [{primary.name}]: " in r.stdout
+    assert f"Candidate ['{standby.name}'] []: " in r.stdout
+    assert (
+        f"Are you sure you want to switchover cluster {three.scope}, "
+        f"demoting current leader {primary.name}? [y/N]" in r.stdout
+    )
+    assert re.search(rf'T\S+ Successfully switched over to "{standby.name}"\n', r.stdout)
+    assert three.wait_healthy() is standby
+
+    # By name to a healthy standby: asked for as a failover it is the same.
+    r = of(three["w1"], "failover", "--candidate", primary.name, answers="y\n")
+    assert r.returncode == DONE, r.stderr
+    assert f'Successfully failed over to "{primary.name}"' in r.stdout
+    assert three.wait_healthy() is primary
+
+
+def test_history_names_every_new_primary(three):
+    primary = three.primary()
+    timeline = primary.status()["timeline"]
+    rows = json.loads(of(three["w1"], "history", "-f", "json").stdout)
+    assert rows[-1]["TL"] == timeline - 1
+    assert rows[-1]["New Leader"] == primary.name
+    assert rows[-1]["LSN"] > 0 and rows[-1]["Reason"]
+    _, heads, drawn = table_of(of(three["w1"], "history").stdout)
+    assert heads == ["TL", "LSN", "Reason", "Timestamp", "New Leader"]
+    assert len(drawn) == len(rows)
+
+
+# ---- Members that are gone, and orders by name
+
+
+def test_a_stopped_member_stays_listed(three):
+    standby = three.standbys()[0]
+    primary = three.primary()
+    assert standby.stop() == 0
+
+    def row(node):
+        return next(r for r in table_of(of(node, "list").stdout)[2] if r[0] == standby.name)
+
+    for node in (primary, three["w1"]):
+        assert row(node)[2:4] == ["Replica", "stopped"]
+        wait(
+            lambda: row(node)[2:] == ["Replica", "stopped", "", "unknown", "", "unknown", ""],
+            60,
+            "what it said last to be forgotten",
+        )
+
+    r = of(three["w1"], "switchover", "--candidate", standby.name, "--force")
+    assert r.returncode == REFUSED, r
+    assert standby.name in r.stderr
+    assert three.primary() is primary
+    standby.start()
+    three.wait_healthy()
+
+
+def test_failover_to_a_named_candidate_when_the_primary_is_dead(three, report):
+    primary, standby = three.primary(), three.standbys()[0]
+    primary.kill()
+    since = time.monotonic()
+
+    # Asked before anybody noticed. The order may meet a Raft leader that just died, and
+    # then says that it is to be repeated, or that it has happened meanwhile.
+    def ordered():
+        r = of(three["w1"], "failover", "--candidate", standby.name, "--force")
+        tries.append(r.stderr)
+        if r.returncode == FAILED:
+            assert re.search("retry|no Raft leader|pending|not know the state", r.stderr), r
+        else:
+            assert r.returncode == DONE or "primary already" in r.stderr, r
+        return r.returncode != FAILED
+
+    tries = []
+    wait(ordered, 60, "an answer to the order")
+    three.wait_primary(60)
+    assert three.primary() is standby
+    report(
+        f"failover by name {time.monotonic() - since:.2f} s after SIGKILL of the primary, "
+        f"{len(tries)} tries"
+    )
+    primary.start()
+    three.wait_healthy()
+
+
+def ledger_of(c):
+    """Commands that were committed, as the logs tell them."""
+    return "\n".join(n.log() for n in c.nodes.values() if n.log_path.exists())
+
+
+def test_an_order_by_name_passes_the_lag_bound_and_is_on_record(report):
+    with Cluster(dcs={"maximum_lag_on_failover": 1024}) as c:
+        c.start_and_wait()
+        primary, standby = c.primary(), c.standbys()[0]
+        primary.sql("create table big (t text)")
+        wait(lambda: standby.sql("select * from big") == [], 10, "the table on the standby")
+        receivers = [
+            p
+            for p in processes_of(standby.data_dir)
+            if b"walreceiver" in open(f"/proc/{p}/cmdline", "rb").read()
+        ]
+        assert len(receivers) == 1
+        os.kill(receivers[0], signal.SIGSTOP)  # It receives nothing more.
+        try:
+            primary.sql("insert into big select repeat('x', 500) from generate_series(1, 40000)")
+
+            def lag():
+                members = c["w1"].http("/cluster").json["members"]
+                found = [m.get("lag") for m in members if m["name"] == standby.name]
+                return found[0] if isinstance(found[0], int) and found[0] > 16 << 20 else None
+
+            wait(lag, 30, "the lag to be known")
+            primary.kill()
+            wait(
+                lambda: "rule=no-candidate" in ledger_of(c),
+                60,
+                "a refusal that is on record",
+            )
+        finally:
+            if os.path.exists(f"/proc/{receivers[0]}"):
+                os.kill(receivers[0], signal.SIGCONT)
+        assert c.primary() is None
+        # To any it stays refused: there is no leader to switch from.
+        r = of(c["w1"], "switchover", "--force")
+        assert r.returncode == REFUSED, r
+        assert "no leader" in r.stderr or "no healthy primary" in r.stderr, r
+
+        r = of(c["w1"], "failover", "--candidate", standby.name, "--force")
+        assert r.returncode == DONE, r
+        c.wait_primary(30)
+        assert c.primary() is standby
+        missing = 40000 - standby.sql_value("select count(*) from big")
+        report(f"failover by name against the lag bound: {missing} rows given up")
+        taken = [
+            line
+            for line in ledger_of(c).splitlines()
+            if "Committed" in line and "epoch-take" in line and "failover-by-order" in line
+        ]
+        assert taken, "the order is not on record"
+        assert all("forced" in line for line in taken)
