@@ -102,6 +102,7 @@ struct agent {
     struct decision decision;
     const char *last_node_rule;
     const char *last_cluster_rule;
+    char logged_problem[TEXT_SIZE]; /* What stands in the way, as logged last. */
     uint64_t last_tick_ms;
     uint64_t proposed_ms[COMMAND_KINDS];       /* When last proposed. */
     bool proposal_pending[COMMAND_KINDS];      /* Not answered yet. */

@@ -55,6 +55,22 @@ static void log_change(struct agent *a)
     }
 }
 
+/* What /patroni shows as problem, for who reads the log; once per change. */
+static void log_problem(struct agent *a)
+{
+    const char *problem = a->view.self.status.problem;
+
+    if (str_equal(problem, a->logged_problem)) {
+        return;
+    }
+    (void)str_copy(a->logged_problem, sizeof(a->logged_problem), problem); /* Cut is fine. */
+    if (problem[0] != '\0') {
+        log_warning("There is a problem. problem=\"%s\"", problem);
+    } else {
+        log_info("The problem is over.");
+    }
+}
+
 /* Changes that others should not have to wait a period for. */
 static bool is_news(const struct status *a, const struct status *b)
 {
@@ -211,6 +227,7 @@ void agent_tick(struct agent *a)
     agent_gather(a, now_ms);
     decide(&a->view, &a->decision);
     log_change(a);
+    log_problem(a);
     act(a, now_ms);
     tell_news(a);
     agent_actions_tick(a, now_ms);
