@@ -8,6 +8,7 @@
 #include "base/str.h"
 
 #define ACTION_LIMIT_MS SECONDS(60)
+#define SEND_LIMIT_MS   SECONDS(10) /* Several elections. */
 
 static struct action *free_slot(struct agent *a)
 {
@@ -37,6 +38,8 @@ static void on_set(void *data, const struct propose_result *result)
     }
     if (result->status == PROPOSE_UNKNOWN) {
         end(action, 503, "The outcome of the request is unknown: look at the cluster, then retry");
+    } else if (result->status != PROPOSE_DONE && clock_ms() < action->send_until_ms) {
+        action->to_send = true; /* Nobody has it; the tick that follows sends it again. */
     } else if (result->status != PROPOSE_DONE) {
         end(action, 503, "failed to write failover key into DCS: no Raft leader answered");
     } else if (result->result == APPLY_REFUSED_BUSY) {
@@ -49,26 +52,38 @@ static void on_set(void *data, const struct propose_result *result)
     }
 }
 
+static void send_request(struct action *action)
+{
+    action->to_send = false;
+    agent_propose_bytes(action->agent, action->bytes, action->n_bytes, on_set, action);
+}
+
 void agent_on_request(void *data, struct http_action *http, const struct command *request_set)
 {
     struct agent *a = data;
     struct action *action = free_slot(a);
-    uint8_t bytes[2048];
     struct err err = {""};
-    int size = command_encode(request_set, bytes, sizeof(bytes), &err);
+    int size;
 
-    if (action == NULL || size < 0) {
-        http_action_end(http, 503, size < 0 ? err.text : "Too many requests are pending");
+    if (action == NULL) {
+        http_action_end(http, 503, "Too many requests are pending");
         return;
     }
     *action = (struct action){
         .http = http,
         .agent = a,
         .deadline_ms = clock_ms() + ACTION_LIMIT_MS,
+        .send_until_ms = clock_ms() + SEND_LIMIT_MS,
         .failover = request_set->request_set.kind == REQUEST_FAILOVER,
     };
     (void)str_copy(action->to, sizeof(action->to), request_set->request_set.to);
-    agent_propose_bytes(a, bytes, (size_t)size, on_set, action);
+    size = command_encode(request_set, action->bytes, sizeof(action->bytes), &err);
+    if (size < 0) {
+        end(action, 503, err.text);
+        return;
+    }
+    action->n_bytes = (size_t)size;
+    send_request(action);
 }
 
 static void end_done(struct agent *a, struct action *action)
@@ -91,6 +106,10 @@ static void look_at(struct agent *a, struct action *action, uint64_t now_ms)
     const struct store_outcome *outcome = &a->store.outcome;
     char text[TEXT_SIZE + 64];
 
+    if (action->to_send) {
+        send_request(action);
+        return;
+    }
     if (action->request_id != 0 && outcome->request_id >= action->request_id) {
         if (outcome->request_id == action->request_id && !outcome->done) {
             (void)snprintf(text, sizeof(text), "%s failed: %s",

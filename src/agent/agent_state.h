@@ -32,6 +32,10 @@ struct action { /* A switchover or failover asked for over REST, waiting for its
     struct agent *agent;
     uint64_t request_id; /* Index of the request in the log; 0 until it is there. */
     uint64_t deadline_ms;
+    uint64_t send_until_ms; /* No Raft leader: try again until then. */
+    bool to_send;           /* It has reached nobody yet. */
+    uint8_t bytes[2048];    /* The request as a command. */
+    size_t n_bytes;
     char from[NAME_SIZE]; /* Who was primary when it was asked. */
     char to[NAME_SIZE];   /* Candidate asked for; empty = any. */
     bool failover;
@@ -107,6 +111,7 @@ struct agent {
     uint64_t proposed_ms[COMMAND_KINDS];       /* When last proposed. */
     bool proposal_pending[COMMAND_KINDS];      /* Not answered yet. */
     uint64_t proposal_again_ms[COMMAND_KINDS]; /* It got no answer: not again before that. */
+    uint64_t proposal_index[COMMAND_KINDS];    /* Applied there: not again before it is here. */
     struct status last_status;                 /* As told to the peers last. */
     uv_timer_t tick_timer;                     /* Armed for wake_ms. */
     uv_check_t tick_check;                     /* After each poll: the tick when dirty. */

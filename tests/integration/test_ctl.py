@@ -272,12 +272,14 @@ def test_a_stopped_member_stays_listed(three):
             "what it said last to be forgotten",
         )
 
+    # The stopped one may have been the Raft leader: the request waits for the next.
     r = of(three["w1"], "switchover", "--candidate", standby.name, "--force")
-    assert r.returncode == REFUSED, r
-    assert standby.name in r.stderr
-    assert three.primary() is primary
+    still_primary = three.primary() is primary
     standby.start()
     three.wait_healthy()
+    assert r.returncode == REFUSED, r
+    assert standby.name in r.stderr
+    assert still_primary
 
 
 def test_failover_to_a_named_candidate_when_the_primary_is_dead(three, report):
@@ -291,7 +293,7 @@ def test_failover_to_a_named_candidate_when_the_primary_is_dead(three, report):
         r = of(three["w1"], "failover", "--candidate", standby.name, "--force")
         tries.append(r.stderr)
         if r.returncode == FAILED:
-            assert re.search("retry|no Raft leader|pending|not know the state", r.stderr), r
+            assert re.search("then retry|not know the state", r.stderr), r
         else:
             assert r.returncode == DONE or "primary already" in r.stderr, r
         return r.returncode != FAILED
