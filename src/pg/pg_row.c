@@ -41,12 +41,19 @@ enum column {
 
 #define CLEAN(expr) "translate(coalesce(" expr ", ''), E'\\x1e\\x1f', '  ')"
 
+/*
+ * Positions are read before the timelines, which are made to depend on them: a
+ * position that is on a newer timeline than the one read with it would look like a
+ * standby that went on where the cluster did not.
+ */
 const char pg_row_sql[] =
-    "SELECT p.r, y.system_identifier, k.timeline_id, v.min_recovery_end_timeline,"
+    "WITH p AS MATERIALIZED (SELECT pg_is_in_recovery() AS r,"
+    " CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END AS received,"
+    " CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END AS replayed)"
+    " SELECT p.r, y.system_identifier, k.timeline_id, v.min_recovery_end_timeline,"
     " CASE WHEN p.r THEN NULL ELSE pg_walfile_name(pg_current_wal_lsn()) END,"
     " CASE WHEN p.r THEN NULL ELSE pg_current_wal_flush_lsn() END,"
-    " CASE WHEN p.r THEN pg_last_wal_receive_lsn() END,"
-    " CASE WHEN p.r THEN pg_last_wal_replay_lsn() END,"
+    " p.received, p.replayed,"
     " CASE WHEN p.r THEN"
     "  (extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000000)::bigint END,"
     " CASE WHEN p.r THEN pg_is_wal_replay_paused() ELSE false END,"
@@ -63,9 +70,11 @@ const char pg_row_sql[] =
                    " (SELECT string_agg(concat_ws(E'\\x1f', slot_name, slot_type, active::text,"
                    " coalesce(restart_lsn::text, '')), E'\\x1e' ORDER BY slot_name)"
                    " FROM pg_replication_slots WHERE NOT temporary), g.settings"
-                   " FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) p CROSS JOIN "
-                   "pg_control_system() y"
-                   " CROSS JOIN pg_control_checkpoint() k CROSS JOIN pg_control_recovery() v"
+                   " FROM p CROSS JOIN pg_control_system() y"
+                   " CROSS JOIN LATERAL (SELECT timeline_id FROM pg_control_checkpoint()"
+                   "  WHERE p.r IS NOT NULL OFFSET 0) k"
+                   " CROSS JOIN LATERAL (SELECT min_recovery_end_timeline"
+                   "  FROM pg_control_recovery() WHERE p.r IS NOT NULL OFFSET 0) v"
                    " CROSS JOIN (SELECT bool_or(pending_restart AND name <> 'hot_standby') AS "
                    "pending,"
                    "  string_agg(name || E'\\x1f' || setting, E'\\x1e') FILTER (WHERE name IN ("
@@ -75,7 +84,8 @@ const char pg_row_sql[] =
                    "  'max_wal_senders', 'max_worker_processes', 'track_commit_timestamp', "
                    "'wal_level',"
                    "  'wal_log_hints')) AS settings FROM pg_settings) g"
-                   " LEFT JOIN pg_stat_wal_receiver w ON true";
+                   " LEFT JOIN LATERAL (SELECT status, received_tli FROM pg_stat_wal_receiver"
+                   "  WHERE p.r IS NOT NULL OFFSET 0) w ON true";
 
 static const char *cell(const PGresult *result, enum column column)
 {
