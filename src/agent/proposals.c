@@ -58,6 +58,7 @@ static void finish(void *data, const struct propose_result *r)
         p->cb(p->data, r);
     }
     if (r->status == PROPOSE_DONE) {
+        a->proposal_index[p->kind] = r->index;
         agent_mark_dirty(a);
     } else { /* At once it would fail again, and again. */
         a->proposal_again_ms[p->kind] = clock_ms() + AGAIN_MS;
@@ -81,6 +82,25 @@ static void finish_by_peer(void *data, bool answered, const struct peer_result *
     finish(data, &r);
 }
 
+/* Cut off from the leader, Raft here soon knows none: others say who it is, and
+ * a proposal reaches it through them. */
+static node_id known_leader(const struct agent *a)
+{
+    node_id leader = a->leadership.leader;
+    uint64_t term = 0;
+
+    for (uint32_t i = 0; a->leadership.leader == 0 && i < a->n_peers; i++) {
+        const struct status *s = &a->peers[i].status;
+
+        if (a->peers[i].connected && s->raft_leader != 0 && s->raft_leader != a->identity.id &&
+            s->raft_term >= term) {
+            leader = s->raft_leader;
+            term = s->raft_term;
+        }
+    }
+    return leader;
+}
+
 /* bytes NULL: a barrier. */
 static void send_to_leader(struct agent *a, const void *bytes, size_t size, struct proposal *p)
 {
@@ -91,7 +111,7 @@ static void send_to_leader(struct agent *a, const void *bytes, size_t size, stru
             consensus_propose_bytes(a->consensus, bytes, size, finish, p);
         }
     } else {
-        peer_propose(a->peer, a->leadership.leader, bytes, size, finish_by_peer, p);
+        peer_propose(a->peer, known_leader(a), bytes, size, finish_by_peer, p);
     }
 }
 
@@ -112,7 +132,8 @@ void agent_propose(struct agent *a, const struct command *c)
     int size;
 
     if (a->proposal_pending[c->kind] || clock_ms() < a->proposal_again_ms[c->kind] ||
-        (a->leadership.leader == 0 && !a->leadership.is_leader)) {
+        a->store.applied_index < a->proposal_index[c->kind] ||
+        (known_leader(a) == 0 && !a->leadership.is_leader)) {
         return; /* The next tick decides again. */
     }
     size = command_encode(c, bytes, sizeof(bytes), &err);
