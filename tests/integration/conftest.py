@@ -1,8 +1,15 @@
 """Fixtures of the integration tests."""
 
+import signal
+
 import pytest
 
 from veche import Cluster
+
+
+def pytest_configure():
+    # As Ctrl-C, so that clusters, namespaces and mounts are cleaned up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)

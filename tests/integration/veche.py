@@ -282,6 +282,12 @@ class Node:
     def status(self):
         return self.http("/patroni", timeout=5).json
 
+    def metric(self, name):
+        for line in self.http("/metrics", timeout=5).text.splitlines():
+            if line.startswith(name + "{"):
+                return float(line.rpartition(" ")[2])
+        raise KeyError(name)
+
     def is_primary(self):
         try:
             return self.http("/primary", timeout=5).status == 200
@@ -428,14 +434,14 @@ class Writer(threading.Thread):
     Connects to all nodes with target_session_attrs=read-write unless pinned.
     """
 
-    def __init__(self, nodes, table="rows", pause=0.005, pinned=None):
+    def __init__(self, nodes, table="rows", pause=0.005, pinned=None, first=1):
         super().__init__(daemon=True)
         self.nodes, self.table, self.pause = list(nodes), table, pause
         self.pinned = pinned
         self.acknowledged = []  # (id, sent, received)
         self.errors = 0
         self.stopping = threading.Event()
-        self.next_id = 1
+        self.next_id = first
 
     def dsn(self):
         nodes = [self.pinned] if self.pinned else self.nodes
