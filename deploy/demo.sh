@@ -20,6 +20,7 @@ esac
 build=${VECHE_BUILD:-$PWD/build}
 dir=''
 sleeper=''
+writer_pid=''
 declare -A agent_pid raft_port api_port pg_port
 nodes=(pg1 pg2 witness)
 
@@ -123,11 +124,12 @@ start_agent() { # node
     agent_pid[$node]=$!
 }
 
-# Pids of PostgreSQL's processes of a node: they work in its data directory.
+# Pids of PostgreSQL's processes of a node: postgres, at work in its data directory.
 postgres_of() { # node
     local entry
     for entry in /proc/[0-9]*; do
-        [ "$(readlink "$entry/cwd" 2>/dev/null)" = "$dir/$1/data" ] && printf '%s\n' "${entry#/proc/}"
+        [ "$(readlink "$entry/cwd" 2>/dev/null)" = "$dir/$1/data" ] &&
+            [[ $(readlink "$entry/exe" 2>/dev/null) == */postgres ]] && printf '%s\n' "${entry#/proc/}"
     done
     return 0
 }
@@ -148,6 +150,7 @@ stop_all() {
     [ -n "$dir" ] || exit "${1:-0}"
     say ""
     say "Stopping."
+    [ -z "$writer_pid" ] || kill "$writer_pid" 2>/dev/null || true
     [ -z "$sleeper" ] || kill "$sleeper" 2>/dev/null || true
     local node
     for node in "${!agent_pid[@]}"; do
@@ -213,7 +216,7 @@ conninfo() {
 # Writes numbered rows until told to stop; then says what it saw. Lines: "ready",
 # and at the end "GAP ACKNOWLEDGED MISSING".
 writer() {
-    PGPASSWORD=$password /usr/bin/python3 - "$(conninfo) connect_timeout=2" "$dir/writer.stop" <<'PY'
+    exec env PGPASSWORD="$password" /usr/bin/python3 - "$(conninfo) connect_timeout=2" "$dir/writer.stop" <<'PY'
 import os, sys, time
 import psycopg2
 
@@ -261,7 +264,7 @@ failover() {
     old=$(primary)
     rm -f "$dir/writer.stop"
     writer >"$dir/writer.out" 2>"$dir/writer.err" &
-    local writer_pid=$!
+    writer_pid=$!
     until_true 30 "the writer" grep -qs ready "$dir/writer.out"
     sleep 1 # Some rows before the fault, so that there is a gap to measure.
     standby=$([ "$old" = pg1 ] && echo pg2 || echo pg1)
@@ -291,7 +294,7 @@ bin_dir=$(dirname "$(ls /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1)"
 dir=$(mktemp -d "${TMPDIR:-/tmp}/veche-demo-XXXXXX")
 chmod 755 "$dir"
 trap 'stop_all $?' EXIT
-trap 'stop_all 0' INT TERM
+trap 'stop_all $([ $mode = run ] && echo 0 || echo 130)' INT TERM
 password=$(openssl rand -hex 16)
 openssl rand -hex 32 >"$dir/secret"
 read -r -a ports < <(free_ports 8)

@@ -13,7 +13,7 @@
 static struct action *free_slot(struct agent *a)
 {
     for (size_t i = 0; i < AGENT_ACTIONS_MAX; i++) {
-        if (a->actions[i].http == NULL) {
+        if (a->actions[i].http == NULL && !a->actions[i].is_sent) {
             return &a->actions[i];
         }
     }
@@ -24,8 +24,19 @@ static void end(struct action *action, unsigned code, const char *text)
 {
     struct http_action *http = action->http;
 
-    *action = (struct action){0};
+    /* The slot stays taken until the proposal is answered, too: a late answer must
+     * not meet another request. */
+    *action = (struct action){.agent = action->agent, .is_sent = action->is_sent};
     http_action_end(http, code, text);
+}
+
+void agent_actions_close(struct agent *a)
+{
+    for (size_t i = 0; i < AGENT_ACTIONS_MAX; i++) {
+        if (a->actions[i].http != NULL) {
+            end(&a->actions[i], 503, "The agent stops; the outcome is unknown");
+        }
+    }
 }
 
 static void on_set(void *data, const struct propose_result *result)
@@ -33,8 +44,9 @@ static void on_set(void *data, const struct propose_result *result)
     struct action *action = data;
     struct agent *a = action->agent;
 
+    action->is_sent = false;
     if (action->http == NULL) {
-        return; /* Timed out meanwhile. */
+        return; /* Timed out meanwhile, or the agent stops. */
     }
     if (result->status == PROPOSE_UNKNOWN) {
         end(action, 503, "The outcome of the request is unknown: look at the cluster, then retry");
@@ -55,6 +67,7 @@ static void on_set(void *data, const struct propose_result *result)
 static void send_request(struct action *action)
 {
     action->to_send = false;
+    action->is_sent = true;
     agent_propose_bytes(action->agent, action->bytes, action->n_bytes, on_set, action);
 }
 

@@ -311,6 +311,7 @@ static void close_modules(struct agent *a)
         pg_close(a->pg, on_let_go, a);
         a->pg = NULL;
     }
+    agent_actions_close(a); /* Before http/ and those who still answer them. */
     if (a->http != NULL) {
         a->n_open++;
         http_close(a->http, on_let_go, a);
@@ -372,9 +373,10 @@ static int start(struct agent *a, struct err *err)
     if (runtime_open(&a->runtime, a->conf->runtime_dir, err) != 0) {
         return VECHE_EXIT_CONFIG;
     }
-    if (load_identity(a, err) != 0 || agent_lease_init(a, err) != 0) {
+    if (load_identity(a, err) != 0) {
         return VECHE_EXIT_IDENTITY;
     }
+    agent_lease_init(a);
     agent_apply_config(a);
     a->saver = identity_saver_new(&a->loop, a->conf->raft_data_dir, agent_on_identity_saved, a);
     if (open_peer(a, err) != 0 || open_http(a, err) != 0) {
@@ -419,8 +421,7 @@ int agent_run(struct conf *conf)
     code = start(a, &err);
     if (code != VECHE_EXIT_OK) {
         log_error("Cannot start. error=\"%s\"", err.text);
-        deinit(a);
-        return code; /* The loop and what was opened end with the process. */
+        _exit(code); /* Threads may use the loop: nothing of it is freed before the end. */
     }
     log_info("Started. version=%s scope=%s mode=%s id=%llx", VECHE_VERSION, conf->scope,
              conf->mode == CONF_MODE_WITNESS ? "witness" : "postgres",

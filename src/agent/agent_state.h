@@ -33,6 +33,7 @@ struct action { /* A switchover or failover asked for over REST, waiting for its
     uint64_t request_id; /* Index of the request in the log; 0 until it is there. */
     uint64_t deadline_ms;
     uint64_t send_until_ms; /* No Raft leader: try again until then. */
+    bool is_sent;           /* A proposal is out: the slot is not free before its answer. */
     bool to_send;           /* It has reached nobody yet. */
     uint8_t bytes[2048];    /* The request as a command. */
     size_t n_bytes;
@@ -168,7 +169,7 @@ void agent_apply_config(struct agent *a);
 void agent_ask_barrier(struct agent *a);
 
 /* lease_hooks.c: the lease library between timers, peers and the promise file. */
-int agent_lease_init(struct agent *a, struct err *err);
+void agent_lease_init(struct agent *a);
 void agent_lease_on_primary(struct agent *a, unsigned changes);
 void agent_lease_tick(struct agent *a, uint64_t now_ms);
 void agent_lease_renew(struct agent *a);
@@ -196,6 +197,8 @@ struct view_peer *agent_find_peer(struct agent *a, node_id id);
 
 /* actions.c: requests over REST. */
 void agent_on_request(void *data, struct http_action *http, const struct command *request_set);
+/* Answers all that wait: the agent stops. */
+void agent_actions_close(struct agent *a);
 void agent_actions_tick(struct agent *a, uint64_t now_ms);
 
 /* runtime.c */

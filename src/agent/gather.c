@@ -113,7 +113,7 @@ static void fill_conf(struct agent *a, struct view_conf *v)
         .fence_margin_ms = MIN(500, d->ttl_ms / 4),
         .status_period_ms = agent_status_period_ms(a),
         .check_timeline = d->check_timeline,
-        .pause = d->pause,
+        .pause = false, /* Comes with its commands and the unfenced mark; see replicated.c. */
         .can_bootstrap = a->conf->has_bootstrap,
     };
     (void)str_copy(v->scope, sizeof(v->scope), a->conf->scope); /* Checked by conf. */

@@ -7,6 +7,8 @@
 
 #include "agent/agent_state.h"
 
+#define GIVE_UP_MS 1000 /* A stalled disk must not keep the agent from leaving. */
+
 struct identity_saver {
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -27,6 +29,9 @@ struct identity_saver {
     struct err err;
 
     /* Loop only. */
+    uv_timer_t give_up; /* While closing. */
+    unsigned n_handles; /* libuv holds. */
+    bool abandoned;     /* The thread hangs on its disk: it keeps this struct. */
     void (*close_cb)(void *data);
     void *close_data;
 };
@@ -68,11 +73,32 @@ static void on_closed(uv_handle_t *handle)
     void (*cb)(void *data) = s->close_cb;
     void *data = s->close_data;
 
-    pthread_mutex_destroy(&s->mutex);
-    pthread_cond_destroy(&s->wake);
-    free(s->directory);
-    free(s);
+    if (--s->n_handles > 0) {
+        return;
+    }
+    if (!s->abandoned) {
+        pthread_mutex_destroy(&s->mutex);
+        pthread_cond_destroy(&s->wake);
+        free(s->directory);
+        free(s);
+    }
     cb(data);
+}
+
+static void close_handles(struct identity_saver *s)
+{
+    s->n_handles = 2;
+    uv_close((uv_handle_t *)&s->async, on_closed);
+    uv_close((uv_handle_t *)&s->give_up, on_closed);
+}
+
+static void on_give_up(uv_timer_t *timer)
+{
+    struct identity_saver *s = timer->data;
+
+    s->abandoned = true;
+    pthread_detach(s->thread);
+    close_handles(s);
 }
 
 static void on_async(uv_async_t *handle)
@@ -97,7 +123,7 @@ static void on_async(uv_async_t *handle)
     }
     if (ended && s->close_cb != NULL && !uv_is_closing((uv_handle_t *)&s->async)) {
         pthread_join(s->thread, NULL);
-        uv_close((uv_handle_t *)&s->async, on_closed);
+        close_handles(s);
     }
 }
 
@@ -115,6 +141,8 @@ struct identity_saver *identity_saver_new(uv_loop_t *loop, const char *directory
     rv = uv_async_init(loop, &s->async, on_async);
     ASSERT(rv == 0);
     s->async.data = s;
+    uv_timer_init(loop, &s->give_up);
+    s->give_up.data = s;
     rv = pthread_create(&s->thread, NULL, saver_thread, s);
     ASSERT(rv == 0);
     return s;
@@ -133,6 +161,7 @@ void identity_saver_close(struct identity_saver *s, void (*cb)(void *data), void
 {
     s->close_cb = cb;
     s->close_data = data;
+    uv_timer_start(&s->give_up, on_give_up, GIVE_UP_MS, 0);
     pthread_mutex_lock(&s->mutex);
     s->stop = true;
     pthread_cond_signal(&s->wake);

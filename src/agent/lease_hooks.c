@@ -17,13 +17,13 @@ struct lease_time agent_lease_now(void)
     return (struct lease_time){now.raw_ns, now.boot_ns};
 }
 
-int agent_lease_init(struct agent *a, struct err *err)
+/* Nothing here fails: doubt means quarantine. */
+void agent_lease_init(struct agent *a)
 {
     struct lease_time now = agent_lease_now();
     struct lease_image image;
     enum lease_file_verdict verdict;
 
-    (void)err; /* Nothing here fails: doubt means quarantine. */
     lease_voter_init(&a->voter, a->identity.id, a->runtime.boot_id,
                      a->identity.longest_grant_ms * NS_PER_MS, now);
     verdict = lease_file_decode(a->runtime.promise, a->identity.id, a->runtime.boot_id, &image);
@@ -36,7 +36,6 @@ int agent_lease_init(struct agent *a, struct err *err)
                  (unsigned long long)(lease_voter_ttl_max_ns(&a->voter) / NS_PER_MS));
     }
     lease_owner_init(&a->owner, a->identity.id, a->runtime.instance, rng_system());
-    return 0;
 }
 
 /* Keeps the promise file up to date outside of answers; saves waiting after a

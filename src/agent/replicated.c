@@ -26,6 +26,9 @@ void agent_apply_config(struct agent *a)
                   err.text);
         return;
     }
+    if (dynamic.pause) {
+        log_warning("Dynamic configuration: pause is not acted on yet, the cluster goes on.");
+    }
     conf_dynamic_deinit(&a->dynamic);
     a->dynamic = dynamic;
     agent_lease_on_primary(a, CHANGE_CONFIG);

@@ -135,13 +135,16 @@ static int make_directory(const char *directory, struct err *err)
 static int map_promise(struct runtime *r, const char *path, struct err *err)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int rv;
 
     if (fd < 0) {
         return err_set_errno(err, errno, "cannot open the promise file %s", path);
     }
-    if (ftruncate(fd, LEASE_FILE_SIZE) != 0) {
+    /* A hole in a full file system would kill us at the first write. */
+    rv = posix_fallocate(fd, 0, LEASE_FILE_SIZE);
+    if (rv != 0) {
         (void)close(fd); /* The first error counts. */
-        return err_set_errno(err, errno, "cannot size the promise file %s", path);
+        return err_set_errno(err, rv, "cannot make room for the promise file %s", path);
     }
     r->promise = mmap(NULL, LEASE_FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     (void)close(fd); /* The mapping stays. */

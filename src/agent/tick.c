@@ -110,8 +110,7 @@ static void seed_config(struct agent *a)
     bool asked = a->proposed_ms[COMMAND_CONFIG_SET] + SECONDS(1) > clock_ms();
 
     if (seeded || asked || !a->caught_up ||
-        (!a->conf->has_bootstrap && a->conf->mode == CONF_MODE_WITNESS &&
-         clock_ms() < a->started_ms + SECONDS(30))) {
+        (!a->conf->has_bootstrap && clock_ms() < a->started_ms + SECONDS(30))) {
         return;
     }
     c.kind = COMMAND_CONFIG_SET;
