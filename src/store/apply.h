@@ -32,13 +32,14 @@ enum store_change {
     CHANGE_HISTORY = 1 << 6,
     CHANGE_PROGRESS = 1 << 7,
     CHANGE_LEDGER = 1 << 8,
+    CHANGE_LINE = 1 << 9,
 };
 
 /* Applies the command committed at `index` (greater than s->applied_index).
  * *ret_changes gets store_change bits; 0 unless the result is APPLY_DONE, and
  * then nothing but applied_index moved. Before cluster_create every other
  * command is refused. Decisions (epoch_take, epoch_release, epoch_unfenced,
- * sync_set, request_set, request_end) write their own ledger entry. */
+ * sync_set, request_set, request_end, line_set) write their own ledger entry. */
 enum apply_result store_apply(struct store *s, uint64_t index, const struct command *c,
                               unsigned *ret_changes);
 

@@ -18,7 +18,7 @@ struct apply {
     unsigned changes; /* store_change bits so far. */
 };
 
-/* apply_primary.c: epoch_...; apply_sync.c: sync_set, history_add,
+/* apply_primary.c: epoch_..., line_set; apply_sync.c: sync_set, history_add,
  * progress_set; apply_other.c: the rest. */
 #define APPLY_DECLARE(enumerator, name, text) \
     enum apply_result apply_##name(struct apply *a, const struct command_##name *c);
@@ -47,6 +47,9 @@ void ledger_write(struct apply *a, const struct ledger_text *text);
 
 /* Moves progress to that position unless it would go back within its epoch. */
 bool progress_move(struct apply *a, const struct store_progress *to);
+
+/* Makes that the newest declared timeline, of the present owner if there is one. */
+void line_put(struct apply *a, uint32_t timeline, uint32_t parent, lsn_t lsn);
 
 /* The listed member of that name that runs PostgreSQL, or NULL. */
 const struct store_member *find_postgres(const struct store *s, const char *name);

@@ -47,6 +47,9 @@ enum apply_result apply_cluster_init(struct apply *a, const struct command_clust
     cluster->init = INIT_DONE;
     cluster->sysid = c->sysid;
     a->changes |= CHANGE_CLUSTER;
+    if (c->timeline != 0) {
+        line_put(a, c->timeline, 0, 0);
+    }
     return APPLY_DONE;
 }
 

@@ -1,7 +1,7 @@
 /*
- * Epochs: who may be primary. One owner an epoch for ever (S3): an epoch is
- * made by epoch_take as the present one plus one, and nothing else writes
- * owner, owner_id and instance.
+ * Epochs: who may be primary, and the timelines that owners declare. One owner an
+ * epoch for ever (S3): an epoch is made by epoch_take as the present one plus one,
+ * and nothing else writes owner, owner_id and instance.
  *
  *     epoch_take ──▶ epoch_held ──▶ epoch_release ──▶ epoch_take ...
  *         └──────────────┴── (owner lost) ────────────────┘
@@ -188,5 +188,66 @@ enum apply_result apply_epoch_unfenced(struct apply *a, const struct command_epo
                                           .evidence = c->evidence,
                                           .subject = a->s->primary.owner,
                                           .result = c->unfenced ? "unfenced" : "fenced-again"});
+    return APPLY_DONE;
+}
+
+void line_put(struct apply *a, uint32_t timeline, uint32_t parent, lsn_t lsn)
+{
+    const struct store_primary *p = &a->s->primary;
+    struct store_line *l = &a->s->line;
+
+    memset(l, 0, sizeof(*l));
+    if (p->has_owner) {
+        l->epoch = p->epoch;
+        l->owner_id = p->owner_id;
+        PUT(l->owner, p->owner);
+    }
+    l->timeline = timeline;
+    l->parent = parent;
+    l->lsn = lsn;
+    a->changes |= CHANGE_LINE;
+}
+
+/* Nobody else may ever have begun to write that timeline. What the owner itself
+ * declared in this epoch it may correct, and a line without an owner is there to
+ * be taken by whoever runs the database it was found with. */
+static bool line_is_free(const struct store *s, uint32_t timeline)
+{
+    const struct store_line *l = &s->line;
+    bool ours = l->epoch == s->primary.epoch || l->owner_id == 0;
+    uint32_t ended = s->n_history > 0 ? s->history[s->n_history - 1].timeline : 0;
+
+    return timeline > ended && (timeline > l->timeline || (ours && timeline == l->timeline));
+}
+
+enum apply_result apply_line_set(struct apply *a, const struct command_line_set *c)
+{
+    struct store *s = a->s;
+    const struct store_line *l = &s->line;
+    enum apply_result result = check_owned(s, c->expect_epoch);
+
+    if (result != APPLY_DONE) {
+        return result;
+    }
+    if (s->cluster.init != INIT_DONE) {
+        return APPLY_REFUSED_STATE;
+    }
+    if (c->timeline == 0 || c->parent >= c->timeline || (c->parent != 0) != (c->lsn != 0)) {
+        return APPLY_REFUSED_VALUE;
+    }
+    if (l->epoch == s->primary.epoch && l->timeline == c->timeline && l->parent == c->parent &&
+        l->lsn == c->lsn) {
+        return APPLY_UNCHANGED;
+    }
+    if (!line_is_free(s, c->timeline)) {
+        return APPLY_REFUSED_VALUE;
+    }
+    line_put(a, c->timeline, c->parent, c->lsn);
+    ledger_write(a, &(struct ledger_text){.time_us = c->time_us,
+                                          .node = c->node,
+                                          .rule = c->rule,
+                                          .evidence = c->evidence,
+                                          .subject = s->primary.owner,
+                                          .result = "line-declared"});
     return APPLY_DONE;
 }

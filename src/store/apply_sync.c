@@ -118,13 +118,15 @@ static uint32_t history_open(struct store *s, uint32_t at)
     return at;
 }
 
-/* A timeline ends once: what is known about its end is not replaced. Older ones
- * may come later (a history file is read from its beginning). */
+/* The owner's history file tells where the present line left each timeline. It
+ * replaces what an owner said whose line the cluster did not follow. Older ones may
+ * come later. */
 enum apply_result apply_history_add(struct apply *a, const struct command_history_add *c)
 {
     struct store *s = a->s;
     uint32_t at = history_place(s, c->timeline);
     struct store_history *entry;
+    bool known;
 
     if (c->expect_epoch != s->primary.epoch) {
         return APPLY_REFUSED_EPOCH;
@@ -135,13 +137,14 @@ enum apply_result apply_history_add(struct apply *a, const struct command_histor
     if (c->timeline == 0) {
         return APPLY_REFUSED_VALUE;
     }
-    if (at < s->n_history && s->history[at].timeline == c->timeline) {
+    known = at < s->n_history && s->history[at].timeline == c->timeline;
+    if (known && s->history[at].lsn == c->lsn) {
         return APPLY_UNCHANGED;
     }
-    if (at == 0 && s->n_history == HISTORY_MAX) {
+    if (!known && at == 0 && s->n_history == HISTORY_MAX) {
         return APPLY_REFUSED_LIMIT; /* Older than all we keep. */
     }
-    entry = &s->history[history_open(s, at)];
+    entry = &s->history[known ? at : history_open(s, at)];
     memset(entry, 0, sizeof(*entry));
     entry->timeline = c->timeline;
     entry->lsn = c->lsn;

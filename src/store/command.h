@@ -46,7 +46,8 @@
     X(REQUEST_END,      request_end,      "request-end") \
     X(HISTORY_ADD,      history_add,      "history-add") \
     X(PROGRESS_SET,     progress_set,     "progress-set") \
-    X(LEDGER_ADD,       ledger_add,       "ledger-add")
+    X(LEDGER_ADD,       ledger_add,       "ledger-add") \
+    X(LINE_SET,         line_set,         "line-set")         /* the owner is to write a timeline */
 
 #define COMMAND_FIELDS_cluster_create(F) \
     F(U64, cluster_id) F(NAME, scope)
@@ -57,9 +58,10 @@
  * first, while nobody owns the cluster, with the sysid found in the data
  * directory, then an ordinary epoch_take. So a take without `initialize` is
  * refused until the sysid is known, and once it is known nobody may initialise.
+ * The database's timeline becomes the line; 0 = not known, the owner declares it.
  */
 #define COMMAND_FIELDS_cluster_init(F) \
-    F(U64, expect_epoch) F(U64, sysid)
+    F(U64, expect_epoch) F(U64, sysid) F(U32, timeline)
 
 /* Makes epoch expect_epoch + 1. `forced` (an operator's order) passes the
  * synchronous state and nothing else. */
@@ -115,6 +117,13 @@
 
 #define COMMAND_FIELDS_ledger_add(F) \
     F(I64, time_us) F(NAME, node) F(NAME, rule) F(TEXT, evidence) F(NAME, result)
+
+/* Before the owner promotes: it will write `timeline`, which leaves `parent` at
+ * `lsn` or later. Newer than every line before; the same owner may correct its
+ * own within its epoch, and make the line found with the database its own. */
+#define COMMAND_FIELDS_line_set(F) \
+    F(U64, expect_epoch) F(U32, timeline) F(U32, parent) F(LSN, lsn) F(I64, time_us) \
+    F(NAME, node) F(NAME, rule) F(TEXT, evidence)
 
 /* How each field kind is declared. */
 #define COMMAND_DECLARE(kind, name)            COMMAND_DECLARE_##kind(name)

@@ -41,6 +41,9 @@
 #define STORE_FIELDS_progress(F) \
     F(LSN, lsn) F(U32, timeline) F(U64, epoch) F(I64, time_us)
 
+#define STORE_FIELDS_line(F) \
+    F(U64, epoch) F(U64, owner_id) F(NAME, owner) F(U32, timeline) F(U32, parent) F(LSN, lsn)
+
 #define STORE_FIELDS_ledger_entry(F) \
     F(U64, index) F(U64, epoch) F(I64, time_us) F(I64, last_us) F(U32, count) F(FLAG, note) \
     F(NAME, node) F(NAME, rule) F(TEXT, evidence) F(NAME, subject) F(NAME, result)
@@ -48,7 +51,7 @@
 /* Every part: `struct store_<part>`. */
 #define STORE_PARTS(X) \
     X(cluster) X(primary) X(member) X(sync) X(request) X(outcome) X(history) X(progress) \
-    X(ledger_entry)
+    X(line) X(ledger_entry)
 /* clang-format on */
 
 /* Entries of the ledger that are still there. */

@@ -27,7 +27,7 @@ STORE_PARTS(GENERATE_PART)
 
 #define ONE(name) (0 STORE_FIELDS_##name(FIELD_SIZE))
 _Static_assert(HEADER_SIZE + 64 + ONE(cluster) + ONE(primary) + ONE(sync) + ONE(request) +
-               ONE(outcome) + ONE(progress) + MEMBERS_MAX * ONE(member) +
+               ONE(outcome) + ONE(progress) + ONE(line) + MEMBERS_MAX * ONE(member) +
                HISTORY_MAX * ONE(history) + LEDGER_MAX * ONE(ledger_entry) +
                FIELD_SIZE_CONFIG <= SNAPSHOT_SIZE_MAX, "a full store fits");
 #undef ONE
@@ -44,6 +44,7 @@ static void write_store(struct encoder *e, const struct store *s)
     encode_request(e, &s->request);
     encode_outcome(e, &s->outcome);
     encode_progress(e, &s->progress);
+    encode_line(e, &s->line);
     encode_u32(e, s->n_members);
     for (uint32_t i = 0; i < s->n_members; i++) {
         encode_member(e, &s->members[i]);
@@ -125,6 +126,7 @@ static const char *read_singles(struct decoder *d, struct store *s)
     /* clang-format off */
 #define READ(name) if (broken == NULL) { broken = decode_##name(d, s != NULL ? &s->name : NULL); }
     READ(cluster) READ(primary) READ(sync) READ(request) READ(outcome) READ(progress)
+    READ(line)
 #undef READ
         /* clang-format on */
         return broken;

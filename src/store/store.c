@@ -92,7 +92,8 @@ static bool singles_are_in_bounds(const struct store *s)
 {
     return cluster_is_in_bounds(&s->cluster) && primary_is_in_bounds(&s->primary) &&
            sync_is_in_bounds(&s->sync) && request_is_in_bounds(&s->request) &&
-           outcome_is_in_bounds(&s->outcome) && progress_is_in_bounds(&s->progress);
+           outcome_is_in_bounds(&s->outcome) && progress_is_in_bounds(&s->progress) &&
+           line_is_in_bounds(&s->line);
 }
 
 static bool tables_are_in_bounds(const struct store *s)
@@ -134,7 +135,7 @@ static bool nothing_is_before_the_cluster(const struct store *s)
     return s->cluster.id != 0 ||
            (s->cluster.init == INIT_NONE && s->n_members == 0 && s->primary.epoch == 0 &&
             s->sync.revision == 0 && s->config_revision == 0 && s->request.id == 0 &&
-            s->n_history == 0 && s->n_ledger == 0);
+            s->n_history == 0 && s->n_ledger == 0 && s->line.timeline == 0);
 }
 
 static bool sysid_is_known_iff_initialised(const struct store *s)
@@ -267,6 +268,19 @@ static bool progress_is_of_a_known_epoch(const struct store *s)
            (p->lsn != 0) == (p->epoch != 0);
 }
 
+static bool line_is_whole_or_absent(const struct store *s)
+{
+    const struct store_line *l = &s->line;
+
+    if (l->timeline == 0) {
+        return l->epoch == 0 && l->owner_id == 0 && l->owner[0] == '\0' && l->parent == 0 &&
+               l->lsn == 0;
+    }
+    return s->cluster.init == INIT_DONE && l->parent < l->timeline &&
+           (l->parent != 0) == (l->lsn != 0) && l->epoch <= s->primary.epoch &&
+           (l->epoch != 0) == (l->owner_id != 0) && (l->epoch != 0) == (l->owner[0] != '\0');
+}
+
 static bool history_is_ascending(const struct store *s)
 {
     for (uint32_t i = 0; i < s->n_history; i++) {
@@ -341,6 +355,7 @@ static const struct {
     {"request-is-whole-or-absent",          request_is_whole_or_absent},
     {"requests-come-in-order",              requests_come_in_order},
     {"progress-is-of-a-known-epoch",        progress_is_of_a_known_epoch},
+    {"line-is-whole-or-absent",             line_is_whole_or_absent},
     {"history-is-ascending",                history_is_ascending},
     {"ledger-is-in-log-order",              ledger_is_in_log_order},
     {"ledger-entries-are-explained",        ledger_entries_are_explained},

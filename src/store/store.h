@@ -95,6 +95,20 @@ struct store_progress {
     int64_t time_us; /* Wall clock of the reading, for people. */
 };
 
+/*
+ * The newest timeline that somebody was to write, declared before anything was
+ * written on it: no number is ever used twice, and nobody goes on from an older
+ * timeline without knowing that there may be more (docs/decisions/0005).
+ */
+struct store_line {
+    uint64_t epoch;        /* In which it was declared; 0 = found with the database. */
+    node_id owner_id;      /* Who writes it; 0 = the database was there before the cluster. */
+    char owner[NAME_SIZE]; /* Its name then. */
+    uint32_t timeline;     /* 0 = none known yet. */
+    uint32_t parent;       /* What it forks from; 0 = unknown, or it is the first. */
+    lsn_t lsn;             /* It forks there or a little later; 0 with parent 0. */
+};
+
 struct store_ledger_entry {
     uint64_t index;       /* Log index; 0 = empty slot. */
     uint64_t epoch;       /* Of the store once this was applied. */
@@ -120,6 +134,7 @@ struct store {
     struct store_request request;
     struct store_outcome outcome;
     struct store_progress progress;
+    struct store_line line;
 
     uint32_t n_history; /* The newest HISTORY_MAX, timelines ascending. */
     struct store_history history[HISTORY_MAX];

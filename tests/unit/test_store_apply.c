@@ -77,6 +77,16 @@ static void plausible_command(struct rng *r, const struct store *s, struct comma
 
         command->epoch_take.owner_id = m != NULL ? m->id : 1;
         command->epoch_take.initialize ^= s->cluster.init != INIT_DONE;
+    } else if (kind == COMMAND_CLUSTER_INIT) {
+        command->cluster_init.timeline %= 4;
+    } else if (kind == COMMAND_HISTORY_ADD) {
+        command->history_add.timeline %= 5;
+    } else if (kind == COMMAND_LINE_SET) {
+        struct command_line_set *c = &command->line_set;
+
+        c->timeline = s->line.timeline + (uint32_t)rng_between(r, 0, 5);
+        c->parent = c->timeline != 0 ? (uint32_t)rng_between(r, 0, c->timeline - 1) : 0;
+        c->lsn = c->parent != 0 ? 100 : 0;
     } else if (kind == COMMAND_SYNC_SET) {
         memcpy(command->sync_set.primary, s->primary.owner, NAME_SIZE);
         command->sync_set.quorum %= 2;

@@ -343,6 +343,130 @@ static void long_reason_is_cut(void **state)
     free(w);
 }
 
+static struct command_line_set *line_command(struct world *w, uint32_t timeline)
+{
+    struct command_line_set *c = COMMAND(w, LINE_SET, line_set);
+
+    c->expect_epoch = w->store.primary.epoch;
+    c->timeline = timeline;
+    c->parent = 1;
+    c->lsn = 500;
+    (void)str_copy(c->rule, sizeof(c->rule), "declare-timeline");
+    return c;
+}
+
+static void line_is_declared_by_the_owner_and_on_record(void **state)
+{
+    /* 1 leads to 3. The position moves before the promotion; the same comes twice. */
+    struct world *w = world_with_owner();
+    const struct store_line *l = &w->store.line;
+
+    (void)state;
+    line_command(w, 3);
+    assert_int_equal(run(w), APPLY_DONE);
+    assert_int_equal(w->changes, CHANGE_LINE | CHANGE_LEDGER);
+    assert_true(l->epoch == w->store.primary.epoch && l->owner_id == w->store.primary.owner_id);
+    assert_string_equal(l->owner, w->store.primary.owner);
+    assert_true(l->timeline == 3 && l->parent == 1 && l->lsn == 500);
+    assert_string_equal(newest_entry(w)->result, "line-declared");
+    assert_int_equal(run(w), APPLY_UNCHANGED);
+    line_command(w, 3)->lsn = 600;
+    assert_int_equal(run(w), APPLY_DONE);
+    assert_true(l->lsn == 600);
+    free(w);
+}
+
+static void line_of_nobody_or_of_another_epoch_is_refused(void **state)
+{
+    struct world *w = world_with_owner();
+
+    (void)state;
+    line_command(w, 2)->expect_epoch++;
+    assert_int_equal(run(w), APPLY_REFUSED_EPOCH);
+    release_command(w);
+    assert_int_equal(run(w), APPLY_DONE);
+    line_command(w, 2);
+    assert_int_equal(run(w), APPLY_REFUSED_STATE);
+    free(w);
+}
+
+static void line_that_makes_no_sense_is_refused(void **state)
+{
+    struct world *w = world_with_owner();
+
+    (void)state;
+    line_command(w, 0);
+    assert_int_equal(run(w), APPLY_REFUSED_VALUE);
+    line_command(w, 1); /* Its own parent. */
+    assert_int_equal(run(w), APPLY_REFUSED_VALUE);
+    line_command(w, 2)->lsn = 0;
+    assert_int_equal(run(w), APPLY_REFUSED_VALUE);
+    line_command(w, 2)->parent = 0;
+    assert_int_equal(run(w), APPLY_REFUSED_VALUE);
+    free(w);
+}
+
+static void number_of_a_timeline_is_never_used_twice(void **state)
+{
+    /* Timeline 3 was declared in the epoch before, maybe never begun. 5 has ended. */
+    struct world *w = world_with_owner();
+    char owner[NAME_SIZE];
+
+    (void)state;
+    (void)str_copy(owner, sizeof(owner), w->store.primary.owner);
+    line_command(w, 3);
+    assert_int_equal(run(w), APPLY_DONE);
+    take_command(w, owner);
+    assert_int_equal(run(w), APPLY_DONE);
+    line_command(w, 3);
+    assert_int_equal(run(w), APPLY_REFUSED_VALUE);
+    line_command(w, 2);
+    assert_int_equal(run(w), APPLY_REFUSED_VALUE);
+    COMMAND(w, HISTORY_ADD, history_add)->expect_epoch = w->store.primary.epoch;
+    w->c.history_add.timeline = 5;
+    w->c.history_add.lsn = 700;
+    assert_int_equal(run(w), APPLY_DONE);
+    line_command(w, 5);
+    assert_int_equal(run(w), APPLY_REFUSED_VALUE);
+    line_command(w, 6);
+    assert_int_equal(run(w), APPLY_DONE);
+    line_command(w, 4); /* Not even by the same owner. */
+    assert_int_equal(run(w), APPLY_REFUSED_VALUE);
+    free(w);
+}
+
+static void line_found_with_the_database_is_there_to_be_taken(void **state)
+{
+    /* A database on timeline 7 is taken over; its first owner runs it. */
+    struct world *w = world_with_members();
+    struct command_cluster_init *c = COMMAND(w, CLUSTER_INIT, cluster_init);
+
+    (void)state;
+    c->sysid = 42;
+    c->timeline = 7;
+    assert_int_equal(run(w), APPLY_DONE);
+    assert_true(w->store.line.timeline == 7 && w->store.line.owner_id == 0);
+    take_command(w, "pg1");
+    assert_int_equal(run(w), APPLY_DONE);
+    line_command(w, 7)->parent = 0;
+    w->c.line_set.lsn = 0;
+    assert_int_equal(run(w), APPLY_DONE);
+    assert_true(w->store.line.owner_id == w->store.primary.owner_id);
+    free(w);
+}
+
+static void line_needs_a_database(void **state)
+{
+    struct world *w = world_with_members();
+
+    (void)state;
+    take_command(w, "pg1")->initialize = true;
+    assert_int_equal(run(w), APPLY_DONE);
+    line_command(w, 2);
+    assert_int_equal(run(w), APPLY_REFUSED_STATE);
+    free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +488,12 @@ int main(void)
         cmocka_unit_test(held_is_said_once_by_the_owner),
         cmocka_unit_test(barren_counts_epochs_in_a_row_that_never_held),
         cmocka_unit_test(long_reason_is_cut),
+        cmocka_unit_test(line_is_declared_by_the_owner_and_on_record),
+        cmocka_unit_test(line_of_nobody_or_of_another_epoch_is_refused),
+        cmocka_unit_test(line_that_makes_no_sense_is_refused),
+        cmocka_unit_test(number_of_a_timeline_is_never_used_twice),
+        cmocka_unit_test(line_found_with_the_database_is_there_to_be_taken),
+        cmocka_unit_test(line_needs_a_database),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,9 +102,9 @@ static struct command_history_add *history_command(struct world *w, uint32_t tim
     return c;
 }
 
-static void timeline_ends_once_and_order_is_kept(void **state)
+static void newer_word_on_the_end_of_a_timeline_counts_and_order_is_kept(void **state)
 {
-    /* 2 and 4 are known; 3 comes late, 4 comes again with another end. */
+    /* 2 and 4 are known; 3 comes late, 4 comes again, then from an owner of another line. */
     struct world *w = world_with_owner();
     const struct store *s = &w->store;
 
@@ -116,8 +116,12 @@ static void timeline_ends_once_and_order_is_kept(void **state)
     assert_int_equal(run(w), APPLY_DONE);
     history_command(w, 3);
     assert_int_equal(run(w), APPLY_DONE);
+    assert_int_equal((history_command(w, 4), run(w)), APPLY_UNCHANGED);
     history_command(w, 4)->lsn = 1;
-    assert_int_equal(run(w), APPLY_UNCHANGED);
+    assert_int_equal(run(w), APPLY_DONE);
+    assert_true(s->n_history == 3 && s->history[2].lsn == 1);
+    history_command(w, 4);
+    assert_int_equal(run(w), APPLY_DONE);
 
     assert_int_equal(s->n_history, 3);
     for (uint32_t i = 0; i < 3; i++) {
@@ -229,7 +233,7 @@ int main(void)
         cmocka_unit_test(set_decided_on_other_state_is_refused),
         cmocka_unit_test(set_must_make_sense),
         cmocka_unit_test(synchronous_mode_can_be_left),
-        cmocka_unit_test(timeline_ends_once_and_order_is_kept),
+        cmocka_unit_test(newer_word_on_the_end_of_a_timeline_counts_and_order_is_kept),
         cmocka_unit_test(full_history_drops_the_oldest),
         cmocka_unit_test(history_is_told_by_an_owner_of_the_epoch),
         cmocka_unit_test(progress_only_grows_within_its_epoch),
