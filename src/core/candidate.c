@@ -122,15 +122,44 @@ static bool is_diverged(struct judged *j)
     return true;
 }
 
+static bool is_beside_line(struct judged *j)
+{
+    const struct store_line *l = &j->view->store->line;
+    char a[LSN_TEXT_SIZE], b[LSN_TEXT_SIZE];
+
+    if (lookup_line_place(j->view, j->status->timeline, lookup_position(j->status)) !=
+        LINE_BESIDE) {
+        return false;
+    }
+    sbuf_printf(&j->evidence, "at %s on timeline %u; timeline %u of %s leaves %u at %s",
+                lsn_format(lookup_position(j->status), a, sizeof(a)), j->status->timeline,
+                l->timeline, l->owner, l->parent, lsn_format(l->lsn, b, sizeof(b)));
+    return true;
+}
+
 static bool has_old_timeline(struct judged *j)
 {
-    uint32_t newest = lookup_newest_timeline(j->view);
+    const struct view *view = j->view;
+    uint32_t line = lookup_line_is_void(view) ? 0 : view->store->line.timeline;
+    uint32_t newest = MAX(lookup_newest_timeline(view), line);
 
     if (!j->view->conf.check_timeline || j->status->timeline >= newest) {
         return false;
     }
     sbuf_printf(&j->evidence, "timeline %u, the newest is %u", j->status->timeline, newest);
     return true;
+}
+
+void candidate_explain_unknown(const struct view *view, uint32_t timeline, struct sbuf *b)
+{
+    const struct store_line *l = &view->store->line;
+
+    if (timeline < l->timeline && !lookup_line_is_void(view)) {
+        sbuf_printf(b, "timeline %u of %s was begun or may have been; its end is unknown",
+                    l->timeline, l->owner);
+    } else {
+        sbuf_add(b, "it is unknown how far the last primary got");
+    }
 }
 
 static bool lags(struct judged *j)
@@ -143,7 +172,7 @@ static bool lags(struct judged *j)
         return false;
     }
     if (!lag.known) {
-        sbuf_add(&j->evidence, "it is unknown how far the last primary got");
+        candidate_explain_unknown(j->view, j->status->timeline, &j->evidence);
     } else {
         sbuf_printf(&j->evidence, "misses %" PRIu64 " bytes up to %s (%s), allowed %" PRId64,
                     lag.bytes, lsn_format(lag.reach, text, sizeof(text)), lag.source,
@@ -219,6 +248,7 @@ static const struct {
     {"nofailover",     must_not_fail_over, false},
     {"no-position",    has_no_position,    false},
     {"diverged",       is_diverged,        false},
+    {"diverged",       is_beside_line,     true},
     {"timeline",       has_old_timeline,   false},
     {"sync",           is_not_synchronous, true},
     {"lag",            lags,               true},
@@ -240,6 +270,11 @@ void candidate_lag(const struct view *view, const char *name, uint32_t timeline,
     ret_lag->reach = reach.lsn;
     ret_lag->bytes = reach.lsn > position ? reach.lsn - position : 0;
     (void)str_copy(ret_lag->source, sizeof(ret_lag->source), reach.source);
+    if (lookup_line_place(view, timeline, position) == LINE_UNKNOWN) {
+        ret_lag->known = false;
+        ret_lag->exceeded = true;
+        return; /* It may not even be a part of what was written since. */
+    }
     if (view->conf.maximum_lag_on_failover < 0 || syncset_confirms(view->store, name)) {
         return; /* No bound; or exempt: it holds all that was acknowledged. */
     }

@@ -6,13 +6,14 @@
 #ifndef VECHE_CORE_CANDIDATE_H
 #define VECHE_CORE_CANDIDATE_H
 
+#include "base/str.h"
 #include "core/decide.h"
 
 struct candidate_question {
     const char *named;     /* Only this member is wanted; NULL or empty = any. */
     const char *preferred; /* First if eligible: named in a release; NULL or empty = none. */
     const char *without;   /* Member that hands over and is no candidate; NULL = none. */
-    bool order;            /* `named` was ordered by an operator: passes lag and sync (S4). */
+    bool order;            /* `named` was ordered by an operator: passes lag, sync, line (S4). */
     bool running_only;     /* A stopped server is no candidate: somebody is to take over at once. */
     lsn_t must_have;       /* It must have flushed this; 0 = no such bound. */
     bool must_stream;      /* It must be streaming now. */
@@ -43,5 +44,8 @@ struct lag {
 };
 void candidate_lag(const struct view *view, const char *name, uint32_t timeline, lsn_t position,
                    struct lag *ret_lag);
+
+/* Why a lag of data on that timeline is not known. */
+void candidate_explain_unknown(const struct view *view, uint32_t timeline, struct sbuf *b);
 
 #endif

@@ -115,6 +115,7 @@ struct survey {
     uint32_t n_databases; /* Voters with a database. */
     bool differ;
     uint64_t sysid;
+    uint32_t timeline; /* The newest one of them. */
 };
 
 static bool is_empty(const struct status *s)
@@ -145,6 +146,7 @@ static void survey_voter(const struct view *view, node_id id, struct survey *sur
     if (s->data == DATA_VALID && s->sysid != 0) {
         survey->differ = survey->differ || (survey->n_databases > 0 && survey->sysid != s->sysid);
         survey->sysid = s->sysid;
+        survey->timeline = MAX(survey->timeline, s->timeline);
         survey->n_databases++;
         sbuf_printf(b, " %" PRIu64, s->sysid);
     }
@@ -189,8 +191,7 @@ static void find_initializer(const struct view *view, char name[NAME_SIZE])
             (void)str_copy(name, NAME_SIZE, m->name);
             return;
         }
-        if (is_empty(s) && s->can_bootstrap &&
-            (name[0] == '\0' || (barred && !is_barred(m, s)))) {
+        if (is_empty(s) && s->can_bootstrap && (name[0] == '\0' || (barred && !is_barred(m, s)))) {
             (void)str_copy(name, NAME_SIZE, m->name);
             barred = is_barred(m, s);
         }
@@ -204,6 +205,7 @@ static void gather_database(const struct view *view, struct cluster_facts *f)
     survey_voters(view, &survey, f->evidence, sizeof(f->evidence));
     find_initializer(view, f->initializer);
     f->sysid = survey.sysid;
+    f->timeline = survey.timeline;
     f->bits |= bit_if(survey.all_heard, F(C_ALL_HEARD)) | bit_if(survey.all_empty, F(C_ALL_EMPTY)) |
                bit_if(survey.n_databases > 0 && !survey.differ, F(C_ONE_DATABASE)) |
                bit_if(survey.differ, F(C_MANY_DATABASES)) |

@@ -150,6 +150,7 @@ static void adopt(const struct view *view, const struct cluster_facts *f, struct
     if (c != NULL) {
         c->cluster_init.expect_epoch = view->store->primary.epoch;
         c->cluster_init.sysid = f->sysid;
+        c->cluster_init.timeline = f->timeline;
     }
 }
 

@@ -44,6 +44,7 @@ struct cluster_facts {
     struct candidate chosen;                  /* Who is to be owner; empty name = nobody. */
     struct candidate ordered;                 /* Verdict on whom an operator ordered; or empty. */
     uint64_t sysid;                           /* The one database found. */
+    uint32_t timeline;                        /* Its newest timeline. */
     char initializer[NAME_SIZE];
     node_id transfer_to;
     char evidence[TEXT_SIZE]; /* Of what formation still waits for. */

@@ -92,7 +92,7 @@ static bool is_primary(uint64_t bits)
 {
     const uint64_t all = F(OWNER_ME) | F(LEASE) | F(RUNS_PRIMARY);
 
-    return (bits & all) == all && !(bits & F(OTHER_SYSID));
+    return (bits & all) == all && !(bits & (F(OTHER_SYSID) | F(OLD_PRIMARY)));
 }
 
 /* The new database is ready once its sequence has ended well. */
@@ -108,7 +108,31 @@ static void say_initialised(const struct view *view, uint64_t bits, struct decis
     if (c != NULL) {
         c->cluster_init.expect_epoch = view->store->primary.epoch;
         c->cluster_init.sysid = view->self.status.sysid;
+        c->cluster_init.timeline = view->self.status.timeline;
     }
+}
+
+/*
+ * What runs with the lease is the line, whether it was found with the database or
+ * PostgreSQL took another number than it was told to (pg_promote says so): better
+ * declared late than never.
+ */
+static void say_line(const struct view *view, uint64_t bits, struct decision *d)
+{
+    const struct store_line *l = &view->store->line;
+    uint32_t timeline = view->self.status.timeline;
+    bool mine = l->epoch == view->store->primary.epoch && lookup_line_is_mine(view);
+    struct command_line_set line = {.timeline = timeline};
+
+    if (!is_primary(bits) || !(bits & F(INIT_DONE)) || timeline == 0 || timeline < l->timeline ||
+        (timeline == l->timeline && l->owner_id != 0)) {
+        return;
+    }
+    if (mine) {
+        line.parent = l->parent;
+        line.lsn = l->lsn;
+    }
+    propose_line(view, d, &line);
 }
 
 static void say_history(const struct view *view, uint64_t bits, struct decision *d)
@@ -165,6 +189,7 @@ void decide(const struct view *view, struct decision *d)
     cluster_rules_decide(view, d);
     say_held(view, facts.bits, d);
     say_initialised(view, facts.bits, d);
+    say_line(view, facts.bits, d);
     say_history(view, facts.bits, d);
     publish_member(view, facts.bits, d);
     say_progress(view, facts.bits, d);
@@ -178,6 +203,7 @@ bool decide_is_primary_now(const struct view *view)
     struct node_facts facts;
 
     node_facts_gather(view, &facts);
-    return is_primary(facts.bits) && view->op.running != ACTION_FENCE &&
-           view->op.running != ACTION_STOP;
+    /* Before the store has the database, it may yet be discarded for another one. */
+    return is_primary(facts.bits) && (facts.bits & F(INIT_DONE)) &&
+           view->op.running != ACTION_FENCE && view->op.running != ACTION_STOP;
 }

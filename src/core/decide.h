@@ -13,7 +13,7 @@
 #include "core/view.h"
 #include "store/command.h"
 
-#define DECISION_COMMANDS_MAX 6
+#define DECISION_COMMANDS_MAX 7
 
 struct upstream {
     char name[NAME_SIZE]; /* Member to follow or clone from; empty = none. */
@@ -27,6 +27,7 @@ struct node_decision {
     const char *why;          /* The table's sentence, a constant. Never NULL. */
     char evidence[TEXT_SIZE]; /* The values it was decided on. */
     struct upstream upstream; /* For CLONE, START_STANDBY, FOLLOW. */
+    uint32_t timeline;        /* For PROMOTE: the declared one, which it must take. */
 };
 
 /* Why a member is, or is not, a candidate. */
@@ -65,6 +66,7 @@ struct decision {
 void decide(const struct view *view, struct decision *d);
 
 /* What GET /patroni and the health paths need, from the same facts. */
-bool decide_is_primary_now(const struct view *view); /* Lease, running primary, no fence. */
+bool decide_is_primary_now(const struct view *view); /* Lease, running primary, no fence; of
+                                                      * the cluster's database. */
 
 #endif

@@ -145,6 +145,26 @@ static lsn_t own_timeline_end(const struct view *view)
 }
 
 /*
+ * No timeline number is used twice, so what runs now can be known not to have our
+ * timeline among its own: it left an older one, or an owner told of one newer than
+ * ours (they tell the oldest first) and not of ours.
+ */
+static bool is_no_ancestor(const struct view *view, uint32_t timeline)
+{
+    const struct store *s = view->store;
+    const struct store_line *l = &s->line;
+    const struct status *primary = lookup_running_primary(view);
+
+    if (primary == NULL || primary->timeline != l->timeline || l->parent == 0 ||
+        timeline >= l->timeline || timeline == l->parent || lookup_timeline_end(s, timeline) != 0) {
+        return false;
+    }
+    return timeline > l->parent || (s->n_history > 0 && s->n_history < HISTORY_MAX &&
+                                    timeline < s->history[s->n_history - 1].timeline &&
+                                    lookup_timeline_end(s, l->parent) != 0);
+}
+
+/*
  * Whether our WAL goes beyond what the cluster went on from. A former primary
  * that was not shut down cleanly counts as diverged as soon as somebody else is
  * on a newer timeline: pg_control does not tell where its WAL ends.
@@ -163,11 +183,36 @@ static bool is_diverged(const struct view *view, uint32_t newest)
         if (s->timeline > primary->timeline || (s->timeline == primary->timeline && stopped_hard)) {
             return true; /* It went on without us, from before. */
         }
+        if (is_no_ancestor(view, s->timeline)) {
+            return true;
+        }
     }
     if (s->timeline >= newest) {
         return false;
     }
     return stopped_hard || (end != 0 && own_position(view) > end);
+}
+
+/* A start in place goes on with a timeline: it must be the newest there is, and no
+ * other node may have been the one to write it. */
+static bool is_line_ours(const struct view *view)
+{
+    const struct store_line *l = &view->store->line;
+
+    return l->timeline == 0 || (l->timeline == view->self.status.timeline &&
+                                (l->owner_id == 0 || lookup_line_is_mine(view)));
+}
+
+/* A position that moved since makes another declaration of the same number. */
+static bool is_declared(const struct view *view)
+{
+    const struct store_line *l = &view->store->line;
+    const struct status *s = &view->self.status;
+
+    return lookup_owner_is_me(view) && lookup_line_is_mine(view) &&
+           l->epoch == view->store->primary.epoch && l->timeline > s->timeline &&
+           l->timeline > view->pg.taken_timeline && l->parent == s->timeline &&
+           l->lsn == lookup_position(s);
 }
 
 static uint64_t data_facts(const struct view *view)
@@ -187,9 +232,18 @@ static uint64_t data_facts(const struct view *view)
            bit_if(good && store->cluster.sysid != 0 && s->sysid != 0 &&
                       s->sysid != store->cluster.sysid,
                   F(OTHER_SYSID)) |
-           bit_if(view->pg.was_primary && other_owner && !old_me && !end_known && !diverged,
-                  F(UNSURE)) |
-           bit_if(s->timeline >= newest, F(NEWEST_TIMELINE));
+           bit_if(view->pg.was_primary && other_owner && !old_me && !end_known && !diverged &&
+                      !(s->timeline == store->line.timeline && lookup_line_is_mine(view)),
+                  F(UNSURE)) | /* While no newer line is declared, ours has not ended. */
+           bit_if(s->timeline >= newest && is_line_ours(view), F(NEWEST_TIMELINE)) |
+           bit_if(view->pg.postmaster_alive && s->pg_role == PG_ROLE_PRIMARY &&
+                      s->pg_state == PG_STATE_RUNNING && s->timeline != 0 &&
+                      s->timeline < store->line.timeline,
+                  F(OLD_PRIMARY)) |
+           bit_if(good && s->pg_role == PG_ROLE_STANDBY &&
+                      lookup_line_place(view, s->timeline, lookup_position(s)) == LINE_BESIDE,
+                  F(OFF_LINE)) |
+           bit_if(is_declared(view), F(DECLARED));
 }
 
 static void gather_upstream(const struct view *view, struct node_facts *f)

@@ -39,7 +39,10 @@
     X(OTHER_SYSID,        "other-sysid",        "the data directory belongs to another database") \
     X(DIVERGED,           "diverged",           "our WAL goes beyond where our timeline ended") \
     X(UNSURE,             "unsure",             "we took writes and it is not known yet where our timeline ended") \
-    X(NEWEST_TIMELINE,    "newest-timeline",    "no newer timeline than ours is known") \
+    X(NEWEST_TIMELINE,    "newest-timeline",    "ours is the newest declared timeline, by us, and no newer one is known") \
+    X(OLD_PRIMARY,        "old-primary",        "PostgreSQL runs out of recovery on an older timeline than the declared one") \
+    X(OFF_LINE,           "off-line",           "our WAL is not of the declared line") \
+    X(DECLARED,           "declared",           "we declared in this epoch what a promotion here would write") \
     X(PRIMARY_RUNS,       "primary-runs",       "another node runs as primary with the lease") \
     X(UPSTREAM_WRONG,     "upstream-wrong",     "we follow somebody else than the running primary") \
     X(OP_KEEPS,           "op-keeps",           "a sequence runs that still makes sense") \

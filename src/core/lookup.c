@@ -128,6 +128,69 @@ lsn_t lookup_timeline_end(const struct store *store, uint32_t timeline)
     return 0;
 }
 
+bool lookup_line_is_mine(const struct view *view)
+{
+    const struct store_line *l = &view->store->line;
+
+    return l->timeline != 0 && l->owner_id != 0 && l->owner_id == view->self.status.id;
+}
+
+/*
+ * A status is at most two periods old, an epoch's lease lasts longer than that after
+ * the last round: had the declarer held its lease since, nobody would be judging
+ * now. PostgreSQL puts a new timeline into pg_control before it takes writes.
+ */
+bool lookup_line_is_void(const struct view *view)
+{
+    const struct store *s = view->store;
+    const struct store_line *l = &s->line;
+    const struct status *d = lookup_status(view, l->owner_id);
+
+    if (l->timeline == 0 || d == NULL || !lookup_is_heard(view, l->owner_id) ||
+        d->data != DATA_VALID || d->sysid != s->cluster.sysid || d->timeline == 0) {
+        return false;
+    }
+    return d->timeline < l->timeline &&
+           (d->id == view->self.status.id || d->lease_epoch != l->epoch);
+}
+
+enum line_place lookup_line_place(const struct view *view, uint32_t timeline, lsn_t position)
+{
+    const struct store *s = view->store;
+    const struct store_line *l = &s->line;
+    lsn_t end = lookup_timeline_end(s, timeline);
+
+    if (l->timeline == 0 || timeline == l->timeline || lookup_line_is_void(view)) {
+        return LINE_ON;
+    }
+    if (timeline > l->timeline || (l->parent != 0 && timeline > l->parent)) {
+        return LINE_BESIDE;
+    }
+    if (end == 0 && timeline == l->parent) {
+        end = l->lsn;
+    }
+    if (end == 0) {
+        return LINE_UNKNOWN;
+    }
+    return position > end ? LINE_BESIDE : LINE_BEFORE;
+}
+
+uint32_t lookup_last_number(const struct view *view)
+{
+    const struct store *s = view->store;
+    uint32_t last = MAX(MAX(lookup_newest_timeline(view), s->line.timeline),
+                        MAX(view->self.status.timeline, view->pg.taken_timeline));
+
+    for (uint32_t i = 0; i < view->n_peers; i++) {
+        const struct view_peer *peer = &view->peers[i];
+
+        if (peer->status.sysid == s->cluster.sysid) {
+            last = MAX(last, MAX(peer->status.timeline, peer->positions.timeline));
+        }
+    }
+    return last;
+}
+
 lsn_t lookup_position(const struct status *status)
 {
     return MAX(status->flushed, MAX(status->received, status->replayed));
@@ -165,6 +228,23 @@ static void reach_add_peer(const struct view *view, const struct view_peer *peer
     }
 }
 
+static void reach_add_all(const struct view *view, uint32_t timeline, struct reach *reach)
+{
+    const struct store *s = view->store;
+    const struct status *self = &view->self.status;
+
+    reach_add(reach, timeline, (struct mark){s->progress.timeline, s->progress.lsn, "progress"});
+    reach_add(reach, timeline,
+              (struct mark){s->primary.released_timeline, s->primary.released_lsn, "release"});
+    if (self->mode == MODE_POSTGRES && (s->cluster.sysid == 0 || s->cluster.sysid == self->sysid)) {
+        reach_add(reach, timeline,
+                  (struct mark){self->timeline, lookup_position(self), self->name});
+    }
+    for (uint32_t i = 0; i < view->n_peers; i++) {
+        reach_add_peer(view, &view->peers[i], timeline, reach);
+    }
+}
+
 /*
  * Is it known what the last primary wrote? Yes if it told this node (its last
  * status arrived when it died, or is arriving now), or said so on release.
@@ -172,12 +252,19 @@ static void reach_add_peer(const struct view *view, const struct view_peer *peer
  * store is left, of unknown age. Taken strictly that would refuse everybody after
  * a restart of all nodes but the old primary; it is taken as known as long as
  * the store remembers a position of this timeline or a newer one, so that
- * the bound is checked against it, and as unknown when there is none at all.
+ * the bound is checked against it, and as unknown when there is none at all. Of
+ * a declared timeline that may have been begun only what was read on it counts.
  */
 static bool reach_is_known(const struct view *view, uint32_t timeline)
 {
     const struct store *s = view->store;
     const struct status *owner = lookup_status(view, s->primary.owner_id);
+    struct reach line = {0};
+
+    if (timeline < s->line.timeline && !lookup_line_is_void(view)) {
+        reach_add_all(view, s->line.timeline, &line);
+        return line.lsn != 0;
+    }
 
     if (s->primary.epoch == 0) {
         return true; /* Nobody has written under this cluster's rules yet. */
@@ -193,21 +280,8 @@ static bool reach_is_known(const struct view *view, uint32_t timeline)
 
 void lookup_reach(const struct view *view, uint32_t timeline, struct reach *ret_reach)
 {
-    const struct store *s = view->store;
-    const struct status *self = &view->self.status;
-
     memset(ret_reach, 0, sizeof(*ret_reach));
-    reach_add(ret_reach, timeline,
-              (struct mark){s->progress.timeline, s->progress.lsn, "progress"});
-    reach_add(ret_reach, timeline,
-              (struct mark){s->primary.released_timeline, s->primary.released_lsn, "release"});
-    if (self->mode == MODE_POSTGRES && (s->cluster.sysid == 0 || s->cluster.sysid == self->sysid)) {
-        reach_add(ret_reach, timeline,
-                  (struct mark){self->timeline, lookup_position(self), self->name});
-    }
-    for (uint32_t i = 0; i < view->n_peers; i++) {
-        reach_add_peer(view, &view->peers[i], timeline, ret_reach);
-    }
+    reach_add_all(view, timeline, ret_reach);
     ret_reach->known = reach_is_known(view, timeline);
 }
 
@@ -237,6 +311,7 @@ static bool rule_gives_up(const char *rule)
         "no-lease",     "better-placed", "lag-bound",
         "start-failed", "start-timeout", "promote-failed",
         "no-data",      "nofailover",    "foreign-database-release",
+        "off-line",
     };
 
     for (size_t i = 0; i < ARRAY_LENGTH(rules); i++) {

@@ -43,6 +43,26 @@ uint32_t lookup_newest_timeline(const struct view *view);
 /* Where a timeline ended, from the store's history; 0 = not known to have ended. */
 lsn_t lookup_timeline_end(const struct store *store, uint32_t timeline);
 
+/* What is known of the newest declared timeline (docs/decisions/0005). */
+bool lookup_line_is_mine(const struct view *view);
+
+/* It was never begun: whoever declared it is heard, without the lease it would have
+ * needed, and its data is still on an older timeline. */
+bool lookup_line_is_void(const struct view *view);
+
+/* What a member with that data is to the line. */
+enum line_place {
+    LINE_ON,      /* On it; or there is none, or it was never begun. */
+    LINE_BEFORE,  /* Has a part of what was before it, and nothing else. */
+    LINE_BESIDE,  /* Has WAL that is not of the line. */
+    LINE_UNKNOWN, /* It can not be told: where its timeline ended is not known. */
+};
+enum line_place lookup_line_place(const struct view *view, uint32_t timeline, lsn_t position);
+
+/* The newest timeline that anything tells of, begun or not: the next one is to be
+ * larger than that. */
+uint32_t lookup_last_number(const struct view *view);
+
 /* How far WAL of a timeline is remembered to reach, and by whom. */
 struct reach {
     lsn_t lsn;              /* The largest position on that timeline or a newer one; 0 = none. */

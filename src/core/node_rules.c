@@ -27,6 +27,7 @@ const struct node_rule node_rules[] = {
     {"fence",                    F(MAY_WRITE),                                  F(LEASE) | EXEMPT,               ACTION_FENCE,         0,              "PostgreSQL takes writes and we do not hold the lease"},
     {"fence-start",              F(OP_MAKES_PRIMARY),                           F(LEASE),                        ACTION_FENCE,         0,              "PostgreSQL is being made primary and we do not hold the lease"},
     {"fence-other-database",     F(MAY_WRITE) | F(OTHER_SYSID),                 F(UNTOUCHED),                    ACTION_FENCE,         0,              "PostgreSQL takes writes for a database that is not the cluster's"},
+    {"fence-old-timeline",       F(MAY_WRITE) | F(OLD_PRIMARY),                 F(UNTOUCHED) | F(PAUSED),        ACTION_FENCE,         0,              "PostgreSQL takes writes on a timeline that the cluster has left, or may have"},
     {"bootstrap-lost",           F(OP_BOOTSTRAPS),                              F(OWNER_ME),                     ACTION_FENCE,         0,              "somebody else is to make the database now"},
     {"left-overs",               F(LEFT_OVERS),                                 F(OP_CLEANS),                    ACTION_CLEAN_UP,      0,              "processes outlived their postmaster and may still acknowledge writes"},
 
@@ -52,7 +53,7 @@ const struct node_rule node_rules[] = {
 
     /* The owner. */
     {"no-lease",                 F(OWNER_ME) | F(HOPELESS),                     F(LEASE) | F(HELD) | F(MAY_WRITE), ACTION_NONE,        EFFECT_RELEASE, "no lease for this epoch within the time the arbiter waits: let it choose again"},
-    {"standby-without-lease",    F(OWNER_ME) | F(LONG_WITHOUT) | F(INIT_DONE) | DOWN, F(LEASE),                  ACTION_START_STANDBY, 0,              "no lease for long: serve reads meanwhile"},
+    {"standby-without-lease",    F(OWNER_ME) | F(LONG_WITHOUT) | F(INIT_DONE) | DOWN, F(LEASE) | F(BARRED),      ACTION_START_STANDBY, 0,              "no lease for long: serve reads meanwhile (not if it could not be promoted again)"},
     {"wait-for-lease",           F(OWNER_ME),                                   F(LEASE),                        ACTION_NONE,          0,              "owner without the lease: PostgreSQL stays as it is"},
     {"bootstrap",                OWNED | F(INIT_RUNNING) | F(DATA_MISSING),     0,                               ACTION_BOOTSTRAP,     0,              "this node is to make the cluster's database"},
     {"switchover",               OWNED | F(RUNS_PRIMARY) | F(REQUEST) | F(TARGET), 0,                            ACTION_STOP,          0,              "an operator asked for it and the candidate is ready"},
@@ -64,13 +65,15 @@ const struct node_rule node_rules[] = {
     {"becoming-primary",         OWNED | F(MAY_WRITE),                          0,                               ACTION_NONE,          0,              "PostgreSQL is on its way to be primary"},
     {"start-failed",             OWNED | F(START_FAILED) | F(HEIR) | DOWN,      0,                               ACTION_NONE,          EFFECT_RELEASE, "PostgreSQL does not start here and another member can take over"},
     {"start-timeout",            OWNED | F(START_GIVEN_UP) | F(HEIR) | DOWN,    0,                               ACTION_NONE,          EFFECT_RELEASE, "starting took too long and another member can take over"},
-    {"restart-in-place",         OWNED | F(WAS_PRIMARY) | F(NEWEST_TIMELINE) | DOWN, F(DIVERGED),                ACTION_START_PRIMARY, 0,              "it was the primary and nobody is ahead: starting it here loses nothing"},
+    {"restart-in-place",         OWNED | F(WAS_PRIMARY) | F(NEWEST_TIMELINE) | DOWN, F(DIVERGED),                ACTION_START_PRIMARY, 0,              "it was the primary, on the newest declared timeline: starting it here loses nothing"},
     {"start-to-promote",         OWNED | DOWN,                                  0,                               ACTION_START_STANDBY, 0,              "to be promoted it must first run as standby"},
     {"nofailover",               OWNED | F(RUNS_STANDBY) | F(BARRED),           F(FORCED),                       ACTION_NONE,          EFFECT_RELEASE, "our tags forbid promotion"},
     {"promote-failed",           OWNED | F(RUNS_STANDBY) | F(START_FAILED) | F(HEIR), 0,                         ACTION_NONE,          EFFECT_RELEASE, "the promotion failed and another member can take over"},
     {"ask-positions",            OWNED | F(RUNS_STANDBY),                       F(POSITIONS),                    ACTION_NONE,          EFFECT_ASK,     "nothing more can be acknowledged elsewhere: now ask who has most"},
     {"better-placed",            OWNED | F(RUNS_STANDBY) | F(BETTER),           F(FORCED),                       ACTION_NONE,          EFFECT_RELEASE, "another member has more WAL: it is the better primary"},
     {"lag-bound",                OWNED | F(RUNS_STANDBY) | F(LAGS),             F(FORCED),                       ACTION_NONE,          EFFECT_RELEASE, "we miss more WAL than maximum_lag_on_failover allows"},
+    {"off-line",                 OWNED | F(RUNS_STANDBY) | F(OFF_LINE),         F(FORCED),                       ACTION_NONE,          EFFECT_RELEASE, "our WAL is not of the line that the cluster went on with"},
+    {"declare-timeline",         OWNED | F(RUNS_STANDBY),                       F(DECLARED),                     ACTION_NONE,          EFFECT_DECLARE, "before anything is written on a new timeline everybody is to know of it"},
     {"promote",                  OWNED | F(RUNS_STANDBY),                       0,                               ACTION_PROMOTE,       0,              "owner with the lease, and nobody is better placed"},
     {"wait-for-start",           F(OWNER_ME),                                   0,                               ACTION_NONE,          0,              "PostgreSQL is starting or stopping"},
 
@@ -111,7 +114,7 @@ const struct node_rule *node_rules_match(uint64_t bits)
 
 const char *node_effects_format(unsigned effects, char *text, size_t size)
 {
-    static const char *const names[] = {"keep", "release", "ask", "refuse", "exit"};
+    static const char *const names[] = {"keep", "release", "ask", "refuse", "exit", "declare"};
     struct sbuf b;
 
     sbuf_init(&b, text, size);
@@ -167,12 +170,13 @@ static void add_situation(const struct view *view, struct sbuf *b)
     }
 }
 
-static void add_lag(const struct lag *lag, struct sbuf *b)
+static void add_lag(const struct view *view, const struct lag *lag, struct sbuf *b)
 {
     char text[LSN_TEXT_SIZE];
 
     if (!lag->known) {
-        sbuf_add(b, "; it is unknown how far the last primary got");
+        sbuf_add(b, "; ");
+        candidate_explain_unknown(view, view->self.status.timeline, b);
     } else {
         sbuf_printf(b, "; misses %" PRIu64 " bytes up to %s (%s)", lag->bytes,
                     lsn_format(lag->reach, text, sizeof(text)), lag->source);
@@ -189,6 +193,18 @@ static void add_divergence(const struct view *view, struct sbuf *b)
                 lsn_format(MAX(lookup_position(s), view->pg.control_lsn), at, sizeof(at)),
                 s->timeline, ended != 0 ? lsn_format(ended, end, sizeof(end)) : "(unknown)",
                 lookup_newest_timeline(view));
+}
+
+/* The line that our data, or the server that runs here, is not of. */
+static void add_line(const struct view *view, struct sbuf *b)
+{
+    const struct store_line *l = &view->store->line;
+    char at[LSN_TEXT_SIZE], end[LSN_TEXT_SIZE];
+
+    sbuf_printf(b, "; at %s; timeline %u of %s leaves %u at %s",
+                lsn_format(lookup_position(&view->self.status), at, sizeof(at)), l->timeline,
+                l->owner[0] != '\0' ? l->owner : "nobody", l->parent,
+                lsn_format(l->lsn, end, sizeof(end)));
 }
 
 /* What the rule's facts were made of, beside the situation everybody sees. */
@@ -209,7 +225,10 @@ static void add_details(const struct view *view, const struct node_facts *f,
                     lsn_format(f->better_lsn, text, sizeof(text)), f->better_timeline);
     }
     if (rule->all & F(LAGS)) {
-        add_lag(&f->lag, b);
+        add_lag(view, &f->lag, b);
+    }
+    if (rule->all & (F(OFF_LINE) | F(OLD_PRIMARY))) {
+        add_line(view, b);
     }
     if (rule->all & F(OTHER_SYSID)) {
         sbuf_printf(b, "; system identifier %" PRIu64 ", the cluster's is %" PRIu64,
@@ -235,6 +254,7 @@ static void fill_node(const struct view *view, const struct node_facts *f,
     node->why = rule->why;
     node->action = rule->effects & EFFECT_KEEP ? view->op.running : rule->action;
     node->upstream = f->upstream;
+    node->timeline = f->bits & F(DECLARED) ? view->store->line.timeline : 0;
     sbuf_init(&b, node->evidence, sizeof(node->evidence));
     add_situation(view, &b);
     add_details(view, f, rule, &b);
@@ -265,6 +285,22 @@ static void release(const struct view *view, const struct node_facts *f,
     } else if (rule->all & F(TARGET)) {
         (void)str_copy(c->epoch_release.successor, NAME_SIZE, f->target);
     }
+}
+
+/* Our own number stays when only the position moved: nothing was written on it. */
+static void declare(const struct view *view, struct decision *d)
+{
+    const struct store_line *l = &view->store->line;
+    const struct status *s = &view->self.status;
+    bool again = lookup_line_is_mine(view) && l->epoch == view->store->primary.epoch &&
+                 l->timeline > s->timeline && l->timeline > view->pg.taken_timeline;
+    struct command_line_set line = {
+        .timeline = again ? l->timeline : lookup_last_number(view) + 1,
+        .parent = s->timeline,
+        .lsn = lookup_position(s),
+    };
+
+    propose_line(view, d, &line);
 }
 
 static void refuse_request(const struct view *view, const struct node_facts *f, struct decision *d)
@@ -323,10 +359,14 @@ void node_rules_decide(const struct view *view, const struct node_facts *facts, 
     if (rule->effects & EFFECT_REFUSE) {
         refuse_request(view, facts, d);
     }
+    if (rule->effects & EFFECT_DECLARE) {
+        declare(view, d);
+    }
     d->ask_positions = (rule->effects & EFFECT_ASK) && positions_are_to_be_asked(view);
     d->may_exit = (rule->effects & EFFECT_EXIT) != 0;
     d->renew_lease = (facts->bits & F(OWNER_ME)) && !d->drop_lease && !d->may_exit;
     add_wakes(view, facts, d);
     POST(IMPLIES(d->node.action == ACTION_PROMOTE, facts->bits & F(LEASE)));
+    POST(IMPLIES(rule->action == ACTION_PROMOTE, d->node.timeline > view->self.status.timeline));
     POST(IMPLIES(d->drop_lease, !(facts->bits & F(MAY_WRITE))));
 }

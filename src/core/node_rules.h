@@ -15,6 +15,7 @@ enum node_effect {
     EFFECT_ASK = 1 << 2,     /* Ask every member for its position. */
     EFFECT_REFUSE = 1 << 3,  /* End the pending request as not done. */
     EFFECT_EXIT = 1 << 4,    /* The agent may leave. */
+    EFFECT_DECLARE = 1 << 5, /* Say which timeline a promotion here will write. */
 };
 
 struct node_rule {

@@ -4,6 +4,8 @@
  */
 #include "core/propose.h"
 
+#include "base/str.h"
+
 /* clang-format off */
 static const struct {
     size_t size;      /* Of the struct in the union. */
@@ -26,6 +28,7 @@ static const struct {
 #define PACE_HISTORY_ADD     1000
 #define PACE_PROGRESS_SET    10000
 #define PACE_LEDGER_ADD      10000
+#define PACE_LINE_SET        300
     COMMANDS(KIND)
 #undef KIND
 };
@@ -49,6 +52,21 @@ struct command *propose_begin(const struct view *view, struct decision *d, enum 
     c->kind = kind;
     memset((char *)c + offsetof(struct command, cluster_create), 0, kinds[kind].size);
     return c;
+}
+
+void propose_line(const struct view *view, struct decision *d, const struct command_line_set *line)
+{
+    struct command *c = propose_begin(view, d, COMMAND_LINE_SET);
+
+    if (c == NULL) {
+        return;
+    }
+    c->line_set = *line;
+    c->line_set.expect_epoch = view->store->primary.epoch;
+    c->line_set.time_us = view->wall_us;
+    (void)str_copy(c->line_set.node, NAME_SIZE, view->self.status.name);
+    (void)str_copy(c->line_set.rule, NAME_SIZE, d->node.rule);
+    (void)str_copy(c->line_set.evidence, TEXT_SIZE, d->node.evidence);
 }
 
 void propose_wake(const struct view *view, struct decision *d, uint64_t at_ms)

@@ -93,13 +93,16 @@ struct view_pg { /* Local PostgreSQL beyond what struct status says. */
     bool promoted_checkpoint_due; /* Promoted, CHECKPOINT not done yet. */
     char upstream[NAME_SIZE];     /* Member whose address primary_conninfo names; empty = none. */
     uint32_t min_timeline;        /* Of the checkpoint in pg_control. */
+    uint32_t taken_timeline;      /* A promotion found its number, and all up to this one, taken by
+                                   * history files; 0 = none did. */
     lsn_t control_lsn;         /* Stopped: the larger of checkpoint and minimum recovery point. */
     lsn_t upstream_switch_lsn; /* Where our timeline ended in the primary's history; 0 = unknown. */
     int64_t replay_time_us;    /* pg_last_xact_replay_timestamp; 0 = none. */
     uint32_t n_replicas;
     struct view_replica replicas[MEMBERS_MAX];
-    bool history_due;             /* The timeline's history file has an entry the store lacks. */
-    struct store_history history; /* That entry. */
+    bool history_due;             /* The timeline's history file has an entry that the store lacks,
+                                   * or has otherwise. */
+    struct store_history history; /* The oldest of them. */
 };
 
 struct view_op {              /* ops/: one sequence at a time. */

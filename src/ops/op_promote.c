@@ -90,7 +90,7 @@ static enum seq_next promote_run(struct seq *s)
     if (op_look(o)->status.pg_role == PG_ROLE_PRIMARY) {
         return SEQ_NEXT;
     }
-    pg_promote(op_pg(o), op_on_done, o);
+    pg_promote(op_pg(o), o->decision.timeline, op_on_done, o);
     return SEQ_WAIT;
 }
 

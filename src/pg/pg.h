@@ -112,9 +112,11 @@ bool pg_is_down(struct pg *pg);
 uint32_t pg_kill_all(struct pg *pg);
 
 void pg_reload(struct pg *pg); /* SIGHUP */
-/* pg_ctl promote's way: promote signal file and SIGUSR1, or pg_promote(); done when
- * it is out of recovery. */
-void pg_promote(struct pg *pg, pg_done_cb cb, void *data);
+/* pg_ctl promote's way: promote signal file and SIGUSR1; done when it is out of
+ * recovery. It takes that timeline: the numbers between its own and that one are
+ * held by placeholders in pg_wal first (pg_promote.c). */
+#define PG_PROMOTE_GAP_MAX 1000
+void pg_promote(struct pg *pg, uint32_t timeline, pg_done_cb cb, void *data);
 /* One statement as superuser in its own session, bounded by deadline_ms. */
 void pg_execute(struct pg *pg, const char *sql, uint64_t deadline_ms, pg_done_cb cb, void *data);
 

@@ -14,6 +14,7 @@
 struct conf_work {
     struct pg_work work; /* First: freed through it. */
     struct pg_start start;
+    uint32_t timeline; /* Of the last checkpoint of a stopped server; 0 = none. */
 };
 
 static void path_of(const char *dir, const char *name, char *path, size_t size)
@@ -219,6 +220,9 @@ static void run_write(struct pg_job *job)
     struct conf_work *w = CONTAINER_OF(job, struct conf_work, work.job);
 
     w->work.status = write_all_files(w, &w->work.err);
+    if (w->work.status == 0 && w->start.as_standby && w->timeline != 0) {
+        w->work.status = pg_timeline_release(w->work.opts->o.data_dir, w->timeline, &w->work.err);
+    }
     if (w->work.status != 0) {
         (void)err_wrap(&w->work.err, "writing the configuration of PostgreSQL");
     }
@@ -240,5 +244,6 @@ void pg_write_conf(struct pg *pg, const struct pg_start *start, pg_done_cb cb, v
     struct conf_work *w = xmalloc(sizeof(*w));
 
     w->start = *start;
+    w->timeline = pg->postmaster.pid == 0 && pg->disk.has_control ? pg->disk.control.timeline : 0;
     pg_work_submit(pg, &w->work, run_write, on_written, cb, data);
 }

@@ -184,22 +184,42 @@ static const struct store_history *find_history(const struct store *store, uint3
     return NULL;
 }
 
+/* The oldest line of the history that the store lacks, or has otherwise. */
+static const struct pg_history_line *find_due(const struct pg_history *h, const struct store *store)
+{
+    for (uint32_t i = 0; i < h->n; i++) {
+        const struct store_history *known = find_history(store, h->lines[i].timeline);
+        bool too_old = known == NULL && store->n_history == HISTORY_MAX &&
+                       h->lines[i].timeline < store->history[0].timeline;
+
+        if (!too_old && (known == NULL || known->lsn != h->lines[i].lsn)) {
+            return &h->lines[i];
+        }
+    }
+    return NULL;
+}
+
 static void fill_history(const struct pg *pg, const struct store *store, uint32_t timeline,
                          struct view_pg *view)
 {
     const struct store_history *own_end = find_history(store, timeline);
     struct store_history *h = &view->history;
+    const struct pg_history_line *due;
 
     view->upstream_switch_lsn = own_end != NULL ? own_end->lsn : 0;
-    if (!pg->has_row || pg->row.in_recovery || pg->row.timeline != pg->history_timeline ||
-        pg->history_timeline == 0 || find_history(store, pg->history.timeline) != NULL) {
+    if (!pg->has_row || pg->row.in_recovery || pg->history.timeline == 0 ||
+        pg->row.timeline != pg->history.timeline) {
+        return;
+    }
+    due = find_due(&pg->history, store);
+    if (due == NULL) {
         return;
     }
     view->history_due = true;
-    h->timeline = pg->history.timeline;
-    h->lsn = pg->history.lsn;
-    h->time_us = pg->history_time_us;
-    (void)str_copy(h->reason, sizeof(h->reason), pg->history.reason);
+    h->timeline = due->timeline;
+    h->lsn = due->lsn;
+    h->time_us = pg->history.time_us;
+    (void)str_copy(h->reason, sizeof(h->reason), due->reason);
     (void)str_copy(h->new_primary, sizeof(h->new_primary), pg->opts->o.name);
 }
 
@@ -212,6 +232,7 @@ static void fill_view(const struct pg *pg, struct view_pg *view)
     view->seen_ms = pg->seen_ms;
     view->gone_ms = pg->gone_ms;
     view->was_primary = was_primary(pg);
+    view->taken_timeline = pg->taken_timeline;
     if (d->has_control) {
         view->min_timeline = d->control.timeline;
         view->control_lsn = pg_control_lsn(&d->control);

@@ -65,10 +65,12 @@ static bool next_line(const char **text, char *line, size_t size)
     return true;
 }
 
-bool pg_history_parse(const char *text, uint32_t timeline, struct pg_history_line *ret_line)
+/* Calls fn for every line. False if the text is not a history file. */
+static bool parse_lines(const char *text,
+                        void (*fn)(void *data, const struct pg_history_line *line), void *data)
 {
     char buffer[LINE_SIZE];
-    struct pg_history_line last = {0}, line = {0}, found = {0};
+    struct pg_history_line last = {0}, line = {0};
 
     while (next_line(&text, buffer, sizeof(buffer))) {
         const char *start = skip_blanks(buffer);
@@ -80,14 +82,58 @@ bool pg_history_parse(const char *text, uint32_t timeline, struct pg_history_lin
             return false;
         }
         last = line;
-        if (timeline == 0 || line.timeline == timeline) {
-            found = line;
-        }
+        fn(data, &line);
     }
-    if (found.timeline == 0) {
+    return true;
+}
+
+struct search {
+    uint32_t timeline; /* 0 = any. */
+    struct pg_history_line found;
+};
+
+static void on_line_search(void *data, const struct pg_history_line *line)
+{
+    struct search *search = data;
+
+    if (search->timeline == 0 || line->timeline == search->timeline) {
+        search->found = *line;
+    }
+}
+
+bool pg_history_parse(const char *text, uint32_t timeline, struct pg_history_line *ret_line)
+{
+    struct search search = {.timeline = timeline};
+
+    if (!parse_lines(text, on_line_search, &search) || search.found.timeline == 0) {
         return false;
     }
-    *ret_line = found;
+    *ret_line = search.found;
+    return true;
+}
+
+static void on_line_keep(void *data, const struct pg_history_line *line)
+{
+    struct pg_history *h = data;
+
+    if (h->n == HISTORY_MAX) {
+        memmove(&h->lines[0], &h->lines[1], (HISTORY_MAX - 1) * sizeof(h->lines[0]));
+        h->n--;
+    }
+    h->lines[h->n++] = *line;
+}
+
+bool pg_history_parse_all(const char *text, uint32_t timeline, struct pg_history *ret_history)
+{
+    struct pg_history *h = ret_history;
+
+    h->timeline = 0;
+    h->n = 0;
+    if (!parse_lines(text, on_line_keep, h) || h->n == 0 ||
+        h->lines[h->n - 1].timeline >= timeline) {
+        return false;
+    }
+    h->timeline = timeline;
     return true;
 }
 
@@ -111,21 +157,19 @@ static ssize_t read_file(const char *path, char *text, size_t size, int64_t *ret
     return n;
 }
 
-int pg_history_read(const char *data_dir, uint32_t timeline, struct pg_history_line *ret_line,
-                    int64_t *ret_time_us, struct err *err)
+int pg_history_read(const char *data_dir, uint32_t timeline, struct pg_history *ret_history,
+                    struct err *err)
 {
     char path[4096];
     char *text = xmalloc(PG_HISTORY_FILE_SIZE_MAX);
-    int64_t time_us = 0;
     int status = 0;
 
     (void)snprintf(path, sizeof(path), "%s/pg_wal/%08X.history", data_dir, timeline);
-    if (read_file(path, text, PG_HISTORY_FILE_SIZE_MAX, &time_us) < 0) {
+    ret_history->timeline = 0;
+    if (read_file(path, text, PG_HISTORY_FILE_SIZE_MAX, &ret_history->time_us) < 0) {
         status = err_set_errno(err, errno, "reading %s", path);
-    } else if (!pg_history_parse(text, 0, ret_line) || ret_line->timeline >= timeline) {
+    } else if (!pg_history_parse_all(text, timeline, ret_history)) {
         status = err_set(err, "%s is not the history of timeline %u", path, timeline);
-    } else {
-        *ret_time_us = time_us;
     }
     free(text);
     return status;

@@ -20,10 +20,20 @@ struct pg_history_line {
  * if timeline is 0. False if there is none, or the text is not a history file. */
 bool pg_history_parse(const char *text, uint32_t timeline, struct pg_history_line *ret_line);
 
-/* Reads the history of `timeline` from the data directory: its last line, that is
- * the end of its parent. *ret_time_us is when the file was written. May block. */
+/* All lines of a history, oldest first; of a longer one the newest. */
+struct pg_history {
+    uint32_t timeline; /* Whose history; 0 = none read. */
+    int64_t time_us;   /* When its file was written. */
+    uint32_t n;
+    struct pg_history_line lines[HISTORY_MAX];
+};
+
+/* False if the text is not the history of that timeline. A file without lines is
+ * none: such placeholders hold numbers that were left out (pg_promote.c). */
+bool pg_history_parse_all(const char *text, uint32_t timeline, struct pg_history *ret_history);
+
+/* Reads the history of `timeline` from the data directory. May block. */
 MUST_USE int pg_history_read(const char *data_dir, uint32_t timeline,
-                             struct pg_history_line *ret_line, int64_t *ret_time_us,
-                             struct err *err);
+                             struct pg_history *ret_history, struct err *err);
 
 #endif

@@ -167,9 +167,7 @@ struct pg {
     uint64_t seen_ms;
     enum pg_answer answer; /* Of the last query. */
     char answer_text[TEXT_SIZE];
-    uint32_t history_timeline; /* `history` is the end of its parent; 0 = none read. */
-    struct pg_history_line history;
-    int64_t history_time_us;
+    struct pg_history history; /* Of the timeline we write. */
 
     /* The observation under way. */
     bool observing;
@@ -194,6 +192,8 @@ struct pg {
     /* Operations. */
     pg_done_cb promote_cb;
     void *promote_data;
+    uint32_t promote_to;
+    uint32_t taken_timeline; /* A promotion found this number taken; 0 = none did. */
     bool slots_busy;
     uint64_t slots_round; /* Only a later observation shows what was done. */
     struct log_limit slots_limit;
@@ -306,6 +306,16 @@ void pg_work_submit(struct pg *pg, struct pg_work *work, void (*run)(struct pg_j
 /* The usual `done`: calls cb, then frees the work, which must be at the start of its
  * allocation. */
 void pg_work_done(struct pg_job *job);
+
+/* pg_timeline.c, for the thread. Makes PostgreSQL on timeline `own` take `timeline` when
+ * it is promoted. */
+MUST_USE int pg_timeline_reserve(const struct pg_options *o, uint32_t own, uint32_t timeline,
+                                 struct err *err);
+/* The last one of the numbers from `timeline` on that have a history file already: a
+ * promotion of ours that was cut off wrote it. 0 = it has none. */
+uint32_t pg_timeline_taken(const char *data_dir, uint32_t timeline);
+/* Before a start in recovery: removes what a promotion that never was has reserved. */
+MUST_USE int pg_timeline_release(const char *data_dir, uint32_t own, struct err *err);
 
 struct pg_child *pg_child_of(struct list *node);
 

@@ -31,9 +31,7 @@ struct look {
     int adopted_fd; /* -1 = none. */
     bool failure_found;
     char failure[TEXT_SIZE];
-    bool has_history;
-    struct pg_history_line history;
-    int64_t history_time_us;
+    struct pg_history history;
 };
 
 static void observe(struct pg *pg);
@@ -75,7 +73,7 @@ static uint64_t fingerprint(const struct pg *pg)
     mix_number(&hash, d->has_control ? (uint64_t)d->control.state + 1 : 0);
     mix_number(&hash, d->control.timeline);
     mix_number(&hash, d->has_standby_signal);
-    mix_number(&hash, pg->history_timeline);
+    mix_number(&hash, pg->history.timeline);
     mix_text(&hash, pg->failure);
     mix_text(&hash, d->problem);
     if (!pg->has_row) {
@@ -251,7 +249,7 @@ static void on_row(void *data, enum pg_answer answer, const PGresult *result, co
         pg->postmaster.was_ready = true;
     }
     if (pg->has_row && !pg->row.in_recovery && pg->row.timeline > 1 &&
-        pg->history_timeline != pg->row.timeline && answer == PG_ANSWER_OK && !pg->retried) {
+        pg->history.timeline != pg->row.timeline && answer == PG_ANSWER_OK && !pg->retried) {
         pg->retried = true;
         pg->observe_again = true; /* To read how it came to this timeline. */
     }
@@ -276,8 +274,9 @@ static void run_look(struct pg_job *job)
         l->failure_found = pg_failure_read(o, l->failure, sizeof(l->failure));
     }
     if (l->history_timeline != 0) {
-        l->has_history = pg_history_read(o->data_dir, l->history_timeline, &l->history,
-                                         &l->history_time_us, &ignored) == 0;
+        if (pg_history_read(o->data_dir, l->history_timeline, &l->history, &ignored) != 0) {
+            l->history.timeline = 0; /* Not there yet, or soon to be asked for again. */
+        }
     }
 }
 
@@ -308,10 +307,8 @@ static void take_look(struct pg *pg, struct look *l)
         (void)str_copy(pg->failure, sizeof(pg->failure),
                        l->failure[0] != '\0' ? l->failure : "it left no reason in its log");
     }
-    if (l->has_history) {
+    if (l->history.timeline != 0) {
         pg->history = l->history;
-        pg->history_time_us = l->history_time_us;
-        pg->history_timeline = l->history_timeline;
     }
 }
 
@@ -368,7 +365,7 @@ static void look(struct pg *pg)
     l->seek_postmaster = pg->postmaster.pid == 0 && !pg->starting;
     l->seek_failure = pg->start_failed && pg->failure[0] == '\0';
     if (pg->has_row && !pg->row.in_recovery && pg->row.timeline > 1 &&
-        pg->history_timeline != pg->row.timeline) {
+        pg->history.timeline != pg->row.timeline) {
         l->history_timeline = pg->row.timeline;
     }
     l->job.work = run_look;

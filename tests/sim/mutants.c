@@ -34,6 +34,8 @@ uint64_t *command_expect_epoch(struct command *c)
         return &c->history_add.expect_epoch;
     case COMMAND_PROGRESS_SET:
         return &c->progress_set.expect_epoch;
+    case COMMAND_LINE_SET:
+        return &c->line_set.expect_epoch;
     case COMMAND_NONE:
     case COMMAND_CLUSTER_CREATE:
     case COMMAND_MEMBER_SET:

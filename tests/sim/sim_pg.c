@@ -225,16 +225,18 @@ static void on_promoted(struct sim *s, const struct sim_event *e)
     n->pg.promoting = false;
     n->pg.connected_to = 0;
     n->pg.standby_signal = false;
-    begin_to_write(s, n, wal_timeline(&s->wal, n->pg.flushed) + 1);
+    begin_to_write(s, n, n->pg.promote_to);
     n->pg.min_recovery = n->pg.flushed; /* What pg_control knows of the new timeline. */
     n->pg.checkpoint_due = true;
     s->stats.promotions++;
     tell_agent(s, n);
 }
 
-void sim_pg_promote(struct sim *s, struct sim_node *n)
+void sim_pg_promote(struct sim *s, struct sim_node *n, uint32_t timeline)
 {
+    ASSERT(timeline > wal_timeline(&s->wal, n->pg.flushed));
     n->pg.promoting = true;
+    n->pg.promote_to = timeline;
     n->pg.connected_to = 0; /* The receiver is shut down first. */
     at_incarnation(s, n, sim_between(s, 10, sim_chance(s, 950) ? 300 : 3000) * SIM_MS, on_promoted);
 }

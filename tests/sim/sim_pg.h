@@ -56,6 +56,7 @@ struct sim_pg {
     uint32_t sessions;    /* Changes when all sessions end. */
     struct wal_pos end;   /* Written; what is behind `flushed` is in memory only. */
     bool promoting;
+    uint32_t promote_to; /* The number it will take. */
     bool checkpoint_due;
     bool received_any;
     struct wal_pos replayed;
@@ -81,7 +82,7 @@ void sim_pg_init_data(struct sim *s, struct sim_node *n);
 void sim_pg_wipe(struct sim_node *n, enum data_state data);
 void sim_pg_clone(struct sim_node *n, const struct sim_node *from);
 void sim_pg_start(struct sim *s, struct sim_node *n, bool as_standby, int upstream);
-void sim_pg_promote(struct sim *s, struct sim_node *n);
+void sim_pg_promote(struct sim *s, struct sim_node *n, uint32_t timeline);
 void sim_pg_checkpoint(struct sim_node *n);
 void sim_pg_follow(struct sim *s, struct sim_node *n, int upstream);
 void sim_pg_stop_fast(struct sim *s, struct sim_node *n);

@@ -96,15 +96,16 @@ static void fill_positions(const struct sim *s, const struct sim_pg *pg, struct 
     }
 }
 
-/* The newest line of the timeline's history file that the store lacks. */
+/* The oldest line of the timeline's history file that the store lacks. */
 static void fill_history(const struct sim *s, struct sim_node *n, struct view_pg *view)
 {
     struct wal_pos at = n->pg.seen.flushed;
     uint32_t end;
 
-    for (uint32_t timeline = wal_timeline(&s->wal, at) - 1; timeline > 0; timeline--) {
+    for (uint32_t timeline = 1; timeline < wal_timeline(&s->wal, at); timeline++) {
         if (!wal_timeline_end(&s->wal, at, timeline, &end) ||
-            lookup_timeline_end(&n->agent->store, timeline) != 0) {
+            lookup_timeline_end(&n->agent->store, timeline) ==
+                wal_lsn((struct wal_pos){at.branch, end})) {
             continue;
         }
         view->history_due = true;

@@ -156,7 +156,7 @@ static struct step_result promote_step(const struct step *st)
         }
         check_s4_promotion(st->s, st->n);
         st->op->committed = true;
-        sim_pg_promote(st->s, st->n);
+        sim_pg_promote(st->s, st->n, st->op->decision.timeline);
         return next_after(st, 1, 1);
     case 2:
         if (pg->run == PG_RUN_STANDBY && pg->promoting) {

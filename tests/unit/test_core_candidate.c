@@ -114,6 +114,73 @@ static void a_timeline_that_ended_earlier_refuses(void **state)
     free(s);
 }
 
+/* pg3, which was never heard, declared timeline 3, from 1 at 10 MB. */
+static struct scene *scene_with_line(int64_t lag_bound)
+{
+    struct scene *s = scene_new();
+
+    s->view.conf.maximum_lag_on_failover = lag_bound;
+    s->store.line = (struct store_line){
+        .epoch = 1, .owner_id = 777, .owner = "pg3", .timeline = 3, .parent = 1, .lsn = 10 * MB};
+    return s;
+}
+
+static void a_timeline_that_may_have_been_begun_refuses_what_is_before_it(void **state)
+{
+    struct scene *s = scene_with_line(MB);
+    const struct candidate *c;
+
+    (void)state;
+    assert_string_equal(verdict(s, "pg2"), "lag");
+    c = candidate_find(ranked, n_ranked, "pg2");
+    assert_string_equal(c->evidence,
+                        "timeline 3 of pg3 was begun or may have been; its end is unknown");
+    c = best(s, (struct candidate_question){.named = "pg2", .order = true});
+    assert_non_null(c);
+    assert_true(c->forced);
+
+    s->view.peers[0].status.timeline = 3; /* On it, and so its reach is known. */
+    assert_string_equal(verdict(s, "pg2"), "eligible");
+    assert_string_equal(verdict(s, "pg1"), "eligible");
+    s->view.peers[0].status.flushed = 12 * MB;
+    assert_string_equal(verdict(s, "pg1"), "lag");
+    free(s);
+}
+
+static void without_a_bound_only_what_is_of_the_line_is_eligible(void **state)
+{
+    struct scene *s = scene_with_line(-1);
+
+    (void)state;
+    assert_string_equal(verdict(s, "pg2"), "eligible");
+    s->view.peers[0].status.flushed = 10 * MB + 1; /* Further than the fork. */
+    assert_string_equal(verdict(s, "pg2"), "diverged");
+    s->view.peers[0].status.timeline = 2; /* Left out. */
+    assert_string_equal(verdict(s, "pg2"), "diverged");
+    s->view.peers[0].status.timeline = 4; /* Nobody declared it. */
+    assert_string_equal(verdict(s, "pg2"), "diverged");
+
+    s->store.line.parent = 2; /* And where 1 ended is not known. */
+    s->view.peers[0].status.timeline = 1;
+    assert_string_equal(verdict(s, "pg2"), "lag");
+    free(s);
+}
+
+static void a_line_that_was_never_begun_does_not_count(void **state)
+{
+    /* pg1 declared it, is heard, and still on timeline 1. */
+    struct scene *s = scene_with_line(MB);
+
+    (void)state;
+    s->store.line.owner_id = PG1;
+    s->store.line.lsn = MB;
+    assert_string_equal(verdict(s, "pg2"), "eligible");
+    s->view.self.status.timeline = 3;
+    s->view.self.status.flushed = 20 * MB;
+    assert_string_equal(verdict(s, "pg2"), "diverged");
+    free(s);
+}
+
 static void the_synchronous_set_decides(void **state)
 {
     /* The last primary pg3 had pg2 as its only synchronous standby. */
@@ -351,6 +418,9 @@ int main(void)
         cmocka_unit_test(equals_are_told_apart_by_priority_then_by_name),
         cmocka_unit_test(every_refusal_has_its_name),
         cmocka_unit_test(a_timeline_that_ended_earlier_refuses),
+        cmocka_unit_test(a_timeline_that_may_have_been_begun_refuses_what_is_before_it),
+        cmocka_unit_test(without_a_bound_only_what_is_of_the_line_is_eligible),
+        cmocka_unit_test(a_line_that_was_never_begun_does_not_count),
         cmocka_unit_test(the_synchronous_set_decides),
         cmocka_unit_test(a_confirmed_synchronous_standby_is_exempt_from_the_bound),
         cmocka_unit_test(a_stopped_server_is_better_than_none),

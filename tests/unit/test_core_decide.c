@@ -88,6 +88,17 @@ static void left_over_processes_come_before_everything(void **state)
     free(s);
 }
 
+/* pg1 has declared, in the present epoch, what it is about to write. */
+static void declare(struct scene *s)
+{
+    s->store.line = (struct store_line){.epoch = s->store.primary.epoch,
+                                        .owner_id = PG1,
+                                        .owner = "pg1",
+                                        .timeline = 2,
+                                        .parent = 1,
+                                        .lsn = s->view.self.status.flushed};
+}
+
 static void nobody_promotes_on_old_positions(void **state)
 {
     /* pg1 got the lease 1 s ago as standby. pg2 answers later than it is asked. */
@@ -107,6 +118,7 @@ static void nobody_promotes_on_old_positions(void **state)
     assert_node(s, "ask-positions", ACTION_NONE);
     assert_false(s->decision.ask_positions);
     assert_int_equal(s->decision.wake_ms, TEST_NOW + 800);
+    declare(s);
     s->view.positions_asked_ms = TEST_NOW - 1000; /* Silent too long: no vote. */
     assert_node(s, "promote", ACTION_PROMOTE);
     s->view.positions_asked_ms = TEST_NOW - 200;
@@ -143,6 +155,7 @@ static void the_epoch_goes_to_who_is_better_placed(void **state)
     assert_string_equal(c->epoch_release.successor, "pg2");
 
     s->view.peers[0].status.nofailover = true;
+    declare(s);
     assert_node(s, "promote", ACTION_PROMOTE);
     free(s);
 }
@@ -160,7 +173,106 @@ static void the_epoch_does_not_go_in_circles(void **state)
     s->view.lease.epoch = 2;
     s->view.peers[0].positions.epoch = 2;
     s->view.peers[0].positions.flushed++;
+    declare(s);
     assert_node(s, "promote", ACTION_PROMOTE);
+    free(s);
+}
+
+static void a_timeline_is_declared_before_it_is_written(void **state)
+{
+    /* Timeline 4 was declared before by pg2, which is heard and still on 1. */
+    struct scene *s = scene_about_to_promote();
+    const struct command *c;
+
+    (void)state;
+    s->store.line = (struct store_line){
+        .epoch = 1, .owner_id = PG2, .owner = "pg2", .timeline = 4, .parent = 1, .lsn = MB};
+    assert_node(s, "declare-timeline", ACTION_NONE);
+    c = scene_find(s, COMMAND_LINE_SET);
+    assert_non_null(c);
+    assert_true(c->line_set.expect_epoch == 1 && c->line_set.timeline == 5);
+    assert_true(c->line_set.parent == 1 && c->line_set.lsn == s->view.self.status.flushed);
+
+    declare(s);
+    s->store.line.timeline = 5;
+    assert_node(s, "promote", ACTION_PROMOTE);
+    assert_int_equal(s->decision.node.timeline, 5);
+
+    s->view.self.status.flushed += 8; /* More came in: said again, under the same number. */
+    assert_node(s, "declare-timeline", ACTION_NONE);
+    assert_int_equal(scene_find(s, COMMAND_LINE_SET)->line_set.timeline, 5);
+    s->view.pg.taken_timeline = 6; /* Left by a promotion that was cut off. */
+    assert_node(s, "declare-timeline", ACTION_NONE);
+    assert_int_equal(scene_find(s, COMMAND_LINE_SET)->line_set.timeline, 7);
+    free(s);
+}
+
+static void a_timeline_that_may_have_been_begun_is_waited_for(void **state)
+{
+    /* pg2 declared timeline 2 and is silent. Then it says that it never came there. */
+    struct scene *s = scene_about_to_promote();
+
+    (void)state;
+    s->store.line = (struct store_line){.epoch = 1,
+                                        .owner_id = PG2,
+                                        .owner = "pg2",
+                                        .timeline = 2,
+                                        .parent = 1,
+                                        .lsn = s->view.self.status.flushed};
+    s->view.peers[0].received_ms = TEST_NOW - 60000;
+    s->view.peers[0].connected = false;
+    assert_node(s, "lag-bound", ACTION_NONE);
+    assert_non_null(strstr(s->decision.node.evidence, "timeline 2 of pg2 was begun or may have"));
+
+    s->view.conf.maximum_lag_on_failover = -1;
+    assert_node(s, "declare-timeline", ACTION_NONE);
+    s->store.line.lsn--; /* What we have is not what it went on from. */
+    assert_node(s, "off-line", ACTION_NONE);
+
+    s->view.conf.maximum_lag_on_failover = MB;
+    s->view.peers[0].received_ms = TEST_NOW;
+    assert_node(s, "declare-timeline", ACTION_NONE);
+    free(s);
+}
+
+static void only_who_wrote_the_newest_timeline_is_restarted_in_place(void **state)
+{
+    /* pg1 was primary on timeline 1, crashed, and has the lease again. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    scene_stop_postgres(s, true, false);
+    s->store.line = (struct store_line){.epoch = 1, .owner_id = PG1, .owner = "pg1", .timeline = 1};
+    assert_node(s, "restart-in-place", ACTION_START_PRIMARY);
+    s->store.line.owner_id = PG2;
+    assert_node(s, "start-to-promote", ACTION_START_STANDBY);
+    s->store.line = (struct store_line){
+        .epoch = 1, .owner_id = PG1, .owner = "pg1", .timeline = 2, .parent = 1, .lsn = MB};
+    assert_node(s, "start-to-promote", ACTION_START_STANDBY);
+    free(s);
+}
+
+static void a_primary_on_an_old_timeline_is_fenced(void **state)
+{
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    assert_true(decide_is_primary_now(&s->view));
+    s->store.line = (struct store_line){
+        .epoch = 1, .owner_id = PG2, .owner = "pg2", .timeline = 2, .parent = 1, .lsn = MB};
+    assert_node(s, "fence-old-timeline", ACTION_FENCE);
+    assert_false(decide_is_primary_now(&s->view));
+    free(s);
+}
+
+static void no_row_is_acknowledged_before_the_database_is_the_clusters(void **state)
+{
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    s->store.cluster.init = INIT_RUNNING;
+    s->store.cluster.sysid = 0;
+    assert_false(decide_is_primary_now(&s->view));
     free(s);
 }
 
@@ -177,6 +289,7 @@ static void who_misses_too_much_gives_the_epoch_back(void **state)
     assert_non_null(scene_find(s, COMMAND_EPOCH_RELEASE));
 
     s->view.conf.maximum_lag_on_failover = -1;
+    declare(s);
     assert_node(s, "promote", ACTION_PROMOTE);
     free(s);
 }
@@ -686,6 +799,11 @@ int main(void)
         cmocka_unit_test(the_epoch_goes_to_who_is_better_placed),
         cmocka_unit_test(the_epoch_does_not_go_in_circles),
         cmocka_unit_test(who_misses_too_much_gives_the_epoch_back),
+        cmocka_unit_test(a_timeline_is_declared_before_it_is_written),
+        cmocka_unit_test(a_timeline_that_may_have_been_begun_is_waited_for),
+        cmocka_unit_test(only_who_wrote_the_newest_timeline_is_restarted_in_place),
+        cmocka_unit_test(a_primary_on_an_old_timeline_is_fenced),
+        cmocka_unit_test(no_row_is_acknowledged_before_the_database_is_the_clusters),
         cmocka_unit_test(an_owner_that_gets_no_lease_releases),
         cmocka_unit_test(an_owner_long_without_lease_serves_reads),
         cmocka_unit_test(a_start_that_fails_gives_way_to_who_is_ready),

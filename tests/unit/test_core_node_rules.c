@@ -7,6 +7,7 @@
  */
 #include "base/rng.h"
 #include "core/cluster_rules.h"
+#include "core/lookup.h"
 #include "core/node_rules.h"
 #include "test_core_util.h"
 
@@ -371,6 +372,25 @@ static void shake_status(struct rng *r, struct status *s, const struct store *st
     s->n_heard = coin(r) ? 3 : (uint8_t)upto(r, 3);
 }
 
+static void shake_line(struct rng *r, struct scene *s)
+{
+    struct store_line *l = &s->store.line;
+
+    if (s->store.cluster.init != INIT_DONE || coin(r)) {
+        return;
+    }
+    l->timeline = (uint32_t)(1 + upto(r, 3));
+    if (upto(r, 3) != 0) {
+        l->epoch = MAX(s->store.primary.epoch - upto(r, 1), 1);
+        l->owner_id = coin(r) ? PG1 : PG2;
+        l->parent = l->timeline - 1;
+        l->lsn = l->parent != 0 ? upto(r, 6) * 2 * MB + 8 : 0;
+    }
+    if (coin(r)) {
+        l->lsn = lookup_position(&s->view.self.status); /* As if just declared. */
+    }
+}
+
 static void shake_store(struct rng *r, struct scene *s)
 {
     struct store *store = &s->store;
@@ -478,6 +498,7 @@ static void shake(struct rng *r, struct scene *s)
                                           .flushed = upto(r, 6) * 2 * MB};
         p->positions_ms = coin(r) ? v->now_ms - upto(r, 2000) : 0;
     }
+    shake_line(r, s);
     shake_view(r, v);
     shake_op(r, v);
 }

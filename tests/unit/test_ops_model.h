@@ -167,8 +167,9 @@ static void effect_promote(struct pg *pg)
     pg->role = PG_ROLE_PRIMARY;
 }
 
-void pg_promote(struct pg *pg, pg_done_cb cb, void *data)
+void pg_promote(struct pg *pg, uint32_t timeline, pg_done_cb cb, void *data)
 {
+    (void)timeline;
     begin(pg, "promote", effect_promote, cb, data);
 }
 

@@ -5,7 +5,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -65,6 +67,65 @@ static void a_long_reason_is_cut(void **state)
     text[sizeof(text) - 1] = '\0';
     assert_true(pg_history_parse(text, 0, &line));
     assert_int_equal(strlen(line.reason), TEXT_SIZE - 1);
+}
+
+static void all_lines_are_kept_but_those_of_placeholders(void **state)
+{
+    struct pg_history *h = xmalloc(sizeof(*h));
+
+    (void)state;
+    assert_true(pg_history_parse_all("1\t0/10\ta\n\n3\t0/20\tb\n", 7, h));
+    assert_true(h->timeline == 7 && h->n == 2);
+    assert_true(h->lines[0].timeline == 1 && h->lines[1].lsn == 0x20);
+    assert_false(pg_history_parse_all("1\t0/10\ta\n\n3\t0/20\tb\n", 3, h));
+    assert_false(pg_history_parse_all("# reserved by Veche: this number is left out\n", 2, h));
+    assert_int_equal(h->timeline, 0);
+    free(h);
+}
+
+static bool has_history(const char *wal, uint32_t timeline)
+{
+    char path[256];
+
+    (void)snprintf(path, sizeof(path), "%s/%08X.history", wal, timeline);
+    return access(path, F_OK) == 0;
+}
+
+static void numbers_that_are_left_out_are_held_by_placeholders(void **state)
+{
+    /* On timeline 3; 6 is declared. Then the promotion does not happen. */
+    char data_dir[] = "/tmp/veche-timeline-XXXXXX";
+    char wal[64], path[256];
+    struct pg_options o = {.data_dir = data_dir};
+    struct err err = {0};
+
+    (void)state;
+    assert_non_null(mkdtemp(data_dir));
+    (void)snprintf(wal, sizeof(wal), "%s/pg_wal", data_dir);
+    assert_int_equal(mkdir(wal, 0700), 0);
+    (void)snprintf(path, sizeof(path), "%s/00000005.history", wal);
+    assert_int_equal(pg_file_write(path, "3\t0/10\tx\n", 9, 0600, &err), 0);
+
+    assert_int_equal(pg_timeline_taken(data_dir, 6), 0);
+    assert_int_equal(pg_timeline_reserve(&o, 3, 8, &err), 0);
+    assert_true(has_history(wal, 4) && has_history(wal, 6) && has_history(wal, 7));
+    assert_false(has_history(wal, 3) || has_history(wal, 8));
+    assert_int_equal(pg_timeline_taken(data_dir, 6), 7);
+
+    /* 4 stays: behind it is a real one. */
+    assert_int_equal(pg_timeline_release(data_dir, 3, &err), 0);
+    assert_true(has_history(wal, 4) && has_history(wal, 5));
+    assert_false(has_history(wal, 6) || has_history(wal, 7));
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(pg_timeline_release(data_dir, 3, &err), 0);
+    assert_false(has_history(wal, 4));
+
+    assert_int_equal(pg_timeline_reserve(&o, 0, 2, &err), -1);
+    assert_int_equal(pg_timeline_reserve(&o, 3, 3, &err), -1);
+    assert_int_equal(pg_timeline_reserve(&o, 3, 4 + PG_PROMOTE_GAP_MAX, &err), -1);
+    assert_int_equal(pg_timeline_reserve(&o, 3, 4, &err), 0); /* Nothing to leave out. */
+    assert_int_equal(rmdir(wal), 0);
+    assert_int_equal(rmdir(data_dir), 0);
 }
 
 /* ---- Lock files ---- */
@@ -216,6 +277,8 @@ int main(void)
         cmocka_unit_test(the_last_line_is_the_end_of_the_parent),
         cmocka_unit_test(what_is_no_history_is_refused),
         cmocka_unit_test(a_long_reason_is_cut),
+        cmocka_unit_test(all_lines_are_kept_but_those_of_placeholders),
+        cmocka_unit_test(numbers_that_are_left_out_are_held_by_placeholders),
         cmocka_unit_test(a_lock_file_is_read_as_far_as_it_goes),
         cmocka_unit_test(what_lies_in_the_directory_is_told_apart),
         cmocka_unit_test(the_last_fatal_line_is_the_reason),

@@ -686,12 +686,12 @@ static bool has_slot(struct node *n)
 
 static bool checkpoint_is_due(struct node *n)
 {
-    return n->view.promoted_checkpoint_due || n->view.min_timeline == 2;
+    return n->view.promoted_checkpoint_due || n->view.min_timeline == 3;
 }
 
 static bool checkpoint_is_done(struct node *n)
 {
-    return is_primary(n) && !n->view.promoted_checkpoint_due && n->view.min_timeline == 2;
+    return is_primary(n) && !n->view.promoted_checkpoint_due && n->view.min_timeline == 3;
 }
 
 static bool history_is_due(struct node *n)
@@ -736,6 +736,11 @@ static void check_standby(struct node *standby, const struct node *primary)
 static bool follows_nobody(struct node *n)
 {
     return is_running(n) && !n->status.streaming && n->view.upstream[0] == '\0';
+}
+
+static bool is_on_timeline_3(struct node *n)
+{
+    return n->status.timeline == 3;
 }
 
 static void a_clone_streams_and_is_promoted(void **state)
@@ -784,12 +789,12 @@ static void a_clone_streams_and_is_promoted(void **state)
     assert_true(last_positions.flushed < p->view.control_lsn + 64);
     begin_ms = clock_ms();
     reset_done();
-    pg_promote(s->pg, on_done, NULL);
+    pg_promote(s->pg, 3, on_done, NULL); /* 2 is left out. */
     wait_done(s, 20000);
     print_message("promoted in %llu ms\n", (unsigned long long)(clock_ms() - begin_ms));
     refresh(s);
     assert_int_equal(s->status.pg_role, PG_ROLE_PRIMARY);
-    assert_int_equal(s->status.timeline, 2);
+    assert_int_equal(s->status.timeline, 3);
     assert_true(run_until(s, checkpoint_is_due, 1000));
     execute(s, "CHECKPOINT");
     assert_true(run_until(s, checkpoint_is_done, 5000));
@@ -797,8 +802,18 @@ static void a_clone_streams_and_is_promoted(void **state)
     assert_int_equal(s->view.history.timeline, 1);
     assert_true(s->view.history.lsn > 0);
     assert_string_equal(s->view.history.new_primary, "S.2");
+
+    /* The former primary streams across the number that was left out. */
+    how.upstream = (struct upstream){.host = "127.0.0.1", .port = s->port};
+    (void)str_copy(how.upstream.name, sizeof(how.upstream.name), s->name);
+    start(p, &how);
+    assert_true(run_until(p, is_streaming, 20000));
+    assert_true(run_until(p, is_on_timeline_3, 10000));
+    stop_fast(p);
     stop_fast(s);
-    assert_int_equal(s->status.timeline, 2);
+    assert_int_equal(s->status.timeline, 3);
+    start(p, &(struct pg_start){.as_standby = true}); /* With what it fetched. */
+    stop_fast(p);
     node_free(p);
     node_free(s);
 }
