@@ -28,6 +28,7 @@ enum column {
     COL_REPLAY_PAUSED,
     COL_RECEIVER,
     COL_RECEIVER_TIMELINE,
+    COL_NEWEST_WALFILE,
     COL_CONNINFO,
     COL_RESTORE,
     COL_PENDING,
@@ -57,7 +58,11 @@ const char pg_row_sql[] =
     " CASE WHEN p.r THEN"
     "  (extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000000)::bigint END,"
     " CASE WHEN p.r THEN pg_is_wal_replay_paused() ELSE false END,"
-    " w.status, w.received_tli, current_setting('primary_conninfo', true),"
+    " w.status, w.received_tli,"
+    /* The receiver is gone and with it its timeline, not the WAL it wrote. */
+    " CASE WHEN p.r AND w.status IS NULL THEN"
+    "  (SELECT max(name) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$') END,"
+    " current_setting('primary_conninfo', true),"
     " coalesce(current_setting('restore_command', true), '') <> '',"
     " g.pending,"
     " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
@@ -241,7 +246,9 @@ void pg_row_parse_conninfo(const char *conninfo, char *host, size_t size, uint16
 /*
  * Of a standby no function tells the timeline of what was replayed last. The
  * newest of what its receiver gets, what it must replay to and its last
- * restartpoint is what it has WAL of.
+ * restartpoint is what it has WAL of. Without a receiver the newest file tells
+ * (segments are named by their timeline): one that streamed for a moment only
+ * would else seem to have gone on beyond the end of its old timeline.
  */
 static void parse_positions(const PGresult *result, struct pg_row *row)
 {
@@ -251,7 +258,7 @@ static void parse_positions(const PGresult *result, struct pg_row *row)
     if (row->in_recovery) {
         row->timeline = MAX(
             MAX(timeline_at(result, COL_RECEIVER_TIMELINE), timeline_at(result, COL_MIN_TIMELINE)),
-            row->checkpoint_timeline);
+            MAX(walfile_timeline(cell(result, COL_NEWEST_WALFILE)), row->checkpoint_timeline));
         row->flushed = MAX(row->received, row->replayed);
     } else {
         row->timeline = walfile_timeline(cell(result, COL_WALFILE));
