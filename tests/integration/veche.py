@@ -218,7 +218,8 @@ class Node:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, **self.env},
+                # A PATH as systemd gives it: nothing of PostgreSQL is found by chance.
+                env={**os.environ, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **self.env},
             )
 
     @property

@@ -109,6 +109,7 @@ static void choose_worst(const struct view *v, struct decision *d)
     }
     if (gives_up && v->op.running == ACTION_NONE) {
         d->node.action = ACTION_PROMOTE;
+        d->node.timeline = lookup_last_number(v) + 1;
         d->drop_lease = false;
         d->renew_lease = true;
         d->n_commands = 0;

@@ -198,9 +198,11 @@ static inline struct view_op see(const struct node *n)
 
 static inline void decide_on(struct node *n, enum node_action action, const struct node *upstream)
 {
+    static uint32_t timeline = 1;
     struct node_decision d = {.action = action, .rule = "test", .why = "the test says so"};
 
-    d.timeline = 2;                         /* Of a promotion. */
+    /* A promotion that was cut off may have left the number it was for. */
+    d.timeline = action == ACTION_PROMOTE ? ++timeline : 0;
     uint64_t settled_ms = clock_ms() + 110; /* What ended well is not repeated at once. */
 
     while (see(n).last == action && !see(n).last_failed && clock_ms() < settled_ms) {
