@@ -3,6 +3,7 @@
  * the peer module is played by the test.
  */
 #include "test_consensus_util.h"
+#include <dirent.h>
 
 static struct cluster k;
 
@@ -27,6 +28,35 @@ static void three_nodes_elect_a_leader_and_replicate(void **state)
 }
 
 /* All nodes are stopped in good order and started again. */
+static bool has_snapshot(const struct node *n)
+{
+    DIR *dir = opendir(n->directory);
+    struct dirent *entry;
+    bool meta = false;
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) != NULL) {
+        /* Written last, so the snapshot is whole. */
+        meta = meta || (str_starts_with(entry->d_name, "snapshot-") &&
+                        str_ends_with(entry->d_name, ".meta"));
+    }
+    (void)closedir(dir);
+    return meta;
+}
+
+/* A snapshot is written beside the commands; a busy machine may be late with it. */
+static void wait_for_snapshots(void)
+{
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t deadline_ms = clock_ms() + SECONDS(60);
+
+        while (!has_snapshot(&k.nodes[i])) {
+            assert_true(clock_ms() < deadline_ms);
+            util_run_ms(&k, 20);
+        }
+    }
+}
+
 static void a_restart_keeps_everything(void **state)
 {
     uint64_t term;
@@ -35,6 +65,7 @@ static void a_restart_keeps_everything(void **state)
     util_start(&k, 3);
     util_write_notes(&k, 0, 700); /* Past a snapshot. */
     util_wait_same(&k);
+    wait_for_snapshots();
     term = util_leader(&k)->leadership.term;
 
     for (size_t i = 0; i < 3; i++) {
