@@ -77,6 +77,7 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
         .applied_index = a->store.applied_index,
         .raft_term = a->leadership.term,
         .raft_leader = a->leadership.leader,
+        .stopping = a->stopping_since_ms != 0,
         .nofailover = c->nofailover,
         .failover_priority = c->failover_priority,
         .pg_role = a->pg != NULL ? PG_ROLE_UNKNOWN : PG_ROLE_NONE,

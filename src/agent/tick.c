@@ -79,7 +79,7 @@ static bool is_news(const struct status *a, const struct status *b)
            a->lease_epoch != b->lease_epoch || a->applied_epoch != b->applied_epoch ||
            a->timeline != b->timeline || a->streaming != b->streaming ||
            a->raft_leader != b->raft_leader || a->cluster_id != b->cluster_id ||
-           a->sysid != b->sysid || a->n_heard != b->n_heard ||
+           a->sysid != b->sysid || a->n_heard != b->n_heard || a->stopping != b->stopping ||
            !str_equal(a->operation, b->operation);
 }
 

@@ -62,6 +62,15 @@ static bool is_not_heard(struct judged *j)
     return true;
 }
 
+static bool is_stopping(struct judged *j)
+{
+    if (!j->status->stopping) {
+        return false;
+    }
+    sbuf_add(&j->evidence, "its agent is stopping");
+    return true;
+}
+
 static bool hears_no_majority(struct judged *j)
 {
     uint32_t n = lookup_voters_heard_by(j->view, j->status);
@@ -242,6 +251,7 @@ static const struct {
     {"hands-over",     hands_over,         false},
     {"not-named",      is_not_named,       false},
     {"not-heard",      is_not_heard,       false},
+    {"stopping",       is_stopping,        false},
     {"no-majority",    hears_no_majority,  false},
     {"no-data",        has_no_data,        false},
     {"other-database", has_other_database, false},

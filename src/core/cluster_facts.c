@@ -183,7 +183,7 @@ static void find_initializer(const struct view *view, char name[NAME_SIZE])
         const struct status *s = lookup_status(view, m->id);
 
         if (m->mode == MODE_WITNESS || s == NULL || !lookup_is_voter(view, m->id) ||
-            !lookup_is_heard(view, m->id) ||
+            !lookup_is_heard(view, m->id) || s->stopping ||
             lookup_voters_heard_by(view, s) < lookup_majority(view)) {
             continue;
         }

@@ -51,6 +51,7 @@ struct status {
     bool pending_restart;
 
     /* What it may not be used for. */
+    bool stopping;                 /* Its agent was told to stop: what it owns it releases. */
     bool nofailover;
     uint32_t failover_priority;
 

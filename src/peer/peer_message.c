@@ -53,6 +53,7 @@
     F(i64,  postmaster_start_us, 0)                            \
     F(bool, pending_restart,     0)                            \
     F(bool, can_bootstrap,       0)                            \
+    F(bool, stopping,            0)                            \
     F(bool, nofailover,          0)                            \
     F(u32,  failover_priority,   0)                            \
     F(text, operation,           0)                            \

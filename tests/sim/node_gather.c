@@ -53,6 +53,7 @@ static void fill_status(struct sim *s, struct sim_node *n, uint64_t now_ms)
         .applied_index = a->store.applied_index,
         .raft_term = a->leadership.term,
         .raft_leader = a->leadership.leader != SIM_NOBODY ? s->nodes[a->leadership.leader]->id : 0,
+        .stopping = a->stopping_since_ms != 0,
         .nofailover = n->nofailover,
         .failover_priority = 1,
         .pg_role = witness ? PG_ROLE_NONE : PG_ROLE_UNKNOWN,

@@ -72,6 +72,9 @@ static void every_refusal_has_its_name(void **state)
     p->received_ms = TEST_NOW - 601;
     assert_string_equal(verdict(s, "pg2"), "not-heard");
     p->received_ms = TEST_NOW;
+    p->status.stopping = true;
+    assert_string_equal(verdict(s, "pg2"), "stopping");
+    p->status = good;
     p->status.n_heard = 1;
     assert_string_equal(verdict(s, "pg2"), "no-majority");
     p->status = good;
@@ -229,6 +232,22 @@ static void a_stopped_server_is_better_than_none(void **state)
     free(s);
 }
 
+static void nobody_is_better_than_a_member_that_is_stopping(void **state)
+{
+    /* It would release the epoch at once, also one that an operator orders for it. */
+    struct scene *s = scene_new();
+
+    (void)state;
+    s->view.self.status.stopping = true;
+    s->view.peers[0].received_ms = 0;
+    assert_null(best(s, (struct candidate_question){.named = NULL}));
+    assert_string_equal(candidate_find(ranked, n_ranked, "pg1")->verdict, "stopping");
+    assert_string_equal(candidate_find(ranked, n_ranked, "pg1")->evidence,
+                        "its agent is stopping");
+    assert_null(best(s, (struct candidate_question){.named = "pg1", .order = true}));
+    free(s);
+}
+
 static void who_gave_up_comes_only_when_nobody_else_does(void **state)
 {
     /* pg1 has just released for want of a lease. */
@@ -295,6 +314,7 @@ static void shake_candidate(struct rng *r, struct status *s)
     s->nofailover = upto(r, 6) == 0;
     s->failover_priority = upto(r, 2);
     s->n_heard = upto(r, 4) ? 3 : 1;
+    s->stopping = upto(r, 7) == 0;
 }
 
 static struct scene *random_scene(struct rng *r)
@@ -341,6 +361,7 @@ static void check_eligible(const struct scene *s, const struct candidate *c)
 
     assert_int_equal(st->mode, MODE_POSTGRES);
     assert_int_equal(st->data, DATA_VALID);
+    assert_false(st->stopping);
     assert_true(st->sysid == 7);
     assert_false(st->nofailover || st->failover_priority == 0);
     assert_true(st->n_heard >= 2);
@@ -424,6 +445,7 @@ int main(void)
         cmocka_unit_test(the_synchronous_set_decides),
         cmocka_unit_test(a_confirmed_synchronous_standby_is_exempt_from_the_bound),
         cmocka_unit_test(a_stopped_server_is_better_than_none),
+        cmocka_unit_test(nobody_is_better_than_a_member_that_is_stopping),
         cmocka_unit_test(who_gave_up_comes_only_when_nobody_else_does),
         cmocka_unit_test(an_order_by_name_passes_lag_and_sync_and_says_so),
         cmocka_unit_test(what_the_primary_wrote_is_unknown_without_any_trace),

@@ -116,6 +116,32 @@ static void a_stopped_agent_hands_over_at_once(void **state)
     free(p);
 }
 
+static bool both_have_left(const struct play *p)
+{
+    return p->nodes[0].exited && p->nodes[1].exited;
+}
+
+static void agents_that_stop_together_do_not_pass_the_epoch_around(void **state)
+{
+    /* SIGTERM to both: nobody is chosen who would release at once. */
+    struct play *p = play_running();
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        p->nodes[i].stopping = true;
+        p->nodes[i].stopping_since_ms = p->now_ms;
+    }
+    (void)play_until(p, both_have_left, 20);
+    assert_int_equal(p->store.primary.epoch, 1);
+    assert_false(p->store.primary.has_owner);
+
+    start_node(p, 0, false);
+    start_node(p, 1, false);
+    (void)play_until(p, somebody_leads_and_the_other_streams, 30);
+    assert_int_equal(p->store.primary.epoch, 2);
+    free(p);
+}
+
 static void a_lone_primary_stops_writing_and_goes_on_when_somebody_is_back(void **state)
 {
     /* Two of three down. check_promises sees that writes end in time. */
@@ -289,6 +315,7 @@ int main(void)
         cmocka_unit_test(the_raft_leader_and_primary_may_die_together),
         cmocka_unit_test(switchovers_go_back_and_forth_without_waiting_for_ttl),
         cmocka_unit_test(a_stopped_agent_hands_over_at_once),
+        cmocka_unit_test(agents_that_stop_together_do_not_pass_the_epoch_around),
         cmocka_unit_test(a_lone_primary_stops_writing_and_goes_on_when_somebody_is_back),
         cmocka_unit_test(a_crashed_postmaster_is_restarted_in_place),
         cmocka_unit_test(the_whole_cluster_comes_back_by_itself),

@@ -71,6 +71,7 @@ static struct status sample_status(void)
                        .pg_version = 150004,
                        .postmaster_start_us = -1,
                        .pending_restart = true,
+                       .stopping = true,
                        .nofailover = true,
                        .failover_priority = 15,
                        .operation = "clone: copy",
