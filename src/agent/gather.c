@@ -126,16 +126,16 @@ static void fill_member(struct agent *a, struct store_member *m)
 
     *m = (struct store_member){
         .id = a->identity.id,
-        .mode = a->last_status.mode,
+        .mode = a->view.self.status.mode,
         .pg_port = c->pg_connect_port,
-        .pg_version = a->last_status.pg_version,
+        .pg_version = a->view.self.status.pg_version,
         .nofailover = c->nofailover,
         .noloadbalance = c->noloadbalance,
         .clonefrom = c->clonefrom,
         .nosync = c->nosync,
         .nostream = c->nostream,
         .failover_priority = c->failover_priority,
-        .last_state = a->last_status.pg_state,
+        .last_state = a->view.self.status.pg_state,
     };
     (void)str_copy(m->name, sizeof(m->name), c->name);
     (void)str_copy(m->raft_address, sizeof(m->raft_address), c->raft_self_addr);

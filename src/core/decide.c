@@ -54,6 +54,19 @@ static void fill_member_set(const struct store_member *m, enum pg_state last_sta
     c->last_state = last_state;
 }
 
+/* A server that does not run tells its major version at most: what is known in full
+ * stays until another version is seen, so that a stop and a start write nothing. */
+static uint32_t version_of(const struct view *view, const struct store_member *known)
+{
+    uint32_t seen = view->self.member.pg_version;
+    bool is_full = view->self.status.postmaster_start_us != 0;
+
+    if (known == NULL || is_full || (seen != 0 && seen / 10000 != known->pg_version / 10000)) {
+        return seen;
+    }
+    return known->pg_version;
+}
+
 /* The store's record of this node follows what it is. Of the state only the
  * difference between stopped on purpose and not is kept: what changes often
  * travels in status messages. */
@@ -64,6 +77,7 @@ static void publish_member(const struct view *view, uint64_t bits, struct decisi
     bool stopped = (bits & F(STOPPING)) && (bits & F(QUIET));
     struct command *c;
 
+    m.pg_version = version_of(view, known);
     m.last_state = stopped ? PG_STATE_STOPPED : PG_STATE_RUNNING;
     if (!(bits & F(CAUGHT_UP)) || view->store->cluster.id == 0 || m.name[0] == '\0' || m.id == 0 ||
         (known != NULL && members_are_same(known, &m))) {

@@ -748,6 +748,35 @@ static void a_member_publishes_what_it_is_but_not_in_a_stream(void **state)
     free(s);
 }
 
+static bool publishes_version(struct scene *s, uint32_t seen, bool runs)
+{
+    s->view.self.member.pg_version = seen;
+    s->view.self.status.postmaster_start_us = runs ? TEST_WALL : 0;
+    (void)scene_decide(s);
+    return scene_find(s, COMMAND_MEMBER_SET) != NULL;
+}
+
+static void a_stop_and_a_start_do_not_change_the_known_version(void **state)
+{
+    /* Stopped, only the major version is known; while a clone runs, none at all. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    assert_true(publishes_version(s, 150004, true));
+    scene_apply(s, scene_find(s, COMMAND_MEMBER_SET));
+    assert_int_equal(s->store.members[0].pg_version, 150004);
+    assert_false(publishes_version(s, 150000, false));
+    assert_false(publishes_version(s, 0, false));
+    assert_false(publishes_version(s, 150004, true));
+
+    assert_true(publishes_version(s, 150005, true)); /* Another minor version, */
+    assert_true(publishes_version(s, 150000, true)); /* also an older one, */
+    assert_true(publishes_version(s, 160000, false)); /* and another major one count. */
+    scene_apply(s, scene_find(s, COMMAND_MEMBER_SET));
+    assert_int_equal(s->store.members[0].pg_version, 160000);
+    free(s);
+}
+
 static void a_stopping_standby_says_so_and_leaves(void **state)
 {
     /* SIGTERM; PostgreSQL stops; the store learns it. */
@@ -827,6 +856,7 @@ int main(void)
         cmocka_unit_test(requests_that_can_not_be_done_end_with_a_reason),
         cmocka_unit_test(a_scheduled_switchover_waits_for_its_time),
         cmocka_unit_test(a_member_publishes_what_it_is_but_not_in_a_stream),
+        cmocka_unit_test(a_stop_and_a_start_do_not_change_the_known_version),
         cmocka_unit_test(a_stopping_standby_says_so_and_leaves),
         cmocka_unit_test(an_explanation_names_rules_and_refusals),
     };
