@@ -73,6 +73,9 @@ enum consensus_without {
     CONSENSUS_WITHOUT_PADDING = 1 << 3, /* Entries of odd length. */
     CONSENSUS_WITHOUT_RETRY = 1 << 4,   /* R2: failed writes of the log. */
     CONSENSUS_WITHOUT_SIZES = 1 << 5,   /* Small segments, and room for one of them. */
+    CONSENSUS_WITHOUT_PRE_VOTE = 1 << 6,
+    CONSENSUS_WITHOUT_CONNECT_RETRY = 1 << 7, /* The library's own, longer delay. */
+    CONSENSUS_WITHOUT_REFUSAL = 1 << 8,       /* The library throws damaged segments away. */
 };
 
 struct consensus_options {

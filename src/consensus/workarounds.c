@@ -273,8 +273,11 @@ void workaround_io(struct consensus_thread *t)
     t->tracer = (struct raft_tracer){.impl = t, .version = 2, .emit = stop_on_failed_log_write};
     raft_uv_set_tracer(io, &t->tracer);
     /* Throwing away damaged segments loses acknowledged entries: refuse instead. */
-    raft_uv_set_auto_recovery(io, false);
-    raft_uv_set_connect_retry_delay(io, CONNECT_RETRY_MS);
+    raft_uv_set_auto_recovery(io, !has(t, CONSENSUS_WITHOUT_REFUSAL));
+    if (has(t, CONSENSUS_WITHOUT_CONNECT_RETRY)) {
+        /* A peer that comes back is missed for a second otherwise. */
+        raft_uv_set_connect_retry_delay(io, CONNECT_RETRY_MS);
+    }
     raft_uv_set_disk_retry(io, DISK_RETRY_MS);
     if (has(t, CONSENSUS_WITHOUT_SIZES)) {
         raft_uv_set_segment_size(io, SEGMENT_SIZE); /* Three of 8 MiB lie ready otherwise. */
@@ -296,7 +299,8 @@ void workaround_settings(struct consensus_thread *t)
     /* Election first: setting the heartbeat looks at it. */
     raft_set_election_timeout(r, t->shared->election_timeout_ms);
     raft_set_heartbeat_timeout(r, MAX(t->shared->election_timeout_ms / 10, 1));
-    raft_set_pre_vote(r, true);
+    /* A member that was cut off comes back with no higher term, and deposes nobody. */
+    raft_set_pre_vote(r, has(t, CONSENSUS_WITHOUT_PRE_VOTE));
 }
 
 /* All versions: an entry that is empty or no multiple of eight long is written,

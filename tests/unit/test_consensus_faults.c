@@ -271,13 +271,73 @@ static void child_frozen(const char *root, unsigned without)
     _exit(0); /* Its thread hangs for ever. */
 }
 
+/* Path of the newest closed segment (<first>-<last>) of the node. */
+static void newest_segment(const struct node *n, char *path, size_t size)
+{
+    DIR *dir = opendir(n->directory);
+    struct dirent *entry;
+    char name[64] = "";
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) != NULL) {
+        if (strlen(entry->d_name) == 33 && entry->d_name[16] == '-' &&
+            strcmp(entry->d_name, name) > 0) {
+            (void)snprintf(name, sizeof(name), "%.33s", entry->d_name);
+        }
+    }
+    (void)closedir(dir);
+    assert_true(name[0] != '\0');
+    (void)snprintf(path, size, "%s/%s", n->directory, name);
+}
+
+static void flip_bit(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    struct stat st;
+    uint8_t byte;
+
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(pread(fd, &byte, 1, st.st_size / 2), 1);
+    byte ^= 4;
+    assert_int_equal(pwrite(fd, &byte, 1, st.st_size / 2), 1);
+    (void)close(fd);
+}
+
+/* A bit of the acknowledged log is wrong: 0 when that is an error, 3 when the node
+ * goes on without what was acknowledged. */
+static void child_damaged(const char *root, unsigned without)
+{
+    struct consensus *c;
+    struct err err = {""};
+    char segment[600];
+
+    open_cluster(root, 1, without, true);
+    util_write_notes(&k, 0, 50);
+    util_stop_node(&k.nodes[0]); /* Closes the segment. */
+    newest_segment(&k.nodes[0], segment, sizeof(segment));
+    flip_bit(segment);
+
+    store_init(&k.nodes[0].store);
+    k.nodes[0].last_index = 0;
+    k.nodes[0].consensus = c = util_new(&k.nodes[0]);
+    if (consensus_start(c, &err) != 0) {
+        assert_non_null(strstr(err.text, k.nodes[0].directory));
+        assert_int_equal(access(segment, F_OK), 0); /* Kept, for who wants to look. */
+        _exit(0);
+    }
+    UTIL_WAIT(&k, k.nodes[0].leadership.is_leader);
+    util_create(&k); /* Whatever of the log is left is applied when this is. */
+    _exit(k.nodes[0].store.n_ledger < 50 ? 3 : 1);
+}
+
 static const struct {
     const char *name;
     void (*run)(const char *root, unsigned without);
 } scenarios[] = {
     {"term", child_term},         {"log", child_log},       {"padding", child_padding},
     {"full", child_full},         {"frozen", child_frozen}, {"past", child_past},
-    {"unusable", child_unusable}, {"write", child_write},
+    {"unusable", child_unusable}, {"write", child_write},   {"damaged", child_damaged},
 };
 
 static pid_t start_child(const char *scenario, const char *root, unsigned without, int out)
@@ -357,6 +417,96 @@ static void an_unusable_directory_is_an_error_not_a_crash(void **state)
 {
     (void)state;
     assert_int_equal(run_child("unusable", 0), 0);
+}
+
+static void a_damaged_closed_segment_is_refused_not_thrown_away(void **state)
+{
+    (void)state;
+    assert_int_equal(run_child("damaged", 0), 0);
+    assert_int_equal(run_child("damaged", CONSENSUS_WITHOUT_REFUSAL), 3);
+}
+
+/* A follower is cut off for many election timeouts and comes back. Returns by how
+ * much the term rose. */
+static uint64_t terms_a_return_costs(unsigned without)
+{
+    struct node *leader;
+    struct node *away;
+    uint64_t term;
+    bool deposed;
+
+    util_start(&k, 3);
+    for (size_t i = 0; i < 3; i++) {
+        util_stop_node(&k.nodes[i]);
+        k.nodes[i].without = without;
+        util_start_node(&k.nodes[i]);
+    }
+    util_write_notes(&k, 0, 3);
+    util_wait_same(&k);
+    leader = util_leader(&k);
+    away = leader == &k.nodes[0] ? &k.nodes[1] : &k.nodes[0];
+    term = leader->leadership.term;
+    util_isolate(&k, (size_t)(away - k.nodes), true);
+    UTIL_WAIT(&k, away->leadership.leader == 0); /* It has noticed, and stands for election. */
+    util_run_ms(&k, (uint64_t)10 * ELECTION_MS);
+    util_isolate(&k, (size_t)(away - k.nodes), false);
+    util_write_notes(&k, 3, 6);
+    util_wait_same(&k);
+    deposed = util_leader(&k) != leader;
+    term = highest_term() - term;
+    util_finish(&k);
+    assert_true(term > 0 || !deposed);
+    return term;
+}
+
+/* On a busy machine a leader may be lost for other reasons: then again. */
+static void a_member_that_was_cut_off_deposes_nobody(void **state)
+{
+    unsigned n_tries = 0;
+
+    (void)state;
+    while (terms_a_return_costs(0) > 0) {
+        assert_true(++n_tries < 5);
+    }
+    assert_true(terms_a_return_costs(CONSENSUS_WITHOUT_PRE_VOTE) > 0);
+}
+
+#define TRIES 6 /* The library's delay of a second makes these take five seconds. */
+
+/* How long a leader takes for that many attempts to reach a member that is down. */
+static uint64_t attempts_take_ms(unsigned without)
+{
+    struct node *leader;
+    struct node *down;
+    uint64_t since_ms;
+    unsigned n;
+
+    util_start(&k, 2);
+    for (size_t i = 0; i < 2; i++) {
+        util_stop_node(&k.nodes[i]);
+        k.nodes[i].without = without;
+        util_start_node(&k.nodes[i]);
+    }
+    UTIL_WAIT(&k, util_leader(&k) != NULL);
+    leader = util_leader(&k);
+    down = leader == &k.nodes[0] ? &k.nodes[1] : &k.nodes[0];
+    util_stop_node(down);
+    n = leader->n_unreached;
+    UTIL_WAIT(&k, leader->n_unreached > n);
+    since_ms = clock_ms();
+    UTIL_WAIT(&k, leader->n_unreached > n + TRIES);
+    since_ms = clock_ms() - since_ms;
+    util_start_node(down);
+    UTIL_WAIT(&k, util_leader(&k) != NULL);
+    util_finish(&k);
+    return since_ms;
+}
+
+static void a_member_that_is_down_is_called_often(void **state)
+{
+    (void)state;
+    assert_true(attempts_take_ms(0) < (TRIES - 1) * SECONDS(1));
+    assert_true(attempts_take_ms(CONSENSUS_WITHOUT_CONNECT_RETRY) >= (TRIES - 1) * SECONDS(1));
 }
 
 static void a_frozen_disk_delays_neither_the_loop_nor_the_others(void **state)
@@ -448,6 +598,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_full_disk_is_busy_and_recovers),
         cmocka_unit_test(a_directory_of_the_past_is_refused),
         cmocka_unit_test(an_unusable_directory_is_an_error_not_a_crash),
+        cmocka_unit_test(a_damaged_closed_segment_is_refused_not_thrown_away),
+        cmocka_unit_test(a_member_that_was_cut_off_deposes_nobody),
+        cmocka_unit_test(a_member_that_is_down_is_called_often),
         cmocka_unit_test(a_frozen_disk_delays_neither_the_loop_nor_the_others),
         cmocka_unit_test(acknowledged_commands_survive_kill_9_of_all),
         cmocka_unit_test(five_thousand_commands_stay_below_eight_megabytes),

@@ -44,6 +44,7 @@ struct node {
     unsigned n_troubles;
     unsigned without;
     uint64_t lowest_term;
+    unsigned n_unreached; /* Connections it asked for in vain. */
 };
 
 struct link { /* A connection from one node to another, pumped and checked. */
@@ -220,6 +221,7 @@ static inline void util_on_connect(void *data, uint64_t request, node_id to)
     int fds[2];
 
     if (target == NULL || target->consensus == NULL || k->cut[f][target - k->nodes]) {
+        from->n_unreached++;
         consensus_connected(from->consensus, request, -1);
         return;
     }
