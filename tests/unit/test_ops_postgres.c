@@ -6,12 +6,14 @@
 static void a_bootstrap_makes_a_database_and_hides_its_secrets(void **state)
 {
     struct node *a = &w->a;
-    char path[PATH_MAX + 64];
+    char path[PATH_MAX + 64], script[PATH_MAX + 64];
 
     (void)state;
     kv_add(&a->users, "o'wner", "pa$$word\tcreatedb,createrole");
     kv_add(&a->users, "nologin", "\tNOLOGIN");
-    make_ops(a, PG_BIN_DIR "/psql -Xq -c 'CREATE TABLE made_by_script ()' -d");
+    (void)snprintf(script, sizeof(script), "%s/psql -Xq -c 'CREATE TABLE made_by_script ()' -d",
+                   pg_bin_dir());
+    make_ops(a, script);
     act(a, ACTION_BOOTSTRAP, NULL);
     wait_role(a, PG_ROLE_PRIMARY);
     wait_data(a, DATA_VALID);

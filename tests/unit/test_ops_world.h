@@ -33,10 +33,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "ops/ops_internal.h"
-
-#ifndef PG_BIN_DIR
-#define PG_BIN_DIR "/usr/lib/postgresql/15/bin"
-#endif
+#include "test_pg_bin.h"
 
 #define on_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
@@ -111,7 +108,7 @@ static inline void fill_options(struct node *n)
                                      .scope = "test",
                                      .data_dir = n->data,
                                      .config_dir = n->data,
-                                     .bin_dir = PG_BIN_DIR,
+                                     .bin_dir = pg_bin_dir(),
                                      .listen_addresses = "127.0.0.1",
                                      .port = n->port,
                                      .connect_host = "127.0.0.1",
@@ -338,8 +335,8 @@ static inline const char *query(const struct node *n, const char *user, const ch
 
     assert_int_equal(setenv("PGPASSWORD", password, 1), 0);
     (void)snprintf(command, sizeof(command),
-                   PG_BIN_DIR "/psql -XAtq -h 127.0.0.1 -p %u -U '%s' -d postgres -c \"%s\" 2>&1",
-                   n->port, user, sql);
+                   "%s/psql -XAtq -h 127.0.0.1 -p %u -U '%s' -d postgres -c \"%s\" 2>&1",
+                   pg_bin_dir(), n->port, user, sql);
     f = popen(command, "r");
     assert_non_null(f);
     length = fread(text, 1, sizeof(text) - 1, f);
@@ -392,10 +389,12 @@ static inline bool exists(const struct node *n, const char *suffix)
 /* A client that is busy until it is cut off. */
 static inline pid_t start_client(const struct node *n, const char *sql)
 {
+    char psql[PATH_MAX + 8];
     char port[16];
     pid_t pid;
 
     assert_int_equal(setenv("PGPASSWORD", SUPER_PASSWORD, 1), 0);
+    (void)snprintf(psql, sizeof(psql), "%s/psql", pg_bin_dir());
     (void)snprintf(port, sizeof(port), "%u", n->port);
     pid = fork();
     assert_true(pid >= 0);
@@ -404,8 +403,8 @@ static inline pid_t start_client(const struct node *n, const char *sql)
 
         (void)dup2(null, STDOUT_FILENO);
         (void)dup2(null, STDERR_FILENO);
-        (void)execl(PG_BIN_DIR "/psql", "psql", "-Xq", "-h", "127.0.0.1", "-p", port, "-U",
-                    "ad-min", "-d", "postgres", "-c", sql, (char *)NULL);
+        (void)execl(psql, "psql", "-Xq", "-h", "127.0.0.1", "-p", port, "-U", "ad-min", "-d",
+                    "postgres", "-c", sql, (char *)NULL);
         _exit(127);
     }
     return pid;

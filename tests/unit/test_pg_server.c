@@ -24,8 +24,7 @@
 #include "base/str.h"
 #include "pg/pg_internal.h"
 #include "pg/pg_processes.h"
-
-#define BIN_DIR "/usr/lib/postgresql/15/bin"
+#include "test_pg_bin.h"
 
 static char base_dir[64];
 static struct store test_store; /* Too big for a stack. */
@@ -177,7 +176,7 @@ static void options_of(struct node *n, struct pg_options *o)
         .scope = "test",
         .data_dir = n->data_dir,
         .config_dir = n->data_dir,
-        .bin_dir = BIN_DIR,
+        .bin_dir = pg_bin_dir(),
         .listen_addresses = "127.0.0.1",
         .port = n->port,
         .connect_host = "127.0.0.1",
@@ -304,7 +303,8 @@ static void controldata(const struct node *n, const char *label, char *value, si
     char command[512], line[512];
     FILE *pipe;
 
-    snprintf(command, sizeof(command), "LC_ALL=C " BIN_DIR "/pg_controldata -D %s", n->data_dir);
+    snprintf(command, sizeof(command), "LC_ALL=C %s/pg_controldata -D %s", pg_bin_dir(),
+             n->data_dir);
     pipe = popen(command, "r");
     assert_non_null(pipe);
     value[0] = '\0';
