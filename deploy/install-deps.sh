@@ -4,7 +4,8 @@
 #
 # Debian 12 has an old libraft, which Veche refuses; a newer one is in
 # bookworm-backports. That suite is added from the mirror that is already
-# configured on this machine, and only libraft is taken from it.
+# configured on this machine, and only libraft is taken from it. Debian 13 has
+# all that is needed.
 #
 # Debian's PostgreSQL package creates and starts a cluster of its own when it is
 # installed. Veche manages PostgreSQL itself, so that is switched off first; a
@@ -33,7 +34,10 @@ as_root() {
 
 apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 "$@"; }
 
-installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+status_is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# From Debian 13 on a library with times in its interface has another name (libcurl4t64).
+installed() { status_is_installed "$1" || status_is_installed "$1t64"; }
 
 missing() { # package...: those that are not installed, one a line
     local package
