@@ -4,7 +4,8 @@
  *
  * Happy path: the directory is marked incomplete and emptied; initdb; the roles
  * are made by a stand-alone backend, before anybody can connect; configuration;
- * the mark is removed; start; the user's script.
+ * start; the user's script. The mark goes when all this is done; without a script,
+ * before the start.
  *
  * Failure modes:
  *  - the directory holds a database or something unknown: refused, nothing is
@@ -12,10 +13,9 @@
  *  - an option is wrong: found out before anything is made, where possible;
  *  - initdb, a role or the script fails, or the sequence is cut off: the server
  *    is killed (op_bootstrap_undo), the mark stays, and the next try begins
- *    from the start. A marked directory cannot be started, so for the script
- *    the mark goes and comes back once the server runs;
- *  - the server does not start: the database is whole by then and stays. It is
- *    started in place when the configuration has been corrected.
+ *    from the start. So the script has run on every database that is in use;
+ *  - the server does not start: without a script the database is whole by then
+ *    and stays. It is started in place when the configuration has been corrected.
  *
  * Passwords reach the stand-alone backend in a file of mode 0600 that is removed
  * when the step or the sequence ends. They are never in a session that could
@@ -289,12 +289,12 @@ static bool has_script(const struct op *o)
     return script != NULL && script[0] != '\0';
 }
 
-static enum seq_next mark_again_run(struct seq *s)
+static enum seq_next unmark_run(struct seq *s)
 {
-    return has_script(op_of(s)) ? mark_run(s) : SEQ_NEXT;
+    return has_script(op_of(s)) ? SEQ_NEXT : op_unmark_run(s);
 }
 
-static enum seq_next unmark_again_run(struct seq *s)
+static enum seq_next unmark_scripted_run(struct seq *s)
 {
     return has_script(op_of(s)) ? op_unmark_run(s) : SEQ_NEXT;
 }
@@ -337,7 +337,10 @@ void op_bootstrap_undo(struct op *o, bool succeeded)
 /* From here on there may be a server of ours that nobody should have yet. */
 static enum seq_next server_run(struct seq *s)
 {
-    op_of(s)->committed = true;
+    struct op *o = op_of(s);
+
+    o->committed = true;
+    o->start.unfinished = has_script(o);
     return op_server_run(s);
 }
 
@@ -352,12 +355,11 @@ const struct seq_step op_bootstrap_steps[] = {
     {"roles",             roles_run,        secret_done,  op_kill_child, ROLES_MS,    NULL},
     {"access",            hba_run,          NULL,         op_kill_child, INITDB_MS,   NULL},
     {"configure",         conf_run,         NULL,         NULL,          MINUTES(1),  NULL},
-    {"unmark",            op_unmark_run,    NULL,         NULL,          MINUTES(1),  NULL},
+    {"unmark",            unmark_run,       NULL,         NULL,          MINUTES(1),  NULL},
     {"start server",      server_run,       NULL,         NULL,          MINUTES(1),  NULL},
-    {"mark for script",   mark_again_run,   NULL,         NULL,          MINUTES(1),  NULL},
     {"wait until ready",  op_ready_run,     op_ready_run, NULL,          MINUTES(5),  NULL},
     {"post bootstrap",    script_run,       NULL,         op_kill_child, SCRIPT_MS,   NULL},
-    {"unmark for good",   unmark_again_run, NULL,         NULL,          MINUTES(1),  NULL},
+    {"unmark scripted",   unmark_scripted_run, NULL,      NULL,          MINUTES(1),  NULL},
     {0},
 };
 /* clang-format on */

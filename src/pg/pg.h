@@ -83,6 +83,7 @@ typedef void (*pg_done_cb)(void *data, int status, const char *problem);
 struct pg_start {
     bool as_standby;
     struct upstream upstream; /* Empty name: a standby that follows nobody. */
+    bool unfinished;          /* It may be marked incomplete: what runs next completes it. */
 };
 
 /* Writes postgresql.conf (renaming the original once), pg_hba.conf, pg_ident.conf,

@@ -70,7 +70,10 @@ void pg_look(const struct pg_options *o, struct pg_disk *ret_disk);
 void pg_look_pidfile(const char *data_dir, struct pg_pidfile *ret_pidfile);
 void pg_look_lock_file(const char *path, struct pg_pidfile *ret_pidfile);
 uint32_t pg_look_major(const char *data_dir); /* 0 = no PG_VERSION. */
+/* disk is zeroed before. */
 enum data_state pg_look_data(const struct pg_options *o, struct pg_disk *disk);
+/* As if nothing was marked incomplete: what the directory itself looks like. */
+enum data_state pg_look_behind_mark(const struct pg_options *o, struct pg_disk *disk);
 
 /* The line that says why the server that ended could not start; empty if none. False
  * if it is a guess. */

@@ -88,17 +88,23 @@ static bool is_marked(const char *data_dir, char *problem, size_t size)
 
 enum data_state pg_look_data(const struct pg_options *o, struct pg_disk *disk)
 {
+    enum data_state state = pg_look_behind_mark(o, disk);
+
+    if (state == DATA_UNKNOWN || !is_marked(o->data_dir, disk->problem, sizeof(disk->problem))) {
+        return state;
+    }
+    disk->major = 0;
+    disk->has_control = false;
+    return DATA_INCOMPLETE;
+}
+
+enum data_state pg_look_behind_mark(const struct pg_options *o, struct pg_disk *disk)
+{
     const char *data_dir = o->data_dir;
     enum data_state state = look_empty(data_dir, disk->problem, sizeof(disk->problem));
     struct err err = {0};
 
-    if (state == DATA_UNKNOWN) {
-        return state;
-    }
-    if (is_marked(data_dir, disk->problem, sizeof(disk->problem))) {
-        return DATA_INCOMPLETE;
-    }
-    if (state == DATA_EMPTY) {
+    if (state == DATA_UNKNOWN || state == DATA_EMPTY) {
         return state;
     }
     disk->major = pg_look_major(data_dir);

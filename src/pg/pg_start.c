@@ -40,12 +40,14 @@ static int prepare(struct start *s, struct err *err)
 {
     const struct pg_options *o = &s->work.opts->o;
     struct pg_disk disk = {0};
+    enum data_state data;
     size_t n;
 
     if (realpath(o->data_dir, s->data_path) == NULL) {
         return err_set_errno(err, errno, "the data directory %s", o->data_dir);
     }
-    if (pg_look_data(o, &disk) != DATA_VALID) {
+    data = s->how.unfinished ? pg_look_behind_mark(o, &disk) : pg_look_data(o, &disk);
+    if (data != DATA_VALID) {
         return err_set(err, "the data directory can not be started: %s",
                        disk.problem[0] != '\0' ? disk.problem : data_state_name(DATA_EMPTY));
     }
