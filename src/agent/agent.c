@@ -184,6 +184,19 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *o)
     fill_credentials(c->rewind.username != NULL ? &c->rewind : &c->superuser, &o->rewind);
 }
 
+/* For tests that interrupt every step; whoever finds it set is told. */
+static const char *stop_file(void)
+{
+    const char *file = getenv("VECHE_TEST_STOP_FILE");
+
+    if (file != NULL) {
+        log_error("VECHE_TEST_STOP_FILE is set: this agent stops itself at the step that the file "
+                  "names. For tests only, unset it. file=%s",
+                  file);
+    }
+    return file;
+}
+
 static void open_postgres(struct agent *a)
 {
     const struct conf *c = a->conf;
@@ -195,6 +208,7 @@ static void open_postgres(struct agent *a)
         .post_bootstrap = c->bootstrap_post_bootstrap,
         .basebackup = &c->pg_basebackup,
         .ttl_ms = a->dynamic.ttl_ms,
+        .stop_file = stop_file(),
         .on_change = on_change,
         .data = a,
     };

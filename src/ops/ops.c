@@ -29,6 +29,10 @@ struct ops *ops_new(const struct ops_options *options)
     o->main.seq.end = on_end;
     o->urgent.ops = o;
     o->urgent.seq.end = on_end;
+    if (options->stop_file != NULL) {
+        o->main.seq.at_point = op_stop_point;
+        o->urgent.seq.at_point = op_stop_point;
+    }
     o->last_rule = "";
     o->wake_ms = UINT64_MAX;
     return o;

@@ -108,6 +108,9 @@ enum seq_next op_ready_run(struct seq *s);
  * a database that was not finished. */
 void op_bootstrap_undo(struct op *o, bool succeeded);
 
+/* op_stop_point.c: at_point of every sequence when options.stop_file is set. */
+void op_stop_point(struct seq *s, const char *when);
+
 /* op_args.c: an argument list for a child. */
 #define OP_ARGS_MAX 64
 struct op_args {

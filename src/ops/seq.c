@@ -29,8 +29,6 @@ static void finish(struct seq *s, int status)
     s->end(s, status, step);
 }
 
-/* Every step of every sequence passes here, before it runs. Together with
- * leave_step this is the place for stop points of tests. */
 static void enter_step(struct seq *s)
 {
     s->overdue = false;
@@ -41,6 +39,25 @@ static void enter_step(struct seq *s)
     s->progress_ms = s->now_ms + SEQ_PROGRESS_MS;
     s->poll_every_ms = SEQ_POLL_MS;
     s->looked_ms = 0;
+}
+
+static void reach_point(struct seq *s, const char *when)
+{
+    if (s->at_point != NULL) {
+        s->at_point(s, when);
+    }
+}
+
+/* Every step of every sequence begins here. */
+static enum seq_next run_step(struct seq *s)
+{
+    enum seq_next next;
+
+    enter_step(s);
+    reach_point(s, "before");
+    next = step_of(s)->run(s);
+    reach_point(s, "after");
+    return next;
 }
 
 /* The step's goal is reached; nothing is in flight. */
@@ -61,8 +78,7 @@ static void go_on(struct seq *s, enum seq_next next)
             finish(s, 0);
             return;
         }
-        enter_step(s);
-        next = step_of(s)->run(s);
+        next = run_step(s);
     }
     if (next == SEQ_WAIT) {
         s->waiting = true;
@@ -91,8 +107,7 @@ void seq_start(struct seq *s, const struct seq_step *steps, uint64_t now_ms)
     s->poll_ms = 0;
     s->now_ms = now_ms;
     s->problem.text[0] = '\0';
-    enter_step(s);
-    go_on(s, step_of(s)->run(s));
+    go_on(s, run_step(s));
 }
 
 static void note_problem(struct seq *s, const char *problem)

@@ -52,6 +52,9 @@ struct seq {
     uint64_t poll_every_ms; /* A step may change it in run; SEQ_POLL_MS at its start. */
     uint64_t looked_ms;     /* Last poll. */
     struct err problem;     /* Why it failed; empty while all is well. */
+    /* NULL but in tests of interruption: right before ("before") and right after
+     * ("after") each call of a step's run. */
+    void (*at_point)(struct seq *s, const char *when);
     /* Once, last. status 0 = all rows done; step = where it ended. The driver does
      * not touch s afterwards: `end` may start it anew or free it. */
     void (*end)(struct seq *s, int status, const char *step);

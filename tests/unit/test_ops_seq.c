@@ -153,6 +153,26 @@ static void a_failing_run_ends_the_sequence(void **state)
     assert_string_equal(p.problem, "no luck");
 }
 
+static void note_point(struct seq *s, const char *when)
+{
+    sbuf_printf(&probe_of(s)->out, "%s%zu ", when, s->at);
+}
+
+/* Where tests stop the agent: also behind a run whose operation is in flight. */
+static void each_row_has_a_point_before_and_after_its_run(void **state)
+{
+    struct probe p;
+
+    (void)state;
+    probe_init(&p, SEQ_NEXT, SEQ_WAIT, SEQ_NEXT);
+    p.seq.at_point = note_point;
+    seq_start(&p.seq, probe_steps, 0);
+    seq_resume(&p.seq, 0, NULL, 5);
+
+    assert_string_equal(p.trace, "before0 run0 after0 before1 run1 after1 "
+                                 "before2 run2 after2 end ");
+}
+
 /* A checkpoint before a stop may fail: done knows the status and decides. */
 static void done_may_forgive_a_failure(void **state)
 {
@@ -416,6 +436,7 @@ int main(void)
         cmocka_unit_test(steps_whose_goal_is_reached_run_through_at_once),
         cmocka_unit_test(an_operation_is_waited_for_and_its_success_goes_on),
         cmocka_unit_test(a_failing_operation_ends_the_sequence_with_its_problem),
+        cmocka_unit_test(each_row_has_a_point_before_and_after_its_run),
         cmocka_unit_test(a_failing_run_ends_the_sequence),
         cmocka_unit_test(done_may_forgive_a_failure),
         cmocka_unit_test(a_hung_operation_is_aborted_once_and_then_waited_for),
