@@ -127,6 +127,7 @@ class Node:
         self.process = None
         self.log_path = self.dir / "veched.log"
         self.env = {}
+        self.unprivileged = bool(os.environ.get("VECHE_UNPRIVILEGED"))
         self.overrides = {}  # Dotted key -> value, for tests of odd configurations.
         self.dir.mkdir()
         self.dir.chmod(0o755)
@@ -209,6 +210,8 @@ class Node:
         assert self.process is None or self.process.poll() is not None
         self.write_config()
         command = [str(BUILD / "src/veched"), str(self.config_path)]
+        if self.unprivileged:
+            command = [str(pathlib.Path(__file__).with_name("unprivileged.sh"))] + command
         if self.netns:
             command = ["ip", "netns", "exec", self.netns] + command
         with open(self.log_path, "ab") as log:
