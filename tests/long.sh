@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The second tier: what takes too long for every change. Run before an issue is
+# closed; ends with one line "N passed, N failed", as run.sh does.
+#
+#   tests/long.sh              everything, a few hours
+#   tests/long.sh kills lxc    only these stages: asan kills sim lxc debian13 next
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+build=${VECHE_BUILD:-$PWD/build}
+. tests/stages.sh
+
+need_build() {
+    check configure configure "$build" -Dwerror=true && check compile compile "$build"
+}
+
+# The integration tests again, every agent with ASan and UBSan.
+stage_asan() {
+    check 'configure with sanitizers' configure "$build-asan" -Dwerror=true \
+        -Db_sanitize=address,undefined -Db_lundef=false &&
+        check 'compile with sanitizers' compile "$build-asan" || return
+    local build="$build-asan"
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_pytest tests/integration
+}
+
+# Every row of every step table, before and after, agent and node; random moments.
+stage_kills() {
+    need_build
+    VECHE_KILL_POINTS=all VECHE_KILL_RANDOM=40 run_pytest tests/integration/test_kill_points.py
+}
+
+stage_sim() {
+    need_build
+    check '10,000 seeds' "$build/tests/sim/sim" --seeds 10000
+}
+
+# No real-time priority, no locked memory, no cgroups to write to.
+stage_lxc() {
+    need_build
+    VECHE_UNPRIVILEGED=1 run_pytest tests/integration
+}
+
+# Debian 13 with PostgreSQL 17, and the release after it with the next PostgreSQL.
+stage_debian13() { run_script tests/debian13.sh; }
+stage_next() { run_script tests/debian13.sh --suite forky; }
+
+[ $# -gt 0 ] || set -- asan kills sim lxc debian13 next
+run_stages "$@"
