@@ -16,6 +16,7 @@ const struct impossible cluster_impossible[] = {
     {F(C_ALL_EMPTY) | F(C_MANY_DATABASES),     0,               "none or many"},
     {F(C_UNFENCED),                            F(C_OWNED),      "an owner is unfenced"},
     {F(C_OWNER_CUT),                           F(C_OWNED),      "an owner is cut off"},
+    {F(C_OWNER_CUT) | F(C_VOTER_CUT),          0,               "leadership goes to one voter, the owner comes first"},
     {F(C_SUCCESSOR) | F(C_OWNED),              0,               "a release names a successor"},
     {F(C_GAVE_UP) | F(C_OWNED),                0,               "who gave up is owner no more"},
     {F(C_OWNER_RECOVERS),                      F(C_OWNED),      "of an epoch that was not released"},
@@ -106,6 +107,60 @@ static node_id find_better_leader(const struct view *view)
         best = best == 0 ? id : MIN(best, id);
     }
     return best;
+}
+
+static bool is_long_unheard(const struct view *view, node_id id)
+{
+    const struct view_peer *peer = lookup_peer(view, id);
+
+    return id != view->self.status.id &&
+           (peer == NULL || view->now_ms >= peer->received_ms + view->conf.ttl_ms);
+}
+
+/* It hears us, all that we hear, and somebody we have not heard for long. */
+static bool hears_more_than_we(const struct view *view, const struct status *s)
+{
+    bool more = false;
+
+    for (uint8_t i = 0; i < view->raft.n_voters; i++) {
+        node_id id = view->raft.voters[i];
+
+        if (lookup_hears(s, id)) {
+            more = more || is_long_unheard(view, id);
+        } else if (lookup_is_heard(view, id)) {
+            return false;
+        }
+    }
+    return more;
+}
+
+/*
+ * A voter cut from the leader is sent no log: it knows nothing new and its
+ * operators get no result. Whoever hears it and everybody we hear leads better.
+ * So that leadership does not flap with a link, ours and the silence must both
+ * have lasted for a ttl. Raft's own elections do not mend this: the voter that
+ * is cut can not win against one that hears the leader.
+ */
+static node_id find_better_connected(const struct view *view)
+{
+    const struct status *best = NULL;
+
+    if (view->now_ms < view->raft.leader_since_ms + view->conf.ttl_ms) {
+        return 0;
+    }
+    for (uint8_t i = 0; i < view->raft.n_voters; i++) {
+        node_id id = view->raft.voters[i];
+        const struct status *s = lookup_status(view, id);
+
+        if (s == NULL || id == view->self.status.id || s->stopping || !lookup_is_heard(view, id) ||
+            !hears_more_than_we(view, s)) {
+            continue;
+        }
+        if (best == NULL || lookup_voters_heard_by(view, s) > lookup_voters_heard_by(view, best)) {
+            best = s;
+        }
+    }
+    return best != NULL ? best->id : 0;
 }
 
 /* What the voters have in their data directories. */
@@ -291,6 +346,21 @@ static bool owner_recovers(const struct view *view, struct cluster_facts *f)
     return view->now_ms < f->recovery_ms;
 }
 
+/* Who should be Raft leader instead of us. */
+static void gather_leadership(const struct view *view, bool ready, struct cluster_facts *f)
+{
+    if (!ready) {
+        return;
+    }
+    f->transfer_to = find_better_leader(view);
+    if (f->transfer_to != 0) {
+        f->bits |= F(C_OWNER_CUT);
+        return;
+    }
+    f->transfer_to = find_better_connected(view);
+    f->bits |= bit_if(f->transfer_to != 0, F(C_VOTER_CUT));
+}
+
 void cluster_facts_gather(const struct view *view, struct cluster_facts *ret_facts)
 {
     struct cluster_facts *f = ret_facts;
@@ -302,16 +372,16 @@ void cluster_facts_gather(const struct view *view, struct cluster_facts *ret_fac
         return;
     }
     f->timer_ms = view->raft.epoch_applied_ms + facts_takeover_wait_ms(view);
-    f->transfer_to = ready ? find_better_leader(view) : 0;
-    f->bits = F(C_LEADER) | bit_if(ready, F(C_READY)) | bit_if(s->cluster.id != 0, F(C_CREATED)) |
-              bit_if(view->conf.pause, F(C_PAUSED)) | bit_if(f->transfer_to != 0, F(C_OWNER_CUT)) |
-              bit_if(s->cluster.init == INIT_NONE, F(C_INIT_NONE)) |
-              bit_if(s->cluster.init == INIT_RUNNING, F(C_INIT_RUNNING)) |
-              bit_if(s->primary.has_owner, F(C_OWNED)) |
-              bit_if(s->primary.unfenced, F(C_UNFENCED)) |
-              bit_if(promises_are_over(view), F(C_PROMISES_OVER)) |
-              bit_if(view->now_ms >= f->timer_ms, F(C_TIMER_OVER)) |
-              bit_if(owner_recovers(view, f), F(C_OWNER_RECOVERS));
+    gather_leadership(view, ready, f);
+    f->bits |= F(C_LEADER) | bit_if(ready, F(C_READY)) | bit_if(s->cluster.id != 0, F(C_CREATED)) |
+               bit_if(view->conf.pause, F(C_PAUSED)) |
+               bit_if(s->cluster.init == INIT_NONE, F(C_INIT_NONE)) |
+               bit_if(s->cluster.init == INIT_RUNNING, F(C_INIT_RUNNING)) |
+               bit_if(s->primary.has_owner, F(C_OWNED)) |
+               bit_if(s->primary.unfenced, F(C_UNFENCED)) |
+               bit_if(promises_are_over(view), F(C_PROMISES_OVER)) |
+               bit_if(view->now_ms >= f->timer_ms, F(C_TIMER_OVER)) |
+               bit_if(owner_recovers(view, f), F(C_OWNER_RECOVERS));
     gather_database(view, f);
     gather_candidates(view, f);
 }

@@ -30,6 +30,7 @@ const struct cluster_rule cluster_rules[] = {
     {"initialize",            F(C_INIT_NONE),                        0,                                CLUSTER_INITIALIZES, "no node has a database: one makes it"},
 
     /* The owner is left alone. */
+    {"transfer-to-connected", F(C_OWNED) | F(C_VOTER_CUT),           F(C_PROMISES_OVER),                CLUSTER_TRANSFERS,   "another voter hears more voters than we do: as Raft leader it reaches everybody"},
     {"unfenced",              F(C_UNFENCED),                         0,                                CLUSTER_NOTHING,     "the owner's PostgreSQL is not fenced: nobody else may be owner"},
     {"paused",                F(C_PAUSED),                           0,                                CLUSTER_NOTHING,     "the cluster is paused: no failover"},
     {"owner-alive",           F(C_OWNED),                            F(C_PROMISES_OVER),               CLUSTER_NOTHING,     "the owner holds its lease, or may hold it"},
@@ -79,13 +80,27 @@ static bool names_candidate(const struct cluster_rule *rule)
     return rule->act == CLUSTER_TAKES;
 }
 
+static void explain_transfer(const struct view *view, node_id to, struct sbuf *b)
+{
+    const struct status *s = lookup_status(view, to);
+    uint32_t heard = 0;
+
+    for (uint8_t i = 0; i < view->raft.n_voters; i++) {
+        heard += lookup_is_heard(view, view->raft.voters[i]) ? 1u : 0u;
+    }
+    sbuf_printf(b, "; %s hears %u of %u voters, we hear %u", s != NULL ? s->name : "?",
+                s != NULL ? lookup_voters_heard_by(view, s) : 0, view->raft.n_voters, heard);
+}
+
 static void fill_evidence(const struct view *view, const struct cluster_facts *f,
                           const struct cluster_rule *rule, struct sbuf *b)
 {
     const struct store_primary *p = &view->store->primary;
 
     sbuf_printf(b, "epoch %" PRIu64 " owner %s", p->epoch, p->has_owner ? p->owner : "none");
-    if (names_candidate(rule)) {
+    if (rule->act == CLUSTER_TRANSFERS) {
+        explain_transfer(view, f->transfer_to, b);
+    } else if (names_candidate(rule)) {
         sbuf_printf(b, "; chosen %s (timeline %u", f->chosen.name, f->chosen.timeline);
         sbuf_printf(b, "%s%s)", f->chosen.evidence[0] != '\0' ? "; " : "", f->chosen.evidence);
     } else if (rule->act == CLUSTER_INITIALIZES) {

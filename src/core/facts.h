@@ -75,6 +75,7 @@
     X(C_CREATED,          "created",            "the cluster's first command was applied") \
     X(C_PAUSED,           "paused",             "the cluster is paused") \
     X(C_OWNER_CUT,        "owner-cut",          "we do not hear the owner of a live lease, another voter does") \
+    X(C_VOTER_CUT,        "voter-cut",          "we have not heard a voter for a ttl, another voter hears it, and more voters than we do") \
     X(C_INIT_NONE,        "init-none",          "there is no database yet") \
     X(C_INIT_RUNNING,     "init-running",       "the owner makes the database") \
     X(C_ALL_HEARD,        "all-heard",          "every voter was heard, and is listed as a member") \

@@ -136,6 +136,30 @@ def test_a_cut_link_does_not_stop_the_writes(c, report, link, leader):
     assert writer.missing(primary) == []
 
 
+def test_a_switchover_asked_at_a_voter_cut_from_the_leader_is_answered(c, report):
+    """The primary leads Raft and the witness does not hear it: leadership goes to the
+    standby, which hears both, so that the witness learns what became of the request."""
+    primary, standby = c.primary(), c.standbys()[0]
+    make_leader(c, primary)
+    assert c.primary() is primary
+    c.network.cut(primary.name, "w1")
+    wait(
+        lambda: all(c[end].metric("veche_peers_connected") == 1 for end in (primary.name, "w1")),
+        20,
+        "the cut to be noticed",
+    )
+    since = time.monotonic()
+    args = ("--leader", primary.name, "--candidate", standby.name, "--force")
+    answer = c["w1"].ctl("switchover", *args, check=False)
+    report(f"answered after {time.monotonic() - since:.1f} s")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert standby.is_primary()
+    wait(lambda: leader_of(c) is standby, WITHIN, "the best connected voter to lead")
+    c.network.heal()
+    wait_links(c)
+    c.wait_healthy(60)
+
+
 @pytest.mark.parametrize("source, to", [("pg1", "pg2"), ("w1", "primary"), ("primary", "w1")])
 def test_a_link_cut_one_way_does_not_stop_the_writes(c, report, source, to):
     primary = c.primary()

@@ -21,7 +21,7 @@
     X(promotions, true)                                                                        \
     X(fences, true)                                                                            \
     X(releases, true)                                                                          \
-    X(transfers, false) /* Of Raft leadership to who hears the owner. */                       \
+    X(transfers, false) /* Of Raft leadership to who hears more.  */                       \
     X(elections, true)                                                                         \
     X(unknown_outcomes, true) /* Proposals nobody answered. */                                 \
     X(refused_commands, true) /* Committed, and refused by compare-and-set. */                 \

@@ -625,6 +625,52 @@ static void leadership_goes_to_who_hears_the_owner(void **state)
     free(s);
 }
 
+static void leadership_goes_to_who_hears_more_voters(void **state)
+{
+    /* pg1 owns, leads, and does not hear pg2 any more; the witness hears both. */
+    struct scene *s = scene_new_primary();
+    struct view_peer *pg2 = &s->view.peers[0];
+    struct view_peer *w = &s->view.peers[1];
+
+    (void)state;
+    w->status.promise = PROMISE_LIVE;
+    w->status.promise_epoch = 1;
+    pg2->received_ms = TEST_NOW - 2999;
+    assert_cluster(s, "owner-alive"); /* It may be back in a moment. */
+    pg2->received_ms = TEST_NOW - 3000;
+    assert_cluster(s, "transfer-to-connected");
+    assert_int_equal(s->decision.cluster.transfer_to, W);
+    assert_non_null(strstr(s->decision.cluster.evidence, "w hears 3 of 3 voters, we hear 2"));
+
+    s->view.raft.leader_since_ms = TEST_NOW - 2999; /* We lead only since a moment ago. */
+    assert_cluster(s, "owner-alive");
+    s->view.raft.leader_since_ms = TEST_NOW - 3000;
+    assert_cluster(s, "transfer-to-connected");
+    w->status.stopping = true;
+    assert_cluster(s, "owner-alive");
+    w->status.stopping = false;
+    w->status.n_heard = 1; /* It hears pg1 alone, or (below) pg2 and itself, not us. */
+    assert_cluster(s, "owner-alive");
+    w->status.n_heard = 2;
+    w->status.heard[0] = PG2;
+    w->status.heard[1] = W;
+    assert_cluster(s, "owner-alive");
+    free(s);
+}
+
+static void nobody_gives_leadership_away_instead_of_judging(void **state)
+{
+    /* pg2 owned it and is cut from us, the witness hears it; no promise is left. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    s->view.peers[0].received_ms = TEST_NOW - 5000;
+    s->view.peers[1].status.promise = PROMISE_NONE;
+    assert_cluster(s, "take-over");
+    assert_int_equal(s->decision.cluster.transfer_to, 0);
+    free(s);
+}
+
 static void the_last_owner_is_waited_for_while_it_recovers(void **state)
 {
     /* pg2 rebooted: its data is there, PostgreSQL is not up yet. */
@@ -769,8 +815,8 @@ static void a_stop_and_a_start_do_not_change_the_known_version(void **state)
     assert_false(publishes_version(s, 0, false));
     assert_false(publishes_version(s, 150004, true));
 
-    assert_true(publishes_version(s, 150005, true)); /* Another minor version, */
-    assert_true(publishes_version(s, 150000, true)); /* also an older one, */
+    assert_true(publishes_version(s, 150005, true));  /* Another minor version, */
+    assert_true(publishes_version(s, 150000, true));  /* also an older one, */
     assert_true(publishes_version(s, 160000, false)); /* and another major one count. */
     scene_apply(s, scene_find(s, COMMAND_MEMBER_SET));
     assert_int_equal(s->store.members[0].pg_version, 160000);
@@ -850,6 +896,8 @@ int main(void)
         cmocka_unit_test(two_databases_are_an_error_for_people),
         cmocka_unit_test(nobody_takes_over_from_a_promise),
         cmocka_unit_test(leadership_goes_to_who_hears_the_owner),
+        cmocka_unit_test(leadership_goes_to_who_hears_more_voters),
+        cmocka_unit_test(nobody_gives_leadership_away_instead_of_judging),
         cmocka_unit_test(the_last_owner_is_waited_for_while_it_recovers),
         cmocka_unit_test(owners_that_give_up_in_a_row_are_paced),
         cmocka_unit_test(an_order_by_name_is_on_record),
