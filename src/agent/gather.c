@@ -168,14 +168,27 @@ static void fill_raft(struct agent *a, struct view_raft *v)
     memcpy(v->voters, l->voters, sizeof(v->voters));
 }
 
+/* The voter's half may have promised to ourselves, also before this process. */
+static uint64_t own_promise_ms(const struct agent *a, struct lease_time now)
+{
+    struct lease_voter_status voter;
+
+    lease_voter_status(&a->voter, now, &voter);
+    return voter.state == LEASE_PROMISE_LIVE && voter.owner == a->identity.id
+               ? voter.left_ns / NS_PER_MS
+               : 0;
+}
+
 static void fill_lease_view(struct agent *a, struct view_lease *v)
 {
-    uint64_t remaining_ns = lease_owner_remaining_ns(&a->owner, agent_lease_now());
+    struct lease_time now = agent_lease_now();
+    uint64_t remaining_ns = lease_owner_remaining_ns(&a->owner, now);
 
     *v = (struct view_lease){
         .live = remaining_ns > 0,
         .epoch = lease_owner_epoch(&a->owner),
         .remaining_ms = remaining_ns / NS_PER_MS,
+        .promised_ms = own_promise_ms(a, now),
         .live_since_ms = remaining_ns > 0 ? a->live_since_ms : 0,
         .wanted_since_ms = a->wanted_since_ms,
     };

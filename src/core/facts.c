@@ -32,8 +32,10 @@ static bool is_over(const struct view *view, uint64_t since_ms, uint64_t duratio
  * PostgreSQL found running by this process and left alone since. Until the
  * store has told whose epoch it is, and the first round of renewals has
  * come back, there can be no lease; killing it meanwhile would make every
- * restart of an agent an outage. A lease obtained by this process ends later
- * than this does.
+ * restart of an agent an outage. It ends, in time to stop PostgreSQL, with the
+ * promise of this node as a voter to itself: the process before could not have
+ * counted a lease beyond that, and who was dead for longer may find another one
+ * promoted. It also ends a ttl after the start, however often that is renewed.
  */
 static bool is_adopted(const struct view *view)
 {
@@ -42,6 +44,7 @@ static bool is_adopted(const struct view *view)
 
     return mine && !(p->has_owner && !lookup_owner_is_me(view)) && !view->lease.live &&
            view->op.running == ACTION_NONE && view->op.last == ACTION_NONE &&
+           view->lease.promised_ms > view->conf.fence_margin_ms &&
            view->now_ms < view->self.started_ms + view->conf.ttl_ms;
 }
 

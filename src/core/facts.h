@@ -23,7 +23,7 @@
     X(HELD,               "held",               "the store says that the present epoch has held a lease") \
     X(UNFENCED,           "unfenced",           "our epoch is marked unfenced (pause)") \
     X(UNTOUCHED,          "untouched",          "nobody has ever held a lease in this cluster") \
-    X(ADOPTED,            "adopted",            "PostgreSQL ran when this agent started, less than ttl ago, and nobody else is owner") \
+    X(ADOPTED,            "adopted",            "PostgreSQL ran when this agent started, less than ttl ago, our promise to ourselves still runs, and nobody else is owner") \
     X(INIT_RUNNING,       "init-running",       "the owner of the present epoch makes the database") \
     X(INIT_DONE,          "init-done",          "the cluster has a database") \
     X(MAY_WRITE,          "may-write",          "PostgreSQL takes writes, or will by itself") \

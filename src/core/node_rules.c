@@ -333,6 +333,9 @@ static void add_wakes(const struct view *view, const struct node_facts *f, struc
         propose_wake(view, d, view->now_ms + view->lease.remaining_ms - margin);
         propose_wake(view, d, view->now_ms + view->lease.remaining_ms);
     }
+    if ((f->bits & F(ADOPTED)) && !view->lease.live) {
+        propose_wake(view, d, view->now_ms + view->lease.promised_ms - view->conf.fence_margin_ms);
+    }
     propose_wake(view, d, view->op.retry_ms);
     propose_wake(view, d, f->positions_until_ms);
     propose_wake(view, d, f->lease_give_up_ms);

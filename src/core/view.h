@@ -69,6 +69,8 @@ struct view_lease {
     bool live;                /* This node holds the lease of `epoch` now. */
     uint64_t epoch;           /* The epoch it renews; 0 = none. */
     uint64_t remaining_ms;    /* 0 when not live. */
+    uint64_t promised_ms;     /* What is left of this node's own promise to itself, made in this
+                               * boot: any lease it ever counted ends before that. */
     uint64_t live_since_ms;   /* Start of the present unbroken lease; 0 when not live. */
     uint64_t wanted_since_ms; /* Since when it has tried for `epoch` without a lease; 0 = it
                                * holds it, or does not try. */

@@ -130,11 +130,16 @@ static void fill_lease_view(struct sim *s, struct sim_node *n, struct view_lease
 {
     struct sim_agent *a = n->agent;
     uint64_t left_ns = lease_owner_remaining_ns(&a->owner, sim_lease_now(s, n));
+    struct lease_voter_status voter;
 
+    lease_voter_status(&a->voter, sim_lease_now(s, n), &voter);
     *v = (struct view_lease){
         .live = left_ns > 0,
         .epoch = lease_owner_epoch(&a->owner),
         .remaining_ms = left_ns / NS_PER_MS,
+        .promised_ms = voter.state == LEASE_PROMISE_LIVE && voter.owner == n->id
+                           ? voter.left_ns / NS_PER_MS
+                           : 0,
         .live_since_ms = left_ns > 0 ? a->live_since_ms : 0,
         .wanted_since_ms = a->wanted_since_ms,
     };

@@ -62,12 +62,16 @@ static void a_restarted_agent_leaves_the_primary_running_for_a_moment(void **sta
     (void)state;
     s->view.self.started_ms = TEST_NOW - 1000;
     s->view.raft.caught_up = false;
-    s->view.lease = (struct view_lease){.epoch = 1};
+    s->view.lease = (struct view_lease){.epoch = 1, .promised_ms = 501};
     assert_node(s, "catching-up", ACTION_NONE);
+    assert_int_equal(s->decision.wake_ms, TEST_NOW + 1);
 
     s->view.self.started_ms = TEST_NOW - 3000;
     assert_node(s, "fence", ACTION_FENCE);
     s->view.self.started_ms = TEST_NOW - 1000;
+    s->view.lease.promised_ms = 500; /* A promise that is over allows nothing. */
+    assert_node(s, "fence", ACTION_FENCE);
+    s->view.lease.promised_ms = 501;
     s->store.primary.owner_id = PG2;
     assert_node(s, "fence", ACTION_FENCE);
     free(s);

@@ -442,6 +442,7 @@ static void shake_view(struct rng *r, struct view *v)
     v->lease.live = coin(r);
     v->lease.epoch = v->store->primary.epoch;
     v->lease.remaining_ms = v->lease.live ? 1 + upto(r, 3000) : 0;
+    v->lease.promised_ms = upto(r, 3000);
     v->lease.live_since_ms = v->lease.live ? v->now_ms - upto(r, 2000) : 0;
     v->lease.wanted_since_ms = v->lease.live ? 0 : v->now_ms - upto(r, 9000);
     v->positions_asked_ms = coin(r) ? v->now_ms - upto(r, 2000) : 0;

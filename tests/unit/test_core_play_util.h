@@ -213,6 +213,9 @@ static inline void fill_view(struct play *p, int i)
     v->lease.live = lease_is_live(p, n);
     v->lease.epoch = n->wanted_epoch;
     v->lease.remaining_ms = v->lease.live ? n->lease_until_ms - p->now_ms : 0;
+    v->lease.promised_ms = n->promise_instance == n->instance && p->now_ms < n->promise_until_ms
+                               ? n->promise_until_ms - p->now_ms
+                               : 0;
     v->lease.live_since_ms = v->lease.live ? n->live_since_ms : 0;
     v->lease.wanted_since_ms = v->lease.live ? 0 : n->wanted_since_ms;
     v->pg.postmaster_alive = n->pg.alive;
