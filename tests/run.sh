@@ -41,7 +41,7 @@ stage_clang() {
 
 stage_sim() { run_meson "$build" --suite sim -v -t 10; }
 
-stage_integration() { run_pytest tests/integration; }
+stage_integration() { run_pytest -n 3 --dist loadgroup tests/integration; }
 
 [ $# -gt 0 ] || set -- tidy build unit sanitize clang sim integration
 run_stages "$@"

@@ -7,9 +7,49 @@ import pytest
 from veche import Cluster
 
 
-def pytest_configure():
+# Files whose tests share one cluster and take longest: they begin first.
+LONG_FILES = ("test_network.py", "test_disk.py", "test_haproxy.py", "test_failover.py")
+
+
+def pytest_configure(config):
     # As Ctrl-C, so that clusters, namespaces and mounts are cleaned up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.pluginmanager.register(Measured(config))
+
+
+class Measured:
+    """Shows what tests have measured, also when they pass."""
+
+    def __init__(self, config):
+        self.config = config
+
+    def pytest_runtest_logreport(self, report):
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is None:
+            return  # A worker of xdist: its controller gets the report as well.
+        texts = [text for name, text in report.user_properties if name == "measured"]
+        if report.when == "call" and texts:
+            test = report.nodeid.partition("::")[2].partition("@")[0]
+            terminal.ensure_newline()
+            for text in texts:
+                terminal.write_line(f"  measured [{test}]: {text}")
+
+
+def shares_a_cluster(item):
+    """Whether it has a fixture that must be made once, not once in every worker."""
+    known = item._fixtureinfo.name2fixturedefs
+    return any(known[name][-1].scope == "module" for name in item.fixturenames if name in known)
+
+
+# Before xdist's own, which reads the mark.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if shares_a_cluster(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(  # Stable: the order within a file stays.
+        key=lambda i: LONG_FILES.index(i.path.name) if i.path.name in LONG_FILES else len(LONG_FILES)
+    )
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -29,11 +69,10 @@ def cluster(request):
 
 
 @pytest.fixture
-def report(request, capsys):
-    """Prints a measured value so that it shows also when the test passes."""
+def report(request):
+    """Records a measured value; `Measured` shows it."""
 
     def say(text):
-        with capsys.disabled():
-            print(f"\n  measured [{request.node.name}]: {text}", flush=True)
+        request.node.user_properties.append(("measured", text))
 
     return say

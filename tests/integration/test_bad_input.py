@@ -416,8 +416,12 @@ def test_a_standby_with_a_wrong_replication_password_is_not_ready(three, standby
     wait(lambda: "not streaming" in standby.http("/readiness").text, 30, "the agent to see it")
     assert standby.http("/readiness").status == 503
     assert "replication_state" not in standby.status()
-    rows = {m["name"]: m for m in three.primary().http("/cluster").json["members"]}
-    assert rows[standby.name]["state"] == "running"  # Not "streaming".
+
+    def known_state():
+        members = three.primary().http("/cluster").json["members"]
+        return next(m["state"] for m in members if m["name"] == standby.name)
+
+    wait(lambda: known_state() == "running", 30, "it to be listed so, not as streaming")
     assert standby.running
 
 

@@ -30,7 +30,7 @@ def test_standby_is_promoted_when_the_primary_node_is_killed(cluster, report):
     writer = start_with_writer(cluster)
     primary, standby = cluster.primary(), cluster.standbys()[0]
     wait(
-        lambda: standby.sql_value("select count(*) from rows") >= 20, 10, "rows on the standby"
+        lambda: standby.sql_value("select count(*) from rows") >= 20, 60, "rows on the standby"
     )
 
     received = standby.sql_value("select max(id) from rows")
@@ -101,8 +101,12 @@ def test_a_stopped_agent_releases_its_epoch(cluster, report):
     report(f"write gap {writer.longest_gap(stopped_at - 1):.2f} s after SIGTERM of the agent")
     assert processes_of(primary.data_dir) == []
     assert writer.missing(cluster.primary()) == []
-    members = {m["name"]: m for m in cluster.primary().http("/cluster").json["members"]}
-    assert members[primary.name]["state"] == "stopped"
+
+    def known_state():
+        members = cluster.primary().http("/cluster").json["members"]
+        return next(m["state"] for m in members if m["name"] == primary.name)
+
+    wait(lambda: known_state() == "stopped", 30, "the new primary to know it as stopped")
 
     primary.start()
     cluster.wait_healthy()
@@ -184,7 +188,7 @@ def test_a_standby_too_far_behind_is_not_promoted(report):
         c.start_and_wait()
         primary, standby = c.primary(), c.standbys()[0]
         primary.sql("create table big (t text)")
-        wait(lambda: standby.sql("select * from big") == [], 10, "the table on the standby")
+        wait(lambda: standby.sql("select * from big") == [], 60, "the table on the standby")
         postmaster = standby.postmaster_pid()
         receivers = [
             p

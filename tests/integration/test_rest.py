@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from veche import BUILD, ROOT, Cluster, Writer, wait
+from veche import BUILD, ROOT, Cluster, Writer, wait, when_settled
 
 # Path -> code on the primary, a streaming standby, the witness.
 CODES = {
@@ -52,9 +52,9 @@ def three(request):
         c.failed = request.session.testsfailed > before
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def by_role(three):
-    primary = three.primary()
+    primary = three.wait_healthy()
     return {"primary": primary, "standby": three.standbys()[0], "witness": three["w1"]}
 
 
@@ -117,6 +117,7 @@ def metrics_of(node):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@when_settled
 def test_every_path_has_its_code_on_every_node(by_role, method):
     wrong = {}
     for path, codes in CODES.items():
@@ -129,6 +130,7 @@ def test_every_path_has_its_code_on_every_node(by_role, method):
     assert wrong == {}
 
 
+@when_settled
 def test_a_check_without_host_in_http_1_0_is_answered(by_role):
     """What a bare `option httpchk` sends."""
     for role, code in (("primary", 200), ("standby", 503), ("witness", 503)):
@@ -153,6 +155,11 @@ def test_an_unknown_path_is_404_and_a_wrong_method_405(by_role):
 
 
 def test_patroni_has_patronis_fields(by_role, three):
+    def the_standby_only():  # The walsender of its pg_basebackup may still be seen.
+        rows = by_role["primary"].status().get("replication", [])
+        return [r["state"] for r in rows] == ["streaming"]
+
+    wait(the_standby_only, 30, "one row of replication")
     primary = by_role["primary"].status()
     standby = by_role["standby"].status()
     witness = by_role["witness"].status()
@@ -188,7 +195,6 @@ def test_patroni_has_patronis_fields(by_role, three):
 
 
 def test_cluster_history_and_config_are_alike_on_every_node(by_role):
-    shapes = set()
     for node in by_role.values():
         cluster = node.http("/cluster").json
         members = {m["name"]: m for m in cluster["members"]}
@@ -205,13 +211,17 @@ def test_cluster_history_and_config_are_alike_on_every_node(by_role):
         assert re.fullmatch(r"[0-9A-F]+/[0-9A-F]+", standby["lsn"])
         assert members["w1"]["role"] == "witness"
         assert cluster["scope"] == node.cluster.scope
-        shapes.add((node.http("/history").text, node.http("/config").text))
-    assert len(shapes) == 1
-    history, config = map(json.loads, shapes.pop())
+
+    def shapes():
+        return {(n.http("/history").text, n.http("/config").text) for n in by_role.values()}
+
+    wait(lambda: len(shapes()) == 1, 30, "all nodes to have the same")
+    history, config = map(json.loads, shapes().pop())
     assert all(len(row) in (4, 5) for row in history)
     assert config["ttl"] == 3
 
 
+@when_settled
 def test_metrics_can_be_parsed_and_agree_with_the_role(by_role):
     values = {role: metrics_of(node) for role, node in by_role.items()}
     assert [values[r]["patroni_primary"] for r in values] == [1, 0, 0]
@@ -381,7 +391,7 @@ def test_a_thousand_idle_connections_do_not_stop_the_agent(by_role, three, repor
         # their own address only until the agent is tired of them.
         assert primary.ctl("list").returncode == 0
         asked = time.monotonic()
-        answer = raw(primary, request("OPTIONS", "/master"), source="127.0.0.2")
+        answer = raw(primary, request("OPTIONS", "/master"), source="127.0.0.2", seconds=60)
         answered = time.monotonic() - asked
         assert code_of(answer) == 200
         wait(primary.is_primary, 60, "an answer for the address of the idle ones")

@@ -6,6 +6,7 @@ fixed time: `wait` polls for the event with a generous bound.
 """
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -41,25 +42,52 @@ def run_as_postgres():
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-_reserved = set()
-_reserved_lock = threading.Lock()
+class Ports:
+    """Gives away ports of loopback, also when several test processes run side by side.
 
+    A process owns whole blocks of ports. That is known by the name of an abstract
+    unix socket, which the kernel frees with the process, however it ends. A port is
+    given away long before its agent binds it, so trying to bind is not enough.
+    """
 
-def free_port(host="127.0.0.1"):
-    """A port nobody uses and this process has not given away yet."""
-    for _ in range(1000):
-        port = random.randint(20000, 32000)  # Below the range of outgoing connections.
-        with _reserved_lock:
-            if port in _reserved:
+    FIRST, BLOCK, BLOCKS = 20000, 200, 60  # Below the range of outgoing connections.
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.claims = []  # Sockets, kept open.
+        self.ports = []
+
+    def _claim(self):
+        for block in random.sample(range(self.BLOCKS), self.BLOCKS):
+            claim = socket.socket(socket.AF_UNIX)
+            try:
+                claim.bind(f"\0veche-test-ports-{block}")
+            except OSError:
+                claim.close()
                 continue
-            with socket.socket() as s:
-                try:
-                    s.bind((host, port))
-                except OSError:
-                    continue
-            _reserved.add(port)
-            return port
-    raise RuntimeError("no free port")
+            self.claims.append(claim)
+            first = self.FIRST + block * self.BLOCK
+            return random.sample(range(first, first + self.BLOCK), self.BLOCK)
+        raise RuntimeError("no free block of ports")
+
+    def take(self):
+        with self.lock:
+            while True:
+                if not self.ports:
+                    self.ports = self._claim()
+                port = self.ports.pop()
+                with socket.socket() as s:
+                    with contextlib.suppress(OSError):
+                        s.bind(("127.0.0.1", port))
+                        return port
+
+
+_ports = Ports()
+
+
+def free_port():
+    """A port nobody uses, and no process of these tests has been given."""
+    return _ports.take()
 
 
 def wait(condition, seconds, what):
@@ -76,6 +104,30 @@ def wait(condition, seconds, what):
             last = error
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds} s: {what} (last: {last!r})")
+
+
+def eventually(check, seconds=30):
+    """Until check() passes: for what is asserted of observations, which are up to a
+    loop_wait old, and of a ledger that reaches each node in its own time. Never for
+    what must not be so even for a moment."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return check()
+        except (AssertionError, LookupError, OSError):
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.05)
+
+
+def when_settled(test):
+    """A test that only reads what agents show: all of it holds at one moment, soon."""
+
+    @functools.wraps(test)
+    def patient(*args, **kwargs):
+        return eventually(lambda: test(*args, **kwargs))
+
+    return patient
 
 
 def processes_of(data_dir):
@@ -419,15 +471,24 @@ class Cluster:
         return wait(new_primary, seconds, "a primary")
 
     def wait_healthy(self, seconds=120):
-        """A writable primary, and every other running PostgreSQL node streams from it."""
+        """A writable primary, every other running PostgreSQL node streams from it, and
+        every running agent has heard so."""
 
         def healthy():
             primary = self.primary()
             if primary is None:
                 return None
             standbys = [n for n in self.postgres_nodes if n.running and n is not primary]
+            states = {n.name: "streaming" for n in standbys} | {primary.name: "running"}
             streams = all(n.status().get("replication_state") == "streaming" for n in standbys)
-            return primary if streams else None
+            heard = all(sees(n, states, primary) for n in self.nodes.values() if n.running)
+            return primary if streams and heard else None
+
+        def sees(node, states, primary):
+            members = {m["name"]: m for m in node.http("/cluster", timeout=5).json["members"]}
+            return members[primary.name]["role"] == "leader" and all(
+                members[name]["state"] == state for name, state in states.items()
+            )
 
         return wait(healthy, seconds, "a primary with all standbys streaming")
 
