@@ -8,7 +8,7 @@ import time
 import psycopg2
 import pytest
 
-from veche import TTL, Cluster, Writer, processes_of, wait
+from veche import TTL, Cluster, PipelineWriter, Writer, processes_of, wait
 
 
 def start_with_writer(c):
@@ -69,21 +69,33 @@ def test_a_killed_postmaster_is_restarted_in_place(cluster, report):
     busy = threading.Thread(target=long_statement, daemon=True)
     busy.start()
     started.wait(10)
+    pipelining = PipelineWriter(primary)
+    pipelining.prepare()
+    pipelining.start()
+    pipelining.wait_rows(1000)
+    running = "select pid from pg_stat_activity where state = 'active' and query like %s"
+    long_pid = wait(
+        lambda: primary.sql_value(running, "select count(*) from generate_series%"), 30, "it to run"
+    )
     backends = set(processes_of(primary.data_dir)) - {postmaster}
-    assert backends, "no backend to be left over"
+    assert long_pid in backends
 
     killed_at = time.monotonic()
     os.kill(postmaster, signal.SIGKILL)
-    wait(
-        lambda: primary.postmaster_pid() != postmaster and primary.is_primary(),
-        60,
-        "the restart in place",
-    )
+    wait(lambda: primary.postmaster_pid() != postmaster, 60, "another postmaster")
+    assert not backends & set(processes_of(primary.data_dir)), "a left-over backend lives"
+    wait(primary.is_primary, 60, "the restart in place")
     writer.wait_rows(20)
+    pipelining.wait_rows(1000)
+    pipelining.stop()
     writer.stop()
 
-    report(f"write gap {writer.longest_gap(killed_at - 1):.2f} s after SIGKILL of the postmaster")
-    assert not backends & set(processes_of(primary.data_dir)), "a left-over backend lives"
+    report(
+        f"write gap {writer.longest_gap(killed_at - 1):.2f} s after SIGKILL of the postmaster; "
+        f"in flight in the pipeline then: {pipelining.unanswered}"
+    )
+    assert max(pipelining.unanswered) > 1, "nothing was pipelined"
+    assert pipelining.missing(primary) == []
     assert cluster.primary() is primary
     assert writer.missing(primary) == []
 

@@ -5,6 +5,7 @@ ends with its test, also when that is interrupted. Nothing here sleeps for a
 fixed time: `wait` polls for the event with a generous bound.
 """
 
+import collections
 import contextlib
 import functools
 import json
@@ -12,6 +13,7 @@ import os
 import pathlib
 import pwd
 import random
+import select
 import shutil
 import signal
 import socket
@@ -22,7 +24,9 @@ import time
 import urllib.error
 import urllib.request
 
+import psycopg
 import psycopg2
+from psycopg import pq
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("VECHE_BUILD", ROOT / "build"))
@@ -569,3 +573,79 @@ class Writer(threading.Thread):
     def wait_rows(self, more, seconds=60):
         start = len(self.acknowledged)
         wait(lambda: len(self.acknowledged) >= start + more, seconds, f"{more} more rows")
+
+
+class PipelineWriter(threading.Thread):
+    """Inserts numbered rows with many statements in flight, each a transaction.
+
+    In libpq's pipeline mode a statement commits at its own Sync. The server sends the
+    statement's result before, so the answer to the Sync is the acknowledgement.
+    """
+
+    DEPTH = 32
+
+    def __init__(self, node, table="pipelined"):
+        super().__init__(daemon=True)
+        self.node, self.table = node, table
+        self.next_id = 1
+        self.acknowledged = []
+        self.unanswered = []  # For each connection that broke: how many were in flight.
+        self.stopping = threading.Event()
+
+    def prepare(self):
+        self.node.sql(f"create table {self.table} (id bigint primary key)")
+
+    def run(self):
+        while not self.stopping.is_set():
+            connection = pq.PGconn.connect(self.node.dsn().encode())
+            if connection.status == pq.ConnStatus.OK:
+                self._insert(connection)
+            connection.finish()
+            self.stopping.wait(0.05)
+
+    def _insert(self, connection):
+        """Until the connection breaks or the test ends."""
+        connection.nonblocking = 1
+        connection.enter_pipeline_mode()
+        in_flight = collections.deque()
+        try:
+            while in_flight or not self.stopping.is_set():
+                self._send(connection, in_flight)
+                writable = [connection.socket] if connection.flush() else []
+                select.select([connection.socket], writable, [], 1)
+                connection.consume_input()
+                self._receive(connection, in_flight)
+        except psycopg.OperationalError:
+            self.unanswered.append(len(in_flight))
+
+    def _send(self, connection, in_flight):
+        statement = f"insert into {self.table} values ($1)".encode()
+        while len(in_flight) < self.DEPTH and not self.stopping.is_set():
+            connection.send_query_params(statement, [b"%d" % self.next_id])
+            connection.pipeline_sync()
+            in_flight.append(self.next_id)
+            self.next_id += 1
+
+    def _receive(self, connection, in_flight):
+        """A result, none as a separator, then the answer to the Sync; again."""
+        while in_flight and not connection.is_busy():
+            result = connection.get_result()
+            if result is None:
+                continue
+            if result.status == pq.ExecStatus.PIPELINE_SYNC:
+                self.acknowledged.append(in_flight.popleft())
+            elif result.status != pq.ExecStatus.COMMAND_OK:
+                raise psycopg.OperationalError(result.error_message.decode())
+
+    def stop(self):
+        self.stopping.set()
+        self.join(30)
+        assert not self.is_alive(), "the pipelining writer hangs"
+
+    def wait_rows(self, more, seconds=60):
+        start = len(self.acknowledged)
+        wait(lambda: len(self.acknowledged) >= start + more, seconds, f"{more} more rows")
+
+    def missing(self, node):
+        there = {row[0] for row in node.sql(f"select id from {self.table}")}
+        return sorted(set(self.acknowledged) - there)
