@@ -62,6 +62,15 @@ static void fill_lease(struct agent *a, struct status *status)
     }
 }
 
+/* What is being made is not cut off. */
+static bool is_in_the_making(const struct agent *a, const struct status *status)
+{
+    enum node_action running = a->view.op.running;
+
+    return status->data == DATA_INCOMPLETE &&
+           (running == ACTION_BOOTSTRAP || running == ACTION_CLONE);
+}
+
 /* Node part first; pg_fill adds PostgreSQL's. */
 void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
 {
@@ -92,6 +101,9 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
         ops_fill(a->ops, &a->view.op);
         if (a->view.op.running != ACTION_NONE) {
             (void)snprintf(status->operation, sizeof(status->operation), "%.40s", a->view.op.step);
+        }
+        if (is_in_the_making(a, status)) {
+            status->problem[0] = '\0';
         }
         if (status->problem[0] == '\0') {
             (void)str_copy(status->problem, sizeof(status->problem), a->view.op.problem);

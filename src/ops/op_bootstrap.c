@@ -2,10 +2,10 @@
  * The first database of a cluster. Only decided for the owner of the epoch in
  * which it is made, with the lease: it comes up writable.
  *
- * Happy path: the directory is marked incomplete and emptied; initdb; the roles
- * are made by a stand-alone backend, before anybody can connect; configuration;
- * start; the user's script. The mark goes when all this is done; without a script,
- * before the start.
+ * Happy path: the directory is marked incomplete and emptied; initdb works in a
+ * directory inside it, and what it made moves up; the roles are made by a stand-alone
+ * backend, before anybody can connect; configuration; start; the user's script. The
+ * mark goes when all this is done; without a script, before the start.
  *
  * Failure modes:
  *  - the directory holds a database or something unknown: refused, nothing is
@@ -145,7 +145,7 @@ static enum seq_next initdb_run(struct seq *s)
     enum seq_next next = SEQ_FAIL;
 
     op_args_add(&args, "initdb");
-    op_args_add(&args, "--pgdata=%s", pg->data_dir);
+    op_args_add(&args, "--pgdata=%s", pg_making_dir(op_pg(o)));
     op_args_add(&args, "--username=%s", superuser_of(pg));
     if (pg->superuser.password != NULL) {
         /* initdb shows its statement when it fails, so it gets a placeholder. Nobody can
@@ -352,6 +352,7 @@ const struct seq_step op_bootstrap_steps[] = {
     {"count out",         op_kill_run,      op_kill_run,  NULL,          SECONDS(60), NULL},
     {"remove",            op_remove_run,    NULL,         NULL,          HOURS(1),    NULL},
     {"initdb",            initdb_run,       secret_done,  op_kill_child, INITDB_MS,   NULL},
+    {"settle",            op_settle_run,    NULL,         NULL,          MINUTES(1),  NULL},
     {"roles",             roles_run,        secret_done,  op_kill_child, ROLES_MS,    NULL},
     {"access",            hba_run,          NULL,         op_kill_child, INITDB_MS,   NULL},
     {"configure",         conf_run,         NULL,         NULL,          MINUTES(1),  NULL},

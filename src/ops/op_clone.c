@@ -3,11 +3,14 @@
  *
  * Happy path: the source is asked who it is, over the very connection the copy
  * will use; whatever runs here is killed; the directory is marked incomplete,
- * emptied, filled by pg_basebackup, configured; the mark is removed; start.
+ * emptied; pg_basebackup fills a directory inside it; the copy moves up, is
+ * configured; the mark is removed; start.
  *
  * Failure modes:
  *  - the directory holds something that is no database: refused. Once marked it
  *    would be taken for the rest of an earlier try;
+ *  - somebody restores a database by hand after a try was cut off: the mark is of
+ *    the directory that was being made, not of this one (pg_mark.c);
  *  - the source does not let us in: found out before anything here is touched;
  *  - cut off anywhere between mark and unmark, by us, a crash or a power
  *    failure: the mark, durable before the first change, says that this is not
@@ -114,7 +117,7 @@ static enum seq_next copy_run(struct seq *s)
     enum seq_next next;
 
     op_args_add(&args, "pg_basebackup");
-    op_args_add(&args, "--pgdata=%s", pg_options(op_pg(o))->data_dir);
+    op_args_add(&args, "--pgdata=%s", pg_making_dir(op_pg(o)));
     op_args_add(&args, "--wal-method=stream");
     op_args_add(&args, "--no-password");
     op_args_add(&args, "--dbname=%s",
@@ -148,6 +151,7 @@ const struct seq_step op_clone_steps[] = {
     {"mark",              mark_run,      NULL,         NULL,          MINUTES(1),    NULL},
     {"remove",            op_remove_run, NULL,         NULL,          HOURS(1),      NULL},
     {"copy",              copy_run,      NULL,         op_kill_child, COPY_STILL_MS, copy_progress},
+    {"settle",            op_settle_run, NULL,         NULL,          MINUTES(1),    NULL},
     {"configure",         op_conf_run,   NULL,         NULL,          MINUTES(1),    NULL},
     {"unmark",            op_unmark_run, NULL,         NULL,          MINUTES(1),    NULL},
     {"start server",      op_server_run, NULL,         NULL,          MINUTES(1),    NULL},

@@ -102,6 +102,14 @@ enum seq_next op_remove_run(struct seq *s)
     return SEQ_WAIT;
 }
 
+enum seq_next op_settle_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    pg_settle(op_pg(o), op_on_done, o);
+    return SEQ_WAIT;
+}
+
 enum seq_next op_unmark_run(struct seq *s)
 {
     struct op *o = op_of(s);

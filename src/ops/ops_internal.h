@@ -99,6 +99,7 @@ void op_kill_child(struct seq *s); /* abort of steps with a child. */
 enum seq_next op_kill_run(struct seq *s);   /* Until no process of the data directory is left. */
 enum seq_next op_absent_run(struct seq *s); /* As op_kill_run, but spares a running server. */
 enum seq_next op_remove_run(struct seq *s);
+enum seq_next op_settle_run(struct seq *s); /* What was made moves to its place. */
 enum seq_next op_unmark_run(struct seq *s);
 enum seq_next op_conf_run(struct seq *s);
 enum seq_next op_server_run(struct seq *s);

@@ -137,11 +137,19 @@ void pg_child_kill(struct pg_child *child);
 
 /* Marks the data directory as not valid (an initdb, clone or rewind is under way);
  * durable when cb comes. pg_fill says DATA_INCOMPLETE until it is cleared. The mark
- * stands beside the data directory: <data_dir>.veche-incomplete */
+ * stands beside the data directory, <data_dir>.veche-incomplete, and holds for what is
+ * in it now and what is put into pg_making_dir (pg_mark.c). */
 void pg_mark_incomplete(struct pg *pg, bool incomplete, const char *why, pg_done_cb cb, void *data);
 
+/* An empty directory of the last mark, inside the data directory, for what is made. */
+const char *pg_making_dir(const struct pg *pg);
+
+/* Moves what was made there into the data directory, which was emptied before. */
+void pg_settle(struct pg *pg, pg_done_cb cb, void *data);
+
 /* Removes the content of the data directory (and the targets of pg_wal and
- * tablespace links), not the directory. Refuses DATA_FOREIGN. On a worker thread. */
+ * tablespace links), not the directory itself nor pg_making_dir. Refuses DATA_FOREIGN.
+ * On a worker thread. */
 void pg_remove_data(struct pg *pg, pg_done_cb cb, void *data);
 
 /* conninfo of a member for replication: no password in it (pgpass has it). */

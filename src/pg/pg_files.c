@@ -136,33 +136,3 @@ int pg_file_remove(const char *path, struct err *err)
     }
     return errno == ENOENT ? 0 : err_set_errno(err, errno, "removing %s", path);
 }
-
-/* ---- The mark of a data directory that is not whole ---- */
-
-struct mark {
-    struct pg_work work; /* First: freed through it. */
-    bool incomplete;
-    char why[TEXT_SIZE];
-};
-
-static void run_mark(struct pg_job *job)
-{
-    struct mark *m = CONTAINER_OF(job, struct mark, work.job);
-    char path[PATH_MAX];
-
-    pg_file_beside(m->work.opts->o.data_dir, "incomplete", path, sizeof(path));
-    m->work.status = m->incomplete ? pg_file_write(path, m->why, strlen(m->why), 0600, &m->work.err)
-                                   : pg_file_remove(path, &m->work.err);
-    if (m->work.status != 0) {
-        (void)err_wrap(&m->work.err, "marking the data directory");
-    }
-}
-
-void pg_mark_incomplete(struct pg *pg, bool incomplete, const char *why, pg_done_cb cb, void *data)
-{
-    struct mark *m = xmalloc(sizeof(*m));
-
-    m->incomplete = incomplete;
-    (void)snprintf(m->why, sizeof(m->why), "%s\n", why != NULL ? why : "");
-    pg_work_submit(pg, &m->work, run_mark, pg_work_done, cb, data);
-}

@@ -192,6 +192,8 @@ struct pg {
     struct pg_start written;
     bool raised; /* A parameter was raised to what pg_control demands. */
 
+    char making[PATH_MAX]; /* Where initdb or a clone puts its work; of the last mark. */
+
     /* Operations. */
     pg_done_cb promote_cb;
     void *promote_data;
@@ -291,6 +293,18 @@ MUST_USE int pg_file_remove(const char *path, struct err *err); /* Missing is fi
 MUST_USE int pg_file_sync_dir(const char *path, struct err *err);
 /* The path beside the data directory, as <data_dir>.veche-<what>. */
 void pg_file_beside(const char *data_dir, const char *what, char *path, size_t size);
+
+/* The mark of a data directory that is not whole, on the thread (pg_mark.c). */
+#define PG_MAKING_PREFIX "veche-making-"
+enum pg_mark {
+    PG_MARK_NONE,
+    PG_MARK_OURS,       /* The directory is the one that was marked: not whole, ours to empty. */
+    PG_MARK_STALE,      /* It is another one, put in the place of that. */
+    PG_MARK_UNREADABLE, /* There is one, and it does not say of what. */
+};
+enum pg_mark pg_mark_look(const char *data_dir, char *why, size_t size);
+bool pg_mark_is_making(const char *name); /* Of an entry of the data directory. */
+MUST_USE int pg_mark_set_aside(const char *data_dir, struct err *err); /* If it is stale. */
 
 /* A job that ends in a pg_done_cb. */
 struct pg_work {

@@ -22,7 +22,8 @@ static bool exists_in(const char *dir, const char *name)
            lstat(path, &st) == 0;
 }
 
-/* Patroni's rule of "empty": nothing but dot files and lost+found. */
+/* Patroni's rule of "empty": nothing but dot files and lost+found; and a token of ours
+ * that no mark speaks of. */
 static enum data_state look_empty(const char *data_dir, char *problem, size_t size)
 {
     DIR *dir = opendir(data_dir);
@@ -37,7 +38,8 @@ static enum data_state look_empty(const char *data_dir, char *problem, size_t si
         return errno == ENOTDIR ? DATA_FOREIGN : DATA_UNKNOWN;
     }
     while ((entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] != '.' && !str_equal(entry->d_name, "lost+found")) {
+        if (entry->d_name[0] != '.' && !str_equal(entry->d_name, "lost+found") &&
+            !pg_mark_is_making(entry->d_name)) {
             state = DATA_FOREIGN; /* Until it turns out to be a database. */
             break;
         }
@@ -67,35 +69,42 @@ uint32_t pg_look_major(const char *data_dir)
     return (uint32_t)major;
 }
 
-static bool is_marked(const char *data_dir, char *problem, size_t size)
+/* What the mark makes of a directory; DATA_VALID = nothing. */
+static enum data_state look_mark(const char *data_dir, char *problem, size_t size)
 {
-    char path[PATH_MAX];
-    char *why;
+    char why[TEXT_SIZE] = "";
 
-    pg_file_beside(data_dir, "incomplete", path, sizeof(path));
-    if (access(path, F_OK) != 0) {
-        return false;
+    switch (pg_mark_look(data_dir, why, sizeof(why))) {
+    case PG_MARK_OURS:
+        (void)snprintf(problem, size, "%.200s was cut off", why[0] != '\0' ? why : "a clone");
+        return DATA_INCOMPLETE;
+    case PG_MARK_UNREADABLE:
+        (void)snprintf(problem, size,
+                       "%.120s.veche-incomplete can not be read: if the data directory is whole "
+                       "remove that file, else both",
+                       data_dir);
+        return DATA_FOREIGN;
+    case PG_MARK_NONE:
+    case PG_MARK_STALE: /* Set aside by the next start. */
+        break;
     }
-    why = pg_file_read(path, 4096);
-    if (why != NULL) {
-        why[strcspn(why, "\n")] = '\0';
-    }
-    (void)snprintf(problem, size, "%.200s was cut off",
-                   why != NULL && *why != '\0' ? why : "a clone");
-    free(why);
-    return true;
+    return DATA_VALID;
 }
 
 enum data_state pg_look_data(const struct pg_options *o, struct pg_disk *disk)
 {
     enum data_state state = pg_look_behind_mark(o, disk);
+    enum data_state marked = DATA_VALID;
 
-    if (state == DATA_UNKNOWN || !is_marked(o->data_dir, disk->problem, sizeof(disk->problem))) {
+    if (state != DATA_UNKNOWN) {
+        marked = look_mark(o->data_dir, disk->problem, sizeof(disk->problem));
+    }
+    if (marked == DATA_VALID) {
         return state;
     }
     disk->major = 0;
     disk->has_control = false;
-    return DATA_INCOMPLETE;
+    return marked;
 }
 
 enum data_state pg_look_behind_mark(const struct pg_options *o, struct pg_disk *disk)

@@ -148,14 +148,51 @@ static int empty_tablespaces(const char *data_dir, uint32_t major, struct err *e
     return status;
 }
 
-/* lost+found is the file system's. */
-static bool is_lost_found(const char *name, const void *data)
+/* Out of the data directory, and out of what is or was being made in it. */
+static int empty_links_of(const char *dir, struct err *err)
 {
-    (void)data;
-    return str_equal(name, "lost+found");
+    char path[PATH_MAX];
+
+    (void)snprintf(path, sizeof(path), "%s/pg_wal", dir);
+    if (empty_link(path, NULL, NULL, err) != 0) {
+        return -1;
+    }
+    return empty_tablespaces(dir, pg_look_major(dir), err);
 }
 
-static int remove_data(const struct pg_options *o, struct err *err)
+static int empty_links(const char *data_dir, struct err *err)
+{
+    DIR *dir = opendir(data_dir);
+    const struct dirent *entry;
+    char path[PATH_MAX];
+    int status;
+
+    if (dir == NULL) {
+        return err_set_errno(err, errno, "opening %s", data_dir);
+    }
+    status = empty_links_of(data_dir, err);
+    while (status == 0 && (entry = readdir(dir)) != NULL) {
+        if (pg_mark_is_making(entry->d_name) &&
+            snprintf(path, sizeof(path), "%s/%s", data_dir, entry->d_name) < (int)sizeof(path)) {
+            status = empty_links_of(path, err);
+        }
+    }
+    (void)closedir(dir); /* Only read. */
+    return status;
+}
+
+/* lost+found is the file system's; the other is where the next data is made. */
+static bool is_kept(const char *name, const void *making)
+{
+    return str_equal(name, "lost+found") || str_equal(name, making);
+}
+
+struct removal {
+    struct pg_work work; /* First: freed through it. */
+    char making[PATH_MAX];
+};
+
+static int remove_data(const struct pg_options *o, const char *making, struct err *err)
 {
     struct pg_disk disk = {0};
     char path[PATH_MAX];
@@ -179,28 +216,28 @@ static int remove_data(const struct pg_options *o, struct err *err)
     if (pg_file_remove(path, err) != 0 && errno != ENOENT) {
         return -1;
     }
-    (void)snprintf(path, sizeof(path), "%s/pg_wal", o->data_dir);
-    if (empty_link(path, NULL, NULL, err) != 0 ||
-        empty_tablespaces(o->data_dir, pg_look_major(o->data_dir), err) != 0) {
+    if (empty_links(o->data_dir, err) != 0) {
         return -1;
     }
     fd = open_dir(o->data_dir, err);
-    return fd >= 0 ? empty_dir(fd, 0, is_lost_found, NULL, err) : -1;
+    return fd >= 0 ? empty_dir(fd, 0, is_kept, making, err) : -1;
 }
 
 static void run_remove(struct pg_job *job)
 {
-    struct pg_work *work = CONTAINER_OF(job, struct pg_work, job);
+    struct removal *r = CONTAINER_OF(job, struct removal, work.job);
+    const char *slash = strrchr(r->making, '/');
 
-    work->status = remove_data(&work->opts->o, &work->err);
-    if (work->status != 0) {
-        (void)err_wrap(&work->err, "emptying %s", work->opts->o.data_dir);
+    r->work.status = remove_data(&r->work.opts->o, slash != NULL ? slash + 1 : "", &r->work.err);
+    if (r->work.status != 0) {
+        (void)err_wrap(&r->work.err, "emptying %s", r->work.opts->o.data_dir);
     }
 }
 
 void pg_remove_data(struct pg *pg, pg_done_cb cb, void *data)
 {
-    struct pg_work *work = xmalloc(sizeof(*work));
+    struct removal *r = xmalloc(sizeof(*r));
 
-    pg_work_submit(pg, work, run_remove, pg_work_done, cb, data);
+    (void)str_copy(r->making, sizeof(r->making), pg->making); /* Same size. */
+    pg_work_submit(pg, &r->work, run_remove, pg_work_done, cb, data);
 }

@@ -51,6 +51,9 @@ static int prepare(struct start *s, struct err *err)
         return err_set(err, "the data directory can not be started: %s",
                        disk.problem[0] != '\0' ? disk.problem : data_state_name(DATA_EMPTY));
     }
+    if (pg_mark_set_aside(o->data_dir, err) != 0) {
+        return -1;
+    }
     n = pg_processes_find(s->data_path, NULL, 0);
     if (n > 0) {
         return err_set(err, "%zu processes of the data directory are still running", n);

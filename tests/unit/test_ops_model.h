@@ -125,8 +125,7 @@ static void effect_server(struct pg *pg)
 void pg_start_server(struct pg *pg, const struct pg_start *start, pg_done_cb cb, void *data)
 {
     assert_int_equal(pg->n_left, 0);
-    assert_int_equal(pg->data, DATA_VALID);
-    (void)start;
+    assert_int_equal(pg->data, start->unfinished ? DATA_INCOMPLETE : DATA_VALID);
     begin(pg, "server", effect_server, cb, data);
 }
 
@@ -221,6 +220,18 @@ void pg_mark_incomplete(struct pg *pg, bool incomplete, const char *why, pg_done
 {
     assert_non_null(why);
     begin(pg, incomplete ? "mark" : "unmark", incomplete ? effect_mark : effect_unmark, cb, data);
+}
+
+const char *pg_making_dir(const struct pg *pg)
+{
+    (void)pg;
+    return "/tmp/veche-test-ops/veche-making-0";
+}
+
+void pg_settle(struct pg *pg, pg_done_cb cb, void *data)
+{
+    assert_int_equal(pg->data, DATA_INCOMPLETE);
+    begin(pg, "settle", NULL, cb, data);
 }
 
 void pg_remove_data(struct pg *pg, pg_done_cb cb, void *data)

@@ -40,8 +40,8 @@ static void every_sequence_does_its_operations_in_order(void **state)
         enum node_action action;
         const char *trace;
     } golden[] = {
-        {ACTION_BOOTSTRAP, "mark remove initdb /bin/sh conf-primary unmark server "},
-        {ACTION_CLONE, "psql mark remove pg_basebackup conf-standby unmark server "},
+        {ACTION_BOOTSTRAP, "mark remove initdb settle /bin/sh conf-primary unmark server "},
+        {ACTION_CLONE, "psql mark remove pg_basebackup settle conf-standby unmark server "},
         {ACTION_START_PRIMARY, "conf-primary server "},
         {ACTION_START_STANDBY, "conf-standby server "},
         {ACTION_PROMOTE, "sql promote "},
@@ -463,7 +463,7 @@ static void a_bootstrap_whose_script_fails_leaves_no_server(void **state)
     bench_init_with(&b, "/usr/local/bin/fill");
     set_scene(&b, ACTION_BOOTSTRAP);
     decide_on(&b, ACTION_BOOTSTRAP, "");
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 7; i++) {
         finish(&b.pg, 0);
     }
     assert_string_equal(see(&b).step, "bootstrap: post bootstrap");

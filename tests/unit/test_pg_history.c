@@ -193,6 +193,17 @@ static enum data_state look(struct pg_disk *disk)
     return pg_look_data(&o, disk);
 }
 
+static void write_mark(const char *text)
+{
+    char path[128];
+    FILE *file;
+
+    pg_file_beside(dir, "incomplete", path, sizeof(path));
+    file = fopen(path, "w");
+    fputs(text, file);
+    fclose(file);
+}
+
 static void what_lies_in_the_directory_is_told_apart(void **state)
 {
     struct pg_disk disk;
@@ -220,14 +231,22 @@ static void what_lies_in_the_directory_is_told_apart(void **state)
     assert_int_equal(look(&disk), DATA_FOREIGN); /* Without pg_control. */
     assert_non_null(strstr(disk.problem, "pg_control"));
 
-    pg_file_beside(dir, "incomplete", path, sizeof(path));
-    file = fopen(path, "w");
-    fputs("clone from n2\n", file);
-    fclose(file);
+    write_mark("clone from n2\n");
+    assert_int_equal(look(&disk), DATA_FOREIGN); /* Of which directory is it? */
+    assert_non_null(strstr(disk.problem, "veche-incomplete can not be read"));
+    write_mark("clone from n2\ntoken=00ff\ncontrol=\n");
+    assert_int_equal(look(&disk), DATA_FOREIGN); /* Of another one. */
+    assert_non_null(strstr(disk.problem, "pg_control"));
+    (void)snprintf(path, sizeof(path), "%s/veche-making-00ff", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(look(&disk), DATA_INCOMPLETE);
     assert_string_equal(disk.problem, "clone from n2 was cut off");
-    assert_int_equal(remove(path), 0);
     remove_in_dir("PG_VERSION");
+    assert_int_equal(look(&disk), DATA_INCOMPLETE);
+    pg_file_beside(dir, "incomplete", path, sizeof(path));
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(look(&disk), DATA_EMPTY); /* A token alone says nothing. */
+    remove_in_dir("veche-making-00ff");
     remove_in_dir(".snapshot");
     remove_in_dir("lost+found");
     assert_int_equal(rmdir(dir), 0);

@@ -554,6 +554,78 @@ static void removal_follows_the_links_of_postgresql_and_no_others(void **state)
     node_free(n);
 }
 
+static bool data_is_empty(struct node *n)
+{
+    return n->status.data == DATA_EMPTY;
+}
+
+static bool data_is_valid(struct node *n)
+{
+    return n->status.data == DATA_VALID && n->status.problem[0] == '\0';
+}
+
+static bool data_is_incomplete(struct node *n)
+{
+    return n->status.data == DATA_INCOMPLETE;
+}
+
+static bool exists_beside(const struct node *n, const char *what)
+{
+    char path[PATH_MAX];
+
+    pg_file_beside(n->data_dir, what, path, sizeof(path));
+    return access(path, F_OK) == 0;
+}
+
+static void mark(struct node *n)
+{
+    reset_done();
+    pg_mark_incomplete(n->pg, true, "clone from p", on_done, NULL);
+    wait_done(n, 5000);
+    assert_true(run_until(n, data_is_incomplete, 10000));
+}
+
+/* A clone was cut off in its copy; then somebody made a database by hand. */
+static void what_is_put_beside_an_old_mark_is_not_ours_to_empty(void **state)
+{
+    struct node *n = node_new("restored");
+    const char *argv[] = {"initdb", "-D", n->data_dir, "-U", "postgres", "-N", "-A", "trust", NULL};
+    const char *const clear[] = {"/bin/sh", "-c", "rm -rf \"$1\"/*", "sh", n->data_dir, NULL};
+
+    (void)state;
+    mark(n);
+    write_file(pg_making_dir(n->pg), "PG_VERSION");
+    assert_true(run_until(n, data_is_incomplete, 10000));
+    run_child(n, clear);
+    assert_true(run_until(n, data_is_empty, 10000));
+    run_child(n, argv);
+    assert_true(run_until(n, data_is_valid, 10000));
+    assert_true(exists_beside(n, "incomplete"));
+    start(n, &as_primary);
+    assert_false(exists_beside(n, "incomplete"));
+    assert_true(exists_beside(n, "incomplete.old"));
+    node_free(n);
+}
+
+/* What changes data in place may remove the token; a restore makes new files. */
+static void a_mark_without_its_token_holds_for_the_files_it_was_made_for(void **state)
+{
+    struct node *n = node_new("rewound");
+    const char *argv[] = {"initdb", "-D", n->data_dir, "-U", "postgres", "-N", "-A", "trust", NULL};
+    const char *const renew[] = {
+        "/bin/sh", "-c", "cd \"$1\"/global && cp pg_control new && mv new pg_control", "sh",
+        n->data_dir, NULL};
+
+    (void)state;
+    run_child(n, argv);
+    mark(n);
+    assert_int_equal(rmdir(pg_making_dir(n->pg)), 0);
+    assert_true(run_until(n, data_is_incomplete, 10000));
+    run_child(n, renew);
+    assert_true(run_until(n, data_is_valid, 10000));
+    node_free(n);
+}
+
 /* SIGKILL of the postmaster with a backend that is busy and does not look. */
 static void backends_left_over_are_found_and_killed(void **state)
 {
@@ -703,8 +775,8 @@ static void clone_node(struct node *from, struct node *to)
 {
     struct upstream upstream = {.host = "127.0.0.1", .port = from->port};
     char conninfo[1024];
-    const char *argv[] = {"pg_basebackup", "-D",        to->data_dir, "-X",     "stream", "-c",
-                          "fast",          "--no-sync", "-d",         conninfo, NULL};
+    const char *argv[] = {"pg_basebackup", "-D",        NULL, "-X",     "stream", "-c",
+                          "fast",          "--no-sync", "-d", conninfo, NULL};
 
     (void)str_copy(upstream.name, sizeof(upstream.name), from->name);
     (void)pg_conninfo(to->pg, &upstream, conninfo, sizeof(conninfo));
@@ -716,7 +788,13 @@ static void clone_node(struct node *from, struct node *to)
     reset_done();
     pg_remove_data(to->pg, on_done, NULL);
     wait_done(to, 5000);
+    argv[2] = pg_making_dir(to->pg);
     run_child(to, argv);
+    reset_done();
+    pg_settle(to->pg, on_done, NULL);
+    wait_done(to, 5000);
+    refresh(to);
+    assert_int_equal(to->status.data, DATA_INCOMPLETE);
     reset_done();
     pg_mark_incomplete(to->pg, false, NULL, on_done, NULL);
     wait_done(to, 5000);
@@ -900,6 +978,8 @@ static int run_all(void)
         cmocka_unit_test(a_parameter_that_needs_a_restart_shows),
         cmocka_unit_test(a_wrong_password_is_no_outage),
         cmocka_unit_test(removal_follows_the_links_of_postgresql_and_no_others),
+        cmocka_unit_test(what_is_put_beside_an_old_mark_is_not_ours_to_empty),
+        cmocka_unit_test(a_mark_without_its_token_holds_for_the_files_it_was_made_for),
         cmocka_unit_test(backends_left_over_are_found_and_killed),
         cmocka_unit_test(a_second_agent_adopts_and_stops),
         cmocka_unit_test(a_failed_start_says_why),

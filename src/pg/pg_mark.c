@@ -1,0 +1,323 @@
+/*
+ * A data directory in the making, on the thread. What initdb or a clone makes lies
+ * in a directory of its own inside the data directory, veche-making-<token>, until
+ * it is whole; a mark beside the data directory, <data_dir>.veche-incomplete, names
+ * the token. Only mark and token together say "not whole, and ours to empty":
+ *
+ *  - a directory that somebody restored by hand beside an old mark has no such
+ *    token. It is looked at as what it is; its next start sets the mark aside;
+ *  - the token is there, durable, before the mark, and the mark before anything is
+ *    removed; the mark goes first, then the token. Cut off anywhere, either the old
+ *    data is whole, or both are there, or the new data is;
+ *  - the name has no leading dot: `rm -rf <data_dir>/...` with a * takes it along;
+ *  - the parts move up one by one, global/ with pg_control last: without the mark,
+ *    too, half of a database is never taken for one.
+ *
+ * What changes data in place may remove the token (pg_rewind removes what its source
+ * lacks). So the mark also names the pg_control that it found: tools that change data
+ * in place write into that very file, a restore makes a new one.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/rng.h"
+#include "base/str.h"
+#include "pg/pg_internal.h"
+
+#define MARK_SIZE_MAX 4096
+#define TOKEN_SIZE    17 /* 16 digits. */
+
+/* Identity of a file, also after its inode number was used again. */
+#define FILE_ID_SIZE 80
+
+struct mark {
+    char why[TEXT_SIZE];
+    char token[TOKEN_SIZE];
+    char control[FILE_ID_SIZE]; /* Of pg_control when it was marked; empty = none. */
+};
+
+bool pg_mark_is_making(const char *name)
+{
+    return str_starts_with(name, PG_MAKING_PREFIX);
+}
+
+static void token_path(const char *data_dir, const char *token, char *path, size_t size)
+{
+    (void)snprintf(path, size, "%s/" PG_MAKING_PREFIX "%s", data_dir, token);
+}
+
+static void read_control_id(const char *data_dir, char *id, size_t size)
+{
+    char path[PATH_MAX];
+    struct statx st;
+
+    id[0] = '\0';
+    if (snprintf(path, sizeof(path), "%s/global/pg_control", data_dir) < (int)sizeof(path) &&
+        statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &st) == 0) {
+        (void)snprintf(id, size, "%x:%x:%llx:%llx.%x", st.stx_dev_major, st.stx_dev_minor,
+                       (unsigned long long)st.stx_ino, (unsigned long long)st.stx_btime.tv_sec,
+                       st.stx_btime.tv_nsec);
+    }
+}
+
+/* ---- Reading it ---- */
+
+static void take_value(const char *line, const char *key, char *value, size_t size)
+{
+    if (str_starts_with(line, key)) {
+        (void)str_copy(value, size, line + strlen(key)); /* Cut: matches nothing. */
+    }
+}
+
+/* False if there is no mark. One that can not be read has no token. */
+static bool read_mark(const char *data_dir, struct mark *ret)
+{
+    char path[PATH_MAX];
+    char *text;
+
+    memset(ret, 0, sizeof(*ret));
+    pg_file_beside(data_dir, "incomplete", path, sizeof(path));
+    if (access(path, F_OK) != 0) {
+        return false;
+    }
+    text = pg_file_read(path, MARK_SIZE_MAX);
+    for (char *line = text; line != NULL && *line != '\0';) {
+        size_t n = strcspn(line, "\n");
+        bool more = line[n] != '\0';
+
+        line[n] = '\0';
+        if (line == text) {
+            (void)str_copy(ret->why, sizeof(ret->why), line); /* For people. */
+        }
+        take_value(line, "token=", ret->token, sizeof(ret->token));
+        take_value(line, "control=", ret->control, sizeof(ret->control));
+        line += n + (more ? 1 : 0);
+    }
+    free(text);
+    return true;
+}
+
+enum pg_mark pg_mark_look(const char *data_dir, char *why, size_t size)
+{
+    char path[PATH_MAX], control[FILE_ID_SIZE];
+    struct mark mark;
+
+    if (!read_mark(data_dir, &mark)) {
+        return PG_MARK_NONE;
+    }
+    (void)str_copy(why, size, mark.why); /* For people; cut is fine. */
+    if (mark.token[0] == '\0') {
+        return PG_MARK_UNREADABLE;
+    }
+    token_path(data_dir, mark.token, path, sizeof(path));
+    read_control_id(data_dir, control, sizeof(control));
+    if (access(path, F_OK) == 0 || (control[0] != '\0' && str_equal(control, mark.control))) {
+        return PG_MARK_OURS;
+    }
+    return PG_MARK_STALE;
+}
+
+int pg_mark_set_aside(const char *data_dir, struct err *err)
+{
+    char path[PATH_MAX], aside[PATH_MAX], why[TEXT_SIZE];
+
+    if (pg_mark_look(data_dir, why, sizeof(why)) != PG_MARK_STALE) {
+        return 0;
+    }
+    pg_file_beside(data_dir, "incomplete", path, sizeof(path));
+    pg_file_beside(data_dir, "incomplete.old", aside, sizeof(aside));
+    if (rename(path, aside) != 0) {
+        return err_set_errno(err, errno, "renaming %s to %s", path, aside);
+    }
+    log_warning("A mark of another data directory was set aside: this one was put in its place "
+                "since. mark=%s was=\"%s\"",
+                aside, why);
+    return 0;
+}
+
+/* ---- Setting and removing it ---- */
+
+struct mark_work {
+    struct pg_work work; /* First: freed through it. */
+    struct mark mark;
+    char making[PATH_MAX];
+};
+
+static int make_token(struct mark_work *m, struct err *err)
+{
+    const char *data_dir = m->work.opts->o.data_dir;
+
+    (void)snprintf(m->mark.token, sizeof(m->mark.token), "%016llx",
+                   (unsigned long long)rng_system());
+    token_path(data_dir, m->mark.token, m->making, sizeof(m->making));
+    if (mkdir(data_dir, 0700) != 0 && errno != EEXIST) {
+        return err_set_errno(err, errno, "creating %s", data_dir);
+    }
+    if (mkdir(m->making, 0700) != 0) {
+        return err_set_errno(err, errno, "creating %s", m->making);
+    }
+    return pg_file_sync_dir(data_dir, err);
+}
+
+static int write_mark(struct mark_work *m, struct err *err)
+{
+    const char *data_dir = m->work.opts->o.data_dir;
+    char path[PATH_MAX], text[MARK_SIZE_MAX];
+
+    if (make_token(m, err) != 0) {
+        return -1;
+    }
+    read_control_id(data_dir, m->mark.control, sizeof(m->mark.control));
+    (void)snprintf(text, sizeof(text), "%s\ntoken=%s\ncontrol=%s\n", m->mark.why, m->mark.token,
+                   m->mark.control);
+    pg_file_beside(data_dir, "incomplete", path, sizeof(path));
+    return pg_file_write(path, text, strlen(text), 0600, err);
+}
+
+static void run_mark(struct pg_job *job)
+{
+    struct mark_work *m = CONTAINER_OF(job, struct mark_work, work.job);
+
+    m->work.status = write_mark(m, &m->work.err);
+    if (m->work.status != 0) {
+        (void)err_wrap(&m->work.err, "marking the data directory");
+    }
+}
+
+/* Only what is empty goes; what is not is left for the next clone, or for people. */
+static void remove_tokens(const char *data_dir)
+{
+    DIR *dir = opendir(data_dir);
+    const struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (pg_mark_is_making(entry->d_name)) {
+            (void)unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir); /* A token that comes back after a crash says nothing. */
+    }
+}
+
+static void run_unmark(struct pg_job *job)
+{
+    struct mark_work *m = CONTAINER_OF(job, struct mark_work, work.job);
+    const char *data_dir = m->work.opts->o.data_dir;
+    char path[PATH_MAX];
+
+    pg_file_beside(data_dir, "incomplete", path, sizeof(path));
+    m->work.status = pg_file_remove(path, &m->work.err);
+    if (m->work.status == 0) {
+        remove_tokens(data_dir);
+    } else {
+        (void)err_wrap(&m->work.err, "removing the mark of the data directory");
+    }
+}
+
+static void on_marked(struct pg_job *job)
+{
+    struct mark_work *m = CONTAINER_OF(job, struct mark_work, work.job);
+
+    (void)str_copy(m->work.pg->making, sizeof(m->work.pg->making), m->making); /* Same size. */
+    pg_work_done(job);
+}
+
+void pg_mark_incomplete(struct pg *pg, bool incomplete, const char *why, pg_done_cb cb, void *data)
+{
+    struct mark_work *m = xmalloc(sizeof(*m));
+
+    (void)str_copy(m->mark.why, sizeof(m->mark.why), why != NULL ? why : "");
+    m->mark.why[strcspn(m->mark.why, "\n")] = '\0';
+    pg_work_submit(pg, &m->work, incomplete ? run_mark : run_unmark,
+                   incomplete ? on_marked : pg_work_done, cb, data);
+}
+
+const char *pg_making_dir(const struct pg *pg)
+{
+    return pg->making;
+}
+
+/* ---- What was made moves up ---- */
+
+static int move_entries(int from, int to, struct err *err)
+{
+    int copy = dup(from);
+    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    const struct dirent *entry;
+    int status = 0;
+
+    if (dir == NULL) {
+        return err_set_errno(err, errno, "reading what was made");
+    }
+    while (status == 0 && (entry = readdir(dir)) != NULL) {
+        const char *name = entry->d_name;
+
+        /* A copy brings along what its source had left of this. */
+        if (str_equal(name, ".") || str_equal(name, "..") || str_equal(name, "global") ||
+            pg_mark_is_making(name)) {
+            continue;
+        }
+        if (renameat(from, name, to, name) != 0) {
+            status = err_set_errno(err, errno, "moving %s", name);
+        }
+    }
+    (void)closedir(dir); /* Only read. */
+    return status;
+}
+
+/* PostgreSQL looks at the mode of its directory, and the tools have set it on this
+ * one. */
+static int settle_between(int from, int to, struct err *err)
+{
+    struct stat st;
+
+    if (fstat(from, &st) != 0 || fchmod(to, st.st_mode & 07777) != 0) {
+        return err_set_errno(err, errno, "setting the mode of the data directory");
+    }
+    if (move_entries(from, to, err) != 0) {
+        return -1;
+    }
+    if (fsync(to) != 0 || renameat(from, "global", to, "global") != 0 || fsync(to) != 0 ||
+        fsync(from) != 0) {
+        return err_set_errno(err, errno, "moving global");
+    }
+    return 0;
+}
+
+static int settle(const char *making, const char *data_dir, struct err *err)
+{
+    int from = open(making, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int to = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int status;
+
+    status = from >= 0 && to >= 0 ? settle_between(from, to, err)
+                                  : err_set_errno(err, errno, "opening %s", making);
+    if (from >= 0) {
+        (void)close(from); /* Synced. */
+    }
+    if (to >= 0) {
+        (void)close(to); /* Synced. */
+    }
+    return status;
+}
+
+static void run_settle(struct pg_job *job)
+{
+    struct mark_work *m = CONTAINER_OF(job, struct mark_work, work.job);
+
+    m->work.status = settle(m->making, m->work.opts->o.data_dir, &m->work.err);
+    if (m->work.status != 0) {
+        (void)err_wrap(&m->work.err, "moving the new database to its place");
+    }
+}
+
+void pg_settle(struct pg *pg, pg_done_cb cb, void *data)
+{
+    struct mark_work *m = xmalloc(sizeof(*m));
+
+    (void)str_copy(m->making, sizeof(m->making), pg->making); /* Same size. */
+    pg_work_submit(pg, &m->work, run_settle, pg_work_done, cb, data);
+}
