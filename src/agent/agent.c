@@ -70,10 +70,8 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 
 static void on_hangup(uv_signal_t *handle, int number)
 {
-    (void)handle;
     (void)number;
-    log_warning("SIGHUP is not served yet; restart the agent to read its configuration again, "
-                "PostgreSQL goes on meanwhile.");
+    agent_reload(handle->data);
 }
 
 static int load_identity(struct agent *a, struct err *err)
@@ -112,16 +110,17 @@ static int load_identity(struct agent *a, struct err *err)
     return 0;
 }
 
+/* Returns an exit code, 0 = go. */
 static int open_peer(struct agent *a, struct err *err)
 {
     const struct conf *c = a->conf;
+    struct peer_secrets secrets;
     struct peer_options options = {
         .loop = &a->loop,
         .bind_address = c->raft_bind_addr != NULL ? c->raft_bind_addr : c->raft_self_addr,
         .self_address = c->raft_self_addr,
         .n_partners = c->n_raft_partners,
         .partners = (const char *const *)c->raft_partner_addrs,
-        .password = c->raft_password,
         .scope = c->scope,
         .name = c->name,
         .id = a->identity.id,
@@ -131,12 +130,20 @@ static int open_peer(struct agent *a, struct err *err)
         .seed = rng_next(&a->rng),
     };
 
+    agent_fill_secrets(c, &secrets);
+    if (secrets.password != NULL || secrets.cert != NULL) {
+        options.secrets = peer_load_secrets(&secrets, c->scope, c->name, err);
+        if (options.secrets == NULL) {
+            return VECHE_EXIT_CONFIG;
+        }
+    }
     agent_peer_hooks(a, &options.hooks);
     a->peer = peer_new(&options, err);
     if (a->peer == NULL) {
-        return err_wrap(err, c->raft_bind_addr != NULL ? "raft.bind_addr" : "raft.self_addr");
+        (void)err_wrap(err, c->raft_bind_addr != NULL ? "raft.bind_addr" : "raft.self_addr");
+        return VECHE_EXIT_BIND;
     }
-    return 0;
+    return VECHE_EXIT_OK;
 }
 
 static void fill_credentials(const struct conf_user *user, struct pg_credentials *credentials)
@@ -245,7 +252,8 @@ static struct http_links http_links(void *data)
     const struct agent *a = data;
     struct peer_link_info infos[CONF_PARTNERS_MAX];
     size_t n = peer_links(a->peer, infos, CONF_PARTNERS_MAX);
-    struct http_links links = {.n_configured = (uint32_t)n};
+    struct http_links links = {.n_configured = (uint32_t)n,
+                               .n_refused = peer_counters(a->peer).n_refused};
 
     for (size_t i = 0; i < n; i++) {
         links.n_up += infos[i].up ? 1 : 0;
@@ -316,8 +324,9 @@ static void on_let_go(void *data)
 
 static void close_modules(struct agent *a)
 {
-    a->n_open = 1; /* The saver. */
+    a->n_open = 2; /* The saver, the reload. */
     identity_saver_close(a->saver, on_let_go, a);
+    agent_reload_close(a, on_let_go, a);
     ops_free(a->ops);
     a->ops = NULL;
     if (a->pg != NULL) {
@@ -384,6 +393,8 @@ void agent_try_close(struct agent *a)
 /* Everything that may fail at the start. Returns an exit code, 0 = go. */
 static int start(struct agent *a, struct err *err)
 {
+    int code;
+
     if (runtime_open(&a->runtime, a->conf->runtime_dir, err) != 0) {
         return VECHE_EXIT_CONFIG;
     }
@@ -393,7 +404,12 @@ static int start(struct agent *a, struct err *err)
     agent_lease_init(a);
     agent_apply_config(a);
     a->saver = identity_saver_new(&a->loop, a->conf->raft_data_dir, agent_on_identity_saved, a);
-    if (open_peer(a, err) != 0 || open_http(a, err) != 0) {
+    agent_reload_init(a);
+    code = open_peer(a, err);
+    if (code != VECHE_EXIT_OK) {
+        return code;
+    }
+    if (open_http(a, err) != 0) {
         return VECHE_EXIT_BIND;
     }
     open_postgres(a);

@@ -56,6 +56,7 @@ struct agent {
     bool formed_now;          /* This process bootstrapped Raft. */
     int lock_fd;              /* Holds the lock of the Raft directory. */
     struct identity_saver *saver;
+    struct reload *reload; /* agent/reload.c: SIGHUP. */
 
     /* Modules. */
     struct consensus *consensus; /* NULL until a cluster is formed. */
@@ -154,6 +155,12 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *options);
 void agent_gather(struct agent *a, uint64_t now_ms);
 void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status);
 uint64_t agent_status_period_ms(const struct agent *a);
+
+/* reload.c: the configuration is read again, soon. */
+void agent_reload_init(struct agent *a);
+void agent_reload(struct agent *a);
+void agent_reload_close(struct agent *a, void (*cb)(void *data), void *data);
+void agent_fill_secrets(const struct conf *c, struct peer_secrets *secrets);
 
 /* proposals.c: sends a command to the leader, from wherever it is. */
 void agent_propose(struct agent *a, const struct command *c);

@@ -57,6 +57,7 @@ struct conf {
     size_t n_raft_partners;
     char *raft_data_dir;
     char *raft_password; /* NULL = none; from raft.password or raft.password_file. */
+    char *raft_tls_cert, *raft_tls_key, *raft_tls_ca; /* All or none. */
 
     /* restapi: */
     char *restapi_listen; /* host:port */

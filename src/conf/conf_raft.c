@@ -71,6 +71,29 @@ static int check_secret(const struct conf_node *root, struct conf *c, const stru
     return read_secret(file, c, diag);
 }
 
+/* Certificates are all or none, and win over a secret. */
+static int check_tls(const struct conf_node *root, const struct conf *c,
+                     const struct conf_diag *diag)
+{
+    const char *const keys[] = {"raft.tls.cert", "raft.tls.key", "raft.tls.ca"};
+    const char *const values[] = {c->raft_tls_cert, c->raft_tls_key, c->raft_tls_ca};
+    const struct conf_node *tls = conf_node_find(root, "raft.tls");
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(values); i++) {
+        n += values[i] != NULL ? 1 : 0;
+    }
+    for (size_t i = 0; n > 0 && i < ARRAY_LENGTH(values); i++) {
+        if (values[i] == NULL) {
+            return conf_fail(diag, tls, keys[i], "missing, expected cert, key and ca together");
+        }
+    }
+    if (n > 0 && c->raft_password != NULL) {
+        conf_warn(diag, tls, "raft.tls", "wins over raft.password, which is not used");
+    }
+    return 0;
+}
+
 /* Without a secret or certificates only the own machine can be trusted. */
 static int check_loopback(const struct conf_node *root, const struct conf *c,
                           const struct conf_diag *diag)
@@ -78,7 +101,7 @@ static int check_loopback(const struct conf_node *root, const struct conf *c,
     const struct conf_node *raft = conf_node_child(root, "raft");
     const char *other = NULL;
 
-    if (c->raft_password != NULL || conf_node_find(root, "raft.tls.certfile") != NULL) {
+    if (c->raft_password != NULL || c->raft_tls_cert != NULL) {
         return 0;
     }
     if (!is_loopback(c->raft_self_addr)) {
@@ -92,8 +115,8 @@ static int check_loopback(const struct conf_node *root, const struct conf *c,
     }
     if (other != NULL) {
         return conf_fail(diag, raft, "raft.password",
-                         "missing, expected a secret (or raft.password_file) because %s is not a "
-                         "loopback address",
+                         "missing, expected a secret (or raft.password_file, or raft.tls) because "
+                         "%s is not a loopback address",
                          other);
     }
     return 0;
@@ -130,7 +153,7 @@ int conf_raft_check(const struct conf_node *root, struct conf *c, const struct c
                          c->raft_self_addr);
     }
     remove_self(c);
-    if (check_secret(root, c, diag) < 0) {
+    if (check_secret(root, c, diag) < 0 || check_tls(root, c, diag) < 0) {
         return -1;
     }
     return check_loopback(root, c, diag);

@@ -18,6 +18,7 @@ struct http_action;
 struct http_links { /* What peer/ knows, copied by the agent for metrics. */
     uint32_t n_configured;
     uint32_t n_up;
+    uint64_t n_refused; /* Connections since the start of the agent. */
 };
 
 struct http_hooks { /* On the agent loop. */

@@ -31,10 +31,11 @@ static int check_loopback(const struct peer *p, const struct peer_address *bind_
     if (wrong == NULL) {
         return 0;
     }
-    return err_set(err,
-                   "without raft.password only loopback addresses are allowed, and \"%s\" is "
-                   "none",
-                   wrong->text);
+    return err_set(
+        err,
+        "without raft.password or raft.tls only loopback addresses are allowed, and \"%s\" is "
+        "none",
+        wrong->text);
 }
 
 static int bind_to(const struct sockaddr_storage *address, int *ret_fd)
@@ -141,15 +142,8 @@ static int prepare(struct peer *p, const struct peer_options *options, int *ret_
     if (dial_init(p, options, err) < 0) {
         return -1;
     }
-    if (options->password == NULL) {
-        if (check_loopback(p, &bind_address, &self, err) < 0) {
-            return -1;
-        }
-    } else {
-        p->tls = tls_context_new(options->password, options->scope, err);
-        if (p->tls == NULL) {
-            return -1;
-        }
+    if (p->tls == NULL && check_loopback(p, &bind_address, &self, err) < 0) {
+        return -1;
     }
     p->resolver = resolver_new(options->loop, err);
     if (p->resolver == NULL) {
@@ -160,7 +154,7 @@ static int prepare(struct peer *p, const struct peer_options *options, int *ret_
 
 static void free_memory(struct peer *p)
 {
-    tls_context_free(p->tls);
+    tls_context_unref(p->tls);
     free(p->partners);
     free(p->settings.wire_buffer);
     free(p->settings.plain_buffer);
@@ -190,6 +184,17 @@ static void start(struct peer *p)
     dial_start(p);
 }
 
+/* A certificate that is not valid now is no reason not to start: a new one may
+ * come by SIGHUP, and meanwhile the node tells what is wrong. */
+static void warn_if_not_valid(const struct peer *p)
+{
+    struct err why;
+
+    if (p->tls != NULL && !credentials_are_valid_now(tls_context_credentials(p->tls), &why)) {
+        log_error("No other node will talk to this one. why=\"%s\"", why.text);
+    }
+}
+
 struct peer *peer_new(const struct peer_options *options, struct err *err)
 {
     struct peer *p = xmalloc(sizeof(*p));
@@ -199,6 +204,7 @@ struct peer *peer_new(const struct peer_options *options, struct err *err)
     PRE(options->hooks.on_raft_stream == NULL || options->hooks.raft_check_new != NULL);
     p->loop = options->loop;
     p->hooks = options->hooks;
+    p->tls = options->secrets;
     p->settings.user_timeout_ms = options->user_timeout_ms;
     rng_seed(&p->rng, options->seed);
     list_init(&p->links);
@@ -210,12 +216,64 @@ struct peer *peer_new(const struct peer_options *options, struct err *err)
         free_memory(p);
         return NULL;
     }
+    warn_if_not_valid(p);
     start(p);
     if (start_listening(p, fd, err) < 0) {
         peer_close(p, ignore, NULL);
         return NULL;
     }
     return p;
+}
+
+/* ---- Secrets ------------------------------------------------------------- */
+
+struct tls_context *peer_load_secrets(const struct peer_secrets *secrets, const char *scope,
+                                      const char *name, struct err *err)
+{
+    struct credentials_options o = {.scope = scope,
+                                    .name = name,
+                                    .password = secrets->password,
+                                    .cert = secrets->cert,
+                                    .key = secrets->key,
+                                    .ca = secrets->ca};
+
+    return tls_context_new(&o, err);
+}
+
+void peer_free_secrets(struct tls_context *c)
+{
+    tls_context_unref(c);
+}
+
+int peer_use_secrets(struct peer *p, struct tls_context *c, bool *ret_changed, struct err *err)
+{
+    if (p->tls == NULL) {
+        return err_set(err, "the agent was started without a secret: restart it to use one");
+    }
+    if (!credentials_are_valid_now(tls_context_credentials(c), err)) {
+        return -1;
+    }
+    *ret_changed = tls_context_succeed(c, p->tls);
+    if (!*ret_changed) {
+        tls_context_unref(c);
+        return 0;
+    }
+    tls_context_unref(p->tls); /* Connections of it keep it. */
+    p->tls = c;
+    p->settings.tls = c;
+    for (size_t i = 0; i < p->n_partners; i++) {
+        p->partners[i].proof = 0;
+    }
+    for (size_t i = 0; i < p->n_nodes; i++) {
+        p->nodes[i].proof = 0;
+    }
+    dial_now(p);
+    return 0;
+}
+
+bool peer_has_secrets(const struct peer *p)
+{
+    return p->tls != NULL;
 }
 
 /* ---- Soon ---------------------------------------------------------------- */
@@ -370,6 +428,7 @@ static void refuse_raft(struct peer *p, void *arg)
 
 void peer_connect_raft(struct peer *p, node_id to, peer_raft_cb cb, void *data)
 {
+    const struct peer_node *node = peer_find_node(p, to);
     struct sockaddr_storage address;
     struct peer_link *link;
     struct err err;
@@ -384,6 +443,7 @@ void peer_connect_raft(struct peer *p, node_id to, peer_raft_cb cb, void *data)
     }
     link = peer_add_link(p, LINK_RAFT);
     link->expected = to;
+    link->proof = node != NULL ? node->proof : 0;
     link->raft_cb = cb;
     link->raft_data = data;
     (void)sockaddr_format(&address, link->where, sizeof(link->where));

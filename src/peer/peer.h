@@ -1,7 +1,7 @@
 /*
- * The agents among themselves: one TCP port, TLS 1.3 (pre-shared key now,
- * certificates later), a preface that says who is there, then frames. Runs on
- * the agent loop; every function here is called on it, every hook comes on it.
+ * The agents among themselves: one TCP port, TLS 1.3 (a pre-shared key, or a
+ * certificate on both sides that carries the node's name), a preface that says who is there, then
+ * frames. Runs on the agent loop; every function here is called on it, every hook comes on it.
  *
  * What this module guarantees: a hook is called only for a peer that proved
  * the secret, speaks our protocol version, has our scope, and our cluster id
@@ -63,13 +63,27 @@ struct peer_hooks {
     void (*raft_check_free)(void *check);
 };
 
+/* What this node proves itself with. */
+struct peer_secrets {
+    const char *password; /* Shared by all nodes; NULL = none. */
+    const char *cert;     /* PEM files, all three or none. They win over a password. */
+    const char *key;
+    const char *ca;
+};
+struct tls_context; /* Secrets, read and checked. */
+
+/* NULL with the reason. It reads files: after the start not on the agent loop. */
+struct tls_context *peer_load_secrets(const struct peer_secrets *secrets, const char *scope,
+                                      const char *name, struct err *err);
+void peer_free_secrets(struct tls_context *c); /* Those that peer_use_secrets did not take. */
+
 struct peer_options {
     uv_loop_t *loop;
     const char *bind_address; /* host:port to listen on. */
     const char *self_address; /* host:port others reach us at. */
     size_t n_partners;
     const char *const *partners; /* host:port each; our own is skipped if listed. */
-    const char *password;        /* TLS-PSK secret; NULL = plain TCP, loopback only. */
+    struct tls_context *secrets; /* Taken, also on failure. NULL = plain TCP, loopback only. */
     const char *scope;
     const char *name;
     node_id id;
@@ -81,7 +95,7 @@ struct peer_options {
 };
 
 /* Listens and starts dialling. NULL with the reason: an address that can not be
- * used, neither password nor loopback, ... */
+ * used, neither secrets nor loopback, ... */
 struct peer *peer_new(const struct peer_options *options, struct err *err);
 
 /* What we answer to "who are you"; told to everyone again on each call. */
@@ -89,6 +103,15 @@ void peer_set_hello(struct peer *p, const struct hello *hello);
 
 /* The cluster was formed: links come up again under its id. */
 void peer_set_cluster_id(struct peer *p, uint64_t cluster_id);
+
+/* New connections prove themselves by `c` and accept it, beside what was in use
+ * before; those there are go on. Takes `c`, but for a failure: a certificate that
+ * is not valid now, or a start without any secret. *ret_changed false: nothing
+ * is new, and what was accepted before stays so. */
+MUST_USE int peer_use_secrets(struct peer *p, struct tls_context *c, bool *ret_changed,
+                              struct err *err);
+
+bool peer_has_secrets(const struct peer *p);
 
 bool peer_is_up(const struct peer *p, node_id id);
 

@@ -9,23 +9,26 @@
 #include "store/types.h"
 
 enum peer_cause {
-    CAUSE_NONE,         /* Not a refusal: the network, or the other side went away. */
-    CAUSE_NOT_TLS,      /* Plain text or garbage where TLS was due. */
-    CAUSE_NO_SECRET,    /* TLS, but without a pre-shared key of ours. */
-    CAUSE_WRONG_SECRET, /* Another password or scope. */
-    CAUSE_SLOW,         /* The handshake or preface did not end in time. */
-    CAUSE_EARLY_END,    /* Closed before it said who it is. */
-    CAUSE_CROWDED,      /* Dropped to make room for a newer unknown connection. */
-    CAUSE_NOT_LOOPBACK, /* Plain TCP from elsewhere. */
-    CAUSE_MALFORMED,    /* Authenticated, but a frame is not as it must be. */
-    CAUSE_VERSION,      /* Another protocol. */
-    CAUSE_SCOPE,        /* Another scope. */
-    CAUSE_CLUSTER,      /* Another cluster id. */
-    CAUSE_TWIN,         /* Two nodes run under one id. */
-    CAUSE_KIND,         /* A Raft connection while there is no common cluster. */
-    CAUSE_FULL,         /* No room for one more node. */
-    CAUSE_RAFT_CHECK,   /* Bytes that libraft must not see. */
-    CAUSE_BY_OTHER,     /* The other side refused us, and said why. */
+    CAUSE_NONE,            /* Not a refusal: the network, or the other side went away. */
+    CAUSE_NOT_TLS,         /* Plain text or garbage where TLS was due. */
+    CAUSE_NO_SECRET,       /* TLS, but without a pre-shared key of ours. */
+    CAUSE_WRONG_SECRET,    /* Another password or scope. */
+    CAUSE_CERTIFICATE,     /* None, of another CA, or not valid now. */
+    CAUSE_OUR_CERTIFICATE, /* The other side says that of ours. */
+    CAUSE_WRONG_NAME,      /* A good certificate, but of another node. */
+    CAUSE_SLOW,            /* The handshake or preface did not end in time. */
+    CAUSE_EARLY_END,       /* Closed before it said who it is. */
+    CAUSE_CROWDED,         /* Dropped to make room for a newer unknown connection. */
+    CAUSE_NOT_LOOPBACK,    /* Plain TCP from elsewhere. */
+    CAUSE_MALFORMED,       /* Authenticated, but a frame is not as it must be. */
+    CAUSE_VERSION,         /* Another protocol. */
+    CAUSE_SCOPE,           /* Another scope. */
+    CAUSE_CLUSTER,         /* Another cluster id. */
+    CAUSE_TWIN,            /* Two nodes run under one id. */
+    CAUSE_KIND,            /* A Raft connection while there is no common cluster. */
+    CAUSE_FULL,            /* No room for one more node. */
+    CAUSE_RAFT_CHECK,      /* Bytes that libraft must not see. */
+    CAUSE_BY_OTHER,        /* The other side refused us, and said why. */
     CAUSES
 };
 

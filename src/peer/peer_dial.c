@@ -121,11 +121,12 @@ static void dial(struct partner *partner)
     partner->link = link;
     partner->next = (partner->next + 1) % partner->n_resolved;
     link->partner = partner;
+    link->proof = partner->proof;
     (void)str_copy(link->where, sizeof(link->where), partner->address.text); /* Same size. */
     if (p->tls == NULL && !sockaddr_is_loopback(to)) {
         link_close(link, CAUSE_NOT_LOOPBACK,
                    "\"%s\" is not on this machine, and there is no "
-                   "raft.password",
+                   "raft.password or raft.tls",
                    partner->address.host);
     } else if (link_dial(link, to, &err) < 0) {
         link_close(link, CAUSE_NONE, "%s", err.text);
@@ -188,6 +189,9 @@ void dial_link_closed(struct peer_link *link)
     }
     partner->link = NULL;
     partner->is_self = link->is_self;
+    if (peer_is_unproved(link)) {
+        partner->proof = (link->proof + 1) % tls_context_n_proofs(p->tls);
+    }
     (void)str_copy(partner->problem, sizeof(partner->problem), link->reason); /* Same size. */
     /* A refusal has a line of its own. */
     if (!link->is_self && !link->was_up &&

@@ -30,6 +30,7 @@ struct peer_node {
     char name[NAME_SIZE];
     char address[HOST_SIZE];
     uint64_t process;
+    size_t proof;              /* Credentials for the next Raft connection to it. */
     uint8_t n_heard;           /* From its newest status: whom it hears, */
     node_id heard[VOTERS_MAX]; /* which says through whom a proposal can go. */
 };
@@ -45,6 +46,7 @@ struct partner {
     size_t next;             /* Which of them is tried next. */
     struct sockaddr_storage resolved[RESOLVED_MAX];
     uint64_t resolved_ms;
+    size_t proof;  /* Credentials it is dialled with: the present, or the previous ones. */
     bool is_known; /* `good` is where it was reached last. */
     struct sockaddr_storage good;
     node_id id; /* Who answered there last; 0 = nobody yet. */
@@ -81,7 +83,7 @@ struct peer {
 
     /* What it works with. */
     struct link_settings settings;
-    struct tls_context *tls; /* NULL = plain. */
+    struct tls_context *tls; /* Counted; NULL = plain. */
     struct resolver *resolver;
     struct rng rng;
     uv_tcp_t listener;
@@ -126,6 +128,8 @@ void peer_on_connection(uv_stream_t *listener, int status);
 struct peer_node *peer_find_node(const struct peer *p, node_id id);
 /* An accepted peer link of that node that is up, ours first; NULL = none. */
 struct peer_link *peer_find_link(const struct peer *p, node_id id);
+/* We dialled, and it may be that our credentials were refused: others next. */
+bool peer_is_unproved(const struct peer_link *link);
 
 /* peer_dial.c */
 MUST_USE int dial_init(struct peer *p, const struct peer_options *options, struct err *err);

@@ -131,7 +131,8 @@ static int begin(struct peer_link *link, struct err *err)
         become_secure(link);
         return 0;
     }
-    link->tls = tls_new(link->settings->tls, link->dialled, err);
+    link->tls = link->dialled ? tls_new_client(link->settings->tls, link->proof, err)
+                              : tls_new_server(link->settings->tls, err);
     if (link->tls == NULL) {
         return -1;
     }
@@ -160,7 +161,7 @@ int link_accept(struct peer_link *link, uv_stream_t *listener, struct err *err)
     (void)sockaddr_format(&link->remote, link->where, sizeof(link->where));
     if (link->settings->tls == NULL && !sockaddr_is_loopback(&link->remote)) {
         link->cause = CAUSE_NOT_LOOPBACK;
-        return err_set(err, "without raft.password only this machine may connect");
+        return err_set(err, "without raft.password or raft.tls only this machine may connect");
     }
     if (set_options(link, err) < 0) {
         return -1;
@@ -260,11 +261,13 @@ static bool shake_hands(struct peer_link *link)
 
 static void decrypt(struct peer_link *link)
 {
+    enum peer_cause cause = CAUSE_NONE;
     size_t n = 0;
     struct err err;
 
     for (;;) {
-        switch (tls_read(link->tls, link->settings->plain_buffer, LINK_READ_SIZE, &n, &err)) {
+        switch (
+            tls_read(link->tls, link->settings->plain_buffer, LINK_READ_SIZE, &n, &cause, &err)) {
         case TLS_OK:
             take_plain(link, link->settings->plain_buffer, n);
             break;
@@ -274,7 +277,7 @@ static void decrypt(struct peer_link *link)
             link_close(link, CAUSE_NONE, "it closed the connection");
             return;
         case TLS_FAILED:
-            link_close(link, CAUSE_NONE, "%s", err.text);
+            link_close(link, link->was_up ? CAUSE_NONE : cause, "%s", err.text);
             return;
         }
         if (link->state == LINK_CLOSING) {

@@ -31,7 +31,7 @@
 #define LINK_HANDSHAKE_MS   2000 /* TLS and preface together, accepted; */
 #define LINK_DIALLED_MS     1500 /* dialled: sooner, so that the next attempt is within 2 s. */
 #define LINK_LEAVE_MS       500
-#define LINK_STRANGER_BYTES ((size_t)8 * 1024)
+#define LINK_STRANGER_BYTES ((size_t)32 * 1024) /* A chain of certificates. */
 #define LINK_QUEUE_BYTES    ((size_t)1024 * 1024)
 #define LINK_QUEUE_FRAMES   512
 #define LINK_READ_SIZE      ((size_t)64 * 1024)
@@ -58,7 +58,7 @@ struct link_events {
 /* Shared by all links of a peer; must outlive them. */
 struct link_settings {
     uv_loop_t *loop;
-    struct tls_context *tls; /* NULL = plain TCP. */
+    struct tls_context *tls; /* For new connections; NULL = plain TCP. */
     uint64_t user_timeout_ms;
     const struct link_events *events;
     uint8_t *wire_buffer;  /* LINK_READ_SIZE bytes: used within one callback only. */
@@ -93,6 +93,7 @@ struct peer_link {
     int n_handles;    /* Still to be closed. */
     uv_connect_t connect;
     struct tls *tls;
+    size_t proof; /* Dialled: which credentials of the context it uses. */
 
     /* Receiving. */
     struct frame_reader reader;

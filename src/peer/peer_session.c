@@ -119,6 +119,39 @@ static void on_secure(struct peer_link *link)
     link_send(link, FRAME_PREFACE, buffer, preface_encode(&ours, buffer));
 }
 
+bool peer_is_unproved(const struct peer_link *link)
+{
+    if (!link->dialled || link->was_up || link->tls == NULL || link->is_self) {
+        return false;
+    }
+    switch (link->cause) {
+    case CAUSE_NONE: /* A refusal that got lost on its way. */
+    case CAUSE_NOT_TLS:
+    case CAUSE_NO_SECRET:
+    case CAUSE_WRONG_SECRET:
+    case CAUSE_CERTIFICATE:
+    case CAUSE_OUR_CERTIFICATE:
+        return true;
+    case CAUSE_WRONG_NAME:
+    case CAUSE_SLOW:
+    case CAUSE_EARLY_END:
+    case CAUSE_CROWDED:
+    case CAUSE_NOT_LOOPBACK:
+    case CAUSE_MALFORMED:
+    case CAUSE_VERSION:
+    case CAUSE_SCOPE:
+    case CAUSE_CLUSTER:
+    case CAUSE_TWIN:
+    case CAUSE_KIND:
+    case CAUSE_FULL:
+    case CAUSE_RAFT_CHECK:
+    case CAUSE_BY_OTHER:
+    case CAUSES:
+        break;
+    }
+    return false;
+}
+
 /* What only the table of nodes can tell against somebody whose preface is good. */
 static enum peer_cause admit(struct peer_link *link, const struct preface *theirs, struct err *err)
 {
@@ -256,6 +289,9 @@ static void on_preface(struct peer_link *link, const struct frame *frame)
     if (link->is_self) {
         link_close(link, CAUSE_NONE, "it is our own address");
         return;
+    }
+    if (cause == CAUSE_NONE && link->tls != NULL && !tls_is_from(link->tls, theirs.name, &err)) {
+        cause = CAUSE_WRONG_NAME;
     }
     if (cause == CAUSE_NONE) {
         cause = admit(link, &theirs, &err);
@@ -438,6 +474,13 @@ static void on_closed(struct peer_link *link)
     pump_stop(link);
     if (is_refusal(link) && !p->is_closing) {
         refusals_note(&p->refusals, link->cause, link->where, link->reason, uv_now(p->loop));
+    }
+    if (link->kind == LINK_RAFT && peer_is_unproved(link)) {
+        struct peer_node *node = peer_find_node(p, link->expected);
+
+        if (node != NULL) {
+            node->proof = (link->proof + 1) % tls_context_n_proofs(p->tls);
+        }
     }
     if (link->raft_cb != NULL) {
         link->raft_cb(link->raft_data, -1);

@@ -141,10 +141,12 @@ static void bad_files_are_refused_with_place_key_value_and_expectation(void **st
          "t.yml:5:3: raft.self_addr: not reachable for others, got \"0.0.0.0:7400\", expected one "
          "address"},
         {"name: a\nscope: s\nmode: witness\nraft:\n  self_addr: 10.0.0.1:7400\n",
-         "t.yml:4:1: raft.password: missing, expected a secret (or raft.password_file) because "
+         "t.yml:4:1: raft.password: missing, expected a secret (or raft.password_file, or "
+         "raft.tls) because "
          "10.0.0.1:7400 is not a loopback address"},
         {WITNESS "  partner_addrs: [127.0.0.2, pg2]\n",
-         "t.yml:4:1: raft.password: missing, expected a secret (or raft.password_file) because "
+         "t.yml:4:1: raft.password: missing, expected a secret (or raft.password_file, or "
+         "raft.tls) because "
          "pg2:7400 is not a loopback address"},
         {WITNESS "  password: ''\n", "t.yml:6:3: raft.password: empty, expected a secret"},
         {WITNESS "  password: a\n  password_file: b\n",
@@ -154,6 +156,10 @@ static void bad_files_are_refused_with_place_key_value_and_expectation(void **st
          "directory"},
         {WITNESS "  password_file: /dev/null\n",
          "t.yml:6:3: raft.password_file: no secret in the first line of /dev/null, expected one"},
+        {WITNESS "  tls: {cert: /c, key: /k}\n",
+         "t.yml:6:3: raft.tls.ca: missing, expected cert, key and ca together"},
+        {WITNESS "  tls: {ca: /a}\n",
+         "t.yml:6:3: raft.tls.cert: missing, expected cert, key and ca together"},
     };
     int n_wrong = 0;
 
@@ -176,6 +182,9 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
     } cases[] = {
         {GOOD, ""},
         {WITNESS, ""},
+        {WITNESS "  tls: {cert: /c, key: /k, ca: /a}\n", ""},
+        {WITNESS "  password: a\n  tls: {cert: /c, key: /k, ca: /a}\n",
+         "t.yml:7:3: raft.tls: wins over raft.password, which is not used\n"},
         {WITNESS "loop_wait: 10\n", "t.yml:6:1: loop_wait: ignored here, belongs into "
                                     "bootstrap.dcs (later: the store's configuration)\n"},
         {WITNESS "tag: {}\n", "t.yml:6:1: tag: unknown key, ignored; did you mean tags?\n"},

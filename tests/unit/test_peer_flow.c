@@ -59,8 +59,8 @@ static void flow(const char *password)
     struct peer_link_info info[4];
 
     mesh(nodes, 2);
-    a->options.password = password;
-    b->options.password = password;
+    a->secrets.password = password;
+    b->secrets.password = password;
     node_start(a);
     make_hello(a, &hello);
     peer_set_hello(a->peer, &hello);

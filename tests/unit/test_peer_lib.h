@@ -35,6 +35,7 @@
 struct node { /* One peer and what its hooks saw. */
     struct peer *peer;
     struct peer_options options;
+    struct peer_secrets secrets;
     char address[64];
     char partner_texts[NODES][64];
     const char *partners[NODES];
@@ -240,13 +241,12 @@ static inline void node_init(struct node *n, unsigned number, uint16_t port)
 {
     static const char *const names[] = {"n0", "n1", "n2", "n3", "n4"};
 
-    *n = (struct node){.raft_fd = -1};
+    *n = (struct node){.raft_fd = -1, .secrets.password = "a secret of the tests"};
     (void)snprintf(n->address, sizeof(n->address), "127.0.0.1:%u", port);
     n->options = (struct peer_options){
         .loop = loop,
         .bind_address = n->address,
         .self_address = n->address,
-        .password = "a secret of the tests",
         .scope = "testscope-visible",
         .name = names[number],
         .id = 1000 + number,
@@ -280,12 +280,24 @@ static inline void node_dials(struct node *n, const char *address)
     n->partners[i] = n->partner_texts[i];
 }
 
+static inline struct peer *node_new(struct node *n, struct err *err)
+{
+    n->options.secrets = NULL;
+    if (n->secrets.password != NULL || n->secrets.cert != NULL) {
+        n->options.secrets = peer_load_secrets(&n->secrets, n->options.scope, n->options.name, err);
+        if (n->options.secrets == NULL) {
+            return NULL;
+        }
+    }
+    return peer_new(&n->options, err);
+}
+
 static inline void node_start(struct node *n)
 {
     struct err err;
 
     n->is_closed = false;
-    n->peer = peer_new(&n->options, &err);
+    n->peer = node_new(n, &err);
     if (n->peer == NULL) {
         fail_msg("%s", err.text);
     }

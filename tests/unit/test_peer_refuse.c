@@ -49,7 +49,7 @@ static void check_stranger(const struct stranger *s)
 
     start_good(n);
     node_init(&n[2], 2, free_port());
-    n[2].options.password = s->password != NULL ? s->password : n[2].options.password;
+    n[2].secrets.password = s->password != NULL ? s->password : n[2].secrets.password;
     n[2].options.scope = s->scope != NULL ? s->scope : n[2].options.scope;
     n[2].options.cluster_id = s->cluster_id != 0 ? s->cluster_id : CLUSTER;
     n[2].options.id = s->id != 0 ? s->id : n[2].options.id;
@@ -325,8 +325,8 @@ static void check_frames(const void *bytes, size_t size)
     int fd;
 
     mesh(n, 2);
-    n[0].options.password = NULL;
-    n[1].options.password = NULL;
+    n[0].secrets.password = NULL;
+    n[1].secrets.password = NULL;
     node_start(&n[0]);
     node_start(&n[1]);
     WAIT_UNTIL(are_up(&n[0], &n[1]), LIVE_MS);
@@ -405,7 +405,7 @@ static void check_new_fails(struct node *n, const char *text)
 {
     struct err err = {0};
 
-    assert_null(peer_new(&n->options, &err));
+    assert_null(node_new(n, &err));
     if (strstr(err.text, text) == NULL) {
         fail_msg("expected \"%s\" in \"%s\"", text, err.text);
     }
@@ -441,7 +441,7 @@ static void without_a_secret_only_loopback_is_allowed(void **state)
 
     (void)state;
     node_init(&n, 0, free_port());
-    n.options.password = NULL;
+    n.secrets.password = NULL;
     n.options.bind_address = "0.0.0.0:7400";
     check_new_fails(&n, "\"0.0.0.0:7400\"");
     n.options.bind_address = "*:7400";
