@@ -7,8 +7,14 @@ import pytest
 from veche import Cluster
 
 
-# Files whose tests share one cluster and take longest: they begin first.
-LONG_FILES = ("test_network.py", "test_disk.py", "test_haproxy.py", "test_failover.py")
+# What takes longest begins first.
+LONG_FILES = (
+    "test_kill_points.py",
+    "test_network.py",
+    "test_disk.py",
+    "test_haproxy.py",
+    "test_failover.py",
+)
 
 
 def pytest_configure(config):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from veche import BUILD, Cluster, eventually, processes_of, wait, when_settled
+from veche import BUILD, Cluster, eventually, processes_of, sanitizer_options, wait, when_settled
 
 DONE, FAILED, USAGE, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
 
@@ -30,7 +30,11 @@ def vechectl(*args, env=None, answers=""):
         text=True,
         timeout=90,
         input=answers,
-        env={**{k: v for k, v in os.environ.items() if "CONFIG_FILE" not in k}, **(env or {})},
+        env={
+            **{k: v for k, v in os.environ.items() if "CONFIG_FILE" not in k},
+            **sanitizer_options("stderr"),
+            **(env or {}),
+        },
     )
 
 

@@ -35,7 +35,23 @@ PG_BIN = pathlib.Path(
     or sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))[-1].parent
 )
 SUPERUSER_PASSWORD = "super secret"
+SANITIZED = 99  # What a sanitizer ends a process with; no exit code of ours.
+CRASHES = {SANITIZED} | {
+    -s for s in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV)
+}
 TTL = 3
+
+
+def sanitizer_options(report):
+    """Environment for a program built with sanitizers; any other does not look at it."""
+    ours = f"exitcode={SANITIZED}:log_path={report}"
+    return {
+        name: ":".join(filter(None, [os.environ.get(name), preset, ours]))
+        for name, preset in (
+            ("ASAN_OPTIONS", "detect_leaks=0"),  # Agents mostly end by SIGKILL.
+            ("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1"),
+        )
+    }
 
 
 def run_as_postgres():
@@ -184,6 +200,7 @@ class Node:
         self.log_path = self.dir / "veched.log"
         self.env = {}
         self.unprivileged = bool(os.environ.get("VECHE_UNPRIVILEGED"))
+        self.ended_with = []  # Exit codes of agents that were started anew since.
         self.overrides = {}  # Dotted key -> value, for tests of odd configurations.
         self.dir.mkdir()
         self.dir.chmod(0o755)
@@ -263,7 +280,9 @@ class Node:
     # -- processes
 
     def start(self):
-        assert self.process is None or self.process.poll() is not None
+        assert not self.running
+        if self.process is not None:
+            self.ended_with.append(self.process.returncode)
         self.write_config()
         command = [str(BUILD / "src/veched"), str(self.config_path)]
         if self.unprivileged:
@@ -278,7 +297,12 @@ class Node:
                 stderr=log,
                 start_new_session=True,
                 # A PATH as systemd gives it: nothing of PostgreSQL is found by chance.
-                env={**os.environ, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **self.env},
+                env={
+                    **os.environ,
+                    **sanitizer_options(self.dir / "sanitizer"),
+                    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                    **self.env,
+                },
             )
 
     @property
@@ -324,6 +348,14 @@ class Node:
     def log(self):
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
+    def crashes(self):
+        """What sanitizers said of its agents, their guards and commands, and agents that
+        ended as no agent may."""
+        last = [self.process.poll()] if self.process is not None else []
+        codes = [c for c in [*self.ended_with, *last] if c in CRASHES]
+        reports = [p.read_text(errors="replace") for p in sorted(self.dir.glob("sanitizer.*"))]
+        return reports + [f"the agent of {self.name} ended with {c}" for c in codes]
+
     # -- what it says
 
     def http(self, path, method="GET", body=None, headers=None, timeout=60):
@@ -361,6 +393,7 @@ class Node:
             text=True,
             timeout=timeout,
             check=False,
+            env={**os.environ, **sanitizer_options(self.dir / "sanitizer")},
         )
         if check and r.returncode != 0:
             raise AssertionError(f"vechectl {args}: {r.returncode}: {r.stdout}{r.stderr}")
@@ -427,13 +460,16 @@ class Cluster:
         for node in self.nodes.values():
             with contextlib.suppress(Exception):
                 node.kill()
-        failed = self.failed or kind is not None
+        crashes = [text for node in self.nodes.values() for text in node.crashes()]
+        failed = self.failed or kind is not None or bool(crashes)
         if failed:
             self.print_logs()
         if failed and os.environ.get("VECHE_KEEP"):
             print(f"kept: {self.dir}")
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
+        if crashes and kind is None:
+            raise AssertionError("a crash or a sanitizer's report:\n" + "\n".join(crashes))
 
     def print_logs(self, lines=60):
         for node in self.nodes.values():
