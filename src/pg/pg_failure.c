@@ -122,6 +122,77 @@ static bool collector_path(const char *data_dir, char *path, size_t size)
     return name != NULL;
 }
 
+/* walreceiver.c and libpqwalreceiver.c: what its FATAL lines have in common, and what
+ * those of clients of this server do not have. English only: without a hit nothing is
+ * told beyond that it does not stream. */
+static bool is_of_receiver(const char *line)
+{
+    static const char *const words[] = {"the primary server", "WAL stream", "of the primary",
+                                        "primary and standby"};
+
+    if (strstr(line, "FATAL:") == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
+        if (strstr(line, words[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The primary's own words stand last: "... failed: FATAL:  password ...". */
+static const char *skip_prefixes(const char *line)
+{
+    static const char *const marks[] = {"FATAL:", "ERROR:"};
+    const char *text = line;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(marks); i++) {
+        for (const char *at = strstr(text, marks[i]); at != NULL; at = strstr(text, marks[i])) {
+            text = at + strlen(marks[i]);
+        }
+    }
+    return text + strspn(text, " ");
+}
+
+bool pg_failure_find_receiver(const char *log, char *text, size_t size)
+{
+    bool found = false;
+
+    while (*log != '\0') {
+        size_t n = strcspn(log, "\n");
+        char line[1024];
+
+        memcpy(line, log, MIN(n, sizeof(line) - 1));
+        line[MIN(n, sizeof(line) - 1)] = '\0';
+        if (is_of_receiver(line)) {
+            found = true;
+            (void)str_copy(text, size, skip_prefixes(line)); /* For people; cut is fine. */
+        }
+        log += n + (log[n] == '\n' ? 1 : 0);
+    }
+    return found;
+}
+
+/* With a collector everything after the start stands in its file. */
+bool pg_failure_receiver(const struct pg_options *o, char *text, size_t size)
+{
+    char path[PATH_MAX];
+    bool found = false;
+    char *log;
+
+    text[0] = '\0';
+    if (!collector_path(o->data_dir, path, sizeof(path))) {
+        pg_file_beside(o->data_dir, "startup.log", path, sizeof(path));
+    }
+    log = read_tail(path);
+    if (log != NULL) {
+        found = pg_failure_find_receiver(log, text, size);
+    }
+    free(log);
+    return found;
+}
+
 bool pg_failure_read(const struct pg_options *o, char *text, size_t size)
 {
     char path[PATH_MAX], from_collector[TEXT_SIZE];

@@ -96,6 +96,26 @@ enum pg_role pg_role_of(const struct pg *pg)
 
 /* ---- Status ---- */
 
+static const char *remedy_of(const char *receiver)
+{
+    if (strstr(receiver, "authentication failed") != NULL ||
+        strstr(receiver, "no password supplied") != NULL) {
+        return ": check postgresql.authentication.replication";
+    }
+    return strstr(receiver, "pg_hba.conf") != NULL ? ": check postgresql.pg_hba there" : "";
+}
+
+static void fill_receiver(const struct pg *pg, const char *upstream, struct status *status)
+{
+    if (status->problem[0] != '\0' || !pg->has_row || pg->receiver[0] == '\0' ||
+        pg->unstreamed_ms == 0) {
+        return;
+    }
+    (void)snprintf(status->problem, sizeof(status->problem), "does not stream from %.40s: %.130s%s",
+                   upstream[0] != '\0' ? upstream : pg->row.upstream_host, pg->receiver,
+                   remedy_of(pg->receiver));
+}
+
 static void fill_problem(const struct pg *pg, struct status *status)
 {
     const struct pg_disk *d = &pg->disk;
@@ -262,5 +282,6 @@ void pg_fill(const struct pg *pg, const struct store *store, struct status *stat
     fill_problem(pg, status);
     fill_view(pg, view);
     fill_upstream(pg, store, view);
+    fill_receiver(pg, view->upstream, status);
     fill_history(pg, store, status->timeline, view);
 }

@@ -78,6 +78,9 @@ enum data_state pg_look_behind_mark(const struct pg_options *o, struct pg_disk *
 /* The line that says why the server that ended could not start; empty if none. False
  * if it is a guess. */
 bool pg_failure_read(const struct pg_options *o, char *text, size_t size);
+/* Why the WAL receiver ended last, without what stands before it on the line. */
+bool pg_failure_receiver(const struct pg_options *o, char *text, size_t size);
+bool pg_failure_find_receiver(const char *log, char *text, size_t size);
 /* Keeps the file of the postmaster's output bounded; one older is kept. */
 void pg_failure_rotate(const struct pg_options *o);
 /* The most telling line of a log's tail. */
@@ -168,6 +171,8 @@ struct pg {
     struct pg_row row;
     bool was_primary; /* The last row was of a primary. */
     uint64_t seen_ms;
+    uint64_t unstreamed_ms;   /* Since when a standby that should stream does not; 0 = it does. */
+    char receiver[TEXT_SIZE]; /* Why; empty = not known. */
     enum pg_answer answer; /* Of the last query. */
     char answer_text[TEXT_SIZE];
     struct pg_history history; /* Of the timeline we write. */
@@ -293,6 +298,10 @@ MUST_USE int pg_file_remove(const char *path, struct err *err); /* Missing is fi
 MUST_USE int pg_file_sync_dir(const char *path, struct err *err);
 /* The path beside the data directory, as <data_dir>.veche-<what>. */
 void pg_file_beside(const char *data_dir, const char *what, char *path, size_t size);
+
+/* Whether that postgres can run data of that major version (pg_version.c). */
+MUST_USE int pg_version_check(const char *program, uint32_t data_major, struct err *err);
+uint32_t pg_version_parse(const char *text); /* Of `postgres -V`; 0 = not known. */
 
 /* The mark of a data directory that is not whole, on the thread (pg_mark.c). */
 #define PG_MAKING_PREFIX "veche-making-"

@@ -14,8 +14,9 @@
 #include "pg/pg_internal.h"
 #include "pg/pg_processes.h"
 
-#define AWAIT_MS 100
-#define LOOK_MS  500 /* A disk that takes longer does not hold up the query. */
+#define AWAIT_MS      100
+#define UNSTREAMED_MS 3000 /* A standby that does not stream for so long is asked why. */
+#define LOOK_MS       500  /* A disk that takes longer does not hold up the query. */
 
 struct look {
     struct pg_job job;
@@ -28,7 +29,9 @@ struct look {
 
     struct pg_disk disk;
     pid_t adopted;
-    int adopted_fd; /* -1 = none. */
+    int adopted_fd;     /* -1 = none. */
+    bool seek_receiver; /* It does not stream. */
+    char receiver[TEXT_SIZE];
     bool failure_found;
     char failure[TEXT_SIZE];
     struct pg_history history;
@@ -76,6 +79,7 @@ static uint64_t fingerprint(const struct pg *pg)
     mix_number(&hash, pg->history.timeline);
     mix_text(&hash, pg->failure);
     mix_text(&hash, d->problem);
+    mix_text(&hash, pg->receiver);
     if (!pg->has_row) {
         return hash;
     }
@@ -193,6 +197,16 @@ static void ask(struct pg *pg)
     pg_conn_query(pg->conn, &target, pg_row_sql, query_deadline_ms(pg), on_row, pg);
 }
 
+static void note_stream(struct pg *pg, const struct pg_row *row)
+{
+    if (!row->in_recovery || row->streaming || row->upstream_host[0] == '\0') {
+        pg->unstreamed_ms = 0;
+        pg->receiver[0] = '\0';
+    } else if (pg->unstreamed_ms == 0) {
+        pg->unstreamed_ms = clock_ms();
+    }
+}
+
 static void take_row(struct pg *pg, const PGresult *result)
 {
     struct pg_row row;
@@ -221,6 +235,7 @@ static void take_row(struct pg *pg, const PGresult *result)
         log_info("PostgreSQL is out of recovery. pid=%d timeline=%u", (int)pg->postmaster.pid,
                  row.timeline);
     }
+    note_stream(pg, &row);
     pg->row = row;
     pg->has_row = true;
     pg->was_primary = !row.in_recovery;
@@ -273,6 +288,9 @@ static void run_look(struct pg_job *job)
     if (l->seek_failure) {
         l->failure_found = pg_failure_read(o, l->failure, sizeof(l->failure));
     }
+    if (l->seek_receiver) {
+        (void)pg_failure_receiver(o, l->receiver, sizeof(l->receiver)); /* Or empty. */
+    }
     if (l->history_timeline != 0) {
         if (pg_history_read(o->data_dir, l->history_timeline, &l->history, &ignored) != 0) {
             l->history.timeline = 0; /* Not there yet, or soon to be asked for again. */
@@ -306,6 +324,9 @@ static void take_look(struct pg *pg, struct look *l)
         }
         (void)str_copy(pg->failure, sizeof(pg->failure),
                        l->failure[0] != '\0' ? l->failure : "it left no reason in its log");
+    }
+    if (l->seek_receiver && pg->unstreamed_ms != 0) {
+        (void)str_copy(pg->receiver, sizeof(pg->receiver), l->receiver); /* Same size. */
     }
     if (l->history.timeline != 0) {
         pg->history = l->history;
@@ -363,6 +384,8 @@ static void look(struct pg *pg)
     l->epoch = pg->disk_epoch;
     l->adopted_fd = -1;
     l->seek_postmaster = pg->postmaster.pid == 0 && !pg->starting;
+    l->seek_receiver =
+        pg->has_row && pg->unstreamed_ms != 0 && clock_ms() - pg->unstreamed_ms >= UNSTREAMED_MS;
     l->seek_failure = pg->start_failed && pg->failure[0] == '\0';
     if (pg->has_row && !pg->row.in_recovery && pg->row.timeline > 1 &&
         pg->history.timeline != pg->row.timeline) {

@@ -59,6 +59,7 @@ static int prepare(struct start *s, struct err *err)
         return err_set(err, "%zu processes of the data directory are still running", n);
     }
     if (pg_spawn_find(o->bin_dir, "postgres", s->program, sizeof(s->program), err) != 0 ||
+        pg_version_check(s->program, disk.major, err) != 0 ||
         pg_lock_remove_stale(o, s->data_path, err) != 0) {
         return -1;
     }

@@ -342,7 +342,8 @@ def test_the_data_directory_of_another_cluster_is_left_alone(three, standby):
 @pytest.mark.parametrize(
     "version, part",
     [
-        ("14", "incompatible with server"),  # PostgreSQL's own word.
+        ("14", "is of PostgreSQL 14"),
+        ("14", "set postgresql.bin_dir to the programs of 14"),
         ("9.6", "no PG_VERSION"),
         ("99", "PostgreSQL 99"),
     ],
@@ -400,18 +401,17 @@ def test_a_wrong_superuser_password_of_a_standby_is_told(three, standby, report)
 
 
 def test_a_standby_with_a_wrong_replication_password_is_not_ready(three, standby):
-    """The agent says that it does not stream; why stands in PostgreSQL's log so far."""
+    """The agent says that it does not stream, why, and what to look at."""
     standby.overrides["postgresql.authentication"] = {
         **standby.config()["postgresql"]["authentication"],
         "replication": {"username": "replicator", "password": "wrong"},
     }
     standby.start()
-    log = standby.dir / "data.veche-startup.log"
-    wait(
-        lambda: 'password authentication failed for user "replicator"'
-        in log.read_text(encoding="utf-8"),
-        30,
-        "PostgreSQL to try",
+    name = three.primary().name
+    shows(
+        standby,
+        f'does not stream from {name}: password authentication failed for user "replicator": '
+        "check postgresql.authentication.replication",
     )
     wait(lambda: "not streaming" in standby.http("/readiness").text, 30, "the agent to see it")
     assert standby.http("/readiness").status == 503

@@ -290,6 +290,34 @@ static void a_refusal_is_known_by_its_code_in_any_language(void **state)
     assert_false(pg_conn_find_sqlstate("", code, sizeof(code), &text));
 }
 
+static void why_the_receiver_ended_is_found_among_other_lines(void **state)
+{
+    char text[TEXT_SIZE] = "";
+
+    (void)state;
+    assert_true(pg_failure_find_receiver(
+        "t [1] FATAL:  could not receive data from WAL stream: ERROR:  requested WAL segment 1 "
+        "has already been removed\n"
+        "t [2] FATAL:  could not connect to the primary server: connection to server at \"a\", "
+        "port 1 failed: FATAL:  password authentication failed for user \"r\"\n"
+        "t [3] FATAL:  password authentication failed for user \"a client of ours\"\n"
+        "t [4] LOG:  waiting for WAL to become available\n",
+        text, sizeof(text)));
+    assert_string_equal(text, "password authentication failed for user \"r\"");
+    assert_false(pg_failure_find_receiver(
+        "t [3] FATAL:  role \"x\" does not exist\nLOG:  started streaming WAL from primary\n", text,
+        sizeof(text)));
+}
+
+static void the_major_version_of_the_programs_is_read(void **state)
+{
+    (void)state;
+    assert_int_equal(pg_version_parse("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)\n"),
+                     15);
+    assert_int_equal(pg_version_parse("postgres (PostgreSQL) 18beta1\n"), 18);
+    assert_int_equal(pg_version_parse("no such thing\n"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +328,8 @@ int main(void)
         cmocka_unit_test(numbers_that_are_left_out_are_held_by_placeholders),
         cmocka_unit_test(a_lock_file_is_read_as_far_as_it_goes),
         cmocka_unit_test(what_lies_in_the_directory_is_told_apart),
+        cmocka_unit_test(why_the_receiver_ended_is_found_among_other_lines),
+        cmocka_unit_test(the_major_version_of_the_programs_is_read),
         cmocka_unit_test(the_last_fatal_line_is_the_reason),
         cmocka_unit_test(a_refusal_is_known_by_its_code_in_any_language),
     };

@@ -613,8 +613,8 @@ static void a_mark_without_its_token_holds_for_the_files_it_was_made_for(void **
     struct node *n = node_new("rewound");
     const char *argv[] = {"initdb", "-D", n->data_dir, "-U", "postgres", "-N", "-A", "trust", NULL};
     const char *const renew[] = {
-        "/bin/sh", "-c", "cd \"$1\"/global && cp pg_control new && mv new pg_control", "sh",
-        n->data_dir, NULL};
+        "/bin/sh", "-c",        "cd \"$1\"/global && cp pg_control new && mv new pg_control",
+        "sh",      n->data_dir, NULL};
 
     (void)state;
     run_child(n, argv);
