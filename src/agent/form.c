@@ -238,12 +238,16 @@ static void bootstrap(struct agent *a, const struct formation_output *out)
              (unsigned long long)out->cluster_id);
     raft_directory(a, directory, sizeof(directory));
     if (remove_raft_files(directory, &err) != 0) {
-        log_error("Raft can not be bootstrapped, retrying. error=\"%s\"", err.text);
+        log_error("Raft can not be bootstrapped, retrying within loop_wait. loop_wait_ms=%llu "
+                  "error=\"%s\"",
+                  (unsigned long long)a->dynamic.loop_wait_ms, err.text);
         return;
     }
     a->consensus = make_consensus(a, directory);
     if (consensus_bootstrap(a->consensus, out->members, out->n_members, &err) != 0) {
-        log_error("Raft can not be bootstrapped, retrying. error=\"%s\"", err.text);
+        log_error("Raft can not be bootstrapped, retrying within loop_wait. loop_wait_ms=%llu "
+                  "error=\"%s\"",
+                  (unsigned long long)a->dynamic.loop_wait_ms, err.text);
         consensus_free(a->consensus);
         a->consensus = NULL;
         return;

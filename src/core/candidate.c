@@ -171,21 +171,35 @@ void candidate_explain_unknown(const struct view *view, uint32_t timeline, struc
     }
 }
 
+void candidate_explain_lag(const struct view *view, const struct lag *lag, uint32_t timeline,
+                           struct sbuf *b)
+{
+    char text[LSN_TEXT_SIZE];
+
+    if (!lag->known) {
+        candidate_explain_unknown(view, timeline, b);
+        return;
+    }
+    sbuf_printf(b, "misses %" PRIu64 " bytes up to %s (%s", lag->bytes,
+                lsn_format(lag->reach, text, sizeof(text)), lag->source);
+    if (lag->age_ms != UINT64_MAX) {
+        sbuf_printf(b, ", %" PRIu64 ".%" PRIu64 " s ago", lag->age_ms / 1000,
+                    lag->age_ms % 1000 / 100);
+    }
+    sbuf_add(b, ")");
+}
+
 static bool lags(struct judged *j)
 {
     struct lag lag;
-    char text[LSN_TEXT_SIZE];
 
     candidate_lag(j->view, j->member->name, j->status->timeline, lookup_position(j->status), &lag);
     if (!lag.exceeded) {
         return false;
     }
-    if (!lag.known) {
-        candidate_explain_unknown(j->view, j->status->timeline, &j->evidence);
-    } else {
-        sbuf_printf(&j->evidence, "misses %" PRIu64 " bytes up to %s (%s), allowed %" PRId64,
-                    lag.bytes, lsn_format(lag.reach, text, sizeof(text)), lag.source,
-                    j->view->conf.maximum_lag_on_failover);
+    candidate_explain_lag(j->view, &lag, j->status->timeline, &j->evidence);
+    if (lag.known) {
+        sbuf_printf(&j->evidence, ", allowed %" PRId64, j->view->conf.maximum_lag_on_failover);
     }
     return true;
 }
@@ -199,16 +213,32 @@ static bool is_not_synchronous(struct judged *j)
     return true;
 }
 
-static bool misses_wal(struct judged *j)
+/* On a newer timeline it has what its history took over of ours, and no more. */
+static bool has_flushed(const struct judged *j)
 {
-    lsn_t position = lookup_position(j->status);
-    char a[LSN_TEXT_SIZE], b[LSN_TEXT_SIZE];
+    const struct candidate_question *q = j->question;
+    lsn_t has = lookup_position(j->status);
 
-    if (j->question->must_have == 0 || position >= j->question->must_have) {
+    if (j->status->timeline < q->must_timeline) {
         return false;
     }
-    sbuf_printf(&j->evidence, "at %s, must have %s", lsn_format(position, a, sizeof(a)),
-                lsn_format(j->question->must_have, b, sizeof(b)));
+    if (j->status->timeline > q->must_timeline) {
+        has = lookup_timeline_end(j->view->store, q->must_timeline);
+    }
+    return has >= q->must_have;
+}
+
+static bool misses_wal(struct judged *j)
+{
+    const struct candidate_question *q = j->question;
+    char a[LSN_TEXT_SIZE], b[LSN_TEXT_SIZE];
+
+    if (q->must_have == 0 || has_flushed(j)) {
+        return false;
+    }
+    sbuf_printf(&j->evidence, "at %s on timeline %u, must have %s of timeline %u",
+                lsn_format(lookup_position(j->status), a, sizeof(a)), j->status->timeline,
+                lsn_format(q->must_have, b, sizeof(b)), q->must_timeline);
     return true;
 }
 
@@ -269,6 +299,23 @@ static const struct {
     /* clang-format on */
 };
 
+static uint64_t age_of(const struct view *view, const char *source)
+{
+    const struct store_progress *progress = &view->store->progress;
+
+    if (str_equal(source, "progress") && progress->time_us != 0) {
+        return (uint64_t)MAX(view->wall_us - progress->time_us, 0) / US_PER_MS;
+    }
+    for (uint32_t i = 0; i < view->n_peers; i++) {
+        const struct view_peer *peer = &view->peers[i];
+
+        if (str_equal(peer->status.name, source)) {
+            return view->now_ms - MIN(MAX(peer->received_ms, peer->positions_ms), view->now_ms);
+        }
+    }
+    return str_equal(source, view->self.status.name) ? 0 : UINT64_MAX;
+}
+
 void candidate_lag(const struct view *view, const char *name, uint32_t timeline, lsn_t position,
                    struct lag *ret_lag)
 {
@@ -280,6 +327,7 @@ void candidate_lag(const struct view *view, const char *name, uint32_t timeline,
     ret_lag->reach = reach.lsn;
     ret_lag->bytes = reach.lsn > position ? reach.lsn - position : 0;
     (void)str_copy(ret_lag->source, sizeof(ret_lag->source), reach.source);
+    ret_lag->age_ms = age_of(view, reach.source);
     if (lookup_line_place(view, timeline, position) == LINE_UNKNOWN) {
         ret_lag->known = false;
         ret_lag->exceeded = true;

@@ -16,7 +16,8 @@ struct candidate_question {
     bool order;            /* `named` was ordered by an operator: passes lag, sync, line (S4). */
     bool running_only;     /* A stopped server is no candidate: somebody is to take over at once. */
     lsn_t must_have;       /* It must have flushed this; 0 = no such bound. */
-    bool must_stream;      /* It must be streaming now. */
+    uint32_t must_timeline; /* On which `must_have` lies: elsewhere the number means nothing. */
+    bool must_stream;       /* It must be streaming now. */
 };
 
 /* Judges every listed member: best first, then the refused by name. Returns
@@ -40,10 +41,15 @@ struct lag {
     bool known;
     uint64_t bytes;
     lsn_t reach;
-    char source[NAME_SIZE];
+    char source[NAME_SIZE]; /* Of `reach`: a member, "progress" or "release". */
+    uint64_t age_ms;        /* Since the source said so; UINT64_MAX = not known. */
 };
 void candidate_lag(const struct view *view, const char *name, uint32_t timeline, lsn_t position,
                    struct lag *ret_lag);
+
+/* "misses 0 bytes up to 0/A00000 (pg1, 0.2 s ago)", or why that is not known. */
+void candidate_explain_lag(const struct view *view, const struct lag *lag, uint32_t timeline,
+                           struct sbuf *b);
 
 /* Why a lag of data on that timeline is not known. */
 void candidate_explain_unknown(const struct view *view, uint32_t timeline, struct sbuf *b);

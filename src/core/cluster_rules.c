@@ -101,7 +101,11 @@ static void fill_evidence(const struct view *view, const struct cluster_facts *f
     if (rule->act == CLUSTER_TRANSFERS) {
         explain_transfer(view, f->transfer_to, b);
     } else if (names_candidate(rule)) {
-        sbuf_printf(b, "; chosen %s (timeline %u", f->chosen.name, f->chosen.timeline);
+        struct lag lag;
+
+        candidate_lag(view, f->chosen.name, f->chosen.timeline, f->chosen.flushed, &lag);
+        sbuf_printf(b, "; chosen %s (timeline %u, ", f->chosen.name, f->chosen.timeline);
+        candidate_explain_lag(view, &lag, f->chosen.timeline, b);
         sbuf_printf(b, "%s%s)", f->chosen.evidence[0] != '\0' ? "; " : "", f->chosen.evidence);
     } else if (rule->act == CLUSTER_INITIALIZES) {
         sbuf_printf(b, "; chosen %s", f->initializer);

@@ -359,6 +359,7 @@ static void gather_target(const struct view *view, struct node_facts *f)
     }
     f->bits |= F(REQUEST);
     q.must_have = stopped ? view->pg.control_lsn : 0;
+    q.must_timeline = self->timeline;
     q.must_stream = !stopped;
     f->bits |=
         bit_if(stopped && view->op.last == ACTION_STOP && !view->op.last_failed &&

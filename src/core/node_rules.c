@@ -86,7 +86,7 @@ const struct node_rule node_rules[] = {
     {"follow",                   F(UPSTREAM_WRONG),                             F(PG_STOPPED) | F(LEFT_OVERS),   ACTION_FOLLOW,        0,              "the primary is another member now"},
     {"standby",                  F(RUNS_STANDBY),                               0,                               ACTION_NONE,          0,              "standby"},
     {"starting",                 0,                                             F(PG_STOPPED),                   ACTION_NONE,          0,              "PostgreSQL is starting or stopping"},
-    {"history-unknown",          F(UNSURE),                                     0,                               ACTION_NONE,          0,              "we were primary; until the new one has told where our timeline ended, nothing is started"},
+    {"history-unknown",          F(UNSURE),                                     0,                               ACTION_NONE,          0,              "where our timeline ended is not told yet: waiting for a primary; if none comes: vechectl failover"},
     {"before-database",          0,                                             F(INIT_DONE),                    ACTION_NONE,          0,              "nobody has decided yet whose database is the cluster's"},
     {"start-standby",            F(PRIMARY_RUNS),                               0,                               ACTION_START_STANDBY, 0,              "there is a primary to follow"},
     {"standby-without-primary",  0,                                             0,                               ACTION_START_STANDBY, 0,              "no primary yet: run as standby, so that positions can be compared"},
@@ -170,19 +170,6 @@ static void add_situation(const struct view *view, struct sbuf *b)
     }
 }
 
-static void add_lag(const struct view *view, const struct lag *lag, struct sbuf *b)
-{
-    char text[LSN_TEXT_SIZE];
-
-    if (!lag->known) {
-        sbuf_add(b, "; ");
-        candidate_explain_unknown(view, view->self.status.timeline, b);
-    } else {
-        sbuf_printf(b, "; misses %" PRIu64 " bytes up to %s (%s)", lag->bytes,
-                    lsn_format(lag->reach, text, sizeof(text)), lag->source);
-    }
-}
-
 static void add_divergence(const struct view *view, struct sbuf *b)
 {
     char at[LSN_TEXT_SIZE], end[LSN_TEXT_SIZE];
@@ -224,8 +211,9 @@ static void add_details(const struct view *view, const struct node_facts *f,
         sbuf_printf(b, "; %s is at %s on timeline %u", f->better,
                     lsn_format(f->better_lsn, text, sizeof(text)), f->better_timeline);
     }
-    if (rule->all & F(LAGS)) {
-        add_lag(view, &f->lag, b);
+    if ((rule->all & F(LAGS)) || rule->action == ACTION_PROMOTE) {
+        sbuf_add(b, "; ");
+        candidate_explain_lag(view, &f->lag, view->self.status.timeline, b);
     }
     if (rule->all & (F(OFF_LINE) | F(OLD_PRIMARY))) {
         add_line(view, b);

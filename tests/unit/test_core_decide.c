@@ -125,6 +125,10 @@ static void nobody_promotes_on_old_positions(void **state)
     declare(s);
     s->view.positions_asked_ms = TEST_NOW - 1000; /* Silent too long: no vote. */
     assert_node(s, "promote", ACTION_PROMOTE);
+    s->store.progress = (struct store_progress){10 * MB + 1, 1, 1, TEST_WALL - 2300000};
+    assert_node(s, "promote", ACTION_PROMOTE); /* What it was judged on is on record. */
+    assert_non_null(
+        strstr(s->decision.node.evidence, "; misses 1 bytes up to 0/A00001 (progress, 2.3 s ago)"));
     s->view.positions_asked_ms = TEST_NOW - 200;
     pg2->positions_ms = TEST_NOW - 100;
     assert_node(s, "promote", ACTION_PROMOTE);
@@ -444,6 +448,9 @@ static void a_switchover_waits_until_the_candidate_has_everything(void **state)
     s->view.pg.gone_ms = TEST_NOW - 3000; /* It does not come: go on as primary. */
     assert_node(s, "restart-in-place", ACTION_START_PRIMARY);
     s->view.peers[0].status.flushed++;
+    s->view.self.status.timeline = 2; /* The same number on another timeline is nothing. */
+    assert_node(s, "restart-in-place", ACTION_START_PRIMARY);
+    s->view.self.status.timeline = 1;
     assert_node(s, "switchover-release", ACTION_NONE);
     assert_string_equal(scene_find(s, COMMAND_EPOCH_RELEASE)->epoch_release.successor, "pg2");
     free(s);
@@ -604,6 +611,11 @@ static void nobody_takes_over_from_a_promise(void **state)
     s->view.raft.epoch_applied_ms = TEST_NOW - 1500;
     assert_cluster(s, "take-over");
     assert_string_equal(scene_find(s, COMMAND_EPOCH_TAKE)->epoch_take.owner, "pg1");
+    s->view.peers[0].status.flushed++;
+    assert_cluster(s, "take-over");
+    assert_non_null(
+        strstr(scene_find(s, COMMAND_EPOCH_TAKE)->epoch_take.evidence,
+               "chosen pg1 (timeline 1, misses 1 bytes up to 0/A00001 (pg2, 5.0 s ago)"));
 
     s->store.primary.unfenced = true;
     assert_cluster(s, "unfenced");
