@@ -370,6 +370,12 @@ static void a_start_that_takes_too_long_is_cut_off(void **state)
     assert_node(s, "keep-operation", ACTION_START_PRIMARY);
     s->view.op.started_ms = TEST_NOW - 60000;
     assert_node(s, "start-overdue", ACTION_FENCE);
+    s->view.conf.primary_start_timeout_ms = 0; /* At once, if somebody can take over. */
+    s->view.op.started_ms = TEST_NOW;
+    assert_node(s, "start-overdue", ACTION_FENCE);
+    s->view.peers[0].received_ms = 1;
+    assert_node(s, "keep-operation", ACTION_START_PRIMARY);
+    s->view.peers[0].received_ms = TEST_NOW - 10;
 
     scene_stop_postgres(s, true, false);
     s->view.op = (struct view_op){.last = ACTION_FENCE, .last_rule = "start-overdue"};
