@@ -414,8 +414,8 @@ static int start(struct agent *a, struct err *err)
     }
     open_postgres(a);
     agent_formation_init(a);
-    if (a->identity.phase == IDENTITY_MEMBER && agent_start_consensus(a, err) != 0) {
-        return VECHE_EXIT_IDENTITY;
+    if (a->identity.phase == IDENTITY_MEMBER) {
+        agent_raft_start(a);
     }
     on_status_timer(&a->status_timer);
     on_observe_timer(&a->observe_timer);

@@ -65,6 +65,14 @@ struct agent {
     struct pg *pg;   /* NULL on a witness. */
     struct ops *ops; /* NULL on a witness. */
 
+    /* The Raft directory (agent/raft_directory.c). */
+    bool raft_opening;              /* It is being opened, or bootstrapped. */
+    bool raft_bootstraps;           /* The latter. */
+    uint64_t raft_since_ms;         /* When that began. */
+    uint64_t raft_again_ms;         /* It failed: not again before that. */
+    char raft_problem[TEXT_SIZE];   /* Why it can not be used; empty = it can. */
+    char raft_trouble[TEXT_SIZE];   /* It is in use, and can not be written; or empty. */
+
     /* Replicated: the copy that decisions read. */
     struct store store;
     struct conf_dynamic dynamic;  /* Parsed from store.config. */
@@ -82,6 +90,9 @@ struct agent {
     uint64_t longest_asked_ns; /* Longest grant being written to the identity file; 0 = none. */
     uint64_t save_again_ms;    /* The identity file could not be written: when to retry; 0 = no. */
     bool lease_was_live;
+    bool resumed;   /* The promise file of the process before us was good. */
+    bool continued; /* And we go on with the lease it says we had. */
+    struct lease_renew own_renew; /* Round we have not answered ourselves yet; round 0 = none. */
 
     /* Barrier after start (design.md section 5, Restart (ii)). */
     bool barrier_asked;
@@ -193,10 +204,14 @@ void agent_on_hello(void *data, const struct hello *hello);
 void agent_update_hello(struct agent *a);
 /* Its connection ended: what it answered may be old. */
 void agent_forget_answer(struct agent *a, node_id id);
-int agent_start_consensus(struct agent *a, struct err *err);
 /* The identity was written: go on with what waited for it. */
 void agent_on_identity_saved(void *data, const struct identity *saved, int status,
                              const char *problem);
+
+/* raft_directory.c: opens Raft, and again when that failed. */
+void agent_raft_bootstrap(struct agent *a, const node_id *members, uint8_t n);
+void agent_raft_start(struct agent *a);
+void agent_raft_tick(struct agent *a, uint64_t now_ms);
 
 /* peers.c: hooks of peer/. */
 void agent_peer_hooks(struct agent *a, struct peer_hooks *hooks);

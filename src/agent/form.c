@@ -2,26 +2,10 @@
  * First start: the pure core/formation.c between hellos of the peers, the
  * identity file and consensus. Phase one writes the identity, phase two
  * bootstraps Raft; a restart goes on where it stopped.
- *
- * In phase one Raft has never run here, so whatever an interrupted bootstrap
- * left in its directory is removed and made again.
  */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include "agent/agent_state.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "veche/exitcode.h"
-
-#define PATH_SIZE 1024
-
-static void raft_directory(const struct agent *a, char *path, size_t size)
-{
-    (void)snprintf(path, size, "%s/raft", a->conf->raft_data_dir);
-}
 
 static int compare_addresses(const void *a, const void *b)
 {
@@ -109,115 +93,6 @@ void agent_forget_answer(struct agent *a, node_id id)
     }
 }
 
-static int remove_raft_files(const char *directory, struct err *err)
-{
-    DIR *dir;
-    struct dirent *entry;
-    int rv = 0;
-
-    if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
-        return err_set_errno(err, errno, "cannot create %s", directory);
-    }
-    dir = opendir(directory);
-    if (dir == NULL) {
-        return err_set_errno(err, errno, "cannot open %s", directory);
-    }
-    while (rv == 0 && (entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] != '.' && unlinkat(dirfd(dir), entry->d_name, 0) != 0) {
-            rv = err_set_errno(err, errno, "cannot remove %s/%s", directory, entry->d_name);
-        }
-    }
-    (void)closedir(dir); /* Was only read. */
-    return rv;
-}
-
-struct raft_dial { /* libraft waits for a connection. */
-    struct agent *agent;
-    uint64_t request;
-};
-
-static void on_connected(void *data, int fd)
-{
-    struct raft_dial *dial = data;
-
-    if (dial->agent->consensus != NULL) {
-        consensus_connected(dial->agent->consensus, dial->request, fd);
-    } else if (fd >= 0) {
-        (void)close(fd); /* Nobody wants it any more. */
-    }
-    free(dial);
-}
-
-static void on_connect(void *data, uint64_t request, node_id to)
-{
-    struct agent *a = data;
-    struct raft_dial *dial = xmalloc(sizeof(*dial));
-
-    *dial = (struct raft_dial){a, request};
-    peer_connect_raft(a->peer, to, on_connected, dial);
-}
-
-static void on_disk_trouble(void *data, bool trouble, const char *what)
-{
-    (void)data;
-    if (trouble) {
-        log_error("The Raft directory can not be written; this node goes on without its Raft vote "
-                  "and keeps trying. what=\"%s\"",
-                  what);
-    } else {
-        log_info("The Raft directory can be written again.");
-    }
-}
-
-static struct consensus *make_consensus(struct agent *a, const char *directory)
-{
-    uint64_t ttl_ms = a->dynamic.ttl_ms;
-    struct consensus_options options = {
-        .loop = &a->loop,
-        .directory = directory,
-        .id = a->identity.id,
-        .lowest_term = a->identity.highest_term,
-        .election_timeout_ms = MAX(300, MIN(1000, ttl_ms / 3)),
-        .hooks = {.data = a,
-                  .on_commit = agent_on_commit,
-                  .on_restore = agent_on_restore,
-                  .on_leadership = agent_on_leadership,
-                  .on_connect = on_connect,
-                  .on_disk_trouble = on_disk_trouble},
-    };
-
-    return consensus_new(&options);
-}
-
-int agent_start_consensus(struct agent *a, struct err *err)
-{
-    char directory[PATH_SIZE];
-    bool has_state = false;
-
-    PRE(a->identity.phase == IDENTITY_MEMBER);
-    raft_directory(a, directory, sizeof(directory));
-    if (consensus_directory_state(directory, &has_state, err) != 0) {
-        return -1;
-    }
-    if (!has_state) {
-        return err_set(err,
-                       "%s is empty, but this node was a member of cluster %016llx: its Raft state "
-                       "is lost. Restore the directory, or remove %s to come in as a new node",
-                       directory, (unsigned long long)a->identity.cluster_id,
-                       a->conf->raft_data_dir);
-    }
-    if (a->consensus == NULL) {
-        a->consensus = make_consensus(a, directory);
-    }
-    if (consensus_start(a->consensus, err) != 0) {
-        return -1;
-    }
-    peer_set_cluster_id(a->peer, a->identity.cluster_id);
-    agent_update_hello(a);
-    agent_mark_dirty(a);
-    return 0;
-}
-
 static void prepare(struct agent *a, const struct formation_output *out)
 {
     log_info("Forming a new cluster, phase one. cluster=%016llx members=%d",
@@ -227,33 +102,6 @@ static void prepare(struct agent *a, const struct formation_output *out)
     a->identity.n_members = out->n_members;
     memcpy(a->identity.members, out->members, sizeof(out->members));
     identity_saver_save(a->saver, &a->identity); /* Told to others when it is on disk. */
-}
-
-static void bootstrap(struct agent *a, const struct formation_output *out)
-{
-    char directory[PATH_SIZE];
-    struct err err = {""};
-
-    log_info("Forming a new cluster, phase two. cluster=%016llx",
-             (unsigned long long)out->cluster_id);
-    raft_directory(a, directory, sizeof(directory));
-    if (remove_raft_files(directory, &err) != 0) {
-        log_error("Raft can not be bootstrapped, retrying within loop_wait. loop_wait_ms=%llu "
-                  "error=\"%s\"",
-                  (unsigned long long)a->dynamic.loop_wait_ms, err.text);
-        return;
-    }
-    a->consensus = make_consensus(a, directory);
-    if (consensus_bootstrap(a->consensus, out->members, out->n_members, &err) != 0) {
-        log_error("Raft can not be bootstrapped, retrying within loop_wait. loop_wait_ms=%llu "
-                  "error=\"%s\"",
-                  (unsigned long long)a->dynamic.loop_wait_ms, err.text);
-        consensus_free(a->consensus);
-        a->consensus = NULL;
-        return;
-    }
-    a->identity.phase = IDENTITY_MEMBER;
-    identity_saver_save(a->saver, &a->identity); /* Raft starts when it is on disk. */
 }
 
 static void tell_reason(struct agent *a, const struct formation_output *out)
@@ -284,7 +132,6 @@ void agent_on_identity_saved(void *data, const struct identity *saved, int statu
                              const char *problem)
 {
     struct agent *a = data;
-    struct err err = {""};
     bool member_now;
 
     if (status != 0) {
@@ -298,10 +145,7 @@ void agent_on_identity_saved(void *data, const struct identity *saved, int statu
     agent_lease_longest_written(a);
     if (member_now) {
         a->formed_now = true;
-        if (agent_start_consensus(a, &err) != 0) {
-            log_error("Raft can not be started. error=\"%s\"", err.text);
-            agent_stop_now(a, VECHE_EXIT_IDENTITY);
-        }
+        agent_raft_start(a);
     }
     agent_update_hello(a);
     agent_mark_dirty(a);
@@ -314,8 +158,9 @@ void agent_formation_step(struct agent *a)
     struct formation_input *f = &a->formation;
     struct formation_output out;
 
-    if (a->durable.phase != a->identity.phase || a->identity.phase == IDENTITY_MEMBER) {
-        return; /* A write is under way. */
+    if (a->durable.phase != a->identity.phase || a->identity.phase == IDENTITY_MEMBER ||
+        a->raft_opening || clock_ms() < a->raft_again_ms) {
+        return; /* A write is under way, or failed a moment ago. */
     }
     f->self = a->hello;
     for (uint8_t i = 0; i < f->n_addresses; i++) {
@@ -333,6 +178,8 @@ void agent_formation_step(struct agent *a)
     if (out.step == FORMATION_PREPARE) {
         prepare(a, &out);
     } else if (out.step == FORMATION_BOOTSTRAP) {
-        bootstrap(a, &out);
+        log_info("Forming a new cluster, phase two. cluster=%016llx",
+                 (unsigned long long)out.cluster_id);
+        agent_raft_bootstrap(a, out.members, out.n_members);
     }
 }

@@ -71,6 +71,11 @@ static bool is_in_the_making(const struct agent *a, const struct status *status)
            (running == ACTION_BOOTSTRAP || running == ACTION_CLONE);
 }
 
+static const char *raft_problem(const struct agent *a)
+{
+    return a->raft_problem[0] != '\0' ? a->raft_problem : a->raft_trouble;
+}
+
 /* Node part first; pg_fill adds PostgreSQL's. */
 void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
 {
@@ -110,6 +115,9 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
         }
     } else {
         status->pg_state = PG_STATE_RUNNING; /* A witness is always as well as it can be. */
+    }
+    if (raft_problem(a)[0] != '\0') { /* It is there to stay until somebody does something. */
+        (void)str_copy(status->problem, sizeof(status->problem), raft_problem(a));
     }
 }
 
@@ -178,6 +186,7 @@ static void fill_raft(struct agent *a, struct view_raft *v)
         .cluster_id = a->durable.phase == IDENTITY_MEMBER ? a->durable.cluster_id : 0,
     };
     memcpy(v->voters, l->voters, sizeof(v->voters));
+    (void)str_copy(v->problem, sizeof(v->problem), raft_problem(a)); /* Of the same size. */
 }
 
 /* The voter's half may have promised to ourselves, also before this process. */
@@ -198,6 +207,7 @@ static void fill_lease_view(struct agent *a, struct view_lease *v)
 
     *v = (struct view_lease){
         .live = remaining_ns > 0,
+        .continued = a->continued && !a->caught_up,
         .epoch = lease_owner_epoch(&a->owner),
         .remaining_ms = remaining_ns / NS_PER_MS,
         .promised_ms = own_promise_ms(a, now),

@@ -17,6 +17,33 @@ struct lease_time agent_lease_now(void)
     return (struct lease_time){now.raw_ns, now.boot_ns};
 }
 
+/*
+ * The process before this one renewed a lease, says the promise this node made
+ * to itself. While PostgreSQL still takes writes under it, it goes on: same
+ * epoch, same instance, and the voters judge every round as ever. It had not
+ * been given up: that is written into the file before a release is proposed.
+ * How long it still runs nobody kept, so nothing may count on it before the first
+ * round has come back (rule `adopted` covers that moment).
+ */
+static void continue_lease(struct agent *a, const struct lease_image *image, struct lease_time now)
+{
+    const struct lease_promise *p = &image->promise;
+
+    if (p->epoch == 0 || p->owner != a->identity.id || p->instance != a->runtime.instance ||
+        p->epoch != image->highest_epoch || p->epoch <= image->released_epoch ||
+        lease_left_voter_ns(p->until, now) == 0 || image->n_sets == 0 ||
+        !lease_ttl_is_valid(p->granted_ns)) {
+        return;
+    }
+    lease_owner_on_ttl(&a->owner, p->granted_ns);
+    lease_owner_on_sets(&a->owner, &image->sets[0], image->n_sets > 1 ? &image->sets[1] : NULL);
+    lease_owner_continue(&a->owner, now, p->epoch, now);
+    a->continued = true;
+    log_info("Going on with the lease of before the restart, if PostgreSQL runs under it. "
+             "epoch=%llu",
+             (unsigned long long)p->epoch);
+}
+
 /* Nothing here fails: doubt means quarantine. */
 void agent_lease_init(struct agent *a)
 {
@@ -28,6 +55,7 @@ void agent_lease_init(struct agent *a)
                      a->identity.longest_grant_ms * NS_PER_MS, now);
     verdict = lease_file_decode(a->runtime.promise, a->identity.id, a->runtime.boot_id, &image);
     if (verdict == LEASE_FILE_GOOD && lease_voter_resume(&a->voter, &image, now)) {
+        a->resumed = true;
         log_info("Lease promises of this boot are known. promise_epoch=%llu",
                  (unsigned long long)image.promise.epoch);
     } else {
@@ -36,6 +64,9 @@ void agent_lease_init(struct agent *a)
                  (unsigned long long)(lease_voter_ttl_max_ns(&a->voter) / NS_PER_MS));
     }
     lease_owner_init(&a->owner, a->identity.id, a->runtime.instance, rng_system());
+    if (a->resumed) {
+        continue_lease(a, &image, now);
+    }
 }
 
 /* Keeps the promise file up to date outside of answers; saves waiting after a
@@ -108,12 +139,26 @@ void agent_on_renew(void *data, node_id from, const struct lease_renew *renew)
     peer_send_grant(a->peer, from, &grant);
 }
 
+static void grant_to_self(struct agent *a, const struct lease_renew *renew)
+{
+    struct lease_renew copy = *renew; /* It may be the one that is cleared. */
+    struct lease_grant grant;
+
+    a->own_renew.round = 0;
+    answer(a, &copy, &grant);
+    take_grant(a, &grant);
+}
+
 void agent_on_grant(void *data, node_id from, const struct lease_grant *grant)
 {
     struct agent *a = data;
 
-    if (grant->voter == from) {
-        take_grant(a, grant);
+    if (grant->voter != from) {
+        return;
+    }
+    take_grant(a, grant);
+    if (grant->verdict == LEASE_GRANTED && grant->round == a->own_renew.round) {
+        grant_to_self(a, &a->own_renew);
     }
 }
 
@@ -121,15 +166,19 @@ void agent_on_grant(void *data, node_id from, const struct lease_grant *grant)
 void agent_lease_renew(struct agent *a)
 {
     struct lease_renew renew;
-    struct lease_grant grant;
     struct lease_time now = agent_lease_now();
 
     if (!lease_owner_begin_round(&a->owner, now, &renew)) {
         return;
     }
     peer_send_renew(a->peer, &renew);
-    answer(a, &renew, &grant);
-    take_grant(a, &grant);
+    /* Going on from before the restart, our own promise follows that of another: made
+     * at every start of an agent that is cut off it would have no end, and rule
+     * `adopted` trusts it. */
+    a->own_renew = renew;
+    if (!a->continued || a->lease_was_live || a->voter.image.sets[0].n == 1) {
+        grant_to_self(a, &renew);
+    }
 }
 
 static void to_set(uint64_t index, const node_id *ids, uint8_t n, struct lease_voter_set *set)
@@ -163,7 +212,8 @@ void agent_lease_on_primary(struct agent *a, unsigned changes)
     const struct store_primary *primary = &a->store.primary;
 
     tell_sets(a);
-    if (changes & CHANGE_CONFIG) {
+    /* What the store said in the process before us is better than the local file. */
+    if ((changes & CHANGE_CONFIG) && (a->store.config_revision != 0 || !a->resumed)) {
         lease_voter_on_ttl(&a->voter, agent_lease_now(), a->dynamic.ttl_ms * NS_PER_MS);
         lease_owner_on_ttl(&a->owner, a->dynamic.ttl_ms * NS_PER_MS);
     }
@@ -192,8 +242,13 @@ static bool owns_present_epoch(const struct agent *a)
 static void follow_decision(struct agent *a)
 {
     if (a->decision.drop_lease) {
-        if (lease_owner_epoch(&a->owner) != 0) {
+        uint64_t epoch = lease_owner_epoch(&a->owner);
+
+        if (epoch != 0) {
             lease_owner_drop(&a->owner);
+            /* Before the release is proposed: the next process must not go on with it. */
+            lease_voter_on_release(&a->voter, epoch);
+            write_promise_file(a);
         }
     } else if (a->decision.renew_lease && owns_present_epoch(a) &&
                lease_owner_epoch(&a->owner) != a->store.primary.epoch) {
@@ -207,6 +262,16 @@ static void follow_decision(struct agent *a)
     }
 }
 
+/* Before Raft has told more a lease goes on for a primary that runs, and for nothing
+ * else: nobody would take over from one that is gone. */
+static bool may_renew(const struct agent *a)
+{
+    const struct view *v = &a->view;
+
+    return !a->continued || a->caught_up ||
+           (v->pg.postmaster_alive && v->self.status.pg_role != PG_ROLE_STANDBY);
+}
+
 static void note_change(struct agent *a, bool live, uint64_t now_ms)
 {
     if (live == a->lease_was_live) {
@@ -218,7 +283,8 @@ static void note_change(struct agent *a, bool live, uint64_t now_ms)
         log_info("The lease is held. epoch=%llu", (unsigned long long)lease_owner_epoch(&a->owner));
     } else {
         a->live_since_ms = 0;
-        log_warning("The lease is over. epoch=%llu", (unsigned long long)a->store.primary.epoch);
+        log_warning("The lease is over. epoch=%llu",
+                    (unsigned long long)lease_owner_epoch(&a->owner));
     }
 }
 
@@ -236,7 +302,9 @@ void agent_lease_tick(struct agent *a, uint64_t now_ms)
         a->wanted_since_ms = now_ms;
     }
     next_ns = lease_owner_next_round_ns(&a->owner, now);
-    if (next_ns == 0) {
+    if (!may_renew(a)) {
+        next_ns = UINT64_MAX; /* The tick that sees PostgreSQL comes here again. */
+    } else if (next_ns == 0) {
         agent_lease_renew(a);
         next_ns = lease_owner_next_round_ns(&a->owner, agent_lease_now());
     }

@@ -218,9 +218,8 @@ void agent_tick(struct agent *a)
         return;
     }
     retry_save(a, now_ms);
-    if (a->consensus == NULL) {
-        agent_formation_step(a);
-    }
+    agent_formation_step(a);
+    agent_raft_tick(a, now_ms);
     agent_ask_barrier(a);
     seed_config(a);
     agent_gather(a, now_ms);

@@ -32,7 +32,7 @@ struct consensus {
     struct consensus_hooks hooks;
     struct list requests; /* Not answered yet. */
     size_t n_requests;
-    bool started;           /* A thread runs, or hangs. */
+    bool threaded;          /* A thread runs, or hangs. */
     struct command command; /* Being decoded or encoded. */
     uint8_t bytes[COMMAND_SIZE_MAX];
 };
@@ -65,6 +65,7 @@ static struct consensus_shared *shared_new(const struct consensus_options *optio
     s->id = options->id;
     s->election_timeout_ms = (unsigned)options->election_timeout_ms;
     s->lowest_term = options->lowest_term;
+    s->may_be_empty = options->may_be_empty;
     s->without = options->without;
     return s;
 }
@@ -116,6 +117,15 @@ static void deliver_commit(struct consensus *c, const struct item *item)
     c->hooks.on_commit(c->hooks.data, item->number, &c->command);
 }
 
+/* A thread that failed, or has bootstrapped, ends by itself. */
+static void deliver_opened(struct consensus *c, const struct item *item)
+{
+    bool runs = item->opened == CONSENSUS_OPENED && c->shared->n_first == 0;
+
+    c->threaded = runs;
+    c->hooks.on_opened(c->hooks.data, item->opened, item->bytes);
+}
+
 static void deliver(struct consensus *c, struct item *item)
 {
     switch (item->kind) {
@@ -136,6 +146,9 @@ static void deliver(struct consensus *c, struct item *item)
         break;
     case ITEM_TROUBLE:
         c->hooks.on_disk_trouble(c->hooks.data, item->trouble, item->bytes);
+        break;
+    case ITEM_OPENED:
+        deliver_opened(c, item);
         break;
     case ITEM_PROPOSE:
     case ITEM_BARRIER:
@@ -177,12 +190,6 @@ struct consensus *consensus_new(const struct consensus_options *options)
     list_init(&c->requests);
     queue_open(&c->shared->out, options->loop, on_items, c);
     return c;
-}
-
-int consensus_bootstrap(struct consensus *c, const node_id *ids, size_t n, struct err *err)
-{
-    PRE(!c->started && n >= 1 && n <= VOTERS_MAX);
-    return consensus_thread_bootstrap(c->shared, ids, n, err);
 }
 
 /* The metadata file: format, version, term, vote; 0 when it does not hold a term. */
@@ -245,52 +252,47 @@ int consensus_directory_state(const char *directory, bool *ret_has_state, struct
 }
 
 /* The thread takes no signals: the agent's loop does. */
-static int spawn(struct consensus_shared *s)
+static void spawn(struct consensus *c)
 {
+    struct consensus_shared *s = c->shared;
     struct consensus_thread *t = consensus_thread_new(s);
     pthread_t thread;
     sigset_t all;
     sigset_t old;
     int rv;
 
+    PRE(!c->threaded);
+    s->ended = false;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old); /* Fails on a wrong argument only. */
     shared_ref(s);
     rv = pthread_create(&thread, NULL, consensus_thread_main, t);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rv != 0) {
-        consensus_shared_unref(s);
+        struct err err = {""};
+
+        (void)err_set_errno(&err, rv, "cannot make the consensus thread"); /* Told below. */
         consensus_thread_free(t);
-        return rv;
+        consensus_shared_unref(s);
+        consensus_push_opened(s, CONSENSUS_UNUSABLE, &err);
+        return;
     }
+    c->threaded = true;
     (void)pthread_detach(thread); /* Its end is seen through shared.ended. */
-    return 0;
 }
 
-int consensus_start(struct consensus *c, struct err *err)
+void consensus_bootstrap(struct consensus *c, const node_id *ids, size_t n)
 {
-    struct consensus_shared *s = c->shared;
-    int status;
-    int rv;
+    PRE(n >= 1 && n <= VOTERS_MAX);
+    c->shared->n_first = n;
+    memcpy(c->shared->first, ids, n * sizeof(ids[0]));
+    spawn(c);
+}
 
-    PRE(!c->started);
-    s->started = false;
-    s->ended = false;
-    rv = spawn(s);
-    if (rv != 0) {
-        return err_set_errno(err, rv, "cannot make the consensus thread");
-    }
-    uv_mutex_lock(&s->mutex);
-    while (!s->started) {
-        uv_cond_wait(&s->changed, &s->mutex);
-    }
-    status = s->start_status;
-    if (status != 0) {
-        (void)err_set(err, "%s", s->start_err.text); /* -1 comes from status. */
-    }
-    uv_mutex_unlock(&s->mutex);
-    c->started = status == 0;
-    return status;
+void consensus_start(struct consensus *c)
+{
+    c->shared->n_first = 0;
+    spawn(c);
 }
 
 static struct request *request_new(struct consensus *c, consensus_propose_cb cb, void *data)
@@ -434,7 +436,10 @@ void consensus_remove_voter(struct consensus *c, node_id id, consensus_propose_c
  * agent again, because both queues are closed. */
 static void stop_thread(struct consensus_shared *s)
 {
-    (void)queue_push(&s->in, item_new(ITEM_STOP)); /* Closed: it ends already. */
+    uv_mutex_lock(&s->mutex);
+    s->stopping = true;
+    uv_mutex_unlock(&s->mutex);
+    (void)queue_push(&s->in, item_new(ITEM_STOP)); /* Closed: it ends, or sees `stopping`. */
     uv_mutex_lock(&s->mutex);
     while (!s->ended && uv_cond_timedwait(&s->changed, &s->mutex, STOP_WAIT_NS) == 0) {
     }
@@ -459,7 +464,7 @@ void consensus_free(struct consensus *c)
     if (c == NULL) {
         return;
     }
-    if (c->started) {
+    if (c->threaded) {
         stop_thread(c->shared);
     }
     queue_close(&c->shared->out, on_out_closed);

@@ -7,9 +7,10 @@
  * libraft does fdatasync on its loop; that is why it has one of its own, and
  * why a stalled disk under it never delays a lease.
  *
- * Failure: what libraft can not be trusted with (undurable term or vote,
- * failed start) ends the process with a logged reason and an exit code of
- * veche/exitcode.h; PostgreSQL lives on and the restarted agent adopts it.
+ * Failure: what libraft can not be trusted with (undurable term or vote) ends
+ * the process with a logged reason and an exit code of veche/exitcode.h;
+ * PostgreSQL lives on and the restarted agent adopts it. A directory that can
+ * not be opened is told by on_opened, and the agent goes on without Raft.
  */
 #ifndef VECHE_CONSENSUS_CONSENSUS_H
 #define VECHE_CONSENSUS_CONSENSUS_H
@@ -49,8 +50,19 @@ struct consensus_leadership {
     uint64_t committed_index;
 };
 
+/* How opening the Raft directory ended. */
+enum consensus_opened {
+    CONSENSUS_OPENED,
+    CONSENSUS_UNUSABLE, /* It can not be read or written now; later it may. */
+    CONSENSUS_LOST,     /* It holds no Raft state. */
+    CONSENSUS_DAMAGED,  /* What it holds is not to be trusted. */
+};
+
 struct consensus_hooks { /* All on the agent loop. */
     void *data;
+    /* What consensus_bootstrap or consensus_start began has ended; problem is empty
+     * when it went well. */
+    void (*on_opened)(void *data, enum consensus_opened result, const char *problem);
     /* A command is committed; in log order, each exactly once per life of the
      * process, or replaced by a restore that contains it. */
     void (*on_commit)(void *data, uint64_t index, const struct command *c);
@@ -84,6 +96,7 @@ struct consensus_options {
     node_id id;
     uint64_t election_timeout_ms; /* Heartbeat is a tenth of it. */
     uint64_t lowest_term;         /* identity.highest_term: a directory below it is damaged. */
+    bool may_be_empty;            /* A node that joins: no Raft state yet is no loss. */
     struct consensus_hooks hooks;
     unsigned without; /* enum consensus_without; 0. */
 };
@@ -96,18 +109,19 @@ void consensus_prepare_process(void);
  * its handles are closed. */
 struct consensus *consensus_new(const struct consensus_options *options);
 
-/* First formation only, before consensus_start: writes the first configuration.
- * All members call it with the same sorted ids. */
-MUST_USE int consensus_bootstrap(struct consensus *c, const node_id *ids, size_t n,
-                                 struct err *err);
+/* First formation only, before consensus_start: empties the directory (an
+ * interrupted bootstrap may have left something) and writes the first
+ * configuration. All members call it with the same sorted ids. Does not wait:
+ * on_opened tells how it ended. */
+void consensus_bootstrap(struct consensus *c, const node_id *ids, size_t n);
 
-/* Whether the directory holds Raft state (term above 0, a segment or snapshot). */
+/* Starts Raft. Does not wait: a thread opens the directory, however long its disk
+ * takes, and on_opened tells how it ended. After a failure it may be tried again. */
+void consensus_start(struct consensus *c);
+
+/* Whether the directory holds Raft state (term above 0, a segment or snapshot).
+ * Blocks on the disk. */
 MUST_USE int consensus_directory_state(const char *directory, bool *ret_has_state, struct err *err);
-
-/* Starts the thread; blocks until raft_start returned. After a failure it may be
- * tried again (what libraft had opened is leaked: it can not be closed then), or
- * the agent goes on without Raft. */
-MUST_USE int consensus_start(struct consensus *c, struct err *err);
 
 /* Calls cb exactly once, never before returning. The command is copied. One that
  * can not be decoded (a peer's garbage) is not proposed at all: PROPOSE_DONE with

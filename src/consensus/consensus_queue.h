@@ -34,6 +34,7 @@ enum item_kind {
     ITEM_CONNECT,
     ITEM_LEADERSHIP,
     ITEM_TROUBLE,
+    ITEM_OPENED,
 };
 
 struct item {
@@ -43,11 +44,12 @@ struct item {
     uint64_t number;                        /* CONNECT, CONNECTED: request; COMMIT: log index. */
     int fd;                                 /* ACCEPT, CONNECTED: owned; -1 = none. */
     bool trouble;                           /* TROUBLE. */
+    enum consensus_opened opened;           /* OPENED. */
     struct request *request;                /* PROPOSE, BARRIER, ADD, REMOVE, RESULT. */
     struct propose_result result;           /* RESULT. */
     struct consensus_leadership leadership; /* LEADERSHIP. */
     void *bytes;                            /* Owned. PROPOSE, COMMIT: a command; RESTORE: a store;
-                                             * TROUBLE: text. */
+                                             * TROUBLE, OPENED: text. */
     size_t size;
 };
 

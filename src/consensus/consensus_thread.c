@@ -1,8 +1,8 @@
 /*
- * The consensus thread: opens libraft on a loop of its own, runs it, closes it.
- * The happy path: start, items from the agent in, commits and leadership out,
- * ITEM_STOP, raft_close, end. A failed start is reported and everything libraft
- * had opened is left alone: closing it then reads freed memory (up to 2201).
+ * The consensus thread: opens libraft on a loop of its own (consensus_open.c),
+ * runs it, closes it. The happy path: open, items from the agent in, commits and
+ * leadership out, ITEM_STOP, raft_close, end. A failure to open is reported and
+ * ends the thread.
  */
 #include "consensus/consensus_thread.h"
 
@@ -187,6 +187,7 @@ static void handle(struct consensus_thread *t, struct item *item)
     case ITEM_CONNECT:
     case ITEM_LEADERSHIP:
     case ITEM_TROUBLE:
+    case ITEM_OPENED:
         PRE(false); /* Goes the other way. */
         break;
     }
@@ -208,62 +209,25 @@ static void on_items(uv_async_t *async)
     }
 }
 
-static int open_raft(struct consensus_thread *t, struct err *err)
+void consensus_push_opened(struct consensus_shared *s, enum consensus_opened result,
+                           const struct err *err)
 {
-    char address[RAFT_ADDRESS_SIZE];
-    int rv = uv_loop_init(&t->loop);
+    struct item *item = item_new(ITEM_OPENED);
 
-    if (rv != 0) {
-        return err_set(err, "cannot make an event loop: %s", uv_strerror(rv));
-    }
-    rv = raft_uv_init(&t->io, &t->loop, t->shared->directory, &t->transport);
-    if (rv != 0) {
-        return err_set(err, "libraft: %s: %s", raft_strerror(rv), t->io.errmsg);
-    }
-    workaround_io(t);
-    raft_address(t->shared->id, address, sizeof(address));
-    rv = raft_init(&t->raft, &t->io, &t->fsm, t->shared->id, address);
-    if (rv != 0) {
-        return err_set(err, "opening the Raft directory %s: %s: %s", t->shared->directory,
-                       raft_strerror(rv), raft_errmsg(&t->raft));
-    }
-    workaround_settings(t);
-    return 0;
+    item->opened = result;
+    item->bytes = xstrdup(err->text);
+    item->size = strlen(err->text) + 1;
+    (void)queue_push(&s->out, item); /* Closed: nobody wants to know. */
 }
 
-static int start_raft(struct consensus_thread *t, struct err *err)
+static bool is_stopping(struct consensus_shared *s)
 {
-    int rv;
+    bool stopping;
 
-    if (open_raft(t, err) != 0) {
-        return -1;
-    }
-    t->raft.legacy.step_cb = on_step;
-    rv = raft_start(&t->raft);
-    if (rv != 0) {
-        return err_set(err, "starting Raft in %s: %s: %s", t->shared->directory, raft_strerror(rv),
-                       raft_errmsg(&t->raft));
-    }
-    if (uv_timer_init(&t->loop, &t->timer) != 0 ||
-        uv_timer_start(&t->timer, on_timer, CHECK_MS, CHECK_MS) != 0) {
-        return err_set(err, "cannot start a timer");
-    }
-    t->timer.data = t;
-    t->running = true;
-    queue_open(&t->shared->in, &t->loop, on_items, t);
-    thread_report_leadership(t);
-    return 0;
-}
-
-static void publish_start(struct consensus_shared *s, int status, const struct err *err)
-{
     uv_mutex_lock(&s->mutex);
-    s->started = true;
-    s->start_status = status;
-    s->start_err = *err;
-    s->ended = status != 0;
-    uv_cond_broadcast(&s->changed);
+    stopping = s->stopping;
     uv_mutex_unlock(&s->mutex);
+    return stopping;
 }
 
 static void publish_end(struct consensus_shared *s)
@@ -274,73 +238,50 @@ static void publish_end(struct consensus_shared *s)
     uv_mutex_unlock(&s->mutex);
 }
 
+/* Until ITEM_STOP. */
+static void run(struct consensus_thread *t)
+{
+    int rv = uv_timer_init(&t->loop, &t->timer);
+
+    ASSERT(rv == 0);
+    rv = uv_timer_start(&t->timer, on_timer, CHECK_MS, CHECK_MS);
+    ASSERT(rv == 0);
+    t->timer.data = t;
+    t->running = true;
+    t->raft.legacy.step_cb = on_step;
+    queue_open(&t->shared->in, &t->loop, on_items, t);
+    thread_report_leadership(t);
+    if (is_stopping(t->shared)) { /* Its ITEM_STOP found the queue closed. */
+        stop(t);
+    }
+    rv = uv_run(&t->loop, UV_RUN_DEFAULT);
+    ASSERT(rv == 0);
+    rv = uv_loop_close(&t->loop);
+    ASSERT(rv == 0);
+}
+
 void *consensus_thread_main(void *arg)
 {
     struct consensus_thread *t = arg;
     struct consensus_shared *s = t->shared;
     struct err err = {""};
-    int status = start_raft(t, &err);
-    int rv;
+    bool bootstraps = s->n_first > 0;
+    enum consensus_opened result = bootstraps ? thread_bootstrap(t, &err) : thread_open(t, &err);
+    bool is_closed = bootstraps || result == CONSENSUS_OPENED || thread_close_failed(t);
 
-    publish_start(s, status, &err);
-    if (status == 0) {
-        rv = uv_run(&t->loop, UV_RUN_DEFAULT);
-        ASSERT(rv == 0);
-        rv = uv_loop_close(&t->loop);
-        ASSERT(rv == 0);
-        consensus_thread_free(t);
+    if (!bootstraps && result == CONSENSUS_OPENED) {
+        consensus_push_opened(s, result, &err);
+        run(t);
         publish_end(s);
+    } else {
+        publish_end(s); /* First: the agent may try again when it hears of this. */
+        consensus_push_opened(s, result, &err);
+    }
+    if (is_closed) {
+        consensus_thread_free(t);
     } else {
         free_state(t); /* t itself is leaked: libraft's handles may still point into it. */
     }
     consensus_shared_unref(s);
     return NULL;
-}
-
-static int add_servers(struct raft_configuration *conf, const node_id *ids, size_t n)
-{
-    int rv = 0;
-
-    for (size_t i = 0; i < n && rv == 0; i++) {
-        char address[RAFT_ADDRESS_SIZE];
-
-        raft_address(ids[i], address, sizeof(address));
-        rv = raft_configuration_add(conf, ids[i], address, RAFT_VOTER);
-    }
-    return rv;
-}
-
-static void on_bootstrap_closed(struct raft *r)
-{
-    struct consensus_thread *t = CONTAINER_OF(r, struct consensus_thread, raft);
-
-    raft_uv_close(&t->io);
-}
-
-int consensus_thread_bootstrap(struct consensus_shared *shared, const node_id *ids, size_t n,
-                               struct err *err)
-{
-    struct consensus_thread *t = consensus_thread_new(shared);
-    struct raft_configuration conf;
-    int rv;
-
-    if (open_raft(t, err) != 0) {
-        free_state(t); /* And leaks t, as a failed start does. */
-        return -1;
-    }
-    raft_configuration_init(&conf);
-    rv = add_servers(&conf, ids, n);
-    if (rv == 0) {
-        rv = raft_bootstrap(&t->raft, &conf);
-    }
-    if (rv != 0) {
-        (void)err_set(err, "writing the first configuration into %s: %s: %s", shared->directory,
-                      raft_strerror(rv), t->io.errmsg); /* -1 comes from rv. */
-    }
-    raft_configuration_close(&conf);
-    raft_close(&t->raft, on_bootstrap_closed);
-    (void)uv_run(&t->loop, UV_RUN_DEFAULT); /* Until all of it is closed. */
-    (void)uv_loop_close(&t->loop);
-    consensus_thread_free(t);
-    return rv == 0 ? 0 : -1;
 }

@@ -22,21 +22,25 @@
 struct consensus_shared {
     uv_mutex_t mutex;
     uv_cond_t changed;
-    unsigned refs;    /* Under the mutex, as the next three. */
-    bool started;     /* The thread knows whether raft_start worked. */
-    bool ended;       /* The thread is about to return. */
-    int start_status; /* 0 or -1 with start_err. */
-    struct err start_err;
+    unsigned refs;              /* Under the mutex, as the next two. */
+    bool ended;                 /* The thread is about to return. */
+    bool stopping;              /* The agent lets go: a start that is under way is for nothing. */
     struct consensus_queue in;  /* To the thread. */
     struct consensus_queue out; /* To the agent. */
-    char *directory;            /* These do not change. */
+    size_t n_first;             /* Not 0: bootstrap only, with these. Set before the thread runs. */
+    node_id first[VOTERS_MAX];
+    char *directory; /* These do not change. */
     node_id id;
     unsigned election_timeout_ms;
     uint64_t lowest_term;
+    bool may_be_empty;
     unsigned without;
 };
 
 void consensus_shared_unref(struct consensus_shared *s);
+/* Tells the agent how opening ended. */
+void consensus_push_opened(struct consensus_shared *s, enum consensus_opened result,
+                           const struct err *err);
 
 struct member_change {         /* Adding or removing a voter: one at a time. */
     struct raft_change change; /* libraft may keep pointing to it: never freed. */
@@ -70,6 +74,8 @@ struct consensus_thread {
     struct raft_uv_transport transport;
     struct raft_tracer tracer;
     struct original_io original;
+    bool initialized; /* raft_init worked. */
+    bool listens; /* raft_start came as far as io.start: it can not be closed if it fails. */
     bool running; /* raft_start worked and raft_close was not called. */
 
     struct store *store;     /* Our own copy, for results and snapshots. */
@@ -95,9 +101,6 @@ void *consensus_thread_main(void *arg);
 struct consensus_thread *consensus_thread_new(struct consensus_shared *shared);
 /* Only when libraft holds nothing of it any more. */
 void consensus_thread_free(struct consensus_thread *t);
-/* Makes the first configuration durable; on the calling thread, own loop. */
-int consensus_thread_bootstrap(struct consensus_shared *shared, const node_id *ids, size_t n,
-                               struct err *err);
 void thread_answer(struct consensus_thread *t, struct request *request,
                    const struct propose_result *result);
 void thread_report_leadership(struct consensus_thread *t);
@@ -108,6 +111,13 @@ void thread_barrier(struct consensus_thread *t, struct request *request);
 void thread_transfer(struct consensus_thread *t, node_id to);
 void thread_add_voter(struct consensus_thread *t, node_id id, struct request *request);
 void thread_remove_voter(struct consensus_thread *t, node_id id, struct request *request);
+
+/* consensus_open.c: on the thread, before its loop runs. */
+enum consensus_opened thread_open(struct consensus_thread *t, struct err *err);
+enum consensus_opened thread_bootstrap(struct consensus_thread *t, struct err *err);
+/* Closes what a failed thread_open left open, as far as libraft lets us. False: t
+ * must not be freed. */
+bool thread_close_failed(struct consensus_thread *t);
 
 /* consensus_fsm.c */
 void thread_init_fsm(struct consensus_thread *t);

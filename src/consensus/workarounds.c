@@ -131,7 +131,7 @@ static int checked_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
     damage = damage_of_loaded(t, *term, *snapshot, *entries, *n_entries);
     if (damage != NULL) {
         (void)str_copy(io->errmsg, sizeof(io->errmsg), damage);
-        return RAFT_CORRUPT; /* What was loaded is leaked: start fails once a process. */
+        return RAFT_CORRUPT; /* What was loaded is leaked: damage is not tried again for ever. */
     }
     return 0;
 }
@@ -250,6 +250,7 @@ static int start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_
     struct consensus_thread *t = thread_of(io);
 
     t->original.recv = recv;
+    t->listens = true;
     return t->original.start(io, msecs, tick, receive);
 }
 

@@ -217,6 +217,10 @@ bool decide_is_primary_now(const struct view *view)
     struct node_facts facts;
 
     node_facts_gather(view, &facts);
+    if (facts.bits & F(CONTINUED)) {
+        return (facts.bits & F(RUNS_PRIMARY)) && (facts.bits & F(DATA_GOOD)) &&
+               view->op.running == ACTION_NONE;
+    }
     /* Before the store has the database, it may yet be discarded for another one. */
     return is_primary(facts.bits) && (facts.bits & F(INIT_DONE)) &&
            view->op.running != ACTION_FENCE && view->op.running != ACTION_STOP;

@@ -15,6 +15,8 @@ const struct impossible node_impossible[] = {
     {F(OWNER_ME) | F(OWNER_OTHER),      0,              "an epoch has one owner"},
     {F(LEASE),                          F(OWNER_ME),    "a lease is of our epoch"},
     {F(UNFENCED),                       F(OWNER_ME),    "only our own mark counts"},
+    {F(CONTINUED) | F(CAUGHT_UP),       0,              "Raft has told"},
+    {F(CONTINUED) | F(LEASE),           0,              "of the present epoch, or not known to be"},
     {F(ADOPTED) | F(OWNER_OTHER),       0,              "adopted only while nobody else is owner"},
     {F(UNTOUCHED) | F(HELD),            0,              "held means touched"},
     {F(UNTOUCHED) | F(OWNER_OTHER),     0,              "another owner may hold a lease"},

@@ -69,13 +69,14 @@ static uint64_t ownership_facts(const struct view *view)
     const struct view_lease *lease = &view->lease;
     bool me = lookup_owner_is_me(view);
     uint64_t wanted_ms = lease->epoch == p->epoch ? lease->wanted_since_ms : 0;
-    bool leased = me && lease->live && lease->epoch == p->epoch &&
-                  lease->remaining_ms > view->conf.fence_margin_ms;
+    bool live = lease->live && lease->remaining_ms > view->conf.fence_margin_ms;
+    bool continued = lease->continued && !view->raft.caught_up;
+    bool leased = me && live && !continued && lease->epoch == p->epoch;
 
     return bit_if(me, F(OWNER_ME)) | bit_if(p->has_owner && !me, F(OWNER_OTHER)) |
            bit_if(leased, F(LEASE)) | bit_if(p->held, F(HELD)) |
            bit_if(me && p->unfenced, F(UNFENCED)) | bit_if(is_untouched(view), F(UNTOUCHED)) |
-           bit_if(is_adopted(view), F(ADOPTED)) |
+           bit_if(is_adopted(view), F(ADOPTED)) | bit_if(continued && live, F(CONTINUED)) |
            bit_if(me && !leased && is_over(view, wanted_ms, facts_takeover_wait_ms(view)),
                   F(HOPELESS)) |
            bit_if(me && !leased && is_over(view, wanted_ms, 2 * view->conf.ttl_ms),

@@ -24,6 +24,7 @@
     X(UNFENCED,           "unfenced",           "our epoch is marked unfenced (pause)") \
     X(UNTOUCHED,          "untouched",          "nobody has ever held a lease in this cluster") \
     X(ADOPTED,            "adopted",            "PostgreSQL ran when this agent started, less than ttl ago, our promise to ourselves still runs, and nobody else is owner") \
+    X(CONTINUED,          "continued",          "we hold the lease of the epoch this agent was restarted in, and Raft has not told yet whether it is the present one") \
     X(INIT_RUNNING,       "init-running",       "the owner of the present epoch makes the database") \
     X(INIT_DONE,          "init-done",          "the cluster has a database") \
     X(MAY_WRITE,          "may-write",          "PostgreSQL takes writes, or will by itself") \

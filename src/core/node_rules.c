@@ -16,7 +16,7 @@
 #include "core/propose.h"
 
 #define OWNED  (F(OWNER_ME) | F(LEASE))
-#define EXEMPT (F(UNFENCED) | F(UNTOUCHED) | F(ADOPTED))
+#define EXEMPT (F(UNFENCED) | F(UNTOUCHED) | F(ADOPTED) | F(CONTINUED))
 #define DOWN   (F(PG_STOPPED) | F(DATA_GOOD))
 
 /* clang-format off */
@@ -42,6 +42,7 @@ const struct node_rule node_rules[] = {
     {"start-overdue",            OWNED | F(START_OVERDUE) | F(HEIR),            F(PAUSED),                       ACTION_FENCE,         0,              "starting takes longer than primary_start_timeout and another member can take over"},
     {"keep-operation",           F(OP_KEEPS),                                   0,                               ACTION_NONE,          EFFECT_KEEP,    "a sequence runs and still makes sense"},
     {"paused",                   F(PAUSED),                                     0,                               ACTION_NONE,          0,              "the cluster is paused: PostgreSQL is left alone"},
+    {"continue",                 F(CONTINUED),                                  0,                               ACTION_NONE,          0,              "the lease goes on from before this agent's start; until Raft has told more, nothing else is done"},
     {"catching-up",              0,                                             F(CAUGHT_UP) | F(LEASE),         ACTION_NONE,          0,              "what this node knows of the cluster may be old"},
 
     /* The data directory is not what it should be. */

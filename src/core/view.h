@@ -51,7 +51,8 @@ struct view_self {
 };
 
 struct view_raft {
-    bool usable; /* Running; its directory can be used. */
+    bool usable;             /* Running; its directory can be used. */
+    char problem[TEXT_SIZE]; /* Why it is not, or has trouble; empty = nothing. */
     bool is_leader;
     node_id leader; /* 0 = none known. */
     uint64_t term;
@@ -72,6 +73,7 @@ struct view_lease {
     uint64_t promised_ms;     /* What is left of this node's own promise to itself, made in this
                                * boot: any lease it ever counted ends before that. */
     uint64_t live_since_ms;   /* Start of the present unbroken lease; 0 when not live. */
+    bool continued;           /* Of the process before this one; Raft has not confirmed it yet. */
     uint64_t wanted_since_ms; /* Since when it has tried for `epoch` without a lease; 0 = it
                                * holds it, or does not try. */
 };

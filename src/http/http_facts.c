@@ -10,7 +10,8 @@ bool http_is_primary(const struct view *view)
 
 bool http_holds_lease(const struct view *view)
 {
-    return view->lease.live && view->lease.epoch == view->store->primary.epoch;
+    return view->lease.live &&
+           (view->lease.continued || view->lease.epoch == view->store->primary.epoch);
 }
 
 bool http_is_standby(const struct view *view)

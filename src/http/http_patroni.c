@@ -120,6 +120,10 @@ static json_t *veche_of(const struct http_request *r)
     json_object_set_new(o, "promise", json_string(promise_state_name(s->promise)));
     json_object_set_new(o, "raft_leader", json_boolean(v->raft.is_leader));
     json_object_set_new(o, "raft_term", json_integer((json_int_t)v->raft.term));
+    json_object_set_new(o, "raft_usable", json_boolean(v->raft.usable));
+    if (v->raft.problem[0] != '\0') {
+        json_object_set_new(o, "raft_problem", json_string(v->raft.problem));
+    }
     json_object_set_new(o, "node_rule", json_string(r->decision->node.rule));
     json_object_set_new(o, "node_evidence", json_string(r->decision->node.evidence));
     json_object_set_new(o, "cluster_rule", json_string(r->decision->cluster.rule));

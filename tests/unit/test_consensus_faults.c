@@ -189,28 +189,41 @@ static void child_write(const char *root, unsigned without)
     }
 }
 
+static unsigned n_files_open(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    unsigned n = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir) != NULL) {
+        n++;
+    }
+    (void)closedir(dir);
+    return n;
+}
+
 /* The identity file says this node has been in a later term. */
 static void child_past(const char *root, unsigned without)
 {
-    struct consensus *c;
-    struct err err = {""};
+    struct node *n = &k.nodes[0];
+    unsigned n_open = 0;
 
     open_cluster(root, 1, without, true);
-    util_stop_node(&k.nodes[0]);
-    k.nodes[0].lowest_term = 1000;
-    c = util_new(&k.nodes[0]);
-    assert_int_equal(consensus_start(c, &err), -1);
-    assert_non_null(strstr(err.text, "the term is lower"));
-    assert_int_equal(consensus_start(c, &err), -1); /* Trying again does no harm. */
-    consensus_free(c);
-    util_run_ms(&k, 50);
-    _exit(0); /* What libraft opened is left open by intention. */
+    util_stop_node(n);
+    n->lowest_term = 1000;
+    n->consensus = util_new(n);
+    for (unsigned i = 0; i < 20; i++) { /* Trying again does no harm. */
+        assert_int_equal(util_open(n), CONSENSUS_DAMAGED);
+        assert_non_null(strstr(n->problem, "the term is lower"));
+        n_open = i == 0 ? n_files_open() : n_open;
+    }
+    assert_int_equal(n_files_open(), n_open);
+    util_deinit(&k);
 }
 
 static void child_unusable(const char *root, unsigned without)
 {
-    struct consensus *c;
-    struct err err = {""};
+    struct node *n = &k.nodes[0];
     char metadata[300];
     FILE *f;
 
@@ -222,12 +235,10 @@ static void child_unusable(const char *root, unsigned without)
     (void)fprintf(f, "%064d", 0);
     (void)fclose(f);
 
-    c = util_new(&k.nodes[0]);
-    assert_int_equal(consensus_start(c, &err), -1);
-    assert_non_null(strstr(err.text, k.nodes[0].directory));
-    consensus_free(c);
-    util_run_ms(&k, 50);
-    _exit(0); /* As above. */
+    n->consensus = util_new(n);
+    assert_int_equal(util_open(n), CONSENSUS_DAMAGED);
+    assert_non_null(strstr(n->problem, n->directory));
+    util_deinit(&k);
 }
 
 /* A file whose opening for writing never returns: a frozen disk. */
@@ -308,8 +319,7 @@ static void flip_bit(const char *path)
  * goes on without what was acknowledged. */
 static void child_damaged(const char *root, unsigned without)
 {
-    struct consensus *c;
-    struct err err = {""};
+    struct node *n = &k.nodes[0];
     char segment[600];
 
     open_cluster(root, 1, without, true);
@@ -318,11 +328,11 @@ static void child_damaged(const char *root, unsigned without)
     newest_segment(&k.nodes[0], segment, sizeof(segment));
     flip_bit(segment);
 
-    store_init(&k.nodes[0].store);
-    k.nodes[0].last_index = 0;
-    k.nodes[0].consensus = c = util_new(&k.nodes[0]);
-    if (consensus_start(c, &err) != 0) {
-        assert_non_null(strstr(err.text, k.nodes[0].directory));
+    store_init(&n->store);
+    n->last_index = 0;
+    n->consensus = util_new(n);
+    if (util_open(n) == CONSENSUS_DAMAGED) {
+        assert_non_null(strstr(n->problem, n->directory));
         assert_int_equal(access(segment, F_OK), 0); /* Kept, for who wants to look. */
         _exit(0);
     }

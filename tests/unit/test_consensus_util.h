@@ -44,6 +44,10 @@ struct node {
     unsigned n_troubles;
     unsigned without;
     uint64_t lowest_term;
+    bool has_state; /* An empty directory is a loss. */
+    bool opened;    /* on_opened came. */
+    enum consensus_opened how_opened;
+    char problem[512];
     unsigned n_unreached; /* Connections it asked for in vain. */
 };
 
@@ -120,6 +124,17 @@ static inline void util_on_trouble(void *data, bool trouble, const char *what)
     assert_non_null(what);
     n->trouble = trouble;
     n->n_troubles++;
+}
+
+static inline void util_on_opened(void *data, enum consensus_opened result, const char *problem)
+{
+    struct node *n = data;
+
+    assert_false(n->opened);
+    assert_int_equal(result == CONSENSUS_OPENED, problem[0] == '\0');
+    n->opened = true;
+    n->how_opened = result;
+    (void)snprintf(n->problem, sizeof(n->problem), "%s", problem);
 }
 
 static inline struct node *util_find(struct cluster *k, node_id id)
@@ -279,8 +294,10 @@ static inline struct consensus *util_new(struct node *n)
         .id = n->id,
         .election_timeout_ms = ELECTION_MS,
         .lowest_term = n->lowest_term,
+        .may_be_empty = !n->has_state,
         .without = n->without,
         .hooks = {.data = n,
+                  .on_opened = util_on_opened,
                   .on_commit = util_on_commit,
                   .on_restore = util_on_restore,
                   .on_leadership = util_on_leadership,
@@ -291,18 +308,37 @@ static inline struct consensus *util_new(struct node *n)
     return consensus_new(&options);
 }
 
+/* Runs the loop until `condition` holds; fails the test if it never does. */
+#define UTIL_WAIT(k, condition)                          \
+    do {                                                 \
+        uint64_t util_end_ms = clock_ms() + LIVENESS_MS; \
+        while (!(condition)) {                           \
+            if (clock_ms() > util_end_ms) {              \
+                fail_msg("never: %s", #condition);       \
+            }                                            \
+            (void)uv_run(&(k)->loop, UV_RUN_ONCE);       \
+        }                                                \
+    } while (0)
+
+/* Tries once; the node has a struct consensus. */
+static inline enum consensus_opened util_open(struct node *n)
+{
+    n->opened = false;
+    consensus_start(n->consensus);
+    UTIL_WAIT(n->cluster, n->opened);
+    return n->how_opened;
+}
+
 static inline void util_start_node(struct node *n)
 {
-    struct err err = {""};
-
     store_init(&n->store);
     n->last_index = 0;
     n->n_commits = 0;
     n->n_restores = 0;
     n->leadership = (struct consensus_leadership){0};
     n->consensus = util_new(n);
-    if (consensus_start(n->consensus, &err) != 0) {
-        fail_msg("%s", err.text);
+    if (util_open(n) != CONSENSUS_OPENED) {
+        fail_msg("%s", n->problem);
     }
 }
 
@@ -361,19 +397,23 @@ static inline int util_compare_ids(const void *a, const void *b)
 static inline void util_bootstrap(struct cluster *k, size_t n_voters)
 {
     node_id ids[NODES_MAX];
-    struct err err = {""};
 
     for (size_t i = 0; i < n_voters; i++) {
         ids[i] = k->nodes[i].id;
     }
     qsort(ids, n_voters, sizeof(ids[0]), util_compare_ids);
     for (size_t i = 0; i < n_voters; i++) {
-        struct consensus *c = util_new(&k->nodes[i]);
+        struct node *n = &k->nodes[i];
+        struct consensus *c = util_new(n);
 
-        if (consensus_bootstrap(c, ids, n_voters, &err) != 0) {
-            fail_msg("%s", err.text);
+        n->opened = false;
+        consensus_bootstrap(c, ids, n_voters);
+        UTIL_WAIT(k, n->opened);
+        if (n->how_opened != CONSENSUS_OPENED) {
+            fail_msg("%s", n->problem);
         }
         consensus_free(c);
+        n->has_state = true;
     }
 }
 
@@ -386,18 +426,6 @@ static inline void util_deinit(struct cluster *k)
     assert_int_equal(uv_run(&k->loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(uv_loop_close(&k->loop), 0);
 }
-
-/* Runs the loop until `condition` holds; fails the test if it never does. */
-#define UTIL_WAIT(k, condition)                          \
-    do {                                                 \
-        uint64_t util_end_ms = clock_ms() + LIVENESS_MS; \
-        while (!(condition)) {                           \
-            if (clock_ms() > util_end_ms) {              \
-                fail_msg("never: %s", #condition);       \
-            }                                            \
-            (void)uv_run(&(k)->loop, UV_RUN_ONCE);       \
-        }                                                \
-    } while (0)
 
 static inline void util_run_ms(struct cluster *k, uint64_t ms)
 {

@@ -187,7 +187,7 @@ static void never(size_t rule, struct cube c, uint64_t yes, uint64_t no)
 
 static void check_action(size_t rule, struct cube c)
 {
-    const uint64_t exempt = F(UNFENCED) | F(UNTOUCHED) | F(ADOPTED);
+    const uint64_t exempt = F(UNFENCED) | F(UNTOUCHED) | F(ADOPTED) | F(CONTINUED);
 
     switch (node_rules[rule].action) {
     case ACTION_PROMOTE:
@@ -227,7 +227,7 @@ static void check_action(size_t rule, struct cube c)
     case ACTIONS:
         return;
     }
-    /* Writes without a lease go on by one of the three exemptions only. */
+    /* Writes without a lease go on by one of the four exemptions only. */
     never(rule, c, F(MAY_WRITE), F(LEASE) | exempt);
 }
 
@@ -442,6 +442,7 @@ static void shake_view(struct rng *r, struct view *v)
     v->lease.live = coin(r);
     v->lease.epoch = v->store->primary.epoch;
     v->lease.remaining_ms = v->lease.live ? 1 + upto(r, 3000) : 0;
+    v->lease.continued = v->lease.remaining_ms % 2 == 0;
     v->lease.promised_ms = upto(r, 3000);
     v->lease.live_since_ms = v->lease.live ? v->now_ms - upto(r, 2000) : 0;
     v->lease.wanted_since_ms = v->lease.live ? 0 : v->now_ms - upto(r, 9000);
