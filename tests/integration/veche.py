@@ -427,6 +427,38 @@ class Node:
         return self.sql(statement, *args)[0][0]
 
 
+class Watch(threading.Thread):
+    """Asks all the time who is primary: never two at one moment (S1), whatever the test
+    is about. One that says so with the same epoch before and after another one said so
+    was primary at that moment as well."""
+
+    def __init__(self, nodes):
+        super().__init__(daemon=True)
+        self.nodes = nodes
+        self.found = []
+        self.stopping = threading.Event()
+
+    def run(self):
+        while not self.stopping.wait(0.2):
+            self.look()
+
+    def look(self):
+        epochs = {node.name: self.epoch_of(node) for node in self.nodes}
+        primaries = [n for n in self.nodes if epochs[n.name] is not None]
+        for earlier in primaries[:-1]:
+            if self.epoch_of(earlier) == epochs[earlier.name]:
+                self.found.append(f"two primaries at one moment, with their epochs: {epochs}")
+
+    @staticmethod
+    def epoch_of(node):
+        """Of a node that is primary; None of any other."""
+        try:
+            reply = node.http("/primary", timeout=1)
+            return reply.json["veche"]["epoch"] if reply.status == 200 else None
+        except Exception:  # No answer, or half of one: it is being killed.
+            return None
+
+
 class Cluster:
     """Nodes by name. `with Cluster(...) as c:` starts nothing by itself."""
 
@@ -445,6 +477,7 @@ class Cluster:
         }
         self.nodes = {}
         self.names = names
+        self.watch = None
         self.failed = False  # Set by the fixture, so that the logs are shown.
 
     def make_nodes(self, **options):
@@ -457,19 +490,22 @@ class Cluster:
         return self
 
     def __exit__(self, kind, value, trace):
+        if self.watch is not None:
+            self.watch.stopping.set()
         for node in self.nodes.values():
             with contextlib.suppress(Exception):
                 node.kill()
-        crashes = [text for node in self.nodes.values() for text in node.crashes()]
-        failed = self.failed or kind is not None or bool(crashes)
+        wrong = [text for node in self.nodes.values() for text in node.crashes()]
+        wrong += self.watch.found if self.watch is not None else []
+        failed = self.failed or kind is not None or bool(wrong)
         if failed:
             self.print_logs()
         if failed and os.environ.get("VECHE_KEEP"):
             print(f"kept: {self.dir}")
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
-        if crashes and kind is None:
-            raise AssertionError("a crash or a sanitizer's report:\n" + "\n".join(crashes))
+        if wrong and kind is None:
+            raise AssertionError("found beside the test:\n" + "\n".join(wrong))
 
     def print_logs(self, lines=60):
         for node in self.nodes.values():
@@ -487,6 +523,9 @@ class Cluster:
     def start(self):
         for node in self.nodes.values():
             node.start()
+        if self.watch is None and len(self.postgres_nodes) > 1:
+            self.watch = Watch(self.postgres_nodes)
+            self.watch.start()
 
     def start_and_wait(self, seconds=120):
         self.start()
