@@ -14,6 +14,8 @@
  *  - initdb, a role or the script fails, or the sequence is cut off: the server
  *    is killed (op_bootstrap_undo), the mark stays, and the next try begins
  *    from the start. So the script has run on every database that is in use;
+ *  - clients come while the script runs: pg_hba.conf admits the superuser from this
+ *    host only, until the mark is gone: what they wrote could still be discarded;
  *  - the server does not start: without a script the database is whole by then
  *    and stays. It is started in place when the configuration has been corrected.
  *
@@ -274,20 +276,23 @@ static enum seq_next hba_run(struct seq *s)
         o, (const char *const[]){"initdb", "--sync-only", "--pgdata", pg->data_dir, NULL}, NULL);
 }
 
-static enum seq_next conf_run(struct seq *s)
-{
-    op_of(s)->start.as_standby = false;
-    return op_conf_run(s);
-}
-
-/* ---- The user's script ---- */
-
 static bool has_script(const struct op *o)
 {
     const char *script = o->ops->options.post_bootstrap;
 
     return script != NULL && script[0] != '\0';
 }
+
+static enum seq_next conf_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    o->start.as_standby = false;
+    o->start.unfinished = has_script(o);
+    return op_conf_run(s);
+}
+
+/* ---- The user's script ---- */
 
 static enum seq_next unmark_run(struct seq *s)
 {
@@ -297,6 +302,27 @@ static enum seq_next unmark_run(struct seq *s)
 static enum seq_next unmark_scripted_run(struct seq *s)
 {
     return has_script(op_of(s)) ? op_unmark_run(s) : SEQ_NEXT;
+}
+
+/* Clients may come from here on. */
+static enum seq_next open_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    if (!has_script(o)) {
+        return SEQ_NEXT;
+    }
+    o->start.unfinished = false;
+    return op_conf_run(s);
+}
+
+static enum seq_next open_done(struct seq *s)
+{
+    if (s->status != 0) {
+        return SEQ_FAIL;
+    }
+    pg_reload(op_pg(op_of(s)));
+    return SEQ_NEXT;
 }
 
 static enum seq_next script_run(struct seq *s)
@@ -361,6 +387,7 @@ const struct seq_step op_bootstrap_steps[] = {
     {"wait until ready",  op_ready_run,     op_ready_run, NULL,          MINUTES(5),  NULL},
     {"post bootstrap",    script_run,       NULL,         op_kill_child, SCRIPT_MS,   NULL},
     {"unmark scripted",   unmark_scripted_run, NULL,      NULL,          MINUTES(1),  NULL},
+    {"open",              open_run,         open_done,    NULL,          MINUTES(1),  NULL},
     {0},
 };
 /* clang-format on */

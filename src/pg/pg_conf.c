@@ -200,6 +200,25 @@ void pg_conf_render(const struct pg_render *r, struct strbuf *out)
 
 /* ---- pg_hba.conf, pg_ident.conf ---- */
 
+void pg_conf_render_closed_hba(const struct pg_options *o, struct strbuf *out)
+{
+    const char *user = o->superuser.user != NULL ? o->superuser.user : "postgres";
+    const char *method = o->superuser.password != NULL ? "scram-sha-256" : "trust";
+    static const char *const types[] = {"local all ", "host all "};
+    static const char *const origins[] = {" ", " samehost "};
+
+    strbuf_add_text(out, "# Until bootstrap.post_bootstrap has ended.\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(types); i++) {
+        strbuf_add_text(out, types[i]);
+        strbuf_add_text(out, "\"");
+        for (const char *c = user; *c != '\0'; c++) {
+            strbuf_add_text(out, *c == '"' ? "\"" : ""); /* Doubled inside quotes. */
+            strbuf_add(out, c, 1);
+        }
+        strbuf_printf(out, "\"%s%s\n", origins[i], method);
+    }
+}
+
 void pg_conf_render_lines(const struct kv_list *lines, const char *what, struct strbuf *out)
 {
     strbuf_add_text(out, header);

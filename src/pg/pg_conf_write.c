@@ -10,6 +10,7 @@
 #include "pg/pg_internal.h"
 
 #define DEBIAN_SOCKET_DIR "/var/run/postgresql"
+#define HBA_KEPT          "pg_hba.conf.veche-open"
 
 struct conf_work {
     struct pg_work work; /* First: freed through it. */
@@ -143,6 +144,46 @@ static int write_lines(const struct pg_options *o, const struct kv_list *lines,
     return status;
 }
 
+static int rename_in(const char *dir, const char *from, const char *to, struct err *err)
+{
+    char from_path[PATH_MAX], to_path[PATH_MAX];
+
+    path_of(dir, from, from_path, sizeof(from_path));
+    path_of(dir, to, to_path, sizeof(to_path));
+    if (rename(from_path, to_path) != 0 && errno != ENOENT) {
+        return err_set_errno(err, errno, "renaming %s to %s", from_path, to_path);
+    }
+    return 0;
+}
+
+/*
+ * A database that is not finished admits the superuser from this host and nobody
+ * else. PostgreSQL's own file, when none is configured, waits under another name and
+ * comes back with the next write. A crash in between leaves a marked directory, which
+ * is made anew.
+ */
+static int write_hba(const struct pg_options *o, const struct pg_start *start, struct err *err)
+{
+    bool configured = o->hba != NULL && o->hba->n > 0;
+    struct strbuf out = {0};
+    int status;
+
+    if (o->parameters != NULL && kv_has(o->parameters, "hba_file")) {
+        return 0;
+    }
+    if (!start->unfinished) {
+        return configured ? write_lines(o, o->hba, "hba_file", "pg_hba.conf", err)
+                          : rename_in(o->config_dir, HBA_KEPT, "pg_hba.conf", err);
+    }
+    if (!configured && rename_in(o->config_dir, "pg_hba.conf", HBA_KEPT, err) != 0) {
+        return -1;
+    }
+    pg_conf_render_closed_hba(o, &out);
+    status = write_text(o->config_dir, "pg_hba.conf", &out, 0600, err);
+    strbuf_deinit(&out);
+    return status;
+}
+
 static int write_pgpass(const struct pg_options *o, struct err *err)
 {
     struct strbuf out = {0};
@@ -207,7 +248,7 @@ static int write_all_files(const struct conf_work *w, struct err *err)
         return -1;
     }
     if (write_pgpass(o, err) != 0 || write_postgresql_conf(o, &w->start, err) != 0 ||
-        write_lines(o, o->hba, "hba_file", "pg_hba.conf", err) != 0 ||
+        write_hba(o, &w->start, err) != 0 ||
         write_lines(o, o->ident, "ident_file", "pg_ident.conf", err) != 0 ||
         strip_auto_conf(o, err) != 0) {
         return -1;

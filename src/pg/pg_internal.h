@@ -275,6 +275,8 @@ struct pg_render {
 struct strbuf;
 void pg_conf_render(const struct pg_render *r, struct strbuf *out);
 void pg_conf_render_lines(const struct kv_list *lines, const char *what, struct strbuf *out);
+/* Admits the superuser from this host only. */
+void pg_conf_render_closed_hba(const struct pg_options *o, struct strbuf *out);
 void pg_conf_render_pgpass(const struct pg_options *o, struct strbuf *out);
 /* postgresql.auto.conf without recovery parameters. False if it had none. */
 bool pg_conf_strip_auto(const char *text, struct strbuf *out);
