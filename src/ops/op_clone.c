@@ -22,8 +22,6 @@
  */
 #include "ops/ops_internal.h"
 
-#include <sys/statvfs.h>
-
 #include "base/log.h"
 
 #define ASK_MS        SECONDS(20)
@@ -135,12 +133,10 @@ static enum seq_next copy_run(struct seq *s)
  * stands still; a copy that goes on is never taken for one that does not. */
 static uint64_t copy_progress(struct seq *s)
 {
-    struct statvfs fs;
+    struct pg *pg = op_pg(op_of(s));
 
-    if (statvfs(pg_options(op_pg(op_of(s)))->data_dir, &fs) != 0) {
-        return 0;
-    }
-    return fs.f_bfree;
+    pg_observe(pg, s->now_ms); /* For the next time. */
+    return pg_free_blocks(pg);
 }
 
 /* clang-format off */

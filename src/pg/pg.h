@@ -71,6 +71,9 @@ void pg_observe(struct pg *pg, uint64_t now_ms);
 void pg_fill(const struct pg *pg, const struct store *store, struct status *status,
              struct view_pg *view);
 
+/* Free blocks of the data directory's file system, as last observed; 0 = not known. */
+uint64_t pg_free_blocks(const struct pg *pg);
+
 /* A fresh reading of positions for a take-over; cb once, never before returning. */
 typedef void (*pg_positions_cb)(void *data, const struct positions *positions);
 void pg_read_positions(struct pg *pg, uint64_t epoch, pg_positions_cb cb, void *data);

@@ -63,6 +63,7 @@ struct pg_disk {
     bool has_standby_signal; /* Or recovery.signal. */
     struct pg_pidfile pidfile;
     uint32_t n_processes;
+    uint64_t free_blocks; /* Of its file system; 0 = not known. */
 };
 
 void pg_look(const struct pg_options *o, struct pg_disk *ret_disk);

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/str.h"
 #include "pg/pg_internal.h"
@@ -210,6 +211,7 @@ void pg_look_lock_file(const char *path, struct pg_pidfile *ret_pidfile)
 void pg_look(const struct pg_options *o, struct pg_disk *ret_disk)
 {
     struct pg_disk *d = ret_disk;
+    struct statvfs fs;
 
     memset(d, 0, sizeof(*d));
     if (realpath(o->data_dir, d->path) == NULL) {
@@ -218,6 +220,7 @@ void pg_look(const struct pg_options *o, struct pg_disk *ret_disk)
     d->data = pg_look_data(o, d);
     d->has_standby_signal =
         exists_in(o->data_dir, "standby.signal") || exists_in(o->data_dir, "recovery.signal");
+    d->free_blocks = statvfs(o->data_dir, &fs) == 0 ? fs.f_bfree : 0;
     pg_look_pidfile(o->data_dir, &d->pidfile);
     if (d->path[0] != '\0') {
         d->n_processes = (uint32_t)pg_processes_find(d->path, NULL, 0);

@@ -30,6 +30,7 @@ struct pg {
     char upstream[NAME_SIZE];
     bool is_checkpoint_due;
     bool replay_paused;
+    uint64_t free_blocks;
 
     pg_done_cb cb; /* The operation in flight, its caller, its effect. */
     void *cb_data;
@@ -220,6 +221,11 @@ void pg_mark_incomplete(struct pg *pg, bool incomplete, const char *why, pg_done
 {
     assert_non_null(why);
     begin(pg, incomplete ? "mark" : "unmark", incomplete ? effect_mark : effect_unmark, cb, data);
+}
+
+uint64_t pg_free_blocks(const struct pg *pg)
+{
+    return pg->free_blocks;
 }
 
 const char *pg_making_dir(const struct pg *pg)

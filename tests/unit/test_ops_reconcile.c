@@ -475,6 +475,32 @@ static void a_bootstrap_whose_script_fails_leaves_no_server(void **state)
     bench_deinit(&b);
 }
 
+/* However long it takes; five minutes without a change of the free blocks are the end. */
+static void a_copy_ends_when_it_stands_still_and_not_before(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    set_scene(&b, ACTION_CLONE);
+    decide_on(&b, ACTION_CLONE, "other");
+    for (int i = 0; i < 10 && !str_equal(see(&b).step, "clone: copy"); i++) {
+        finish(&b.pg, 0);
+    }
+    assert_string_equal(see(&b).step, "clone: copy");
+    for (int i = 0; i < 5; i++) {
+        b.pg.free_blocks += 100;
+        pass(&b, MINUTES(2));
+        pass(&b, MINUTES(2));
+    }
+    assert_false(b.pg.child_killed);
+    pass(&b, MINUTES(3));
+    assert_true(b.pg.child_killed);
+    run_out(&b);
+    assert_true(see(&b).last_failed);
+    bench_deinit(&b);
+}
+
 /* A stale view decides the same thing again right after it was done. */
 static void what_ended_well_is_not_repeated_at_once(void **state)
 {
@@ -536,6 +562,7 @@ int main(void)
         cmocka_unit_test(a_clone_touches_nothing_foreign),
         cmocka_unit_test(a_bootstrap_touches_no_database),
         cmocka_unit_test(a_bootstrap_whose_script_fails_leaves_no_server),
+        cmocka_unit_test(a_copy_ends_when_it_stands_still_and_not_before),
         cmocka_unit_test(what_ended_well_is_not_repeated_at_once),
         cmocka_unit_test(every_move_is_told),
     };
