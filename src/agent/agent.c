@@ -125,7 +125,7 @@ static int open_peer(struct agent *a, struct err *err)
         .name = c->name,
         .id = a->identity.id,
         .instance = a->runtime.instance,
-        .cluster_id = a->identity.phase == IDENTITY_MEMBER ? a->identity.cluster_id : 0,
+        .cluster_id = a->identity.phase == IDENTITY_PREPARED ? 0 : a->identity.cluster_id,
         .user_timeout_ms = 2 * MAX(300, MIN(1000, a->dynamic.ttl_ms / 3)),
         .seed = rng_next(&a->rng),
     };
@@ -414,7 +414,7 @@ static int start(struct agent *a, struct err *err)
     }
     open_postgres(a);
     agent_formation_init(a);
-    if (a->identity.phase == IDENTITY_MEMBER) {
+    if (a->identity.phase == IDENTITY_MEMBER || a->identity.phase == IDENTITY_JOINING) {
         agent_raft_start(a);
     }
     on_status_timer(&a->status_timer);
@@ -434,7 +434,8 @@ static void deinit(struct agent *a)
     free(a);
 }
 
-int agent_run(struct conf *conf)
+/* One life under one id. *ret_again: the next one begins under another. */
+static int run_once(struct conf *conf, bool *ret_again)
 {
     struct agent *a = xmalloc(sizeof(*a)); /* About 2 MB: the store and the decision. */
     struct err err = {""};
@@ -461,7 +462,24 @@ int agent_run(struct conf *conf)
         log_warning("Handles are left on the loop; this is a bug of Veche, exiting anyway.");
     }
     code = a->exit_code;
+    *ret_again = a->rejoin;
+    if (a->rejoin && agent_raft_set_aside(a, &err) != 0) {
+        log_error("This node can not come in under a new id. error=\"%s\"", err.text);
+        *ret_again = false;
+        code = VECHE_EXIT_RAFT_FAILED;
+    }
     log_info("Stopped.");
     deinit(a);
+    return code;
+}
+
+int agent_run(struct conf *conf)
+{
+    bool again;
+    int code;
+
+    do {
+        code = run_once(conf, &again);
+    } while (again);
     return code;
 }

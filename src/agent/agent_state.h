@@ -70,6 +70,9 @@ struct agent {
     bool raft_bootstraps;           /* The latter. */
     uint64_t raft_since_ms;         /* When that began. */
     uint64_t raft_again_ms;         /* It failed: not again before that. */
+    bool raft_is_open;              /* Raft runs. */
+    bool raft_is_lost;              /* It is empty or damaged: this id never votes again (S6). */
+    bool rejoin;                    /* Leave the loop and begin again under a new id. */
     char raft_problem[TEXT_SIZE];   /* Why it can not be used; empty = it can. */
     char raft_trouble[TEXT_SIZE];   /* It is in use, and can not be written; or empty. */
 
@@ -79,6 +82,9 @@ struct agent {
     struct kv_list pg_parameters; /* Local over dynamic. */
     struct consensus_leadership leadership;
     uint64_t leader_since_ms;
+    uint64_t voters_changed_ms; /* The present voters were committed; 0 = before the start. */
+    bool voter_change_runs;     /* We asked for one, as leader. */
+    const char *last_voter_rule;
     uint64_t epoch_applied_ms;
     struct command commit_scratch;
 
@@ -212,6 +218,14 @@ void agent_on_identity_saved(void *data, const struct identity *saved, int statu
 void agent_raft_bootstrap(struct agent *a, const node_id *members, uint8_t n);
 void agent_raft_start(struct agent *a);
 void agent_raft_tick(struct agent *a, uint64_t now_ms);
+/* Carries out what was decided about the voters. */
+void agent_change_voters(struct agent *a);
+/* A cluster runs and this node has never been one of its voters: come in. */
+void agent_raft_join(struct agent *a, uint64_t cluster_id);
+/* Whether this node shall be made a voter. */
+bool agent_wants_vote(const struct agent *a);
+/* With the loop ended: puts the lost Raft state aside and writes a new identity. */
+int agent_raft_set_aside(const struct agent *a, struct err *err);
 
 /* peers.c: hooks of peer/. */
 void agent_peer_hooks(struct agent *a, struct peer_hooks *hooks);

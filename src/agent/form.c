@@ -37,6 +37,7 @@ static enum hello_state hello_state_of(const struct identity *identity)
     case IDENTITY_PREPARED:
         return HELLO_PREPARED;
     case IDENTITY_MEMBER:
+    case IDENTITY_JOINING:
         return HELLO_MEMBER;
     }
     return HELLO_NONE;
@@ -115,7 +116,8 @@ static void tell_reason(struct agent *a, const struct formation_output *out)
         log_info("No cluster yet. why=\"%s\"", out->reason);
         break;
     case FORMATION_JOIN:
-        log_warning("A cluster runs already and this node is not one of its members; waiting. "
+        log_warning("A cluster runs already and this node is not one of its members; asking to be "
+                    "let in under its new id. "
                     "why=\"%s\"",
                     out->reason);
         break;
@@ -140,7 +142,10 @@ void agent_on_identity_saved(void *data, const struct identity *saved, int statu
         a->save_again_ms = clock_ms() + 1000;
         return;
     }
-    member_now = saved->phase == IDENTITY_MEMBER && a->durable.phase != IDENTITY_MEMBER;
+    member_now = saved->phase == IDENTITY_MEMBER && a->durable.phase == IDENTITY_PREPARED;
+    if (saved->phase == IDENTITY_JOINING && a->durable.phase == IDENTITY_NEW) {
+        agent_raft_start(a);
+    }
     a->durable = *saved;
     agent_lease_longest_written(a);
     if (member_now) {
@@ -159,6 +164,7 @@ void agent_formation_step(struct agent *a)
     struct formation_output out;
 
     if (a->durable.phase != a->identity.phase || a->identity.phase == IDENTITY_MEMBER ||
+        a->identity.phase == IDENTITY_JOINING ||
         a->raft_opening || clock_ms() < a->raft_again_ms) {
         return; /* A write is under way, or failed a moment ago. */
     }
@@ -181,5 +187,7 @@ void agent_formation_step(struct agent *a)
         log_info("Forming a new cluster, phase two. cluster=%016llx",
                  (unsigned long long)out.cluster_id);
         agent_raft_bootstrap(a, out.members, out.n_members);
+    } else if (out.step == FORMATION_JOIN) {
+        agent_raft_join(a, out.cluster_id);
     }
 }

@@ -16,13 +16,25 @@ struct view_peer *agent_find_peer(struct agent *a, node_id id)
     return NULL;
 }
 
-/* A name that came back under a new id takes the place of the old one. */
+static bool is_voter(const struct agent *a, node_id id)
+{
+    for (uint8_t i = 0; i < a->leadership.n_voters; i++) {
+        if (a->leadership.voters[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A name that came back under a new id takes the place of the old one; not before that
+ * has lost its vote, which depends on when it was heard. */
 static struct view_peer *place_for(struct agent *a, const struct status *status)
 {
     struct view_peer *found = agent_find_peer(a, status->id);
 
     for (uint32_t i = 0; found == NULL && i < a->n_peers; i++) {
-        if (str_equal(a->peers[i].status.name, status->name)) {
+        if (str_equal(a->peers[i].status.name, status->name) &&
+            !is_voter(a, a->peers[i].status.id)) {
             found = &a->peers[i];
             *found = (struct view_peer){0};
         }

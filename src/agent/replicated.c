@@ -94,6 +94,9 @@ void agent_on_leadership(void *data, const struct consensus_leadership *l)
     if (l->is_leader && !old.is_leader) {
         a->leader_since_ms = clock_ms();
     }
+    if (l->committed_index != old.committed_index && old.usable) {
+        a->voters_changed_ms = clock_ms();
+    }
     if (l->leader != old.leader || l->is_leader != old.is_leader) {
         log_info("Raft leadership changed. leader=%llx self=%d term=%llu",
                  (unsigned long long)l->leader, l->is_leader, (unsigned long long)l->term);

@@ -147,6 +147,7 @@ static void act(struct agent *a, uint64_t now_ms)
     if (d->cluster.transfer_to != 0 && a->consensus != NULL) {
         consensus_transfer(a->consensus, d->cluster.transfer_to);
     }
+    agent_change_voters(a);
     ask_positions(a, now_ms);
     if (a->pg != NULL && a->view.self.status.pg_state == PG_STATE_RUNNING) {
         pg_sync_slots(a->pg, &a->store);
@@ -230,7 +231,7 @@ void agent_tick(struct agent *a)
     tell_news(a);
     agent_actions_tick(a, now_ms);
     a->last_tick_ms = now_ms;
-    if (a->decision.may_exit) {
+    if (a->decision.may_exit || a->rejoin) {
         agent_stop_now(a, a->exit_code);
     }
 }

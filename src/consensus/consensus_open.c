@@ -110,6 +110,10 @@ static enum consensus_opened check_state(struct consensus_thread *t, struct err 
     const char *directory = t->shared->directory;
     bool has_state = false;
 
+    if (t->shared->may_be_empty && mkdir(directory, 0700) != 0 && errno != EEXIST) {
+        (void)err_set_errno(err, errno, "cannot create %s", directory); /* Told by result. */
+        return CONSENSUS_UNUSABLE;
+    }
     if (consensus_directory_state(directory, &has_state, err) != 0) {
         return CONSENSUS_UNUSABLE;
     }

@@ -117,7 +117,7 @@ static const char *decode_body(struct decoder *d, struct identity *identity)
     identity->highest_term = decode_u64(d);
     identity->longest_grant_ms = decode_u64(d);
     identity->n_members = decode_u8(d);
-    if (phase > IDENTITY_MEMBER || identity->n_members > VOTERS_MAX) {
+    if (phase > IDENTITY_JOINING || identity->n_members > VOTERS_MAX) {
         return "phase or number of members";
     }
     identity->phase = (enum identity_phase)phase;

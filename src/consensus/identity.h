@@ -14,7 +14,8 @@ enum identity_phase {
     IDENTITY_NEW,      /* Belongs to no cluster. */
     IDENTITY_PREPARED, /* Formation phase one: knows cluster id and members, Raft not started ever.
                         */
-    IDENTITY_MEMBER,   /* Raft was bootstrapped here; an empty Raft directory is damage now. */
+    IDENTITY_MEMBER,   /* Raft runs here, or ran; an empty Raft directory is damage now. */
+    IDENTITY_JOINING,  /* Comes into a cluster under this new id: it has never voted. */
 };
 
 struct identity {

@@ -57,6 +57,18 @@ void cluster_facts_gather(const struct view *view, struct cluster_facts *ret_fac
 /* Fills d->cluster and adds commands. */
 void cluster_rules_decide(const struct view *view, struct decision *d);
 
+/* Who is to vote: fills d->voters. Only on the leader. */
+void voter_rules_decide(const struct view *view, struct decision *d);
+
+enum voter_act { VOTER_NOTHING, VOTER_REMOVE, VOTER_ADD };
+struct voter_rule_info {
+    const char *name;
+    enum voter_act act;
+    const char *why;
+};
+/* For the golden file; NULL behind the last. */
+const struct voter_rule_info *voter_rule_info(size_t i);
+
 /* How a pending request ends, if it does now: adds request-end. Only on the leader. */
 void request_rules_decide(const struct view *view, const struct cluster_facts *facts,
                           struct decision *d);

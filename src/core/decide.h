@@ -41,6 +41,14 @@ struct candidate {
     lsn_t flushed;
 };
 
+struct voter_decision { /* Who votes: at most one of the two is not 0. */
+    const char *rule;   /* Permanent name; NULL where the cluster is not judged. */
+    const char *why;
+    char evidence[TEXT_SIZE];
+    node_id remove;
+    node_id add;
+};
+
 struct cluster_decision {
     const char *rule; /* Permanent name; "not-leader" on other nodes. */
     const char *why;
@@ -53,6 +61,7 @@ struct cluster_decision {
 struct decision {
     struct node_decision node;
     struct cluster_decision cluster;
+    struct voter_decision voters;
     bool renew_lease;   /* Renew the lease of store->primary.epoch. */
     bool drop_lease;    /* Stop renewing and forget rounds (after the stop, before release). */
     bool ask_positions; /* Ask every member for fresh positions for this epoch. */

@@ -45,7 +45,7 @@ enum formation_step {
     FORMATION_WAIT,      /* Ask on; `reason` says for whom or what. */
     FORMATION_PREPARE,   /* Write identity phase one with cluster_id and members, then tell. */
     FORMATION_BOOTSTRAP, /* All have phase one: bootstrap Raft, then identity MEMBER. */
-    FORMATION_JOIN,      /* A cluster runs already: come in under a new id (later issue). */
+    FORMATION_JOIN,      /* A cluster runs already: come in, under an id that has never voted. */
     FORMATION_REFUSE,    /* Configuration or state contradicts; `reason` says what to do. */
 };
 

@@ -22,6 +22,8 @@ struct status {
     uint64_t applied_index;
     uint64_t raft_term;
     node_id raft_leader;           /* 0 = knows none. */
+    bool wants_vote;               /* It came in under a new id: may be made a voter now. */
+    uint64_t ttl_max_ms;           /* The longest promise it may have out. */
 
     /* Lease. */
     enum promise_state promise;    /* As a voter. */

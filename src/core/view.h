@@ -60,6 +60,8 @@ struct view_raft {
     bool caught_up;           /* A barrier proposed after this start was applied here. */
     uint8_t n_voters;
     node_id voters[VOTERS_MAX];
+    bool voters_change;         /* A configuration is logged and not committed yet. */
+    uint64_t voters_changed_ms; /* When the present one was committed here; 0 = before the start. */
     uint64_t epoch_applied_ms; /* When this node applied the present epoch or its release. */
     uint64_t cluster_id;       /* From the identity file; 0 = no cluster formed. */
     bool formed_now;           /* This very process formed the cluster: there is no older log of it,

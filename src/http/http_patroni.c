@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "core/lookup.h"
 #include "http/http_routes.h"
 #include "veche/api.h"
 
@@ -120,6 +121,7 @@ static json_t *veche_of(const struct http_request *r)
     json_object_set_new(o, "promise", json_string(promise_state_name(s->promise)));
     json_object_set_new(o, "raft_leader", json_boolean(v->raft.is_leader));
     json_object_set_new(o, "raft_term", json_integer((json_int_t)v->raft.term));
+    json_object_set_new(o, "raft_voter", json_boolean(lookup_is_voter(v, s->id)));
     json_object_set_new(o, "raft_usable", json_boolean(v->raft.usable));
     if (v->raft.problem[0] != '\0') {
         json_object_set_new(o, "raft_problem", json_string(v->raft.problem));

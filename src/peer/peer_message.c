@@ -33,6 +33,8 @@
     F(u64,  applied_index,       0)                            \
     F(u64,  raft_term,           0)                            \
     F(u64,  raft_leader,         0)                            \
+    F(bool, wants_vote,          0)                            \
+    F(u64,  ttl_max_ms,          0)                            \
     F(enum, promise,             PROMISE_QUARANTINE)           \
     F(u64,  promise_epoch,       0)                            \
     F(u64,  lease_epoch,         0)                            \

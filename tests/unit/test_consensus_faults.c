@@ -334,7 +334,8 @@ static void child_damaged(const char *root, unsigned without)
     if (util_open(n) == CONSENSUS_DAMAGED) {
         assert_non_null(strstr(n->problem, n->directory));
         assert_int_equal(access(segment, F_OK), 0); /* Kept, for who wants to look. */
-        _exit(0);
+        util_deinit(&k);
+        return;
     }
     UTIL_WAIT(&k, k.nodes[0].leadership.is_leader);
     util_create(&k); /* Whatever of the log is left is applied when this is. */
