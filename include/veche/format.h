@@ -7,6 +7,6 @@
 
 /* Between agents (src/peer): first in every preface, before anything else. */
 #define VECHE_PEER_MAGIC   UINT64_C(0x3152504548434556) /* "VECHEPR1" */
-#define VECHE_PEER_VERSION 1
+#define VECHE_PEER_VERSION 2
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include "peer/peer_frame.h"
 
+#include "base/crc32c.h"
 #include "peer/peer.h"
 
 #define KEEP_SIZE ((size_t)64 * 1024) /* A larger buffer is given back after its frame. */
@@ -44,15 +45,30 @@ const char *frame_type_name(enum frame_type type)
     return types[type].name;
 }
 
-void frame_write_header(uint8_t header[FRAME_HEADER_SIZE], enum frame_type type, size_t size)
+/* Of header and payload: everything but the check itself. */
+static uint32_t check_of(const uint8_t *frame, size_t size, uint64_t number)
+{
+    uint8_t bytes[8];
+    struct encoder e;
+
+    encoder_init(&e, bytes, sizeof(bytes));
+    encode_u64(&e, number);
+    return crc32c(crc32c(0, bytes, sizeof(bytes)), frame, size);
+}
+
+size_t frame_seal(uint8_t *frame, enum frame_type type, size_t size, uint64_t number)
 {
     struct encoder e;
 
     PRE(size <= frame_payload_max(type));
-    encoder_init(&e, header, FRAME_HEADER_SIZE);
-    encode_u32(&e, (uint32_t)(size + 1));
+    encoder_init(&e, frame, FRAME_HEADER_SIZE);
+    encode_u32(&e, (uint32_t)(1 + size + FRAME_CHECK_SIZE));
     encode_u8(&e, (uint8_t)type);
     POST(!e.failed);
+    encoder_init(&e, frame + FRAME_HEADER_SIZE + size, FRAME_CHECK_SIZE);
+    encode_u32(&e, check_of(frame, FRAME_HEADER_SIZE + size, number));
+    POST(!e.failed);
+    return FRAME_OVERHEAD + size;
 }
 
 /* Moves bytes over until the reader holds `goal`. */
@@ -88,12 +104,33 @@ static int judge_header(const struct frame_reader *r, enum frame_phase phase, si
     if ((types[type].phases & phase) == 0) {
         return err_set(err, "frame \"%s\" has no place here", types[type].name);
     }
-    if (length == 0 || length - 1 > types[type].payload_max) {
-        return err_set(err, "frame \"%s\" of %u bytes, at most %zu", types[type].name, length,
-                       types[type].payload_max + 1);
+    if (length < 1 + FRAME_CHECK_SIZE || length - 1 - FRAME_CHECK_SIZE > types[type].payload_max) {
+        return err_set(err, "frame \"%s\" of %u bytes, expected %d to %zu", types[type].name,
+                       length, 1 + FRAME_CHECK_SIZE,
+                       1 + types[type].payload_max + FRAME_CHECK_SIZE);
     }
     *ret_size = FRAME_HEADER_SIZE + length - 1;
     return 0;
+}
+
+static int judge_check(const struct frame_reader *r, size_t size, struct err *err)
+{
+    struct decoder d;
+
+    decoder_init(&d, r->data + size - FRAME_CHECK_SIZE, FRAME_CHECK_SIZE);
+    if (decode_u32(&d) == check_of(r->data, size - FRAME_CHECK_SIZE, r->n_frames)) {
+        return 0;
+    }
+    return err_set(err, "frame \"%s\" was damaged on its way, or is out of order",
+                   types[r->data[4]].name);
+}
+
+static void free_data(struct frame_reader *r)
+{
+    free(r->data);
+    r->data = NULL;
+    r->size = 0;
+    r->used = 0;
 }
 
 enum frame_next frame_reader_feed(struct frame_reader *r, enum frame_phase phase,
@@ -102,7 +139,7 @@ enum frame_next frame_reader_feed(struct frame_reader *r, enum frame_phase phase
     size_t size = 0;
 
     if (r->used == 0 && r->size > KEEP_SIZE) {
-        frame_reader_deinit(r);
+        free_data(r);
     }
     if (r->used < FRAME_HEADER_SIZE && !fill(r, bytes, FRAME_HEADER_SIZE)) {
         return FRAME_MORE;
@@ -113,15 +150,19 @@ enum frame_next frame_reader_feed(struct frame_reader *r, enum frame_phase phase
     if (!fill(r, bytes, size)) {
         return FRAME_MORE;
     }
+    if (judge_check(r, size, err) < 0) {
+        return FRAME_BAD;
+    }
     *ret_frame = (struct frame){.type = (enum frame_type)r->data[4],
                                 .payload = r->data + FRAME_HEADER_SIZE,
-                                .size = size - FRAME_HEADER_SIZE};
+                                .size = size - FRAME_OVERHEAD};
     r->used = 0;
+    r->n_frames++;
     return FRAME_READY;
 }
 
 void frame_reader_deinit(struct frame_reader *r)
 {
-    free(r->data);
-    *r = (struct frame_reader){0};
+    free_data(r);
+    r->n_frames = 0;
 }

@@ -1,7 +1,13 @@
 /*
- * Frames: u32 length (of what follows it), u8 type, payload. Each type has a
- * largest payload and the phases of a connection it may come in; both are
- * checked on the header, before memory is taken for the payload.
+ * Frames: u32 length (of what follows it), u8 type, payload, u32 check. Each
+ * type has a largest payload and the phases of a connection it may come in; both
+ * are judged on the header, before memory is taken for the payload.
+ *
+ * The check is the CRC-32C of the frame's number on its connection (from 0, not
+ * sent) and of header and payload. TLS needs no such thing. In plain TCP it is
+ * what keeps a flipped bit out of the replicated log, and a piece of the stream
+ * that comes twice or too late from being taken for a message. It is no
+ * protection against intent: for that there is TLS.
  */
 #ifndef VECHE_PEER_PEER_FRAME_H
 #define VECHE_PEER_PEER_FRAME_H
@@ -10,6 +16,8 @@
 #include "base/err.h"
 
 #define FRAME_HEADER_SIZE   5
+#define FRAME_CHECK_SIZE    4
+#define FRAME_OVERHEAD      (FRAME_HEADER_SIZE + FRAME_CHECK_SIZE)
 #define FRAME_RAFT_DATA_MAX (16 * 1024)
 
 enum frame_type {
@@ -48,6 +56,7 @@ struct frame_reader {
     uint8_t *data; /* Heap; grows to the frame under way, never beyond its type's limit. */
     size_t size;
     size_t used;
+    uint64_t n_frames; /* Read so far: the number of the next one. */
 };
 
 enum frame_next {
@@ -65,7 +74,8 @@ void frame_reader_deinit(struct frame_reader *r);
 size_t frame_payload_max(enum frame_type type);
 const char *frame_type_name(enum frame_type type);
 
-/* Writes the header of a frame with that payload. */
-void frame_write_header(uint8_t header[FRAME_HEADER_SIZE], enum frame_type type, size_t size);
+/* Writes header and check around a payload of that size, which stands already
+ * behind the room for the header. Returns the size of the frame. */
+size_t frame_seal(uint8_t *frame, enum frame_type type, size_t size, uint64_t number);
 
 #endif

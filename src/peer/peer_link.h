@@ -107,6 +107,7 @@ struct peer_link {
     /* Sending: frames wait in `out`, become `wire` (encrypted), are `flight`
      * while the kernel takes its time. */
     struct list out;
+    uint64_t n_sent; /* Frames that became wire. */
     size_t out_bytes;
     size_t out_frames;
     struct strbuf wire;

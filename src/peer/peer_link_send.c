@@ -15,8 +15,8 @@
 struct out_frame {
     struct list list; /* In link->out. */
     enum frame_type type;
-    size_t size; /* With header. */
-    uint8_t data[];
+    size_t size;    /* With header and check, which come when it is sent: */
+    uint8_t data[]; /* only then its number is known. */
 };
 
 static bool is_urgent(enum frame_type type)
@@ -83,10 +83,9 @@ void link_send(struct peer_link *link, enum frame_type type, const void *payload
                    link->out_frames);
         return;
     }
-    f = xmalloc(sizeof(*f) + FRAME_HEADER_SIZE + size);
+    f = xmalloc(sizeof(*f) + FRAME_OVERHEAD + size);
     f->type = type;
-    f->size = FRAME_HEADER_SIZE + size;
-    frame_write_header(f->data, type, size);
+    f->size = FRAME_OVERHEAD + size;
     if (size > 0) {
         memcpy(f->data + FRAME_HEADER_SIZE, payload, size);
     }
@@ -105,6 +104,7 @@ static int refill(struct peer_link *link, struct err *err)
     while (r == 0 && !list_is_empty(&link->out) && link->wire.length < BATCH_SIZE) {
         struct out_frame *f = frame_of(link->out.next);
 
+        (void)frame_seal(f->data, f->type, f->size - FRAME_OVERHEAD, link->n_sent++);
         if (link->tls == NULL) {
             strbuf_add(&link->wire, f->data, f->size);
         } else {

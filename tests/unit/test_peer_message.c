@@ -315,18 +315,78 @@ static enum frame_next feed(struct frame_reader *r, enum frame_phase phase, cons
 
 static void a_frame_comes_together_from_single_bytes(void **state)
 {
-    uint8_t bytes[FRAME_HEADER_SIZE + 8];
+    uint8_t bytes[FRAME_OVERHEAD + 8];
     struct frame_reader r = {0};
 
     (void)state;
     memset(bytes, 1, sizeof(bytes));
-    frame_write_header(bytes, FRAME_PING, 8);
+    assert_int_equal(frame_seal(bytes, FRAME_PING, 8, 0), sizeof(bytes));
 
     for (size_t i = 0; i + 1 < sizeof(bytes); i++) {
         assert_int_equal(feed(&r, PHASE_PEER, bytes + i, 1), FRAME_MORE);
     }
     assert_int_equal(feed(&r, PHASE_PEER, bytes + sizeof(bytes) - 1, 1), FRAME_READY);
     frame_reader_deinit(&r);
+}
+
+/* In plain TCP nothing else would notice. */
+static void every_flipped_bit_of_a_frame_is_noticed(void **state)
+{
+    uint8_t bytes[FRAME_OVERHEAD + 32];
+    uint8_t payload[32];
+    struct frame_reader r = {0};
+
+    (void)state;
+    memset(bytes, 0x5a, sizeof(bytes));
+    memset(payload, 0x5a, sizeof(payload));
+    (void)frame_seal(bytes, FRAME_POSITIONS, sizeof(payload), 0);
+    for (size_t bit = 0; bit < 8 * sizeof(bytes); bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        /* More than the frame, in case the length was what changed. */
+        if (feed(&r, PHASE_PEER, bytes, sizeof(bytes)) == FRAME_READY) {
+            fail_msg("bit %zu", bit);
+        }
+        frame_reader_deinit(&r);
+        bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+    }
+    assert_int_equal(feed(&r, PHASE_PEER, bytes, sizeof(bytes)), FRAME_READY);
+    frame_reader_deinit(&r);
+}
+
+static void a_frame_that_comes_twice_or_too_late_is_noticed(void **state)
+{
+    uint8_t first[FRAME_OVERHEAD + 8] = {0};
+    uint8_t second[FRAME_OVERHEAD + 8] = {0};
+    struct frame_reader r = {0};
+
+    (void)state;
+    (void)frame_seal(first, FRAME_PING, 8, 0);
+    (void)frame_seal(second, FRAME_PING, 8, 1);
+    assert_int_equal(feed(&r, PHASE_PEER, second, sizeof(second)), FRAME_BAD);
+    frame_reader_deinit(&r);
+    assert_int_equal(feed(&r, PHASE_PEER, first, sizeof(first)), FRAME_READY);
+    assert_int_equal(feed(&r, PHASE_PEER, first, sizeof(first)), FRAME_BAD);
+    frame_reader_deinit(&r);
+    assert_int_equal(feed(&r, PHASE_PEER, first, sizeof(first)), FRAME_READY);
+    assert_int_equal(feed(&r, PHASE_PEER, second, sizeof(second)), FRAME_READY);
+    frame_reader_deinit(&r);
+}
+
+/* The memory of a large frame is given back, and the count goes on. */
+static void frames_are_counted_beyond_a_large_one(void **state)
+{
+    size_t size = frame_payload_max(FRAME_PROPOSE);
+    uint8_t *bytes = xmalloc(FRAME_OVERHEAD + size);
+    struct frame_reader r = {0};
+
+    (void)state;
+    for (uint64_t i = 0; i < 3; i++) {
+        size_t total = frame_seal(bytes, FRAME_PROPOSE, size, i);
+
+        assert_int_equal(feed(&r, PHASE_PEER, bytes, total), FRAME_READY);
+    }
+    frame_reader_deinit(&r);
+    free(bytes);
 }
 
 /* A header alone decides: no memory is taken for what it announces. */
@@ -338,16 +398,17 @@ static void a_frame_too_long_or_out_of_place_is_refused_by_its_header(void **sta
     } cases[] = {
         {PHASE_PEER, {0xff, 0xff, 0xff, 0xff, FRAME_STATUS}},
         {PHASE_PEER, {0, 0, 0, 0, FRAME_STATUS}},
+        {PHASE_PEER, {4, 0, 0, 0, FRAME_STATUS}},
         {PHASE_PEER, {9, 0, 0, 0, 0}},
         {PHASE_PEER, {9, 0, 0, 0, FRAME_TYPES}},
         {PHASE_PEER, {9, 0, 0, 0, 255}},
-        {PHASE_PEER, {10, 0, 0, 0, FRAME_PING}},
+        {PHASE_PEER, {14, 0, 0, 0, FRAME_PING}},
         {PHASE_PEER, {9, 0, 0, 0, FRAME_RAFT_DATA}},
         {PHASE_PREFACE, {9, 0, 0, 0, FRAME_STATUS}},
         {PHASE_PREFACE, {9, 0, 0, 0, FRAME_PROPOSE}},
         {PHASE_HELLO, {9, 0, 0, 0, FRAME_RENEW}},
         {PHASE_RAFT, {9, 0, 0, 0, FRAME_GRANT}},
-        {PHASE_RAFT, {2, 0x40, 0, 0, FRAME_RAFT_DATA}},
+        {PHASE_RAFT, {6, 0x40, 0, 0, FRAME_RAFT_DATA}},
     };
 
     (void)state;
@@ -418,6 +479,9 @@ int main(void)
         cmocka_unit_test(a_preface_is_judged),
         cmocka_unit_test(a_hostile_preface_is_refused),
         cmocka_unit_test(a_frame_comes_together_from_single_bytes),
+        cmocka_unit_test(every_flipped_bit_of_a_frame_is_noticed),
+        cmocka_unit_test(a_frame_that_comes_twice_or_too_late_is_noticed),
+        cmocka_unit_test(frames_are_counted_beyond_a_large_one),
         cmocka_unit_test(a_frame_too_long_or_out_of_place_is_refused_by_its_header),
         cmocka_unit_test(addresses_are_read_and_errors_name_them),
     };

@@ -187,14 +187,13 @@ static void plain_text_and_garbage_are_refused(void **state)
 /* A plain peer where TLS is due sends a good preface, in the clear. */
 static void a_preface_in_the_clear_is_refused(void **state)
 {
-    uint8_t bytes[PREFACE_SIZE + FRAME_HEADER_SIZE];
+    uint8_t bytes[PREFACE_SIZE + FRAME_OVERHEAD];
     struct preface preface = {
         .cluster_id = CLUSTER, .scope = "testscope-visible", .id = 7, .name = "n3"};
     size_t size = preface_encode(&preface, bytes + FRAME_HEADER_SIZE);
 
     (void)state;
-    frame_write_header(bytes, FRAME_PREFACE, size);
-    check_bytes(bytes, FRAME_HEADER_SIZE + size, "cause=not-tls");
+    check_bytes(bytes, frame_seal(bytes, FRAME_PREFACE, size, 0), "cause=not-tls");
 }
 
 static void tls_without_a_shared_secret_is_refused(void **state)
@@ -313,7 +312,7 @@ static void a_crowd_of_silent_clients_is_bounded(void **state)
 static void check_frames(const void *bytes, size_t size)
 {
     struct node n[2];
-    uint8_t hail[PREFACE_SIZE + 2 * FRAME_HEADER_SIZE];
+    uint8_t hail[PREFACE_SIZE + 2 * FRAME_OVERHEAD];
     struct preface preface = {.cluster_id = CLUSTER,
                               .scope = "testscope-visible",
                               .id = 7,
@@ -330,10 +329,10 @@ static void check_frames(const void *bytes, size_t size)
     node_start(&n[0]);
     node_start(&n[1]);
     WAIT_UNTIL(are_up(&n[0], &n[1]), LIVE_MS);
-    frame_write_header(hail, FRAME_PREFACE, preface_size);
-    frame_write_header(hail + FRAME_HEADER_SIZE + preface_size, FRAME_WELCOME, 0);
+    preface_size = frame_seal(hail, FRAME_PREFACE, preface_size, 0);
+    (void)frame_seal(hail + preface_size, FRAME_WELCOME, 0, 1);
     fd = dial_bare(port_of(&n[0]));
-    assert_true(send(fd, hail, preface_size + 2 * FRAME_HEADER_SIZE, MSG_NOSIGNAL) > 0);
+    assert_true(send(fd, hail, preface_size + FRAME_OVERHEAD, MSG_NOSIGNAL) > 0);
     WAIT_UNTIL(peer_is_up(n[0].peer, 7), LIVE_MS);
 
     (void)send(fd, bytes, size, MSG_NOSIGNAL);
@@ -352,39 +351,40 @@ static void frames_out_of_bounds_end_the_connection(void **state)
     static const uint8_t oversize[] = {0xff, 0xff, 0xff, 0x7f, FRAME_PROPOSE, 1, 2, 3};
     static const uint8_t unknown[] = {1, 0, 0, 0, 200};
     static const uint8_t preface[] = {1, 0, 0, 0, FRAME_PREFACE};
-    static const uint8_t status[] = {4, 0, 0, 0, FRAME_STATUS, 1, 2, 3};
+    uint8_t status[FRAME_OVERHEAD + 3] = {0};
     static const uint8_t raft[] = {4, 0, 0, 0, FRAME_RAFT_DATA, 1, 2, 3};
 
     (void)state;
     check_frames(oversize, sizeof(oversize));
     check_frames(unknown, sizeof(unknown));
     check_frames(preface, sizeof(preface));
-    check_frames(status, sizeof(status));
+    check_frames(status, frame_seal(status, FRAME_STATUS, 3, 2)); /* No status of that size. */
     check_frames(raft, sizeof(raft));
 }
 
 /* A renewal in the name of another node. */
 static void a_peer_can_not_speak_for_another(void **state)
 {
-    uint8_t bytes[FRAME_HEADER_SIZE + 48];
+    uint8_t bytes[FRAME_OVERHEAD + 48];
     struct encoder e;
 
     (void)state;
-    frame_write_header(bytes, FRAME_RENEW, 48);
     encoder_init(&e, bytes + FRAME_HEADER_SIZE, 48);
     encode_u64(&e, 1);
     encode_u64(&e, 1001); /* Not 7. */
     for (int i = 0; i < 4; i++) {
         encode_u64(&e, 1);
     }
-    check_frames(bytes, sizeof(bytes));
+    check_frames(bytes, frame_seal(bytes, FRAME_RENEW, 48, 2));
 }
 
 /* Random bytes after a good preface, in frames of every kind. */
 static void random_frames_never_crash(void **state)
 {
+    enum frame_type type;
     struct rng rng;
     uint8_t bytes[300];
+    size_t size;
 
     (void)state;
     rng_seed(&rng, 4);
@@ -392,9 +392,9 @@ static void random_frames_never_crash(void **state)
         for (size_t k = 0; k < sizeof(bytes); k++) {
             bytes[k] = (uint8_t)rng_next(&rng);
         }
-        bytes[0] = (uint8_t)rng_between(&rng, 2, 200);
-        bytes[1] = bytes[2] = bytes[3] = 0;
-        bytes[4] = (uint8_t)rng_between(&rng, FRAME_STATUS, FRAME_GRANT);
+        type = (enum frame_type)rng_between(&rng, FRAME_STATUS, FRAME_GRANT);
+        size = rng_between(&rng, 1, MIN(frame_payload_max(type), (size_t)200));
+        (void)frame_seal(bytes, type, size, 2);
         check_frames(bytes, sizeof(bytes));
     }
 }

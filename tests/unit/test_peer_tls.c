@@ -272,7 +272,7 @@ static char *introduce_as_n1(struct node *n, const struct credentials_options *o
                               .process = 9,
                               .name = "n1",
                               .address = "127.0.0.1:1"};
-    uint8_t frame[PREFACE_SIZE + FRAME_HEADER_SIZE];
+    uint8_t frame[PREFACE_SIZE + FRAME_OVERHEAD];
     size_t size = preface_encode(&preface, frame + FRAME_HEADER_SIZE);
     uint64_t end_ms = clock_ms() + LIVE_MS;
     int fd = dial_bare(port_of(n));
@@ -283,7 +283,7 @@ static char *introduce_as_n1(struct node *n, const struct credentials_options *o
     struct tls *t;
     struct err err = {""};
 
-    frame_write_header(frame, FRAME_PREFACE, size);
+    size = frame_seal(frame, FRAME_PREFACE, size, 0);
     c = tls_context_new(options, &err);
     assert_non_null(c);
     t = tls_new_client(c, 0, &err);
@@ -297,7 +297,7 @@ static char *introduce_as_n1(struct node *n, const struct credentials_options *o
         if (next == TLS_MORE) {
             next = tls_handshake(t, &cause, &err);
             if (next == TLS_OK) {
-                r = tls_write(t, frame, size + FRAME_HEADER_SIZE, &err);
+                r = tls_write(t, frame, size, &err);
             }
         }
         tls_take(t, &wire);
