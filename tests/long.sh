@@ -3,7 +3,7 @@
 # closed; ends with one line "N passed, N failed", as run.sh does.
 #
 #   tests/long.sh              everything, a few hours
-#   tests/long.sh kills lxc    only these stages: asan kills sim lxc debian13 next
+#   tests/long.sh kills lxc    only these stages: asan kills fuzz sim lxc debian13 next
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,6 +29,9 @@ stage_kills() {
     VECHE_KILL_POINTS=all VECHE_KILL_RANDOM=40 run_pytest tests/integration/test_kill_points.py
 }
 
+# Ten minutes each.
+stage_fuzz() { run_fuzz 600; }
+
 stage_sim() {
     need_build
     check '10,000 seeds' "$build/tests/sim/sim" --seeds 10000
@@ -44,5 +47,5 @@ stage_lxc() {
 stage_debian13() { run_script tests/debian13.sh; }
 stage_next() { run_script tests/debian13.sh --suite forky; }
 
-[ $# -gt 0 ] || set -- asan kills sim lxc debian13 next
+[ $# -gt 0 ] || set -- asan kills fuzz sim lxc debian13 next
 run_stages "$@"

@@ -3,7 +3,7 @@
 # with one line "N passed, N failed". A skipped test counts as failed.
 #
 #   tests/run.sh            everything
-#   tests/run.sh unit sim   only these stages: tidy build unit sanitize clang sim integration
+#   tests/run.sh unit sim   only these stages: tidy build unit sanitize clang fuzz sim integration
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,9 +43,12 @@ stage_clang() {
         check 'compile with clang' compile "$build-clang"
 }
 
+# A few seconds each; ten minutes each are in long.sh.
+stage_fuzz() { run_fuzz 5; }
+
 stage_sim() { run_meson "$build" --suite sim -v -t 10; }
 
 stage_integration() { run_pytest -n 3 --dist loadgroup tests/integration; }
 
-[ $# -gt 0 ] || set -- tidy build unit sanitize clang sim integration
+[ $# -gt 0 ] || set -- tidy build unit sanitize clang fuzz sim integration
 run_stages "$@"

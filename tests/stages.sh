@@ -79,6 +79,25 @@ PY
     count $line
 }
 
+# Every fuzz target for that long, two at a time; from the kept corpus, which is
+# also a regression test.
+run_fuzz() { # seconds
+    local dir="$build-fuzz" target
+    CC=clang check 'configure for fuzzing' configure "$dir" -Dwerror=true -Dfuzz=true \
+        -Db_sanitize=address,undefined -Db_lundef=false &&
+        check 'compile for fuzzing' ninja -C "$dir" --quiet fuzz || return
+    find tests/fuzz -name 'fuzz_*.c' -printf '%f\n' | sed 's/^fuzz_//; s/\.c$//' | sort |
+        xargs -P 2 -I TARGET sh -c \
+            'tests/fuzz/run.sh "$1" TARGET "$2" >"$1/TARGET.out" 2>&1; echo $? >"$1/TARGET.rc"' \
+            sh "$dir" "$1"
+    for target in tests/fuzz/fuzz_*.c; do
+        target=$(basename "$target" .c)
+        target=${target#fuzz_}
+        cat "$dir/$target.out"
+        check "fuzz $target" test "$(cat "$dir/$target.rc")" = 0
+    done
+}
+
 # Another script like this one: its last line is counted.
 run_script() { # command...
     local log="$build/script.log" line

@@ -22,7 +22,6 @@
 #define IDENTITY_VERSION  1
 #define CRC_OFFSET        16
 #define HEADER_SIZE       20
-#define IDENTITY_SIZE_MAX 1024
 
 static const char file_name[] = "identity";
 static const char temporary_name[] = "identity.new";
@@ -65,14 +64,14 @@ static void encode_body(struct encoder *e, const struct identity *identity)
     }
 }
 
-static size_t encode(const struct identity *identity, uint8_t *data, size_t size)
+size_t identity_encode(const struct identity *identity, uint8_t data[IDENTITY_SIZE_MAX])
 {
     struct encoder e;
     struct encoder head;
     uint32_t crc;
 
     PRE(identity->id != 0 && identity->n_members <= VOTERS_MAX);
-    encoder_init(&e, data, size);
+    encoder_init(&e, data, IDENTITY_SIZE_MAX);
     encode_bytes(&e, &(uint8_t[HEADER_SIZE]){0}, HEADER_SIZE);
     encode_body(&e, identity);
     ASSERT(!e.failed);
@@ -127,7 +126,8 @@ static const char *decode_body(struct decoder *d, struct identity *identity)
     return decoder_is_done(d) ? broken_part(identity) : "size";
 }
 
-static int decode(const uint8_t *data, size_t size, struct identity *ret_identity, struct err *err)
+int identity_decode(const uint8_t *data, size_t size, struct identity *ret_identity,
+                    struct err *err)
 {
     struct identity identity = {0};
     struct decoder d;
@@ -211,7 +211,7 @@ enum identity_load identity_load(const char *directory, struct identity *ret_ide
     if (n < 0) {
         return IDENTITY_FAILED;
     }
-    if (decode(data, (size_t)n, ret_identity, err) != 0) {
+    if (identity_decode(data, (size_t)n, ret_identity, err) != 0) {
         (void)err_wrap(err, "%s is damaged", path);
         return IDENTITY_DAMAGED;
     }
@@ -248,7 +248,7 @@ static int write_synced(int directory_fd, const uint8_t *data, size_t size, stru
 int identity_save(const char *directory, const struct identity *identity, struct err *err)
 {
     uint8_t data[IDENTITY_SIZE_MAX];
-    size_t size = encode(identity, data, sizeof(data));
+    size_t size = identity_encode(identity, data);
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rv;
 

@@ -34,6 +34,12 @@ struct identity {
  * a descriptor that holds the lock, or -1 ("another veched uses ..."). */
 MUST_USE int identity_lock(const char *directory, struct err *err);
 
+/* The bytes of the file: what load and save read and write. */
+#define IDENTITY_SIZE_MAX 1024
+size_t identity_encode(const struct identity *identity, uint8_t data[IDENTITY_SIZE_MAX]);
+MUST_USE int identity_decode(const uint8_t *data, size_t size, struct identity *ret_identity,
+                             struct err *err);
+
 enum identity_load {
     IDENTITY_LOADED,
     IDENTITY_MISSING, /* No file: a new node. */

@@ -1,0 +1,154 @@
+/*
+ * A request: first byte who is asked, then "METHOD PATH?a=b&c=d", a new line, and
+ * the body. Every answer has a code of HTTP and a body of the type it says, and
+ * every command it makes can be put through the log.
+ */
+#include "fuzz.h"
+
+#include <jansson.h>
+
+#include "http/http_routes.h"
+
+static struct store store;
+static struct view view;
+static struct decision decision;
+
+static void add_member(const char *name, node_id id, enum node_mode mode)
+{
+    struct store_member *m = &store.members[store.n_members++];
+
+    *m = (struct store_member){.id = id, .mode = mode, .pg_port = 5432, .failover_priority = 1};
+    (void)str_copy(m->name, sizeof(m->name), name);
+    (void)str_copy(m->tags, sizeof(m->tags), "{\"zone\":\"b\"}");
+}
+
+static void build(uint8_t who)
+{
+    bool is_primary = (who & 1) != 0;
+
+    store_init(&store);
+    store.cluster = (struct store_cluster){.id = 1, .scope = "batman", .init = INIT_DONE, .sysid = 7};
+    store.primary = (struct store_primary){.has_owner = true,
+                                           .held = true,
+                                           .epoch = 5,
+                                           .owner = "pg1",
+                                           .owner_id = 1,
+                                           .instance = 11};
+    add_member("pg1", 1, MODE_POSTGRES);
+    add_member("pg2", 2, MODE_POSTGRES);
+    view = (struct view){.now_ms = 100000, .wall_us = INT64_C(1785578500000000), .store = &store};
+    view.conf.ttl_ms = 3000;
+    (void)str_copy(view.conf.scope, sizeof(view.conf.scope), "batman");
+    view.raft.leader = (who & 2) != 0 ? 1 : 0;
+    view.raft.usable = true;
+    view.raft.caught_up = (who & 4) == 0;
+    view.self.member = store.members[is_primary ? 0 : 1];
+    view.self.status = (struct status){.id = is_primary ? 1 : 2,
+                                       .mode = MODE_POSTGRES,
+                                       .pg_state = PG_STATE_RUNNING,
+                                       .pg_role = is_primary ? PG_ROLE_PRIMARY : PG_ROLE_STANDBY,
+                                       .timeline = 3,
+                                       .flushed = 1000,
+                                       .lease_epoch = is_primary ? 5 : 0};
+    (void)str_copy(view.self.status.name, sizeof(view.self.status.name),
+                   is_primary ? "pg1" : "pg2");
+    view.pg.postmaster_alive = true;
+    view.lease.live = is_primary;
+    view.lease.epoch = is_primary ? 5 : 0;
+    view.lease.remaining_ms = 2500;
+    decision.node.rule = decision.cluster.rule = "test-rule";
+    decision.node.why = decision.cluster.why = "a test";
+}
+
+static void check_reply(const struct http_reply *reply)
+{
+    uint8_t bytes[4096];
+    struct err err;
+    static struct command other;
+    json_t *body;
+    int n;
+
+    if (reply->has_command) {
+        n = command_encode(&reply->command, bytes, sizeof(bytes), &err);
+        REQUIRE(n > 0 && command_decode(bytes, (size_t)n, &other, &err) == 0);
+        REQUIRE(command_equal(&reply->command, &other));
+        return;
+    }
+    REQUIRE(reply->code >= 200 && reply->code < 600);
+    if (strcmp(reply->content_type, "application/json") == 0) {
+        body = json_loads(reply->body.data, JSON_DECODE_ANY, NULL);
+        REQUIRE(body != NULL);
+        json_decref(body);
+    }
+}
+
+static void add_query(struct kv_list *query, char *text)
+{
+    char *save = NULL;
+
+    for (char *part = strtok_r(text, "&", &save); part != NULL && query->n < 64;
+         part = strtok_r(NULL, "&", &save)) {
+        char *value = strchr(part, '=');
+
+        if (value != NULL) {
+            *value++ = '\0';
+        }
+        kv_add(query, part, value);
+    }
+}
+
+static void ask(char *text, uint8_t who)
+{
+    static struct http_reply reply; /* Large: a command is inside. */
+    char *body = strchr(text, '\n');
+    char *path = strchr(text, ' ');
+    struct kv_list query = {0};
+    const struct http_route *route;
+    char *parameters;
+    bool exists;
+
+    if (body == NULL || path == NULL || path > body) {
+        return;
+    }
+    *body++ = '\0';
+    *path++ = '\0';
+    parameters = strchr(path, '?');
+    if (parameters != NULL) {
+        *parameters++ = '\0';
+        add_query(&query, parameters);
+    }
+    build(who);
+    route = http_find_route(text, path, &exists);
+    if (route != NULL) {
+        struct http_request request = {.method = text,
+                                       .path = path,
+                                       .view = &view,
+                                       .decision = &decision,
+                                       .config = (who & 8) != 0 ? NULL : "{\"ttl\": 3}",
+                                       .query = &query,
+                                       .body = body,
+                                       .client = "127.0.0.1"};
+
+        memset(&reply, 0, sizeof(reply));
+        reply.code = 500;
+        reply.content_type = "text/plain";
+        route->handle(&request, &reply);
+        check_reply(&reply);
+        strbuf_deinit(&reply.body);
+    }
+    kv_deinit(&query);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint8_t who = fuzz_byte(&data, &size);
+    char *text = xmalloc(size + 1);
+
+    if (size > 0) {
+        memcpy(text, data, size);
+    }
+    text[size] = '\0';
+    ask(text, who);
+    free(text);
+    return 0;
+}
