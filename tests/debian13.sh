@@ -19,13 +19,19 @@ fail() { printf 'debian13: %s\n' "$*" >&2; exit 1; }
 run_inside() { # root stage...
     local root=$1
     shift
-    mount --bind "$root" "$root"
+    # The new root is that of the namespace, not a chroot in it: paths in /proc are
+    # then the same for who looks from another mount namespace (ip netns exec).
+    mount --rbind "$root" "$root"
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
     mount --rbind /sys "$root/sys"
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
-    exec chroot "$root" env -i HOME=/root LANG=C.UTF-8 TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    cd "$root"
+    mkdir -p .old-root
+    pivot_root . .old-root
+    umount -l /.old-root
+    exec env -i HOME=/root LANG=C.UTF-8 TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         VECHE_BUILD=/veche-build VECHE_KEEP="${VECHE_KEEP:-}" VECHE_PYTEST="${VECHE_PYTEST:-}" \
         /veche/tests/run.sh "$@"
 }

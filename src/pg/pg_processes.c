@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "base/str.h"
@@ -95,13 +96,32 @@ bool pg_process_is_zombie(pid_t pid)
     return state == 'Z' || state == 'X';
 }
 
+/*
+ * By path, which also holds for a directory that was removed and made anew; or by
+ * inode, since a process of another mount namespace or root may see another path.
+ */
+static bool stands_in(pid_t pid, const char *data_path)
+{
+    char target[4096], path[64];
+    struct stat cwd, data;
+
+    if (!read_link(pid, "cwd", target, sizeof(target))) {
+        return false;
+    }
+    if (str_equal(target, data_path)) {
+        return true;
+    }
+    (void)snprintf(path, sizeof(path), "/proc/%d/cwd", (int)pid);
+    return stat(path, &cwd) == 0 && stat(data_path, &data) == 0 && cwd.st_dev == data.st_dev &&
+           cwd.st_ino == data.st_ino;
+}
+
 bool pg_process_is_of(pid_t pid, const char *data_path)
 {
     char target[4096];
 
-    return read_link(pid, "cwd", target, sizeof(target)) && str_equal(target, data_path) &&
-           read_link(pid, "exe", target, sizeof(target)) && is_postgres(target) &&
-           !pg_process_is_zombie(pid);
+    return read_link(pid, "exe", target, sizeof(target)) && is_postgres(target) &&
+           stands_in(pid, data_path) && !pg_process_is_zombie(pid);
 }
 
 size_t pg_processes_find(const char *data_path, pid_t *pids, size_t max)

@@ -662,6 +662,25 @@ static void backends_left_over_are_found_and_killed(void **state)
     node_free(n);
 }
 
+/* As from another mount namespace, where the same directory has another path. */
+static void processes_are_found_by_the_directory_whatever_its_path(void **state)
+{
+    struct node *n = node_running("paths");
+    char other[PATH_MAX];
+    pid_t pids[64];
+
+    (void)state;
+    snprintf(other, sizeof(other), "%s/another-path", base_dir);
+    assert_int_equal(symlink(n->data_dir, other), 0);
+
+    assert_true(pg_process_is_of(n->pg->postmaster.pid, other));
+    assert_true(pg_processes_find(other, pids, 64) > 1);
+    assert_false(pg_process_is_of(n->pg->postmaster.pid, base_dir));
+
+    assert_int_equal(unlink(other), 0);
+    node_free(n);
+}
+
 static void a_second_agent_adopts_and_stops(void **state)
 {
     struct node *n = node_running("adopt");
@@ -981,6 +1000,7 @@ static int run_all(void)
         cmocka_unit_test(what_is_put_beside_an_old_mark_is_not_ours_to_empty),
         cmocka_unit_test(a_mark_without_its_token_holds_for_the_files_it_was_made_for),
         cmocka_unit_test(backends_left_over_are_found_and_killed),
+        cmocka_unit_test(processes_are_found_by_the_directory_whatever_its_path),
         cmocka_unit_test(a_second_agent_adopts_and_stops),
         cmocka_unit_test(a_failed_start_says_why),
         cmocka_unit_test(a_stale_lock_file_is_no_obstacle),
