@@ -67,7 +67,7 @@ void op_kill_child(struct seq *s)
 enum seq_next op_kill_run(struct seq *s)
 {
     struct pg *pg = op_pg(op_of(s));
-    uint32_t n_left = pg_kill_all(pg);
+    uint32_t n_left = pg_kill_all(pg) + pg_kill_strays(pg);
 
     if (n_left == 0 && pg_is_down(pg)) {
         return SEQ_NEXT;

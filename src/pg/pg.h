@@ -115,6 +115,10 @@ bool pg_is_down(struct pg *pg);
  * there. */
 uint32_t pg_kill_all(struct pg *pg);
 
+/* SIGKILL to what an agent before us has left behind at work on the data directory
+ * (pg_helpers_kill); counts it. Not while a child of ours is. */
+uint32_t pg_kill_strays(struct pg *pg);
+
 void pg_reload(struct pg *pg); /* SIGHUP */
 /* pg_ctl promote's way: promote signal file and SIGUSR1; done when it is out of
  * recovery. It takes that timeline: the numbers between its own and that one are

@@ -183,6 +183,16 @@ uint32_t pg_kill_all(struct pg *pg)
     return (uint32_t)n;
 }
 
+uint32_t pg_kill_strays(struct pg *pg)
+{
+    size_t n = pg_helpers_kill(pg->opts->o.data_dir);
+
+    if (n > 0) {
+        log_warning("Killing what an earlier agent left at work on the data directory. n=%zu", n);
+    }
+    return (uint32_t)n;
+}
+
 void pg_reload(struct pg *pg)
 {
     signal_postmaster(pg, SIGHUP);

@@ -51,18 +51,29 @@ static bool read_link(pid_t pid, const char *name, char *target, size_t size)
     return true;
 }
 
-static bool is_postgres(const char *exe)
+/* names ends with NULL. */
+static bool runs_one_of(pid_t pid, const char *const *names)
 {
-    static const char *const names[] = {"postgres", "postmaster", "edb-postgres"};
-    const char *slash = strrchr(exe, '/');
-    const char *name = slash != NULL ? slash + 1 : exe;
+    char exe[4096];
+    const char *name;
 
-    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
-        if (str_equal(name, names[i])) {
+    if (!read_link(pid, "exe", exe, sizeof(exe))) {
+        return false;
+    }
+    name = strrchr(exe, '/') != NULL ? strrchr(exe, '/') + 1 : exe;
+    for (; *names != NULL; names++) {
+        if (str_equal(name, *names)) {
             return true;
         }
     }
     return false;
+}
+
+static bool is_postgres(pid_t pid)
+{
+    static const char *const names[] = {"postgres", "postmaster", "edb-postgres", NULL};
+
+    return runs_one_of(pid, names);
 }
 
 /* The letter of state in /proc/<pid>/stat, behind the last ')', since a name may
@@ -118,10 +129,7 @@ static bool stands_in(pid_t pid, const char *data_path)
 
 bool pg_process_is_of(pid_t pid, const char *data_path)
 {
-    char target[4096];
-
-    return read_link(pid, "exe", target, sizeof(target)) && is_postgres(target) &&
-           stands_in(pid, data_path) && !pg_process_is_zombie(pid);
+    return is_postgres(pid) && stands_in(pid, data_path) && !pg_process_is_zombie(pid);
 }
 
 size_t pg_processes_find(const char *data_path, pid_t *pids, size_t max)
@@ -149,6 +157,73 @@ size_t pg_processes_find(const char *data_path, pid_t *pids, size_t max)
         n++;
     }
     (void)closedir(dir); /* Only read. */
+    return n;
+}
+
+static bool is_at_or_below(const char *path, const char *dir)
+{
+    size_t length = strlen(dir);
+
+    return strncmp(path, dir, length) == 0 && (path[length] == '\0' || path[length] == '/');
+}
+
+/* Whether an argument is the directory or below it, or "--option=" and that. */
+static bool is_told(pid_t pid, const char *data_dir)
+{
+    char path[64], text[8192];
+    ssize_t n;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    n = read(fd, text, sizeof(text) - 1);
+    (void)close(fd); /* Only read. */
+    text[MAX(n, 0)] = '\0';
+    for (const char *at = text; at < text + n; at += strlen(at) + 1) {
+        const char *value = at[0] == '-' && strchr(at, '=') != NULL ? strchr(at, '=') + 1 : at;
+
+        if (is_at_or_below(value, data_dir)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_helper_of(pid_t pid, const char *data_dir)
+{
+    static const char *const names[] = {"pg_basebackup", "pg_rewind", "initdb", NULL};
+
+    return runs_one_of(pid, names) && is_told(pid, data_dir) && !pg_process_is_zombie(pid);
+}
+
+size_t pg_helpers_kill(const char *data_dir)
+{
+    DIR *dir = opendir("/proc");
+    const struct dirent *entry;
+    size_t n = 0;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        uint64_t pid;
+        int fd;
+
+        if (!str_to_u64(entry->d_name, 1, INT32_MAX, &pid) || !is_helper_of((pid_t)pid, data_dir)) {
+            continue;
+        }
+        fd = pg_pidfd_open((pid_t)pid);
+        if (fd >= 0 && is_helper_of((pid_t)pid, data_dir)) {
+            (void)pg_process_signal(fd, SIGKILL); /* Gone already is as good. */
+            n++;
+        }
+        if (fd >= 0) {
+            (void)close(fd); /* A pidfd. */
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir); /* Only read. */
+    }
     return n;
 }
 

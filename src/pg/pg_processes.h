@@ -17,6 +17,14 @@ size_t pg_processes_find(const char *data_path, pid_t *pids, size_t max);
 /* Whether the process is a living PostgreSQL of that data directory. */
 bool pg_process_is_of(pid_t pid, const char *data_path);
 
+/*
+ * Programs that write the data directory from outside: pg_basebackup, pg_rewind,
+ * initdb, whoever started them. An agent's own end with it, but not what they have
+ * forked (pg_basebackup's receiver of WAL, with its slot on the source).
+ * data_dir: as it stands in their arguments. Returns how many got SIGKILL.
+ */
+size_t pg_helpers_kill(const char *data_dir);
+
 /* Whether it exists, but only to be waited for by its parent. */
 bool pg_process_is_zombie(pid_t pid);
 

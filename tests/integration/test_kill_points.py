@@ -105,14 +105,9 @@ def processes_of_node(node):
     return found
 
 
-def kill_agent(node):
-    """What it started to help itself, pg_basebackup for example, ends with it."""
-    node.kill_agent()
-    wait(
-        lambda: processes_of_node(node) <= set(processes_of(node.data_dir)),
-        20,
-        f"the children of {node.name}'s agent end with it",
-    )
+def strays(node):
+    """What works for it and is neither its agent nor PostgreSQL."""
+    return processes_of_node(node) - set(processes_of(node.data_dir)) - {node.process.pid}
 
 
 def kill_node(node):
@@ -124,6 +119,13 @@ def kill_node(node):
                     os.kill(pid, signum)
     node.process.wait()
     wait(lambda: not processes_of_node(node), 20, f"{node.name} is dead")
+
+
+def kill(node, who):
+    if who == "node":
+        kill_node(node)
+    else:
+        node.kill_agent()
 
 
 def mark_of(node):
@@ -180,10 +182,17 @@ def wait_converged(c, kept):
     for node in c.nodes.values():
         assert node.running, f"{node.name} ended: {node.log()[-2000:]}"
     primary = c.wait_healthy(90)
+    for node in c.postgres_nodes:  # Not catching up any more, nothing under way.
+        wait(
+            lambda node=node: node.status()["veche"]["node_rule"] in ("primary", "standby"),
+            60,
+            f"{node.name} has nothing left to do",
+        )
     assert not primary.sql_value("select pg_is_in_recovery()")
     kept.wait_everywhere()
     for node in c.postgres_nodes:
         assert not mark_of(node).exists(), f"{mark_of(node)} stays"
+        assert strays(node) == set(), f"{node.name}: something of a killed agent lives on"
 
 
 def assert_data_is_sound(c):
@@ -191,7 +200,7 @@ def assert_data_is_sound(c):
     primary = c.primary()
     primary.sql("create extension if not exists amcheck")
     primary.sql("select bt_index_check('kept_pkey', true)")
-    for node in c.postgres_nodes:
+    for node in c.postgres_nodes:  # One at a time: alone it would lose its lease meanwhile.
         assert node.stop(120) == 0, node.name
         r = subprocess.run(
             [str(PG_BIN / "pg_checksums"), "--check", "-D", str(node.data_dir)],
@@ -202,6 +211,8 @@ def assert_data_is_sound(c):
             **run_as_postgres(),
         )
         assert r.returncode == 0, r.stdout + r.stderr
+        node.start()
+        c.wait_healthy()
 
 
 def new_cluster(names):
@@ -268,16 +279,16 @@ def dead_postmaster(c, point):
 
 
 @contextlib.contextmanager
-def switching_over(c, candidate):
-    """A switchover under way, asked for at a node that has no part in it."""
-    other = next(n for n in c.standbys() if n is not candidate)
+def switching_over(c, candidate, victim):
+    """A switchover under way, asked for at a node that is not about to be killed."""
+    asked = next(n for n in c.postgres_nodes if n is not victim)
     command = [
-        str(BUILD / "src/vechectl"), "-c", str(other.config_path),
+        str(BUILD / "src/vechectl"), "-c", str(asked.config_path),
         "switchover", "--leader", c.primary().name, "--candidate", candidate.name, "--force",
     ]  # fmt: skip
     asking = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        yield other
+        yield
     finally:
         # Done, or refused because it was cut off: it does not stay pending.
         try:
@@ -291,7 +302,7 @@ def switching_over(c, candidate):
 def demote(c, point):
     victim = c.primary()
     arm(victim, point)
-    with switching_over(c, random.choice(c.standbys())):
+    with switching_over(c, random.choice(c.standbys()), victim):
         yield victim
 
 
@@ -308,7 +319,7 @@ def leave(c, point):
 def promote(c, point):
     victim = random.choice(c.standbys())
     arm(victim, point)
-    with switching_over(c, victim):
+    with switching_over(c, victim, victim):
         yield victim
 
 
@@ -317,7 +328,7 @@ def follow(c, point):
     candidate = random.choice(c.standbys())
     victim = next(n for n in c.standbys() if n is not candidate)
     arm(victim, point)
-    with switching_over(c, candidate):
+    with switching_over(c, candidate, victim):
         yield victim
 
 
@@ -397,15 +408,13 @@ def dropped_after_failure(request, shared):
         shared.drop(True)
 
 
-def interrupt(node, point, action):
+def interrupt(node, point):
     wait_stopped(node, point)
-    (kill_agent if point.who == "agent" else kill_node)(node)
+    kill(node, point.who)
     marked = mark_of(node).exists()
     if is_marked_by(point):
         assert marked, "what is half made looks like a database"
-    offset = node.log_path.stat().st_size
-    action()
-    return offset, marked
+    return node.log_path.stat().st_size, marked
 
 
 def points_but_bootstrap():
@@ -423,7 +432,7 @@ def test_a_row_interrupted_converges(three, point):
     scenarios = SCENARIOS[point.sequence]
     for scenario in scenarios:
         with scenario(c, point) as victim:
-            offset, marked = interrupt(victim, point, lambda: None)
+            offset, marked = interrupt(victim, point)
             victim.start()
         wait_converged(c, kept)
         check_start_after(victim, offset, marked)
@@ -442,7 +451,7 @@ def test_a_bootstrap_interrupted_makes_one_database(point):
         )
         arm(victim, point)
         c.start()
-        offset, marked = interrupt(victim, point, lambda: None)
+        offset, marked = interrupt(victim, point)
         victim.start()
 
         primary = c.wait_primary(90)
@@ -466,7 +475,7 @@ def test_a_random_moment_converges(three, number, report):
     with scenario(c, Point("none: none", "never", who)) as victim:
         time.sleep(delay)  # The moment itself; nothing is waited for.
         if victim.running:
-            (kill_agent if who == "agent" else kill_node)(victim)
+            kill(victim, who)
         victim.start()
     wait_converged(c, kept)
 
@@ -475,4 +484,30 @@ def test_the_data_of_every_node_is_sound_after_all_that(three):
     c, kept = three
     wait_converged(c, kept)
     assert_data_is_sound(c)
-    c.start_and_wait()
+
+
+def test_a_copy_whose_agent_was_killed_leaves_nobody_behind(three):
+    """pg_basebackup ends with its agent, its receiver of WAL does not by itself."""
+    c, kept = three
+    victim = c.standbys()[0]
+    victim.kill()
+    shutil.rmtree(victim.data_dir)
+    victim.overrides["postgresql.basebackup"] = [{"max-rate": "1M"}]
+    victim.start()
+    wait(lambda: len(strays(victim)) == 2, 60, "a copy that takes long, and its receiver")
+    victim.kill_agent()
+    wait(lambda: len(strays(victim)) == 1, 10, "pg_basebackup to end")
+    left = strays(victim)
+
+    victim.overrides.clear()
+    victim.start()
+    wait_converged(c, kept)
+
+    assert all(state_of(pid) in (None, "Z") for pid in left)
+    # Before the next copy began; else it would have written into that.
+    assert "Killing what an earlier agent left" in victim.log()
+    wait(
+        lambda: c.primary().sql("select * from pg_replication_slots where temporary") == [],
+        20,
+        "its slot to go",
+    )

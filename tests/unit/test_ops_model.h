@@ -145,6 +145,12 @@ bool pg_is_down(struct pg *pg)
     return pg->n_left == 0;
 }
 
+uint32_t pg_kill_strays(struct pg *pg)
+{
+    (void)pg;
+    return 0;
+}
+
 uint32_t pg_kill_all(struct pg *pg)
 {
     if (pg->n_left > 0) {
