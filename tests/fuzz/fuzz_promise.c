@@ -25,6 +25,14 @@ static void put_right(uint8_t *slot)
     memcpy(slot + CRC_AT, &crc, sizeof(crc));
 }
 
+static bool is_right(const uint8_t *slot)
+{
+    uint64_t crc;
+
+    memcpy(&crc, slot + CRC_AT, sizeof(crc));
+    return crc == crc32c(0, slot + SEQ_AT, CRC_AT - SEQ_AT);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t how = fuzz_byte(&data, &size);
@@ -50,6 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (lease_file_decode(file, node_id, boot_id, &image) != LEASE_FILE_GOOD) {
         return 0;
     }
+    REQUIRE(is_right(file) || is_right(file + SLOT_SIZE));
     REQUIRE(image.node_id == node_id && memcmp(image.boot_id, boot_id, sizeof(boot_id)) == 0);
     lease_file_encode(file, &image);
     REQUIRE(lease_file_decode(file, node_id, boot_id, &again) == LEASE_FILE_GOOD);

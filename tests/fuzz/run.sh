@@ -20,8 +20,8 @@ mkdir -p "$found" "corpus/$target"
 if [ $merge = yes ]; then
     small=$(mktemp -d)
     trap 'rm -rf "$small"' EXIT
-    "$program" -merge=1 -max_len=4096 "$small" "corpus/$target" "$found" >"$found.merge.log" 2>&1
-    for f in "corpus/$target"/regression-*; do
+    "$program" -set_cover_merge=1 -use_counters=0 -max_len=4096 "$small" "corpus/$target" "$found" >"$found.merge.log" 2>&1
+    for f in "corpus/$target"/{regression,seed}-*; do # Chosen by hand: stay.
         if [ -e "$f" ]; then cp "$f" "$small/"; fi
     done
     rm -rf "corpus/$target"
