@@ -4,6 +4,7 @@ table "Raft directory is" of the design, cell by cell."""
 import contextlib
 import os
 import shutil
+import time
 
 import pytest
 
@@ -179,3 +180,95 @@ def test_a_lost_directory_is_set_aside_and_the_node_rejoins(cluster, report, rol
     writer.stop()
     assert writer.missing(primary) == []
     report(f"{role}: id {old} gave way to {veche(node)['node_id']}")
+
+
+@pytest.mark.parametrize("lose", [remove_state, damage_log], ids=lambda f: f.__name__)
+def test_an_owner_that_lost_its_directory_continues_and_rejoins_later(cluster, lose):
+    """Row two, the owner of a live lease: it continues; when its lease has ended it comes in
+    under a new id."""
+    c = cluster
+    c.start_and_wait()
+    writer = start_writer(c)
+    old, postmaster = c.primary(), c.primary().postmaster_pid()
+    id_before, epoch = veche(old)["node_id"], old.metric("veche_epoch")
+
+    old.kill_agent()
+    lose(old)
+    old.start()
+    wait_says(old, "error", "The Raft state of this node is lost")
+    start = writer.acknowledged[-1][1]
+    wait(
+        lambda: writer.acknowledged[-1][1] > start + 4 * TTL,
+        4 * TTL + WITHIN,
+        "rows for long after the lease of before would have ended",
+    )
+    assert writer.errors == 0
+    assert old.postmaster_pid() == postmaster and old.is_primary()
+    assert veche(old)["node_id"] == id_before and not veche(old)["raft_usable"]
+    assert all(n.metric("veche_epoch") == epoch for n in c.nodes.values() if n is not old)
+
+    old.kill_postgres()
+    c.wait_primary(WITHIN, other_than=old)
+    wait(lambda: veche(old)["node_id"] != id_before, WITHIN, "a new id")
+    wait_votes(c, old)
+    writer.wait_rows(20)
+    writer.stop()
+    assert writer.missing(c.primary()) == []
+    assert len(list(old.raft_dir.glob("raft.set-aside-*"))) == (lose is damage_log)
+
+
+def stop_all(c):
+    for node in (*c.standbys(), c.primary(), c["w1"]):
+        if node.running:
+            assert node.stop() == 0
+
+
+def test_without_a_leader_an_unwritable_directory_is_waited_for(cluster):
+    """Row one, no leader: the same as with one; nobody is primary meanwhile."""
+    c = cluster
+    c.start_and_wait()
+    primary, standby = c.primary(), c.standbys()[0]
+    primary.sql("create table t as select generate_series(1, 100) as n")
+    stop_all(c)
+    with unwritable(standby), unwritable(c["w1"]):
+        c.start()
+        for node in (standby, c["w1"]):
+            wait_without_raft(node)
+        wait_says(primary, "Started.")
+        assert all(n.running for n in c.nodes.values()) and c.primary() is None
+    c.wait_healthy()
+    assert c.primary().sql_value("select count(*) from t") == 100
+
+
+@pytest.mark.parametrize("lose", [remove_state, damage_log], ids=lambda f: f.__name__)
+def test_without_a_leader_a_lost_directory_is_left_alone(cluster, lose):
+    """Row two, no leader: no part is taken in Raft, nothing is touched, it is explained; with
+    the directories back the cluster is what it was."""
+    c = cluster
+    c.start_and_wait()
+    primary, lost = c.primary(), [c.standbys()[0], c["w1"]]
+    primary.sql("create table t as select generate_series(1, 100) as n")
+    stop_all(c)
+    ids = {}
+    for node in lost:
+        ids[node.name] = (node.raft_dir / "identity").read_bytes()
+        shutil.copytree(node.raft_dir / "raft", node.dir / "kept")
+        lose(node)
+    c.start()
+    for node in lost:
+        wait_says(node, "error", "never votes again under its id", "without one nothing is touched")
+    start = time.monotonic()
+    wait(lambda: time.monotonic() - start > TTL + 1, 60, "time enough for an election")
+    assert all(n.running for n in c.nodes.values()) and c.primary() is None
+    for node in lost:
+        assert "never votes again" in veche(node)["problem"]
+        assert (node.raft_dir / "identity").read_bytes() == ids[node.name]
+        assert list(node.raft_dir.glob("raft.set-aside-*")) == []
+        node.kill_agent()
+        shutil.rmtree(node.raft_dir / "raft", ignore_errors=True)
+        (node.dir / "kept").rename(node.raft_dir / "raft")
+        for path in [node.raft_dir / "raft", *(node.raft_dir / "raft").iterdir()]:
+            os.chown(path, os.stat(node.dir).st_uid, os.stat(node.dir).st_gid)
+        node.start()
+    c.wait_healthy()
+    assert c.primary().sql_value("select count(*) from t") == 100
