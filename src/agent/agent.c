@@ -74,6 +74,38 @@ static void on_hangup(uv_signal_t *handle, int number)
     agent_reload(handle->data);
 }
 
+/*
+ * The runtime directory holds a copy of the identity, of the same boot as a rule. It
+ * tells who we are while the disk under the first can not be read, and, where a
+ * backup of raft.data_dir was restored, that this id has been in later terms.
+ */
+static bool load_copy(struct agent *a, const struct err *why)
+{
+    struct err ignored = {""};
+
+    if (identity_load(a->conf->runtime_dir, &a->identity, &ignored) != IDENTITY_LOADED) {
+        return false;
+    }
+    log_error("The identity file can not be read, going on with its copy. copy=%s error=\"%s\"",
+              a->conf->runtime_dir, why->text);
+    return true;
+}
+
+static void learn_from_copy(struct agent *a)
+{
+    struct identity copy;
+    struct err ignored = {""};
+
+    if (identity_load(a->conf->runtime_dir, &copy, &ignored) == IDENTITY_LOADED &&
+        copy.id == a->identity.id) {
+        if (copy.phase == IDENTITY_MEMBER && a->identity.phase != IDENTITY_MEMBER) {
+            a->identity = copy; /* Of before it was a member: it must not form a cluster again. */
+        }
+        a->identity.highest_term = MAX(a->identity.highest_term, copy.highest_term);
+        a->identity.longest_grant_ms = MAX(a->identity.longest_grant_ms, copy.longest_grant_ms);
+    }
+}
+
 static int load_identity(struct agent *a, struct err *err)
 {
     const char *directory = a->conf->raft_data_dir;
@@ -94,8 +126,12 @@ static int load_identity(struct agent *a, struct err *err)
         }
         log_info("A new node. id=%llx", (unsigned long long)a->identity.id);
         break;
-    case IDENTITY_DAMAGED:
     case IDENTITY_FAILED:
+        if (load_copy(a, err)) {
+            break;
+        }
+        return err_wrap(err, "the identity file in raft.data_dir %s", directory);
+    case IDENTITY_DAMAGED:
         return err_wrap(err, "the identity file in raft.data_dir %s", directory);
     }
     if (!str_equal(a->identity.scope, a->conf->scope)) {
@@ -106,6 +142,7 @@ static int load_identity(struct agent *a, struct err *err)
         return err_set(err, "raft.data_dir %s belongs to node \"%s\", not to \"%s\"", directory,
                        a->identity.name, a->conf->name);
     }
+    learn_from_copy(a);
     a->durable = a->identity;
     return 0;
 }
@@ -403,7 +440,8 @@ static int start(struct agent *a, struct err *err)
     }
     agent_lease_init(a);
     agent_apply_config(a);
-    a->saver = identity_saver_new(&a->loop, a->conf->raft_data_dir, agent_on_identity_saved, a);
+    a->saver = identity_saver_new(&a->loop, a->conf->raft_data_dir, a->conf->runtime_dir,
+                                  agent_on_identity_saved, a);
     agent_reload_init(a);
     code = open_peer(a, err);
     if (code != VECHE_EXIT_OK) {

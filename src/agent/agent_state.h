@@ -245,8 +245,10 @@ void runtime_close(struct runtime *r);
 struct identity_saver;
 typedef void (*identity_saved_cb)(void *data, const struct identity *saved, int status,
                                   const char *problem);
+/* copy_directory: of a second copy, see load_identity in agent.c. */
 struct identity_saver *identity_saver_new(uv_loop_t *loop, const char *directory,
-                                          identity_saved_cb cb, void *data);
+                                          const char *copy_directory, identity_saved_cb cb,
+                                          void *data);
 void identity_saver_save(struct identity_saver *s, const struct identity *identity);
 /* Gives up after a second when the disk does not answer: the thread is then left to the end of
  * the process. cb when the handle is closed. */

@@ -15,6 +15,7 @@ struct identity_saver {
     pthread_cond_t wake;
     uv_async_t async;
     char *directory;
+    char *copy_directory;
     identity_saved_cb cb;
     void *data;
 
@@ -36,6 +37,17 @@ struct identity_saver {
     void *close_data;
 };
 
+/* Of what is durable. It is a help when the first is unreadable or of the past; without it
+ * everything goes on. */
+static void save_copy(const struct identity_saver *s, const struct identity *identity, int status)
+{
+    struct err ignored = {""};
+
+    if (status == 0) {
+        (void)identity_save(s->copy_directory, identity, &ignored); /* As said above. */
+    }
+}
+
 static void *saver_thread(void *arg)
 {
     struct identity_saver *s = arg;
@@ -54,6 +66,7 @@ static void *saver_thread(void *arg)
         s->has_next = false;
         pthread_mutex_unlock(&s->mutex);
         status = identity_save(s->directory, &identity, &err);
+        save_copy(s, &identity, status);
         pthread_mutex_lock(&s->mutex);
         s->saved = identity;
         s->has_saved = true;
@@ -80,6 +93,7 @@ static void on_closed(uv_handle_t *handle)
         pthread_mutex_destroy(&s->mutex);
         pthread_cond_destroy(&s->wake);
         free(s->directory);
+        free(s->copy_directory);
         free(s);
     }
     cb(data);
@@ -128,12 +142,14 @@ static void on_async(uv_async_t *handle)
 }
 
 struct identity_saver *identity_saver_new(uv_loop_t *loop, const char *directory,
-                                          identity_saved_cb cb, void *data)
+                                          const char *copy_directory, identity_saved_cb cb,
+                                          void *data)
 {
     struct identity_saver *s = xmalloc(sizeof(*s));
     int rv;
 
     s->directory = xstrdup(directory);
+    s->copy_directory = xstrdup(copy_directory);
     s->cb = cb;
     s->data = data;
     pthread_mutex_init(&s->mutex, NULL);

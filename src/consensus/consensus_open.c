@@ -78,8 +78,13 @@ static enum consensus_opened init_raft(struct consensus_thread *t, struct err *e
 {
     const char *directory = t->shared->directory;
     char address[RAFT_ADDRESS_SIZE];
-    int rv = uv_loop_init(&t->loop);
+    enum vote_file_open votes = vote_file_open(&t->votes, directory, err);
+    int rv;
 
+    if (votes != VOTE_FILE_OPEN) {
+        return votes == VOTE_FILE_DAMAGED ? CONSENSUS_DAMAGED : CONSENSUS_UNUSABLE;
+    }
+    rv = uv_loop_init(&t->loop);
     if (rv != 0) {
         (void)err_set(err, "cannot make an event loop: %s", uv_strerror(rv)); /* Told by result. */
         return CONSENSUS_UNUSABLE;

@@ -19,6 +19,7 @@ struct consensus_thread *consensus_thread_new(struct consensus_shared *shared)
     struct consensus_thread *t = xmalloc(sizeof(*t));
 
     t->shared = shared;
+    t->votes.fd = -1;
     t->store = xmalloc(sizeof(*t->store));
     t->command = xmalloc(sizeof(*t->command));
     store_init(t->store);
@@ -29,6 +30,7 @@ struct consensus_thread *consensus_thread_new(struct consensus_shared *shared)
 
 static void free_state(struct consensus_thread *t)
 {
+    vote_file_close(&t->votes);
     free(t->store);
     free(t->command);
     t->store = NULL;

@@ -10,6 +10,7 @@
 #include <raft/uv.h>
 
 #include "consensus/consensus_queue.h"
+#include "consensus/vote_file.h"
 
 #if RAFT_VERSION_NUMBER < 2201
 #error "libraft 0.22.1 or newer is needed"
@@ -74,6 +75,8 @@ struct consensus_thread {
     struct raft_uv_transport transport;
     struct raft_tracer tracer;
     struct original_io original;
+    struct vote_file votes;
+    uint64_t term; /* As loaded, or written last. */
     bool initialized; /* raft_init worked. */
     bool listens; /* raft_start came as far as io.start: it can not be closed if it fails. */
     bool running; /* raft_start worked and raft_close was not called. */

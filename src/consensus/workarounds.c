@@ -43,11 +43,24 @@ static void stop_on_failed_write(struct raft_io *io, int rv, const char *what)
     }
 }
 
+/* All versions: what libraft keeps of its vote has no check sum. */
+static void remember_vote(struct raft_io *io, raft_id vote)
+{
+    struct consensus_thread *t = thread_of(io);
+    struct err err = {""};
+
+    if (vote_file_save(&t->votes, t->term, vote, &err) != 0 && has(t, CONSENSUS_WITHOUT_STOP)) {
+        consensus_fail_stop(VECHE_EXIT_RAFT_FAILED, "term and vote can not be written", err.text);
+    }
+}
+
 static int durable_set_term(struct raft_io *io, raft_term term)
 {
     int rv = thread_of(io)->original.set_term(io, term);
 
     stop_on_failed_write(io, rv, "the term can not be written");
+    thread_of(io)->term = term;
+    remember_vote(io, 0);
     return rv;
 }
 
@@ -56,6 +69,7 @@ static int durable_set_vote(struct raft_io *io, raft_id id)
     int rv = thread_of(io)->original.set_vote(io, id);
 
     stop_on_failed_write(io, rv, "the vote can not be written");
+    remember_vote(io, id);
     return rv;
 }
 
@@ -101,12 +115,15 @@ static void stop_on_failed_log_write(struct raft_tracer *tracer, int type, const
 
 /* The metadata files have no check sum, and one of a wrong size counts as absent:
  * a node would vote twice in a term. All versions. */
-static const char *damage_of_loaded(const struct consensus_thread *t, raft_term term,
+static const char *damage_of_loaded(const struct consensus_thread *t, raft_term term, raft_id vote,
                                     const struct raft_snapshot *snapshot,
                                     const struct raft_entry *entries, size_t n_entries)
 {
     if (term < t->shared->lowest_term) {
         return "the term is lower than one this node has been in";
+    }
+    if (vote_file_is_newer(&t->votes, term, vote)) {
+        return "a vote this node gave is not in the metadata";
     }
     if (n_entries > 0 && entries[n_entries - 1].term > term) {
         return "the log has entries of a later term than the metadata";
@@ -128,11 +145,13 @@ static int checked_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
     if (rv != 0) {
         return rv;
     }
-    damage = damage_of_loaded(t, *term, *snapshot, *entries, *n_entries);
+    damage = damage_of_loaded(t, *term, *voted_for, *snapshot, *entries, *n_entries);
     if (damage != NULL) {
         (void)str_copy(io->errmsg, sizeof(io->errmsg), damage);
         return RAFT_CORRUPT; /* What was loaded is leaked: damage is not tried again for ever. */
     }
+    t->term = *term;
+    remember_vote(io, *voted_for);
     return 0;
 }
 

@@ -4,11 +4,13 @@ table "Raft directory is" of the design, cell by cell."""
 import contextlib
 import os
 import shutil
+import subprocess
 import time
 
 import pytest
 
-from veche import TTL, Writer, wait
+from disks import Disk
+from veche import TTL, Cluster, Node, Writer, wait
 
 WITHIN = 10 * (TTL + 1)
 RAFT_FAILED = 70
@@ -272,3 +274,155 @@ def test_without_a_leader_a_lost_directory_is_left_alone(cluster, lose):
         node.start()
     c.wait_healthy()
     assert c.primary().sql_value("select count(*) from t") == 100
+
+
+def elect_another(c):
+    """Raises the term: whoever leads is started again."""
+    leader = wait(lambda: next(n for n in c.nodes.values() if raft_leads(n)), 30, "a Raft leader")
+    term = veche(leader)["raft_term"]
+    leader.kill_agent()
+    wait(
+        lambda: any(n.running and raft_leads(n) for n in c.nodes.values()), WITHIN, "another leader"
+    )
+    leader.start()
+    wait(lambda: veche(leader)["raft_term"] > term, WITHIN, "it to know the new term")
+
+
+def give_back(node, source, target):
+    """As a restored backup: to whom it belonged."""
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(source, target)
+    owner = os.stat(node.dir)
+    for path in [target, *target.rglob("*")]:
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+WITNESSES = ("w1", "w2", "w3")
+
+
+@pytest.fixture
+def witnesses(request):
+    with Cluster(names=WITNESSES) as c:
+        yield c
+        c.failed = getattr(request.node, "failed_in_call", False)
+
+
+def wait_formed(c):
+    wait(
+        lambda: sum(raft_leads(n) for n in c.nodes.values()) == 1
+        and all(veche(n)["raft_voter"] for n in c.nodes.values())
+        and all(len(n.http("/cluster").json["members"]) == 3 for n in c.nodes.values()),
+        WITHIN,
+        "a cluster",
+    )
+
+
+@pytest.mark.parametrize("what", ["raft", "."], ids=["raft-state", "with-identity"])
+def test_a_restored_backup_of_before_is_not_believed(witnesses, what):
+    """Its terms are of the past, and so are its votes: as a damaged one."""
+    c = witnesses
+    c.start()
+    wait_formed(c)
+    node = c["w2"]
+    old = veche(node)["node_id"]
+    node.kill_agent()
+    shutil.copytree(node.raft_dir, node.dir / "backup")
+    node.start()
+    wait_formed(c)
+    for _ in range(2):
+        elect_another(c)
+    wait_formed(c)
+    node.kill_agent()
+    give_back(node, node.dir / "backup" / what, node.raft_dir / what)
+    node.start()
+    wait_says(node, "error", "The Raft state of this node is lost", "the term is lower")
+    wait(lambda: veche(node)["node_id"] != old, 2 * WITHIN, "a new id")
+    wait_formed(c)
+
+
+def test_a_cloned_node_is_kept_out(witnesses):
+    """The same id twice: whoever was there first stays, and both sides say so."""
+    c = witnesses
+    c.start()
+    wait_formed(c)
+    clone = Node(c, "clone", witness=True)
+    original = c["w2"]
+    shutil.copytree(original.raft_dir, clone.raft_dir)
+    for path in [clone.raft_dir, *clone.raft_dir.rglob("*")]:
+        os.chown(path, os.stat(clone.dir).st_uid, os.stat(clone.dir).st_gid)
+    clone.overrides["name"] = "w2"
+    try:
+        clone.start()
+        wait_says(clone, "two nodes run as")
+        assert any(says(n, "two nodes run as") for n in c.nodes.values())
+        wait_formed(c)
+        assert not raft_leads(clone)
+        assert original.metric("veche_peers_connected") == 2
+    finally:
+        clone.kill()
+
+
+def test_a_directory_of_another_cluster_is_refused(witnesses):
+    """Row three: it takes no part, whoever it is, and nothing of it is touched."""
+    c = witnesses
+    c.start()
+    wait_formed(c)
+    node = c["w2"]
+    node.kill_agent()
+    node.raft_dir.rename(node.dir / "own")
+    with Cluster(names=WITNESSES) as other:
+        other.secret = c.secret
+        other.start()
+        wait_formed(other)
+        other["w2"].kill_agent()
+        give_back(node, other["w2"].raft_dir, node.raft_dir)
+    before = (node.raft_dir / "identity").read_bytes()
+    node.start()
+    wait(
+        lambda: any(says(n, "A connection was refused", "cluster") for n in c.nodes.values()),
+        WITHIN,
+        "a refusal",
+    )
+    wait(lambda: not veche(node)["raft_leader"], WITHIN, "it to answer")
+    assert (node.raft_dir / "identity").read_bytes() == before
+    assert node.metric("veche_peers_connected") == 0
+    assert sum(raft_leads(n) for n in c.nodes.values() if n is not node) == 1
+
+    node.kill_agent()
+    give_back(node, node.dir / "own", node.raft_dir)
+    node.start()
+    wait_formed(c)
+
+
+def test_a_disk_that_fails_while_it_is_written_costs_the_raft_vote_only(cluster, report):
+    """The file system under the primary's Raft state gives up: the agent ends rather than go on
+    with an undurable vote, and the next one goes on without it."""
+    c = cluster
+    disk = Disk(c.dir, "disk-of-pg1")
+    try:
+        for node in c.postgres_nodes:
+            node.raft_dir = (disk.place if node.name == "pg1" else node.dir) / "raft"
+        c.start_and_wait()
+        node = c["pg1"]
+        if c.primary() is not node:
+            assert c["w1"].http("/switchover", "POST", {"leader": "pg2"}).status == 200
+            wait(lambda: c.primary() is node, WITHIN, "pg1 to be primary")
+            c.wait_healthy()
+        writer = start_writer(c)
+        postmaster, epoch = node.postmaster_pid(), node.metric("veche_epoch")
+        subprocess.run(["mount", "-o", "remount,abort", disk.place], check=False)
+        wait(lambda: not node.running, 60, "the agent to meet the failure")
+        assert node.process.returncode == RAFT_FAILED
+        node.start()
+        wait_without_raft(node)
+        writer.wait_rows(500)
+        writer.stop()
+        assert writer.errors == 0 and c.primary() is node
+        assert node.postmaster_pid() == postmaster and node.metric("veche_lease_live") == 1
+        assert all(n.metric("veche_epoch") == epoch for n in c.nodes.values() if n is not node)
+        assert writer.missing(node) == []
+    finally:
+        for node in c.nodes.values():
+            node.kill()
+        disk.close()
