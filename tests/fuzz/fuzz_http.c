@@ -27,13 +27,10 @@ static void build(uint8_t who)
     bool is_primary = (who & 1) != 0;
 
     store_init(&store);
-    store.cluster = (struct store_cluster){.id = 1, .scope = "batman", .init = INIT_DONE, .sysid = 7};
-    store.primary = (struct store_primary){.has_owner = true,
-                                           .held = true,
-                                           .epoch = 5,
-                                           .owner = "pg1",
-                                           .owner_id = 1,
-                                           .instance = 11};
+    store.cluster =
+        (struct store_cluster){.id = 1, .scope = "batman", .init = INIT_DONE, .sysid = 7};
+    store.primary = (struct store_primary){
+        .has_owner = true, .held = true, .epoch = 5, .owner = "pg1", .owner_id = 1, .instance = 11};
     add_member("pg1", 1, MODE_POSTGRES);
     add_member("pg2", 2, MODE_POSTGRES);
     view = (struct view){.now_ms = 100000, .wall_us = INT64_C(1785578500000000), .store = &store};

@@ -107,11 +107,11 @@ static void put_peer(void)
     struct refusal_message refusal = {.cause = CAUSE_SCOPE, .why = "another scope"};
     struct proposal proposal = {.request = 1, .leader = 2, .bytes = bytes, .size = 8};
 
-#define MESSAGE(type, what)                                                             \
-    do {                                                                                \
-        size_t n_ = message_encode_##what(&(what), stream + used + FRAME_HEADER_SIZE);  \
-        put("message", (type) - 1, stream + used + FRAME_HEADER_SIZE, n_);              \
-        used += frame_seal(stream + used, type, n_, 0);                                 \
+#define MESSAGE(type, what)                                                            \
+    do {                                                                               \
+        size_t n_ = message_encode_##what(&(what), stream + used + FRAME_HEADER_SIZE); \
+        put("message", (type)-1, stream + used + FRAME_HEADER_SIZE, n_);               \
+        used += frame_seal(stream + used, type, n_, 0);                                \
     } while (0)
     put("preface", 1, bytes, preface_encode(&preface, bytes));
     MESSAGE(FRAME_HELLO, hello);
@@ -122,7 +122,7 @@ static void put_peer(void)
     MESSAGE(FRAME_RESULT, result);
     MESSAGE(FRAME_REFUSE, refusal);
     MESSAGE(FRAME_PROPOSE, proposal);
-    stream[0] = 10; /* Bytes a piece, less one. */
+    stream[0] = 10;                 /* Bytes a piece, less one. */
     put("frames", 2, stream, used); /* Phase peer. */
 }
 

@@ -166,7 +166,9 @@ def test_all_faults_at_the_streams_of_one_node(world, report, who):
     world.harm_for(2 * HARM_SECONDS, FAULTS, 0.3, [victim])
     world.writer.wait_rows(1, WITHIN)  # Still, or again.
     taken = world.heal()
-    report(f"gap of {world.writer.longest_gap(since):.1f} s, back after {taken:.1f} s, "
+    gap = world.writer.longest_gap(since)
+    assert gap < WITHIN
+    report(f"gap of {gap:.1f} s, back after {taken:.1f} s, "
            f"faults {world.proxy.count}")
 
 
