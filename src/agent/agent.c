@@ -289,8 +289,10 @@ static struct http_links http_links(void *data)
     const struct agent *a = data;
     struct peer_link_info infos[CONF_PARTNERS_MAX];
     size_t n = peer_links(a->peer, infos, CONF_PARTNERS_MAX);
+    struct peer_counters counters = peer_counters(a->peer);
     struct http_links links = {.n_configured = (uint32_t)n,
-                               .n_refused = peer_counters(a->peer).n_refused};
+                               .n_refused = counters.n_refused,
+                               .expires_s = counters.expires_s};
 
     for (size_t i = 0; i < n; i++) {
         links.n_up += infos[i].up ? 1 : 0;

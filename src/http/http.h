@@ -19,6 +19,7 @@ struct http_links { /* What peer/ knows, copied by the agent for metrics. */
     uint32_t n_configured;
     uint32_t n_up;
     uint64_t n_refused; /* Connections since the start of the agent. */
+    int64_t expires_s;  /* Unix time at which our certificate does; 0 = none. */
 };
 
 struct http_hooks { /* On the agent loop. */

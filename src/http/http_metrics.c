@@ -83,6 +83,7 @@ static void add_veche(struct strbuf *b, const struct http_request *r)
         {"veche_peers_configured", "gauge", "Peers in the configuration.", r->links.n_configured},
         {"veche_peers_connected", "gauge", "Peers that are connected.", r->links.n_up},
         {"veche_peer_connections_refused_total", "counter", "Connections of peers and strangers that were refused; the log says why.", (double)r->links.n_refused},
+        {"veche_certificate_expires_seconds", "gauge", "Epoch seconds at which the certificate of raft.tls expires, 0 without one.", (double)r->links.expires_s},
         {"veche_members", "gauge", "Members of the cluster.", v->store->n_members},
     };
 

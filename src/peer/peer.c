@@ -506,7 +506,9 @@ size_t peer_links(const struct peer *p, struct peer_link_info *infos, size_t n_m
 
 struct peer_counters peer_counters(const struct peer *p)
 {
-    struct peer_counters c = {.n_refused = p->refusals.n_total};
+    struct peer_counters c = {.n_refused = p->refusals.n_total,
+                              .expires_s =
+                                  p->tls != NULL ? tls_context_credentials(p->tls)->expires_s : 0};
 
     LIST_FOREACH (it, &p->links) {
         const struct peer_link *link = CONTAINER_OF(it, struct peer_link, list);

@@ -153,6 +153,7 @@ struct peer_counters {    /* For metrics. */
     uint64_t n_refused;   /* Connections refused since the start, whatever the cause. */
     size_t n_connections; /* All there are, also those under way. */
     size_t n_strangers;   /* Inbound ones that have not proved who they are. */
+    int64_t expires_s;    /* Unix time at which our certificate does; 0 = none. */
 };
 struct peer_counters peer_counters(const struct peer *p);
 

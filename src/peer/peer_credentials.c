@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -304,6 +305,13 @@ static int load(struct credentials *c, struct files *f, struct err *err)
     return digest_files(f, c->digest) == 0 ? 0 : fail(err, "raft.tls");
 }
 
+static int64_t expiry_of(const X509 *certificate)
+{
+    struct tm tm;
+
+    return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
 static int load_files(struct credentials *c, const struct credentials_options *options,
                       struct err *err)
 {
@@ -311,6 +319,9 @@ static int load_files(struct credentials *c, const struct credentials_options *o
     int r = load(c, &files, err);
 
     c->by_certificate = true;
+    if (r == 0) {
+        c->expires_s = expiry_of(SSL_CTX_get0_certificate(c->ssl));
+    }
     free_files(&files);
     return r;
 }

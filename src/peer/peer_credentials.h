@@ -27,6 +27,7 @@ struct credentials_options {
 struct credentials {
     SSL_CTX *ssl; /* Settings common to both ends; with certificate and CA, if so. */
     bool by_certificate;
+    int64_t expires_s; /* Unix time at which our certificate does; 0 = none. */
     unsigned char key[CREDENTIALS_KEY_SIZE];           /* Derived; all zero with certificates. */
     unsigned char identity[CREDENTIALS_IDENTITY_SIZE]; /* What the key is called on the wire. */
     unsigned char digest[CREDENTIALS_DIGEST_SIZE];     /* Of all this: tells whether it changed. */

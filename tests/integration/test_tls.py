@@ -6,6 +6,7 @@ import pwd
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -113,6 +114,8 @@ def test_a_cluster_with_certificates_streams_and_fails_over(secured, report):
     writer.wait_rows(50)
     for node in secured.nodes.values():
         assert "wins over" not in node.log()
+        left = node.metric("veche_certificate_expires_seconds") - time.time()
+        assert DAY < left < 3 * DAY
     primary.kill()
     new = secured.wait_primary(WITHIN, other_than=primary)
     writer.wait_rows(50)

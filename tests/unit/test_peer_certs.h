@@ -12,7 +12,8 @@
 
 #include "test_peer_lib.h"
 
-#define DAY 86400L
+#define HOUR 3600L
+#define DAY  (24 * HOUR)
 
 struct ca {
     X509 *certificate;

@@ -109,6 +109,8 @@ static void nodes_with_certificates_are_in_contact(void **state)
     WAIT_UNTIL(n[1].n_status == 1 && n[2].n_status == 1, LIVE_MS);
     assert_int_equal(connect_raft(&n[0], &n[1]), 1);
     for (int i = 0; i < 3; i++) {
+        assert_in_range(peer_counters(n[i].peer).expires_s, time(NULL) + DAY - HOUR,
+                        time(NULL) + DAY + HOUR);
         assert_int_equal(n[i].n_down, 0);
         assert_int_equal(peer_counters(n[i].peer).n_refused, 0);
     }
