@@ -8,6 +8,7 @@
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Two versions may stand side by side; the last by number wins. */
 static inline const char *pg_bin_dir(void)
@@ -33,6 +34,14 @@ static inline const char *pg_bin_dir(void)
     }
     globfree(&found);
     return dir;
+}
+
+/* Its major version, as the directory says: /usr/lib/postgresql/17/bin. */
+static inline unsigned pg_bin_major(void)
+{
+    const char *text = strstr(pg_bin_dir(), "postgresql/");
+
+    return text != NULL ? (unsigned)strtoul(text + strlen("postgresql/"), NULL, 10) : 0;
 }
 
 #endif
