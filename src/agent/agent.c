@@ -177,7 +177,9 @@ static int open_peer(struct agent *a, struct err *err)
     agent_peer_hooks(a, &options.hooks);
     a->peer = peer_new(&options, err);
     if (a->peer == NULL) {
-        (void)err_wrap(err, c->raft_bind_addr != NULL ? "raft.bind_addr" : "raft.self_addr");
+        /* Without raft.bind_addr it is what raft.self_addr says. */
+        (void)err_wrap(err, str_equal(c->raft_bind_addr, c->raft_self_addr) ? "raft.self_addr"
+                                                                            : "raft.bind_addr");
         return VECHE_EXIT_BIND;
     }
     return VECHE_EXIT_OK;

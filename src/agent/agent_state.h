@@ -81,6 +81,7 @@ struct agent {
     struct conf_dynamic dynamic;  /* Parsed from store.config. */
     struct kv_list pg_parameters; /* Local over dynamic. */
     struct consensus_leadership leadership;
+    uint64_t contact_ms; /* A majority of voters was last heard; contact.c. */
     uint64_t leader_since_ms;
     uint64_t voters_changed_ms; /* The present voters were committed; 0 = before the start. */
     bool voter_change_runs;     /* We asked for one, as leader. */
@@ -172,6 +173,8 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *options);
 void agent_gather(struct agent *a, uint64_t now_ms);
 void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status);
 uint64_t agent_status_period_ms(const struct agent *a);
+/* contact.c: fills status->problem if it is empty and no majority is heard for long. */
+void agent_contact_problem(struct agent *a, uint64_t now_ms, struct status *status);
 
 /* reload.c: the configuration is read again, soon. */
 void agent_reload_init(struct agent *a);

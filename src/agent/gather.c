@@ -121,6 +121,7 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
     if (raft_problem(a)[0] != '\0') { /* It is there to stay until somebody does something. */
         (void)str_copy(status->problem, sizeof(status->problem), raft_problem(a));
     }
+    agent_contact_problem(a, now_ms, status);
 }
 
 static void fill_conf(struct agent *a, struct view_conf *v)

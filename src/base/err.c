@@ -3,6 +3,7 @@
  */
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 
 #include "base/str.h"
@@ -48,6 +49,21 @@ int err_set_errno(struct err *err, int errnum, const char *format, ...)
     va_end(args);
     append(err, strerror(errnum));
     return -1;
+}
+
+int err_set_listen(struct err *err, int errnum, const char *address)
+{
+    const char *remedy = "";
+
+    if (errnum == EADDRNOTAVAIL) {
+        remedy = "; this machine has no such address (`ip address` lists those it has): correct "
+                 "it, or listen on 0.0.0.0";
+    } else if (errnum == EADDRINUSE) {
+        remedy = "; `ss -ltnp` names the process that has it, perhaps another agent";
+    } else if (errnum == EACCES) {
+        remedy = "; take a port above 1023";
+    }
+    return err_set(err, "cannot listen on %s: %s%s", address, strerror(errnum), remedy);
 }
 
 int err_wrap(struct err *err, const char *format, ...)

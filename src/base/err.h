@@ -21,6 +21,9 @@ int err_set(struct err *err, const char *format, ...) PRINTF_LIKE(2, 3);
 /* As err_set, with ": <strerror(errnum)>" behind. errnum is a positive errno. */
 int err_set_errno(struct err *err, int errnum, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* "cannot listen on <address>: <why>; <what to do>". errnum is a positive errno. */
+int err_set_listen(struct err *err, int errnum, const char *address);
+
 /* Puts "<text>: " in front of what is there. Always returns -1. */
 int err_wrap(struct err *err, const char *format, ...) PRINTF_LIKE(2, 3);
 

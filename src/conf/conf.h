@@ -124,5 +124,7 @@ MUST_USE bool conf_parse_duration_ms(const char *text, uint64_t *ret_ms);
 /* "host:port", "[::1]:7400", "*:7400". */
 MUST_USE bool conf_split_address(const char *text, char *host, size_t host_size,
                                  uint16_t *ret_port);
+/* "host:port" of this machine alone: 127.x.x.x, ::1, localhost. */
+bool conf_is_loopback(const char *address);
 
 #endif

@@ -167,6 +167,12 @@ static int check_restapi(const struct conf_node *root, const struct conf *c,
                          "restapi.authentication", "only %s, expected username and password",
                          c->restapi_username != NULL ? "a username" : "a password");
     }
+    if (conf_is_loopback(c->restapi_listen) && !conf_is_loopback(c->raft_self_addr)) {
+        conf_warn(diag, conf_node_find(root, "restapi.listen"), "restapi.listen",
+                  "nobody on another machine reaches %s, HAProxy would see this node down; use "
+                  "0.0.0.0 or an address of this machine",
+                  c->restapi_listen);
+    }
     return 0;
 }
 

@@ -10,16 +10,6 @@
 
 #define SECRET_SIZE 1024 /* A longer line is no secret but a wrong file. */
 
-static bool is_loopback(const char *address)
-{
-    char host[256];
-    uint16_t port;
-
-    return conf_split_address(address, host, sizeof(host), &port) &&
-           (strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
-            strncmp(host, "127.", 4) == 0);
-}
-
 static void warn_readable(FILE *in, const struct conf_node *node, const struct conf_diag *diag)
 {
     struct stat st;
@@ -104,14 +94,14 @@ static int check_loopback(const struct conf_node *root, const struct conf *c,
     if (c->raft_password != NULL || c->raft_tls_cert != NULL) {
         return 0;
     }
-    if (!is_loopback(c->raft_self_addr)) {
+    if (!conf_is_loopback(c->raft_self_addr)) {
         other = c->raft_self_addr;
     }
-    if (c->raft_bind_addr != NULL && !is_loopback(c->raft_bind_addr)) {
+    if (c->raft_bind_addr != NULL && !conf_is_loopback(c->raft_bind_addr)) {
         other = c->raft_bind_addr;
     }
     for (size_t i = 0; i < c->n_raft_partners; i++) {
-        other = is_loopback(c->raft_partner_addrs[i]) ? other : c->raft_partner_addrs[i];
+        other = conf_is_loopback(c->raft_partner_addrs[i]) ? other : c->raft_partner_addrs[i];
     }
     if (other != NULL) {
         return conf_fail(diag, raft, "raft.password",

@@ -233,3 +233,13 @@ bool conf_split_address(const char *text, char *host, size_t host_size, uint16_t
     *ret_port = (uint16_t)port;
     return true;
 }
+
+bool conf_is_loopback(const char *address)
+{
+    char host[256];
+    uint16_t port;
+
+    return conf_split_address(address, host, sizeof(host), &port) &&
+           (strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+            strncmp(host, "127.", 4) == 0);
+}

@@ -45,7 +45,7 @@ const struct cluster_rule cluster_rules[] = {
     {"wait-for-last-owner",   F(C_OWNED) | F(C_OWNER_RECOVERS),      0,                                CLUSTER_NOTHING,     "the last owner is back and starts; it may have WAL that nobody else has"},
     {"take-over",             F(C_OWNED) | F(C_CANDIDATE),           0,                                CLUSTER_TAKES,       "the owner lost its lease and did not get it back in time"},
     {"take-released",         F(C_CANDIDATE),                        0,                                CLUSTER_TAKES,       "nobody is owner: the best candidate"},
-    {"no-candidate",          0,                                     0,                                CLUSTER_NOTES,       "a new primary is needed and nobody is eligible"},
+    {"no-candidate",          0,                                     0,                                CLUSTER_NOTES,       "a new primary is needed and nobody is eligible: mend what the evidence names; vechectl failover --candidate NAME overrules a lag"},
 };
 /* clang-format on */
 const size_t cluster_rules_n = ARRAY_LENGTH(cluster_rules);

@@ -129,6 +129,9 @@ static json_t *veche_of(const struct http_request *r)
     json_object_set_new(o, "node_rule", json_string(r->decision->node.rule));
     json_object_set_new(o, "node_evidence", json_string(r->decision->node.evidence));
     json_object_set_new(o, "cluster_rule", json_string(r->decision->cluster.rule));
+    if (v->raft.is_leader) {
+        json_object_set_new(o, "cluster_evidence", json_string(r->decision->cluster.evidence));
+    }
     if (s->operation[0] != '\0') {
         json_object_set_new(o, "operation", json_string(s->operation));
     }

@@ -402,7 +402,8 @@ static int listen_tcp(const char *address, struct err *err)
         if (fd >= 0) {
             (void)close(fd); /* The first error counts. */
         }
-        return err_set_errno(err, -rv, "restapi.listen: cannot listen on %s", address);
+        (void)err_set_listen(err, -rv, address); /* Always -1. */
+        return err_wrap(err, "restapi.listen");
     }
     return fd;
 }

@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define READ_WHY_MS SECONDS(2) /* For the reason of a failed start. */
+
 const struct ops *op_look(struct op *o)
 {
     struct ops *ops = o->ops;
@@ -147,6 +149,9 @@ enum seq_next op_ready_run(struct seq *s)
     const struct ops *ops = op_look(o);
 
     if (!ops->view.postmaster_alive || ops->status.pg_state == PG_STATE_START_FAILED) {
+        if (ops->status.problem[0] == '\0' && s->now_ms < ops->view.gone_ms + READ_WHY_MS) {
+            return SEQ_POLL; /* Its log is being read. */
+        }
         return op_fail(o, "%s",
                        ops->status.problem[0] != '\0' ? ops->status.problem
                                                       : "PostgreSQL did not stay up");

@@ -90,7 +90,7 @@ static int open_listener(struct peer *p, const struct peer_address *address, int
     }
     r = address->is_any ? bind_to_any(address->port, ret_fd) : bind_to(&to, ret_fd);
     if (r < 0) {
-        return err_set(err, "cannot listen on %s: %s", address->text, uv_strerror(r));
+        return err_set_listen(err, -r, address->text);
     }
     return 0;
 }

@@ -1,6 +1,7 @@
 /*
- * Why the server could not start: its last FATAL line, from what it wrote before the
- * collector of logs took over, or from the collector's file. For the thread.
+ * Why the server could not start, or does not stream: its last FATAL line, from what it
+ * wrote before the collector of logs took over, or from the collector's file. For the
+ * thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -62,38 +63,69 @@ void pg_failure_rotate(const struct pg_options *o)
     }
 }
 
-/* In the languages the message catalogues of our users come in; without a hit the
- * last line is told. */
-static int rank(const char *line)
+/* Behind the first of these words in the line, or NULL. They are in the languages the
+ * message catalogues of our users come in. */
+static const char *find_word(const char *line, const char *const *words)
 {
-    static const char *const fatal[] = {"FATAL:", "PANIC:", "ВАЖНО:", "ПАНИКА:"};
+    for (; *words != NULL; words++) {
+        const char *at = strstr(line, *words);
 
-    for (size_t i = 0; i < ARRAY_LENGTH(fatal); i++) {
-        if (strstr(line, fatal[i]) != NULL) {
-            return 2;
+        if (at != NULL) {
+            return at;
         }
     }
+    return NULL;
+}
+
+/* 2: says why, from *ret_text on, without the time and pid in front: the same reason is
+ * the same text. 1: the last line at least, for want of a better one. */
+static int rank(const char *line, const char **ret_text)
+{
+    static const char *const fatal[] = {"FATAL:", "PANIC:", "ВАЖНО:", "ПАНИКА:", NULL};
+    const char *at = find_word(line, fatal);
+
+    *ret_text = at != NULL ? at : line;
+    if (at != NULL) {
+        return 2;
+    }
     return strspn(line, " \t\r") < strlen(line) ? 1 : 0;
+}
+
+/* What PostgreSQL adds to a reason: what to do, as a rule. */
+static const char *more_of(const char *line)
+{
+    static const char *const words[] = {"DETAIL:", "HINT:", "ПОДРОБНОСТИ:", "ПОДСКАЗКА:", NULL};
+    const char *at = find_word(line, words);
+
+    return at != NULL ? strchr(at, ':') + 1 + strspn(strchr(at, ':') + 1, " ") : NULL;
 }
 
 bool pg_failure_find(const char *log, char *text, size_t size)
 {
     int best = 0;
     bool found = false;
+    bool follows = false; /* The line before is of the reason that was taken. */
 
     while (*log != '\0') {
         size_t n = strcspn(log, "\n");
         char line[1024];
+        const char *what, *more;
         int r;
 
         memcpy(line, log, MIN(n, sizeof(line) - 1));
         line[MIN(n, sizeof(line) - 1)] = '\0';
-        r = rank(line);
-        if (r > 0 && r >= best) {
+        r = rank(line, &what);
+        more = follows ? more_of(line) : NULL;
+        if (more != NULL) {
+            struct sbuf b = {text, size, strlen(text), false};
+
+            sbuf_printf(&b, "; %s", more); /* For people; cut is fine. */
+        } else if (r > 0 && r >= best) {
             best = r;
             found = r == 2;
-            (void)str_copy(text, size, line); /* For people; cut is fine. */
+            (void)str_copy(text, size, what); /* For people; cut is fine. */
         }
+        follows = more != NULL || (r == 2 && best == 2);
         log += n + (log[n] == '\n' ? 1 : 0);
     }
     return found;
@@ -192,6 +224,91 @@ bool pg_failure_receiver(const struct pg_options *o, char *text, size_t size)
     free(log);
     return found;
 }
+
+/* ---- Why a standby does not stream ---- */
+
+/* Words of PostgreSQL's, and what to do. */
+static const struct {
+    const char *word;
+    const char *remedy;
+} stream_remedies[] = {
+    {"password authentication failed",
+     "give every node the same postgresql.authentication.replication"},
+    {"no pg_hba.conf entry", "add a line for replication to postgresql.pg_hba"},
+    {"already been removed", "empty this data directory, it is then cloned anew"},
+    {"onnection refused", "see that its port is open and its address right"},
+    {"timeout expired", "see that no firewall is between"},
+};
+
+/* Of the walreceiver: it tries again every few seconds, so the last one is fresh. */
+static bool is_of_stream(const char *line)
+{
+    return strstr(line, "FATAL:") != NULL &&
+           (strstr(line, "primary server") != NULL || strstr(line, "WAL stream") != NULL ||
+            strstr(line, "highest timeline") != NULL);
+}
+
+/* The heart of "FATAL:  could not connect to the primary server: connection to server at
+ * ... failed: FATAL:  password ...": there is not room for all. */
+static const char *heart_of(const char *line)
+{
+    static const char *const before[] = {"FATAL:", " failed: "};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(before); i++) {
+        for (const char *at; (at = strstr(line, before[i])) != NULL;) {
+            line = at + strlen(before[i]);
+        }
+    }
+    return line + strspn(line, " ");
+}
+
+static void describe_stream(const char *line, char *text, size_t size)
+{
+    const char *remedy = "PostgreSQL says";
+
+    for (size_t i = 0; i < ARRAY_LENGTH(stream_remedies); i++) {
+        if (strstr(line, stream_remedies[i].word) != NULL) {
+            remedy = stream_remedies[i].remedy;
+        }
+    }
+    (void)snprintf(text, size, "%s: %s", remedy, heart_of(line));
+}
+
+bool pg_failure_find_stream(char *log, char *text, size_t size)
+{
+    const char *last = NULL;
+    char *rest = NULL;
+
+    for (char *line = strtok_r(log, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        last = is_of_stream(line) ? line : last;
+    }
+    if (last != NULL) {
+        describe_stream(last, text, size);
+    }
+    return last != NULL;
+}
+
+void pg_failure_read_stream(const struct pg_options *o, char *text, size_t size)
+{
+    char path[PATH_MAX];
+    char *log = NULL;
+    bool found = false;
+
+    if (collector_path(o->data_dir, path, sizeof(path))) {
+        log = read_tail(path);
+        found = log != NULL && pg_failure_find_stream(log, text, size);
+        free(log);
+    }
+    pg_file_beside(o->data_dir, "startup.log", path, sizeof(path));
+    log = found ? NULL : read_tail(path);
+    if (!found && (log == NULL || !pg_failure_find_stream(log, text, size))) {
+        (void)str_copy(text, size, "the log of PostgreSQL may say why");
+    }
+    free(log);
+}
+
+/* ---- Why it did not start ---- */
 
 bool pg_failure_read(const struct pg_options *o, char *text, size_t size)
 {

@@ -5,6 +5,8 @@
 #include "base/str.h"
 #include "pg/pg_internal.h"
 
+#define STREAM_PATIENCE_MS SECONDS(4)
+
 /* ---- State ---- */
 
 enum pg_pidfile_status pg_pidfile_status_of(const struct pg *pg)
@@ -116,6 +118,14 @@ static void fill_receiver(const struct pg *pg, const char *upstream, struct stat
                    remedy_of(pg->receiver));
 }
 
+/* For so long that it is not just connecting. */
+static bool is_cut_off(const struct pg *pg)
+{
+    return pg->postmaster.pid != 0 && pg->has_row && pg->not_streaming_ms != 0 &&
+           pg->seen_ms >= pg->not_streaming_ms + STREAM_PATIENCE_MS &&
+           pg->stream_failure[0] != '\0';
+}
+
 static void fill_problem(const struct pg *pg, struct status *status)
 {
     const struct pg_disk *d = &pg->disk;
@@ -123,13 +133,16 @@ static void fill_problem(const struct pg *pg, struct status *status)
     size_t size = sizeof(status->problem);
 
     if (pg->postmaster.pid == 0 && pg->start_failed && pg->failure[0] != '\0') {
-        (void)snprintf(text, size, "PostgreSQL did not start: %.200s", pg->failure);
+        (void)snprintf(text, size, "PostgreSQL did not start: %.225s", pg->failure);
     } else if (pg->looked && d->data != DATA_VALID && d->data != DATA_EMPTY) {
         (void)str_copy(text, size, d->problem);
     } else if (pg->postmaster.pid != 0 && pg->postmaster.was_ready && !pg->stop_asked &&
                pg->answer != PG_ANSWER_OK && pg->answer != PG_ANSWER_NONE) {
         (void)snprintf(text, size, "PostgreSQL does not answer us: %s: %.150s",
                        pg_answer_name(pg->answer), pg->answer_text);
+    } else if (is_cut_off(pg)) {
+        (void)snprintf(text, size, "no WAL from %.60s:%u; %.170s", pg->row.upstream_host,
+                       pg->row.upstream_port, pg->stream_failure);
     } else if (pg->postmaster.pid == 0 && d->n_processes > 0) {
         (void)snprintf(text, size, "%u processes are left without a postmaster", d->n_processes);
     }

@@ -82,6 +82,10 @@ bool pg_failure_read(const struct pg_options *o, char *text, size_t size);
 /* Why the WAL receiver ended last, without what stands before it on the line. */
 bool pg_failure_receiver(const struct pg_options *o, char *text, size_t size);
 bool pg_failure_find_receiver(const char *log, char *text, size_t size);
+/* Why a standby gets no WAL, and what to do. */
+void pg_failure_read_stream(const struct pg_options *o, char *text, size_t size);
+/* The same of a log's tail, which is cut into lines; false if nothing there says it. */
+bool pg_failure_find_stream(char *log, char *text, size_t size);
 /* Keeps the file of the postmaster's output bounded; one older is kept. */
 void pg_failure_rotate(const struct pg_options *o);
 /* The most telling line of a log's tail. */
@@ -170,11 +174,13 @@ struct pg {
     struct pg_disk disk;
     bool has_row; /* row is of the present postmaster. */
     struct pg_row row;
-    bool was_primary; /* The last row was of a primary. */
+    bool was_primary;          /* The last row was of a primary. */
+    uint64_t not_streaming_ms; /* Since when the rows say so of a standby; 0 = they do not. */
+    char stream_failure[TEXT_SIZE];
     uint64_t seen_ms;
     uint64_t unstreamed_ms;   /* Since when a standby that should stream does not; 0 = it does. */
     char receiver[TEXT_SIZE]; /* Why; empty = not known. */
-    enum pg_answer answer; /* Of the last query. */
+    enum pg_answer answer;    /* Of the last query. */
     char answer_text[TEXT_SIZE];
     struct pg_history history; /* Of the timeline we write. */
 

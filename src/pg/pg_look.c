@@ -35,8 +35,12 @@ static enum data_state look_empty(const char *data_dir, char *problem, size_t si
         return DATA_EMPTY;
     }
     if (dir == NULL) {
-        (void)snprintf(problem, size, "opening %s: %s", data_dir, strerror(errno));
-        return errno == ENOTDIR ? DATA_FOREIGN : DATA_UNKNOWN;
+        int errnum = errno;
+
+        (void)snprintf(problem, size, "opening %.120s: %s%s", data_dir, strerror(errnum),
+                       errnum == EACCES ? "; give it to the user the agent runs as, with mode 0700"
+                                        : "");
+        return errnum == ENOTDIR ? DATA_FOREIGN : DATA_UNKNOWN;
     }
     while ((entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] != '.' && !str_equal(entry->d_name, "lost+found") &&

@@ -25,6 +25,7 @@ struct look {
     uint32_t epoch;       /* disk_epoch when it began. */
     bool seek_postmaster; /* None is known: adopt one. */
     bool seek_failure;
+    bool seek_stream_failure;
     uint32_t history_timeline; /* Whose history to read; 0 = none. */
 
     struct pg_disk disk;
@@ -34,6 +35,7 @@ struct look {
     char receiver[TEXT_SIZE];
     bool failure_found;
     char failure[TEXT_SIZE];
+    char stream_failure[TEXT_SIZE];
     struct pg_history history;
 };
 
@@ -229,6 +231,7 @@ static void take_row(struct pg *pg, const PGresult *result)
         row.timeline = MAX(row.timeline, pg->row.timeline);
     }
     if (!pg->has_row) {
+        pg->not_streaming_ms = 0;
         log_info("PostgreSQL accepts connections. pid=%d role=%s timeline=%u",
                  (int)pg->postmaster.pid, row.in_recovery ? "standby" : "primary", row.timeline);
     } else if (pg->row.in_recovery && !row.in_recovery) {
@@ -241,6 +244,11 @@ static void take_row(struct pg *pg, const PGresult *result)
     pg->was_primary = !row.in_recovery;
     pg->postmaster.was_ready = true;
     pg->seen_ms = clock_ms();
+    if (!row.in_recovery || row.streaming || row.upstream_host[0] == '\0') {
+        pg->not_streaming_ms = 0;
+    } else if (pg->not_streaming_ms == 0) {
+        pg->not_streaming_ms = pg->seen_ms;
+    }
 }
 
 static void on_row(void *data, enum pg_answer answer, const PGresult *result, const char *text)
@@ -291,6 +299,9 @@ static void run_look(struct pg_job *job)
     if (l->seek_receiver) {
         (void)pg_failure_receiver(o, l->receiver, sizeof(l->receiver)); /* Or empty. */
     }
+    if (l->seek_stream_failure) {
+        pg_failure_read_stream(o, l->stream_failure, sizeof(l->stream_failure));
+    }
     if (l->history_timeline != 0) {
         if (pg_history_read(o->data_dir, l->history_timeline, &l->history, &ignored) != 0) {
             l->history.timeline = 0; /* Not there yet, or soon to be asked for again. */
@@ -328,6 +339,7 @@ static void take_look(struct pg *pg, struct look *l)
     if (l->seek_receiver && pg->unstreamed_ms != 0) {
         (void)str_copy(pg->receiver, sizeof(pg->receiver), l->receiver); /* Same size. */
     }
+    (void)str_copy(pg->stream_failure, sizeof(pg->stream_failure), l->stream_failure);
     if (l->history.timeline != 0) {
         pg->history = l->history;
     }
@@ -387,6 +399,7 @@ static void look(struct pg *pg)
     l->seek_receiver =
         pg->has_row && pg->unstreamed_ms != 0 && clock_ms() - pg->unstreamed_ms >= UNSTREAMED_MS;
     l->seek_failure = pg->start_failed && pg->failure[0] == '\0';
+    l->seek_stream_failure = pg->not_streaming_ms != 0;
     if (pg->has_row && !pg->row.in_recovery && pg->row.timeline > 1 &&
         pg->history.timeline != pg->row.timeline) {
         l->history_timeline = pg->row.timeline;

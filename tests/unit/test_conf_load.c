@@ -240,6 +240,10 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
         {WITNESS "bootstrap:\n  dcs:\n    postgresql:\n      parameters:\n        port: 1\n",
          "t.yml:10:9: bootstrap.dcs.postgresql.parameters.port: ignored, the agent derives it "
          "from other keys\n"},
+        {"scope: s\nname: n\nmode: witness\nraft: {self_addr: '10.0.0.1:1', password: x}\n"
+         "restapi: {listen: '127.0.0.1:8008'}\n",
+         "t.yml:5:11: restapi.listen: nobody on another machine reaches 127.0.0.1:8008, HAProxy "
+         "would see this node down; use 0.0.0.0 or an address of this machine\n"},
         {WITNESS "raft_:\n", "t.yml:6:1: raft_: unknown key, ignored; did you mean raft?\n"},
     };
     int n_wrong = 0;

@@ -267,9 +267,30 @@ static void the_last_fatal_line_is_the_reason(void **state)
     assert_false(pg_failure_find("postgres: cannot execute\n\n", text, sizeof(text)));
     assert_string_equal(text, "postgres: cannot execute");
     assert_true(pg_failure_find("ВАЖНО:  нет файла", text, sizeof(text)));
+    assert_true(pg_failure_find("12:00 [7] FATAL:  invalid permissions\n12:00 [7] DETAIL:  Should "
+                                "be 0700.\nLOG:  end\nDETAIL:  of another line\n",
+                                text, sizeof(text)));
+    assert_string_equal(text, "FATAL:  invalid permissions; Should be 0700.");
     text[0] = '\0';
     assert_false(pg_failure_find("", text, sizeof(text)));
     assert_string_equal(text, "");
+}
+
+static void the_last_word_of_the_receiver_is_told_with_a_remedy(void **state)
+{
+    char text[TEXT_SIZE] = "";
+    char refused[] =
+        "FATAL:  could not connect to the primary server: timeout expired\n"
+        "1 [2] FATAL:  could not connect to the primary server: connection to server "
+        "at \"10.0.0.1\" failed: FATAL:  password authentication failed for user \"r\"\n"
+        "FATAL:  password authentication failed for user \"a client of ours\"\n";
+    char other[] = "FATAL:  the database system is starting up\n";
+
+    (void)state;
+    assert_true(pg_failure_find_stream(refused, text, sizeof(text)));
+    assert_string_equal(text, "give every node the same postgresql.authentication.replication: "
+                              "password authentication failed for user \"r\"");
+    assert_false(pg_failure_find_stream(other, text, sizeof(text)));
 }
 
 static void a_refusal_is_known_by_its_code_in_any_language(void **state)
@@ -331,6 +352,7 @@ int main(void)
         cmocka_unit_test(why_the_receiver_ended_is_found_among_other_lines),
         cmocka_unit_test(the_major_version_of_the_programs_is_read),
         cmocka_unit_test(the_last_fatal_line_is_the_reason),
+        cmocka_unit_test(the_last_word_of_the_receiver_is_told_with_a_remedy),
         cmocka_unit_test(a_refusal_is_known_by_its_code_in_any_language),
     };
 
