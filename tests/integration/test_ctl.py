@@ -9,7 +9,16 @@ import time
 
 import pytest
 
-from veche import BUILD, Cluster, eventually, processes_of, sanitizer_options, wait, when_settled
+from veche import (
+    BUILD,
+    Cluster,
+    command_line,
+    eventually,
+    processes_of,
+    sanitizer_options,
+    wait,
+    when_settled,
+)
 
 DONE, FAILED, USAGE, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
 
@@ -341,7 +350,7 @@ def test_an_order_by_name_passes_the_lag_bound_and_is_on_record(report):
         receivers = [
             p
             for p in processes_of(standby.data_dir)
-            if b"walreceiver" in open(f"/proc/{p}/cmdline", "rb").read()
+            if b"walreceiver" in command_line(p)
         ]
         assert len(receivers) == 1
         refusals = ledger_of(c).count("rule=no-candidate")  # While the cluster was made.

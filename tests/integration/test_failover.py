@@ -8,7 +8,7 @@ import time
 import psycopg2
 import pytest
 
-from veche import TTL, Cluster, PipelineWriter, Writer, processes_of, wait
+from veche import TTL, Cluster, PipelineWriter, Writer, command_line, processes_of, wait
 
 
 def start_with_writer(c):
@@ -204,7 +204,7 @@ def test_a_standby_too_far_behind_is_not_promoted(report):
         receivers = [
             p
             for p in processes_of(standby.data_dir)
-            if b"walreceiver" in open(f"/proc/{p}/cmdline", "rb").read()
+            if b"walreceiver" in command_line(p)
         ]
         assert len(receivers) == 1
         os.kill(receivers[0], signal.SIGSTOP)  # It receives nothing more.

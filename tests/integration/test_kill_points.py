@@ -28,7 +28,7 @@ import time
 import psycopg2
 import pytest
 
-from veche import BUILD, PG_BIN, Cluster, processes_of, run_as_postgres, wait
+from veche import BUILD, PG_BIN, Cluster, command_line, processes_of, run_as_postgres, wait
 
 SEED = int(os.environ.get("VECHE_KILL_SEED", random.randrange(1 << 32)))
 REMAKES = ("bootstrap", "clone", "rewind")  # What may follow on a directory that is marked.
@@ -98,10 +98,9 @@ def processes_of_node(node):
     mark = str(node.dir).encode() + b"/"
     found = set(processes_of(node.data_dir))
     for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            line = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes()
-            if mark in line and b"vechectl" not in line and state_of(entry) not in ("Z", "X"):
-                found.add(int(entry))
+        line = command_line(entry)
+        if mark in line and b"vechectl" not in line and state_of(entry) not in (None, "Z", "X"):
+            found.add(int(entry))
     return found
 
 
@@ -354,7 +353,7 @@ def come_back_diverged(c, point):
     senders = [
         pid
         for pid in processes_of(victim.data_dir)
-        if b"walsender" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"walsender" in command_line(pid)
     ]
     assert len(senders) == 2
     for pid in senders:

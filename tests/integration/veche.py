@@ -167,6 +167,14 @@ def processes_of(data_dir):
     return found
 
 
+def command_line(pid):
+    """Its arguments, or what PostgreSQL shows instead; empty if it has just ended."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 class Reply:
     """An HTTP answer, whatever its code."""
 
