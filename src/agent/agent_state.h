@@ -126,6 +126,7 @@ struct agent {
     struct decision decision;
     const char *last_node_rule;
     const char *last_cluster_rule;
+    uint64_t diverged_since_ms;     /* Every decision since said so; 0 = it did not. */
     char logged_problem[TEXT_SIZE]; /* What stands in the way, as logged last. */
     uint64_t last_tick_ms;
     uint64_t proposed_ms[COMMAND_KINDS];       /* When last proposed. */

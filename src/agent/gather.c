@@ -67,6 +67,9 @@ static bool is_in_the_making(const struct agent *a, const struct status *status)
 {
     enum node_action running = a->view.op.running;
 
+    if (status->data == DATA_REWINDING) {
+        return running == ACTION_REWIND;
+    }
     return status->data == DATA_INCOMPLETE &&
            (running == ACTION_BOOTSTRAP || running == ACTION_CLONE);
 }
@@ -74,6 +77,18 @@ static bool is_in_the_making(const struct agent *a, const struct status *status)
 static const char *raft_problem(const struct agent *a)
 {
     return a->raft_problem[0] != '\0' ? a->raft_problem : a->raft_trouble;
+}
+
+/* What the last decision says only an operator ends, before what failed on the way. */
+static void add_condition(const struct agent *a, struct status *status)
+{
+    char what[TEXT_SIZE];
+
+    if (a->decision.node.is_problem) {
+        (void)str_copy(what, sizeof(what), status->problem); /* Same size. */
+        (void)snprintf(status->problem, sizeof(status->problem), "%.120s%s%.130s",
+                       a->decision.node.why, what[0] != '\0' ? ": " : "", what);
+    }
 }
 
 /* Node part first; pg_fill adds PostgreSQL's. */
@@ -118,6 +133,7 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
     } else {
         status->pg_state = PG_STATE_RUNNING; /* A witness is always as well as it can be. */
     }
+    add_condition(a, status);
     if (raft_problem(a)[0] != '\0') { /* It is there to stay until somebody does something. */
         (void)str_copy(status->problem, sizeof(status->problem), raft_problem(a));
     }
@@ -137,6 +153,9 @@ static void fill_conf(struct agent *a, struct view_conf *v)
         .fence_margin_ms = MIN(500, d->ttl_ms / 4),
         .status_period_ms = agent_status_period_ms(a),
         .check_timeline = d->check_timeline,
+        .use_pg_rewind = d->use_pg_rewind,
+        .remove_on_rewind_failure = d->remove_on_rewind_failure,
+        .remove_on_diverged_timelines = d->remove_on_diverged_timelines,
         .pause = false, /* Comes with its commands and the unfenced mark; see replicated.c. */
         .can_bootstrap = a->conf->has_bootstrap,
     };
@@ -234,6 +253,12 @@ void agent_gather(struct agent *a, uint64_t now_ms)
     v->self.started_ms = a->started_ms;
     v->self.stopping = a->stopping_since_ms != 0;
     v->self.stopping_since_ms = a->stopping_since_ms;
+    if (!a->decision.node.diverged) {
+        a->diverged_since_ms = 0;
+    } else if (a->diverged_since_ms == 0) {
+        a->diverged_since_ms = now_ms;
+    }
+    v->self.diverged_since_ms = a->diverged_since_ms;
     fill_raft(a, &v->raft);
     fill_lease_view(a, &v->lease);
     v->n_peers = a->n_peers;

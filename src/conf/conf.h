@@ -35,6 +35,8 @@ struct conf_dynamic {
     bool pause;
     bool use_slots;
     bool use_pg_rewind;
+    bool remove_on_rewind_failure;
+    bool remove_on_diverged_timelines;
     char synchronous_mode[16]; /* "off", "on", "quorum" as written; acted on later. */
     struct kv_list parameters; /* postgresql.parameters */
     struct kv_list hba;        /* postgresql.pg_hba lines (as keys) */
@@ -72,6 +74,7 @@ struct conf {
     char *pg_data_dir, *pg_config_dir, *pg_bin_dir, *pg_pgpass, *pg_database, *pg_custom_conf;
     char *pg_config_base_name;
     bool pg_use_unix_socket;
+    int64_t pg_diverged_keep; /* Bytes. */
     struct conf_user superuser, replication, rewind;
     struct kv_list pg_parameters; /* Local ones; controlled ones already dropped with a warning. */
     struct kv_list pg_hba, pg_ident, pg_recovery_conf;

@@ -5,12 +5,16 @@
  */
 #include "core/decide.h"
 
+#include <inttypes.h>
+
 #include "base/str.h"
 #include "core/cluster_rules.h"
 #include "core/facts.h"
 #include "core/lookup.h"
 #include "core/node_rules.h"
 #include "core/propose.h"
+
+#define LOSS_RULE "diverged-wal"
 
 static bool tags_are_same(const struct store_member *a, const struct store_member *b)
 {
@@ -190,6 +194,53 @@ static void say_progress(const struct view *view, uint64_t bits, struct decision
     }
 }
 
+static bool is_on_record(const struct store *store, const char *node, const char *evidence)
+{
+    const struct store_ledger_entry *entry;
+
+    for (uint64_t k = 0; (entry = store_ledger_newest(store, k)) != NULL; k++) {
+        if (str_equal(entry->rule, LOSS_RULE) && str_equal(entry->node, node) &&
+            str_equal(entry->evidence, evidence)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What a rewind or clone gave up here is told once (S7). */
+static void say_loss(const struct view *view, struct decision *d)
+{
+    const struct view_loss *loss = &view->pg.loss;
+    char evidence[TEXT_SIZE], from[LSN_TEXT_SIZE], to[LSN_TEXT_SIZE];
+    struct command *c;
+    struct sbuf b;
+
+    if (loss->timeline == 0) {
+        return;
+    }
+    sbuf_init(&b, evidence, sizeof(evidence)); /* A long path is cut. */
+    sbuf_printf(&b, "timeline %u from %s", loss->timeline,
+                lsn_format(loss->from, from, sizeof(from)));
+    if (loss->to != 0) {
+        sbuf_printf(&b, " to %s, %" PRIu64 " bytes", lsn_format(loss->to, to, sizeof(to)),
+                    loss->bytes);
+    }
+    sbuf_printf(&b, "; %s%s", loss->kept[0] != '\0' ? "kept in " : "not kept (diverged_keep)",
+                loss->kept);
+    if (is_on_record(view->store, view->self.status.name, evidence)) {
+        return;
+    }
+    c = propose_begin(view, d, COMMAND_LEDGER_ADD);
+    if (c == NULL) {
+        return;
+    }
+    c->ledger_add.time_us = view->wall_us;
+    (void)str_copy(c->ledger_add.node, NAME_SIZE, view->self.status.name);
+    (void)str_copy(c->ledger_add.rule, NAME_SIZE, LOSS_RULE);
+    (void)str_copy(c->ledger_add.evidence, TEXT_SIZE, evidence);
+    (void)str_copy(c->ledger_add.result, NAME_SIZE, "given-up");
+}
+
 void decide(const struct view *view, struct decision *d)
 {
     struct node_facts facts;
@@ -207,6 +258,7 @@ void decide(const struct view *view, struct decision *d)
     say_history(view, facts.bits, d);
     publish_member(view, facts.bits, d);
     say_progress(view, facts.bits, d);
+    say_loss(view, d);
     POST(d->node.rule != NULL && d->cluster.rule != NULL);
     POST(d->n_commands <= DECISION_COMMANDS_MAX);
     POST(IMPLIES(d->renew_lease, facts.bits & F(OWNER_ME)));

@@ -26,8 +26,13 @@ struct node_decision {
     const char *rule;         /* Permanent name, a constant. Never NULL. */
     const char *why;          /* The table's sentence, a constant. Never NULL. */
     char evidence[TEXT_SIZE]; /* The values it was decided on. */
-    struct upstream upstream; /* For CLONE, START_STANDBY, FOLLOW. */
-    uint32_t timeline;        /* For PROMOTE: the declared one, which it must take. */
+    struct upstream upstream; /* For CLONE, REWIND, START_STANDBY, FOLLOW. */
+    uint32_t timeline;        /* For PROMOTE: the declared one, which it must take. For REWIND:
+                               * the source's. */
+    lsn_t fork_lsn;           /* For REWIND and CLONE: where the cluster left our timeline, as far
+                               * as it is known; 0 = not known. */
+    bool diverged;            /* Looks diverged in this view; confirmed when it lasts. */
+    bool is_problem;          /* `why` is a condition that only an operator ends. */
 };
 
 /* Why a member is, or is not, a candidate. */

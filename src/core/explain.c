@@ -14,6 +14,8 @@ const char *node_action_name(enum node_action action)
         return "bootstrap";
     case ACTION_CLONE:
         return "clone";
+    case ACTION_REWIND:
+        return "rewind";
     case ACTION_START_PRIMARY:
         return "start-primary";
     case ACTION_START_STANDBY:

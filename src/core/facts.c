@@ -197,6 +197,65 @@ static bool is_diverged(const struct view *view, uint32_t newest)
     return stopped_hard || (end != 0 && own_position(view) > end);
 }
 
+lsn_t facts_fork_lsn(const struct view *view)
+{
+    return own_timeline_end(view);
+}
+
+/* A running server is not stopped for what a single look says: what is seen of its
+ * timeline may be older than what it streams by now. */
+#define CONFIRM_MS SECONDS(2)
+static bool is_confirmed(const struct view *view)
+{
+    uint64_t since_ms = view->self.diverged_since_ms;
+    uint64_t long_ms = MAX(2 * view->conf.loop_wait_ms, CONFIRM_MS);
+
+    return !view->pg.postmaster_alive ||
+           (is_over(view, since_ms, long_ms) && view->pg.seen_ms > since_ms);
+}
+
+static const struct status *lookup_running_other(const struct view *view)
+{
+    const struct status *primary = lookup_running_primary(view);
+
+    return primary != NULL && primary->id != view->self.status.id ? primary : NULL;
+}
+
+const char *facts_rewind_obstacle(const struct view *view)
+{
+    const struct status *primary = lookup_running_other(view);
+
+    if (!view->conf.use_pg_rewind) {
+        return "use_pg_rewind is off";
+    }
+    if (view->self.status.data == DATA_REWINDING) {
+        /* Pages of the source's timeline are in it: only WAL of that one covers them. */
+        return primary == NULL || view->pg.rewind_timeline == primary->timeline
+                   ? NULL
+                   : "a rewind to another timeline was cut off here";
+    }
+    return view->pg.can_rewind ? NULL : "it has neither data checksums nor wal_log_hints";
+}
+
+#define REWIND_FAILURES_MAX 5
+static uint64_t rewind_facts(const struct view *view, bool diverged)
+{
+    const struct status *primary = lookup_running_other(view);
+    bool half = view->self.status.data == DATA_REWINDING;
+    bool able = facts_rewind_obstacle(view) == NULL;
+    bool failed = primary != NULL && view->op.rewind_timeline == primary->timeline &&
+                  view->op.n_rewind_failures >= REWIND_FAILURES_MAX;
+    bool any = view->conf.remove_on_diverged_timelines;
+
+    return bit_if(half || (diverged && is_confirmed(view)), F(NEEDS_REWIND)) |
+           bit_if(able, F(REWINDABLE)) | bit_if(failed, F(REWIND_GIVEN_UP)) |
+           bit_if(primary != NULL && primary->checkpoint_timeline == primary->timeline,
+                  F(SOURCE_READY)) |
+           bit_if((any && (!able || failed)) ||
+                      (view->conf.remove_on_rewind_failure && (failed || (half && !able))),
+                  F(DISCARD));
+}
+
 /* A start in place goes on with a timeline: it must be the newest there is, and no
  * other node may have been the one to write it. */
 static bool is_line_ours(const struct view *view)
@@ -247,7 +306,7 @@ static uint64_t data_facts(const struct view *view)
            bit_if(good && s->pg_role == PG_ROLE_STANDBY &&
                       lookup_line_place(view, s->timeline, lookup_position(s)) == LINE_BESIDE,
                   F(OFF_LINE)) |
-           bit_if(is_declared(view), F(DECLARED));
+           bit_if(is_declared(view), F(DECLARED)) | rewind_facts(view, diverged);
 }
 
 static void gather_upstream(const struct view *view, struct node_facts *f)
@@ -262,6 +321,7 @@ static void gather_upstream(const struct view *view, struct node_facts *f)
     if (m == NULL || !(f->bits & F(OWNER_OTHER))) {
         return;
     }
+    f->source_timeline = primary->timeline;
     (void)str_copy(f->upstream.name, sizeof(f->upstream.name), m->name);
     (void)str_copy(f->upstream.host, sizeof(f->upstream.host), m->pg_host);
     f->upstream.port = m->pg_port;
@@ -292,6 +352,7 @@ static bool op_cleans(enum node_action action)
     switch (action) {
     case ACTION_BOOTSTRAP:
     case ACTION_CLONE:
+    case ACTION_REWIND:
     case ACTION_START_PRIMARY:
     case ACTION_START_STANDBY:
     case ACTION_STOP:

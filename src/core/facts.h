@@ -39,6 +39,11 @@
     X(DATA_STRANGE,       "data-strange",       "something else is in the data directory") \
     X(OTHER_SYSID,        "other-sysid",        "the data directory belongs to another database") \
     X(DIVERGED,           "diverged",           "our WAL goes beyond where our timeline ended") \
+    X(NEEDS_REWIND,       "needs-rewind",       "we diverged, seen for long enough to be sure; or a rewind was cut off here") \
+    X(REWINDABLE,         "rewindable",         "pg_rewind is wanted, and possible with this data and this primary") \
+    X(REWIND_GIVEN_UP,    "rewind-given-up",    "pg_rewind failed too often with this timeline of the primary") \
+    X(SOURCE_READY,       "source-ready",       "the primary has checkpointed since its promotion") \
+    X(DISCARD,            "discard",            "configuration says to discard what can not be rewound") \
     X(UNSURE,             "unsure",             "we took writes and it is not known yet where our timeline ended") \
     X(NEWEST_TIMELINE,    "newest-timeline",    "ours is the newest declared timeline, by us, and no newer one is known") \
     X(OLD_PRIMARY,        "old-primary",        "PostgreSQL runs out of recovery on an older timeline than the declared one") \
@@ -125,6 +130,7 @@ struct node_facts {
     char target[NAME_SIZE];   /* Who takes over by request; empty without TARGET. */
     char refusals[TEXT_SIZE]; /* Why a request has no target. */
     char better[NAME_SIZE];   /* Who is better placed, with its position. */
+    uint32_t source_timeline; /* Of the running primary, if it is another node. */
     uint32_t better_timeline;
     lsn_t better_lsn;
     struct lag lag;
@@ -133,6 +139,12 @@ struct node_facts {
 };
 
 void node_facts_gather(const struct view *view, struct node_facts *ret_facts);
+
+/* Where the cluster went on without us, to keep what is beyond it; 0 = not known. */
+lsn_t facts_fork_lsn(const struct view *view);
+
+/* Why the data here can not be rewound to the running primary; NULL = it can. */
+const char *facts_rewind_obstacle(const struct view *view);
 
 /* "owner-me lease runs-standby", cut to size. Returns text. */
 const char *facts_format(uint64_t bits, const struct fact_info *infos, size_t n, char *text,

@@ -18,6 +18,7 @@
 #define OWNED  (F(OWNER_ME) | F(LEASE))
 #define EXEMPT (F(UNFENCED) | F(UNTOUCHED) | F(ADOPTED) | F(CONTINUED))
 #define DOWN   (F(PG_STOPPED) | F(DATA_GOOD))
+#define STRAY  (F(NEEDS_REWIND) | F(PRIMARY_RUNS))
 
 /* clang-format off */
 const struct node_rule node_rules[] = {
@@ -50,7 +51,7 @@ const struct node_rule node_rules[] = {
     {"foreign-database",         F(OTHER_SYSID),                                0,                               ACTION_NONE,          0,              "the data directory belongs to another database; empty it, or take this node out of the cluster"},
     {"no-data",                  F(OWNER_ME) | F(INIT_DONE),                    F(DATA_GOOD) | F(MAY_WRITE),     ACTION_NONE,          EFFECT_RELEASE, "we can not be primary without data"},
     {"foreign-files",            F(DATA_STRANGE),                               0,                               ACTION_NONE,          0,              "there is something in the data directory that is not PostgreSQL's; nothing is touched"},
-    {"data-unknown",             0,                                             F(DATA_GOOD) | F(DATA_MISSING),  ACTION_NONE,          0,              "the data directory was not read yet, or can not be"},
+    {"data-unknown",             0,                                             F(DATA_GOOD) | F(DATA_MISSING) | F(NEEDS_REWIND), ACTION_NONE, 0,      "the data directory was not read yet, or can not be"},
 
     /* The owner. */
     {"no-lease",                 F(OWNER_ME) | F(HOPELESS),                     F(LEASE) | F(HELD) | F(MAY_WRITE), ACTION_NONE,        EFFECT_RELEASE, "no lease for this epoch within the time the arbiter waits: let it choose again"},
@@ -82,8 +83,13 @@ const struct node_rule node_rules[] = {
     {"not-owned-yet",            F(MAY_WRITE),                                  0,                               ACTION_NONE,          0,              "the database in use is being taken over"},
     {"clone",                    F(DATA_MISSING) | F(INIT_DONE) | F(PRIMARY_RUNS), 0,                            ACTION_CLONE,         0,              "no data here yet"},
     {"wait-for-data",            F(DATA_MISSING),                               0,                               ACTION_NONE,          0,              "no data here, and no running primary to clone it from"},
-    {"diverged",                 F(DIVERGED) | F(PRIMARY_RUNS),                 0,                               ACTION_CLONE,         0,              "our WAL went on where the cluster did not: it is discarded, data comes from the primary"},
-    {"wait-for-primary",         F(DIVERGED),                                   0,                               ACTION_NONE,          0,              "our WAL went on where the cluster did not; waiting for a primary to clone from"},
+    {"rewind",                   STRAY | F(REWINDABLE) | F(SOURCE_READY),       F(REWIND_GIVEN_UP),              ACTION_REWIND,        0,              "our WAL went on where the cluster did not: what is ours alone is kept aside, the rest goes back"},
+    {"rewind-wait",              STRAY | F(REWINDABLE),                         F(REWIND_GIVEN_UP),              ACTION_NONE,          0,              "our WAL went on where the cluster did not; waiting for the primary's checkpoint after its promotion"},
+    {"diverged-clone",           STRAY | F(DISCARD),                            0,                               ACTION_CLONE,         0,              "our WAL went on where the cluster did not, can not be rewound; to be discarded then"},
+    {"rewind-given-up",          STRAY | F(REWIND_GIVEN_UP),                    0,                               ACTION_NONE,          EFFECT_PROBLEM, "pg_rewind failed too often; mend that and restart the agent, or empty the data directory: it is cloned"},
+    {"diverged",                 STRAY,                                         0,                               ACTION_NONE,          EFFECT_PROBLEM, "our WAL went on where the cluster did not, and can not be rewound; empty the data directory: it is cloned"},
+    {"wait-for-primary",         F(NEEDS_REWIND),                               0,                               ACTION_NONE,          0,              "our WAL went on where the cluster did not; waiting for a primary to rewind to"},
+    {"diverged-unconfirmed",     F(DIVERGED),                                   0,                               ACTION_NONE,          0,              "our WAL seems to go on where the cluster did not; looked at again before anything is done"},
     {"follow",                   F(UPSTREAM_WRONG),                             F(PG_STOPPED) | F(LEFT_OVERS),   ACTION_FOLLOW,        0,              "the primary is another member now"},
     {"standby",                  F(RUNS_STANDBY),                               0,                               ACTION_NONE,          0,              "standby"},
     {"starting",                 0,                                             F(PG_STOPPED),                   ACTION_NONE,          0,              "PostgreSQL is starting or stopping"},
@@ -115,7 +121,8 @@ const struct node_rule *node_rules_match(uint64_t bits)
 
 const char *node_effects_format(unsigned effects, char *text, size_t size)
 {
-    static const char *const names[] = {"keep", "release", "ask", "refuse", "exit", "declare"};
+    static const char *const names[] = {"keep",   "release", "ask",    "refuse",
+                                        "exit",   "declare", "problem"};
     struct sbuf b;
 
     sbuf_init(&b, text, size);
@@ -136,6 +143,7 @@ static bool must_back_off(const struct view *view, const struct node_rule *rule)
     switch (rule->action) {
     case ACTION_BOOTSTRAP:
     case ACTION_CLONE:
+    case ACTION_REWIND:
     case ACTION_START_PRIMARY:
     case ACTION_START_STANDBY:
     case ACTION_PROMOTE:
@@ -195,6 +203,16 @@ static void add_line(const struct view *view, struct sbuf *b)
                 lsn_format(l->lsn, end, sizeof(end)));
 }
 
+/* Why pg_rewind is not run, or what it said last. */
+static void add_rewind(const struct view *view, const struct node_facts *f, struct sbuf *b)
+{
+    if (f->bits & F(REWIND_GIVEN_UP)) {
+        sbuf_printf(b, "; failed %u times: %s", view->op.n_rewind_failures, view->op.problem);
+    } else if (!(f->bits & F(REWINDABLE))) {
+        sbuf_printf(b, "; not rewindable: %s", facts_rewind_obstacle(view));
+    }
+}
+
 /* What the rule's facts were made of, beside the situation everybody sees. */
 static void add_details(const struct view *view, const struct node_facts *f,
                         const struct node_rule *rule, struct sbuf *b)
@@ -223,8 +241,9 @@ static void add_details(const struct view *view, const struct node_facts *f,
         sbuf_printf(b, "; system identifier %" PRIu64 ", the cluster's is %" PRIu64,
                     view->self.status.sysid, view->store->cluster.sysid);
     }
-    if (rule->all & F(DIVERGED)) {
+    if (rule->all & (F(DIVERGED) | F(NEEDS_REWIND))) {
         add_divergence(view, b);
+        add_rewind(view, f, b);
     }
     if (rule->all & F(REQUEST)) {
         sbuf_printf(b, "; %s asked by %s", request_kind_name(view->store->request.kind),
@@ -244,6 +263,12 @@ static void fill_node(const struct view *view, const struct node_facts *f,
     node->action = rule->effects & EFFECT_KEEP ? view->op.running : rule->action;
     node->upstream = f->upstream;
     node->timeline = f->bits & F(DECLARED) ? view->store->line.timeline : 0;
+    node->is_problem = (rule->effects & EFFECT_PROBLEM) != 0;
+    node->fork_lsn = facts_fork_lsn(view);
+    node->diverged = (f->bits & F(DIVERGED)) != 0;
+    if (node->action == ACTION_REWIND) {
+        node->timeline = f->source_timeline;
+    }
     sbuf_init(&b, node->evidence, sizeof(node->evidence));
     add_situation(view, &b);
     add_details(view, f, rule, &b);

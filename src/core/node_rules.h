@@ -16,6 +16,7 @@ enum node_effect {
     EFFECT_REFUSE = 1 << 3,  /* End the pending request as not done. */
     EFFECT_EXIT = 1 << 4,    /* The agent may leave. */
     EFFECT_DECLARE = 1 << 5, /* Say which timeline a promotion here will write. */
+    EFFECT_PROBLEM = 1 << 6, /* A condition that only an operator ends: the status shows it. */
 };
 
 struct node_rule {

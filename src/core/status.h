@@ -41,6 +41,8 @@ struct status {
     bool clean_shutdown;           /* pg_control of a stopped server says "shut down". */
     uint64_t sysid;
     uint32_t timeline;
+    uint32_t checkpoint_timeline;  /* Of the last checkpoint; less than timeline: a rewind must
+                                    * wait for it. */
     lsn_t flushed;                 /* Primary: flush position. Standby: flushed or replayed, the
                                     * larger one. Stopped: from pg_control. */
     lsn_t received;                /* Standby: flushed by the WAL receiver; 0 = never streamed. */

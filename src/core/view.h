@@ -15,6 +15,7 @@ enum node_action {
     ACTION_NONE,          /* Leave everything as it is. */
     ACTION_BOOTSTRAP,     /* initdb, users, first start. */
     ACTION_CLONE,         /* pg_basebackup from the upstream, start as standby. */
+    ACTION_REWIND,        /* pg_rewind to the upstream, start as standby. */
     ACTION_START_PRIMARY, /* Start in place out of recovery (crash recovery). */
     ACTION_START_STANDBY, /* Start in recovery, following the upstream if there is one. */
     ACTION_PROMOTE,
@@ -37,6 +38,9 @@ struct view_conf { /* From the dynamic configuration and the file. */
     uint64_t fence_margin_ms;  /* Fencing starts this long before the deadline. */
     uint64_t status_period_ms; /* ttl/10 within [100 ms, 1 s]. */
     bool check_timeline;
+    bool use_pg_rewind;
+    bool remove_on_rewind_failure;     /* Clone when pg_rewind failed for good. */
+    bool remove_on_diverged_timelines; /* That, and when it can not be tried at all. */
     bool pause;
     bool can_bootstrap;    /* A bootstrap section is there, data_dir is writable. */
     char scope[NAME_SIZE]; /* The cluster's name, for its first command. */
@@ -47,6 +51,7 @@ struct view_self {
     uint64_t started_ms;        /* Of this process. */
     bool stopping;              /* SIGTERM came: stop PostgreSQL, release, leave. */
     uint64_t stopping_since_ms; /* When it came; 0 = it did not. */
+    uint64_t diverged_since_ms; /* Every decision since said that our data diverged; 0 = not so. */
     struct store_member member; /* As it should stand in the store. */
 };
 
@@ -90,6 +95,13 @@ struct view_replica {     /* A row of pg_stat_replication. */
     lsn_t flushed;
 };
 
+struct view_loss { /* WAL that a rewind or clone here gave up. */
+    uint32_t timeline; /* 0 = none since this agent started. */
+    lsn_t from, to;    /* to 0 = not known. */
+    uint64_t bytes;
+    char kept[TEXT_SIZE]; /* The directory it is kept in; empty = it is not. */
+};
+
 struct view_pg { /* Local PostgreSQL beyond what struct status says. */
     bool postmaster_alive;
     uint32_t n_processes; /* Of this data directory, postmaster included. */
@@ -106,6 +118,9 @@ struct view_pg { /* Local PostgreSQL beyond what struct status says. */
     int64_t replay_time_us;    /* pg_last_xact_replay_timestamp; 0 = none. */
     uint32_t n_replicas;
     struct view_replica replicas[MEMBERS_MAX];
+    struct view_loss loss;
+    bool can_rewind;          /* pg_control: data checksums or wal_log_hints. */
+    uint32_t rewind_timeline; /* Data is DATA_REWINDING: the source's then. */
     bool history_due;             /* The timeline's history file has an entry that the store lacks,
                                    * or has otherwise. */
     struct store_history history; /* The oldest of them. */
@@ -120,6 +135,8 @@ struct view_op {              /* ops/: one sequence at a time. */
     bool last_failed;
     uint32_t n_failures;     /* Of `last`, in a row. */
     uint64_t retry_ms;       /* Not before this (back-off). */
+    uint32_t n_rewind_failures; /* Of REWIND to rewind_timeline, in a row. */
+    uint32_t rewind_timeline;
     char problem[TEXT_SIZE]; /* Why it failed. */
 };
 

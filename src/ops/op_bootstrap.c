@@ -59,6 +59,8 @@ static enum seq_next check_run(struct seq *s)
         return SEQ_POLL;
     case DATA_VALID:
         return op_fail(o, "the data directory holds a database, it is not touched");
+    case DATA_REWINDING:
+        return op_fail(o, "a rewind was cut off here, it is not touched");
     case DATA_FOREIGN:
         return op_fail(o, "the data directory is not empty and holds no database, "
                           "it is not touched");

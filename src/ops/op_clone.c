@@ -144,6 +144,7 @@ const struct seq_step op_clone_steps[] = {
     /* name               run            done          abort          limit ms       progress */
     {"ask source",        ask_run,       NULL,         op_kill_child, ASK_MS,        NULL},
     {"count out",         op_kill_run,   op_kill_run,  NULL,          SECONDS(60),   NULL},
+    {"keep",              op_keep_run,   NULL,         NULL,          0,             NULL}, /* Bounded by diverged_keep. */
     {"mark",              mark_run,      NULL,         NULL,          MINUTES(1),    NULL},
     {"remove",            op_remove_run, NULL,         NULL,          HOURS(1),      NULL},
     {"copy",              copy_run,      NULL,         op_kill_child, COPY_STILL_MS, copy_progress},

@@ -44,6 +44,10 @@ static void start(struct op *op, const struct node_decision *decision, uint64_t 
 {
     PRE(op->action == ACTION_NONE);
 
+    if (decision->action == ACTION_REWIND && decision->timeline != op->ops->rewind_timeline) {
+        op->ops->n_failures[ACTION_REWIND] = 0; /* Another source may have what was missing. */
+        op->ops->rewind_timeline = decision->timeline;
+    }
     op->action = decision->action;
     op->decision = *decision;
     op->started_ms = now_ms;
@@ -146,7 +150,8 @@ static void on_end(struct seq *s, int status, const char *step)
 /* A clone or follow of another member is another action. */
 static bool is_same(const struct op *op, const struct node_decision *decision)
 {
-    bool has_upstream = op->action == ACTION_CLONE || op->action == ACTION_FOLLOW;
+    bool has_upstream = op->action == ACTION_CLONE || op->action == ACTION_REWIND ||
+                        op->action == ACTION_FOLLOW;
 
     if (op->action != decision->action) {
         return false;
@@ -244,6 +249,8 @@ void ops_fill(const struct ops *o, struct view_op *view)
         .last_failed = o->last_failed,
         .n_failures = o->n_failures[o->last],
         .retry_ms = o->retry_ms[o->last],
+        .n_rewind_failures = o->n_failures[ACTION_REWIND],
+        .rewind_timeline = o->rewind_timeline,
     };
     if (op->action != ACTION_NONE) {
         (void)snprintf(view->step, sizeof(view->step), "%s: %s", node_action_name(op->action),

@@ -48,6 +48,7 @@ struct ops {
     uint64_t last_ms;
     uint32_t n_failures[ACTIONS]; /* In a row. */
     uint64_t retry_ms[ACTIONS];   /* Not before this; 0 = no back-off. */
+    uint32_t rewind_timeline;     /* That the failures of REWIND are of. */
     char problem[TEXT_SIZE];
 
     /* What pg_fill says; valid after op_look. */
@@ -69,6 +70,7 @@ extern const struct seq_step op_clone_steps[];
 extern const struct seq_step op_fence_steps[];
 extern const struct seq_step op_follow_steps[];
 extern const struct seq_step op_promote_steps[];
+extern const struct seq_step op_rewind_steps[];
 extern const struct seq_step op_start_primary_steps[];
 extern const struct seq_step op_start_standby_steps[];
 extern const struct seq_step op_stop_steps[];
@@ -101,6 +103,7 @@ enum seq_next op_absent_run(struct seq *s); /* As op_kill_run, but spares a runn
 enum seq_next op_remove_run(struct seq *s);
 enum seq_next op_settle_run(struct seq *s); /* What was made moves to its place. */
 enum seq_next op_unmark_run(struct seq *s);
+enum seq_next op_keep_run(struct seq *s); /* op_rewind.c */
 enum seq_next op_conf_run(struct seq *s);
 enum seq_next op_server_run(struct seq *s);
 enum seq_next op_ready_run(struct seq *s);

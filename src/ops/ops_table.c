@@ -14,6 +14,7 @@ static const struct {
     /*                       steps                   urgent backs off */
     [ACTION_BOOTSTRAP]     = {op_bootstrap_steps,     false, true},
     [ACTION_CLONE]         = {op_clone_steps,         false, true},
+    [ACTION_REWIND]        = {op_rewind_steps,        false, true},
     [ACTION_START_PRIMARY] = {op_start_primary_steps, false, true},
     [ACTION_START_STANDBY] = {op_start_standby_steps, false, true},
     [ACTION_PROMOTE]       = {op_promote_steps,       false, true},
@@ -39,18 +40,19 @@ static const struct {
 #define E OP_CANCEL_EARLY
 #define X OP_CUT
 static const enum op_relation relations[ACTIONS][ACTIONS] = {
-    /*                       none boot clone sprim sstby prom foll chkp stop fence clean */
-    [ACTION_NONE]          = {K,   C,   C,    C,    C,    C,   C,   C,   C,   X,    X},
-    [ACTION_BOOTSTRAP]     = {K,   K,   C,    C,    C,    C,   C,   K,   C,   X,    X},
-    [ACTION_CLONE]         = {K,   C,   K,    C,    K,    C,   K,   K,   C,   X,    X},
-    [ACTION_START_PRIMARY] = {K,   C,   C,    K,    C,    K,   C,   K,   C,   X,    X},
-    [ACTION_START_STANDBY] = {K,   C,   C,    C,    K,    C,   C,   K,   C,   X,    X},
-    [ACTION_PROMOTE]       = {K,   C,   C,    C,    C,    K,   C,   K,   C,   X,    X},
-    [ACTION_FOLLOW]        = {K,   C,   C,    C,    C,    C,   K,   C,   C,   X,    X},
-    [ACTION_CHECKPOINT]    = {K,   C,   C,    C,    C,    C,   C,   K,   C,   X,    X},
-    [ACTION_STOP]          = {K,   E,   E,    E,    E,    E,   E,   E,   K,   X,    X},
-    [ACTION_FENCE]         = {K,   K,   K,    K,    K,    K,   K,   K,   K,   K,    K},
-    [ACTION_CLEAN_UP]      = {K,   K,   K,    K,    K,    K,   K,   K,   K,   X,    K},
+    /*                       none boot clone rwnd sprim sstby prom foll chkp stop fence clean */
+    [ACTION_NONE]          = {K,   C,   C,    C,   C,    C,    C,   C,   C,   C,   X,    X},
+    [ACTION_BOOTSTRAP]     = {K,   K,   C,    C,   C,    C,    C,   C,   K,   C,   X,    X},
+    [ACTION_CLONE]         = {K,   C,   K,    C,   C,    K,    C,   K,   K,   C,   X,    X},
+    [ACTION_REWIND]        = {K,   C,   C,    K,   C,    K,    C,   K,   K,   C,   X,    X},
+    [ACTION_START_PRIMARY] = {K,   C,   C,    C,   K,    C,    K,   C,   K,   C,   X,    X},
+    [ACTION_START_STANDBY] = {K,   C,   C,    C,   C,    K,    C,   C,   K,   C,   X,    X},
+    [ACTION_PROMOTE]       = {K,   C,   C,    C,   C,    C,    K,   C,   K,   C,   X,    X},
+    [ACTION_FOLLOW]        = {K,   C,   C,    C,   C,    C,    C,   K,   C,   C,   X,    X},
+    [ACTION_CHECKPOINT]    = {K,   C,   C,    C,   C,    C,    C,   C,   K,   C,   X,    X},
+    [ACTION_STOP]          = {K,   E,   E,    E,   E,    E,    E,   E,   E,   K,   X,    X},
+    [ACTION_FENCE]         = {K,   K,   K,    K,   K,    K,    K,   K,   K,   K,   K,    K},
+    [ACTION_CLEAN_UP]      = {K,   K,   K,    K,   K,    K,    K,   K,   K,   K,   X,    K},
 };
 #undef K
 #undef C

@@ -16,7 +16,7 @@
     F(u64,  cluster_id,          0)                            \
     F(u64,  proposed_cluster_id, 0)                            \
     F(u64,  addresses_hash,      0)                            \
-    F(enum, data,                DATA_FOREIGN)                 \
+    F(enum, data,                DATA_REWINDING)               \
     F(bool, is_running_primary,  0)                            \
     F(u64,  sysid,               0)                            \
     F(u32,  timeline,            0)                            \
@@ -41,10 +41,11 @@
     F(ids,  heard,               n_heard)                      \
     F(enum, pg_state,            PG_STATE_MAX)                 \
     F(enum, pg_role,             PG_ROLE_NONE)                 \
-    F(enum, data,                DATA_FOREIGN)                 \
+    F(enum, data,                DATA_REWINDING)               \
     F(bool, clean_shutdown,      0)                            \
     F(u64,  sysid,               0)                            \
     F(u32,  timeline,            0)                            \
+    F(u32,  checkpoint_timeline, 0)                            \
     F(u64,  flushed,             0)                            \
     F(u64,  received,            0)                            \
     F(u64,  replayed,            0)                            \

@@ -11,6 +11,7 @@
 #ifndef VECHE_PG_PG_H
 #define VECHE_PG_PG_H
 
+#include <limits.h>
 #include <uv.h>
 
 #include "base/err.h"
@@ -139,6 +140,9 @@ struct pg_child;
 struct pg_child *pg_child_start(struct pg *pg, const char *const *argv, const struct kv_list *env,
                                 pg_done_cb cb, void *data, struct err *err);
 void pg_child_kill(struct pg_child *child);
+/* Changes while the child, or what it started, works: CPU time and bytes moved. Reads
+ * /proc; what its own children did counts when they have ended. */
+uint64_t pg_child_progress(const struct pg_child *child);
 
 /* ---- Things on disk ---- */
 
@@ -154,12 +158,44 @@ const char *pg_making_dir(const struct pg *pg);
 /* Moves what was made there into the data directory, which was emptied before. */
 void pg_settle(struct pg *pg, pg_done_cb cb, void *data);
 
+/* Marks it as under pg_rewind to that timeline of a source. pg_fill says DATA_REWINDING
+ * until pg_mark_incomplete(false): the same rewind may be done again. */
+void pg_mark_rewinding(struct pg *pg, uint32_t timeline, const char *why, pg_done_cb cb,
+                       void *data);
+
+/* ---- Diverged WAL (pg_keep.c); on a worker thread ---- */
+
+/* What is kept of WAL that the cluster does not have. */
+struct pg_kept {
+    char path[PATH_MAX]; /* Empty = none. */
+    uint64_t sysid;
+    uint32_t timeline;
+    lsn_t from;         /* Where the cluster left that timeline; 0 = not known. */
+    lsn_t to;           /* Its end; 0 = not known: not shut down cleanly. */
+    uint64_t bytes;     /* to - from; 0 = not known. */
+    uint32_t n_lost;    /* Segments from `from` on. */
+    uint32_t n_missing; /* Of those, not kept: more than the limit. */
+    uint32_t n_before;  /* Kept too: pg_rewind needs them if it is cut off. */
+};
+
+/* Copies it beside the data directory, at most `limit` bytes in all; older copies are
+ * removed for it. Nobody uses the data directory. What it did is pg_kept(). */
+void pg_keep_diverged(struct pg *pg, lsn_t fork, uint64_t limit, pg_done_cb cb, void *data);
+/* After a rewind that was cut off: puts it back for another one. Else does nothing. */
+void pg_keep_restore(struct pg *pg, pg_done_cb cb, void *data);
+/* The rewind is through: only what was diverged stays. */
+void pg_keep_trim(struct pg *pg, pg_done_cb cb, void *data);
+const struct pg_kept *pg_kept(const struct pg *pg);
+
 /* Removes the content of the data directory (and the targets of pg_wal and
  * tablespace links), not the directory itself nor pg_making_dir. Refuses DATA_FOREIGN.
  * On a worker thread. */
 void pg_remove_data(struct pg *pg, pg_done_cb cb, void *data);
 
 /* conninfo of a member for replication: no password in it (pgpass has it). */
+/* The same with the role for pg_rewind: no replication connection. */
+const char *pg_rewind_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
+                               size_t size);
 const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
                         size_t size);
 /* "pg-1" -> "pg_1" as Patroni maps names to slot names. */

@@ -235,6 +235,44 @@ struct pg_child *pg_child_of(struct list *node)
     return CONTAINER_OF(node, struct pg_child, node);
 }
 
+/* Sum of the numbers in the file from the given field on, up to the count. */
+static uint64_t sum_of(const char *path, const char *after, unsigned skip, unsigned count)
+{
+    char text[1024], *at, *saved = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    uint64_t sum = 0;
+
+    if (fd >= 0) {
+        (void)close(fd); /* Only read. */
+    }
+    text[MAX(n, 0)] = '\0';
+    at = strstr(text, after);
+    for (at = at != NULL ? strtok_r(at, " \n", &saved) : NULL; at != NULL && count > 0;
+         at = strtok_r(NULL, " \n", &saved)) {
+        if (skip > 0) {
+            skip--;
+        } else {
+            sum += strtoull(at, NULL, 10);
+            count--;
+        }
+    }
+    return sum;
+}
+
+/* /proc/PID/stat: utime, stime and those of waited-for children are fields 14 to 17;
+ * ")" ends the name, the second field. /proc/PID/io: rchar, wchar. */
+uint64_t pg_child_progress(const struct pg_child *child)
+{
+    char path[64];
+    uint64_t sum;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)child->pid);
+    sum = sum_of(path, ")", 12, 4);
+    (void)snprintf(path, sizeof(path), "/proc/%d/io", (int)child->pid);
+    return sum + sum_of(path, "rchar:", 1, 1) + sum_of(path, "wchar:", 1, 1);
+}
+
 void pg_child_kill(struct pg_child *child)
 {
     child->killed = true;

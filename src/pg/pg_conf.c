@@ -69,11 +69,11 @@ static bool is_secret(const char *name)
     return str_equal(name, "password") || str_equal(name, "sslpassword");
 }
 
-const char *pg_conf_conninfo(const struct pg_options *o, const struct upstream *upstream,
-                             char *text, size_t size)
+static const char *conninfo_as(const struct pg_options *o, const struct pg_credentials *c,
+                               const struct upstream *upstream, const char *more, char *text,
+                               size_t size)
 {
     static const char *const preferred[] = {"sslmode", "gssencmode", "channel_binding"};
-    const struct pg_credentials *c = &o->replication;
     struct sbuf b;
     char port[8];
 
@@ -97,10 +97,27 @@ const char *pg_conf_conninfo(const struct pg_options *o, const struct upstream *
             add_conninfo(&b, preferred[i], "prefer");
         }
     }
+    sbuf_add(&b, more);
     if (b.truncated) {
         (void)str_copy(text, size, "host=/dev/null"); /* Half of one may lead anywhere. */
     }
     return text;
+}
+
+const char *pg_conf_conninfo(const struct pg_options *o, const struct upstream *upstream,
+                             char *text, size_t size)
+{
+    return conninfo_as(o, &o->replication, upstream, "", text, size);
+}
+
+/* A source that vanished is noticed; one that was demoted is refused. */
+const char *pg_rewind_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
+                               size_t size)
+{
+    return conninfo_as(&pg->opts->o, &pg->opts->o.rewind, upstream,
+                       " target_session_attrs='read-write' keepalives_idle='10'"
+                       " keepalives_interval='5' tcp_user_timeout='30000'",
+                       text, size);
 }
 
 const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,

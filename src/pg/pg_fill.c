@@ -160,6 +160,7 @@ static void fill_from_disk(const struct pg *pg, struct status *status)
     /* After a promotion without a checkpoint the end-of-recovery record has put the new
      * timeline into the minimum recovery point (xlog.c: CreateEndOfRecoveryRecord). */
     status->timeline = MAX(c->timeline, c->min_recovery_timeline);
+    status->checkpoint_timeline = c->timeline;
     status->flushed = pg_control_lsn(c);
     status->pg_version = d->major * 10000;
     status->clean_shutdown = pg->postmaster.pid == 0 && !pg->end_unseen && pg_control_is_clean(c);
@@ -171,6 +172,7 @@ static void fill_from_row(const struct pg *pg, struct status *status)
 
     status->sysid = r->sysid;
     status->timeline = r->timeline;
+    status->checkpoint_timeline = r->checkpoint_timeline;
     status->flushed = r->flushed;
     status->received = r->received;
     status->replayed = r->replayed;
@@ -266,7 +268,14 @@ static void fill_view(const struct pg *pg, struct view_pg *view)
     view->gone_ms = pg->gone_ms;
     view->was_primary = was_primary(pg);
     view->taken_timeline = pg->taken_timeline;
+    view->loss = (struct view_loss){.timeline = pg->kept.timeline,
+                                    .from = pg->kept.from,
+                                    .to = pg->kept.to,
+                                    .bytes = pg->kept.bytes};
+    (void)str_copy(view->loss.kept, sizeof(view->loss.kept), pg->kept.path); /* For people. */
+    view->rewind_timeline = d->data == DATA_REWINDING ? d->rewind_timeline : 0;
     if (d->has_control) {
+        view->can_rewind = d->control.wal_log_hints || d->control.data_checksums != 0;
         view->min_timeline = d->control.timeline;
         view->control_lsn = pg_control_lsn(&d->control);
     }

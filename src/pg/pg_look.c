@@ -96,6 +96,19 @@ static enum data_state look_mark(const char *data_dir, char *problem, size_t siz
     return DATA_VALID;
 }
 
+/* Cut off, it can go on with the same source, if what it needs is there still. */
+static enum data_state look_rewind(const char *data_dir, enum data_state state,
+                                   struct pg_disk *disk)
+{
+    char kept[PATH_MAX];
+
+    if (state != DATA_INCOMPLETE) {
+        return state;
+    }
+    disk->rewind_timeline = pg_mark_rewind(data_dir, kept, sizeof(kept));
+    return disk->rewind_timeline != 0 ? DATA_REWINDING : state;
+}
+
 enum data_state pg_look_data(const struct pg_options *o, struct pg_disk *disk)
 {
     enum data_state state = pg_look_behind_mark(o, disk);
@@ -107,6 +120,7 @@ enum data_state pg_look_data(const struct pg_options *o, struct pg_disk *disk)
     if (marked == DATA_VALID) {
         return state;
     }
+    marked = look_rewind(o->data_dir, marked, disk);
     disk->major = 0;
     disk->has_control = false;
     return marked;

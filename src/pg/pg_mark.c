@@ -26,7 +26,7 @@
 #include "base/str.h"
 #include "pg/pg_internal.h"
 
-#define MARK_SIZE_MAX 4096
+#define MARK_SIZE_MAX (2 * PATH_MAX)
 #define TOKEN_SIZE    17 /* 16 digits. */
 
 /* Identity of a file, also after its inode number was used again. */
@@ -36,6 +36,8 @@ struct mark {
     char why[TEXT_SIZE];
     char token[TOKEN_SIZE];
     char control[FILE_ID_SIZE]; /* Of pg_control when it was marked; empty = none. */
+    uint32_t rewind;            /* pg_rewind is under way: the source's timeline; else 0. */
+    char kept[PATH_MAX];        /* Where the WAL that it needs and removes was put. */
 };
 
 bool pg_mark_is_making(const char *name)
@@ -71,6 +73,18 @@ static void take_value(const char *line, const char *key, char *value, size_t si
     }
 }
 
+static void take_timeline(const char *line, uint32_t *ret)
+{
+    char value[16];
+    uint64_t number;
+
+    value[0] = '\0';
+    take_value(line, "rewind=", value, sizeof(value));
+    if (str_to_u64(value, 1, UINT32_MAX, &number)) {
+        *ret = (uint32_t)number;
+    }
+}
+
 /* False if there is no mark. One that can not be read has no token. */
 static bool read_mark(const char *data_dir, struct mark *ret)
 {
@@ -93,6 +107,8 @@ static bool read_mark(const char *data_dir, struct mark *ret)
         }
         take_value(line, "token=", ret->token, sizeof(ret->token));
         take_value(line, "control=", ret->control, sizeof(ret->control));
+        take_value(line, "kept=", ret->kept, sizeof(ret->kept));
+        take_timeline(line, &ret->rewind);
         line += n + (more ? 1 : 0);
     }
     free(text);
@@ -117,6 +133,16 @@ enum pg_mark pg_mark_look(const char *data_dir, char *why, size_t size)
         return PG_MARK_OURS;
     }
     return PG_MARK_STALE;
+}
+
+uint32_t pg_mark_rewind(const char *data_dir, char *kept, size_t size)
+{
+    struct mark mark;
+
+    if (!read_mark(data_dir, &mark) || !str_copy(kept, size, mark.kept)) {
+        return 0;
+    }
+    return mark.rewind;
 }
 
 int pg_mark_set_aside(const char *data_dir, struct err *err)
@@ -172,6 +198,12 @@ static int write_mark(struct mark_work *m, struct err *err)
     read_control_id(data_dir, m->mark.control, sizeof(m->mark.control));
     (void)snprintf(text, sizeof(text), "%s\ntoken=%s\ncontrol=%s\n", m->mark.why, m->mark.token,
                    m->mark.control);
+    if (m->mark.rewind != 0) {
+        size_t n = strlen(text);
+
+        (void)snprintf(text + n, sizeof(text) - n, "rewind=%u\nkept=%s\n", m->mark.rewind,
+                       m->mark.kept);
+    }
     pg_file_beside(data_dir, "incomplete", path, sizeof(path));
     return pg_file_write(path, text, strlen(text), 0600, err);
 }
@@ -233,6 +265,16 @@ void pg_mark_incomplete(struct pg *pg, bool incomplete, const char *why, pg_done
     m->mark.why[strcspn(m->mark.why, "\n")] = '\0';
     pg_work_submit(pg, &m->work, incomplete ? run_mark : run_unmark,
                    incomplete ? on_marked : pg_work_done, cb, data);
+}
+
+void pg_mark_rewinding(struct pg *pg, uint32_t timeline, const char *why, pg_done_cb cb, void *data)
+{
+    struct mark_work *m = xmalloc(sizeof(*m));
+
+    (void)str_copy(m->mark.why, sizeof(m->mark.why), why);
+    m->mark.rewind = timeline;
+    (void)str_copy(m->mark.kept, sizeof(m->mark.kept), pg->kept.path); /* Same size. */
+    pg_work_submit(pg, &m->work, run_mark, pg_work_done, cb, data);
 }
 
 const char *pg_making_dir(const struct pg *pg)

@@ -77,6 +77,8 @@ const char *data_state_name(enum data_state state)
         return "incomplete";
     case DATA_FOREIGN:
         return "foreign";
+    case DATA_REWINDING:
+        return "rewinding";
     }
     return "?";
 }

@@ -68,8 +68,9 @@ enum data_state {
     DATA_UNKNOWN,    /* Not looked yet, or unreadable. */
     DATA_EMPTY,      /* Missing, or holds dot files and lost+found only. */
     DATA_VALID,      /* PG_VERSION and a good pg_control. */
-    DATA_INCOMPLETE, /* A clone, rewind or initdb was cut off. */
+    DATA_INCOMPLETE, /* A clone or initdb was cut off. */
     DATA_FOREIGN,    /* Something else is in there; we touch nothing. */
+    DATA_REWINDING,  /* A rewind was cut off: the same rewind can be done again. */
 };
 
 enum init_state {

@@ -82,6 +82,9 @@ static void fill_conf(const struct sim *s, const struct sim_node *n, struct view
         .fence_margin_ms = MIN(500, a->ttl_ms / 4),
         .status_period_ms = node_status_period_ms(n),
         .check_timeline = s->check_timeline,
+        .use_pg_rewind = true,
+        .remove_on_rewind_failure = true,
+        .remove_on_diverged_timelines = true,
         .can_bootstrap = n->mode == MODE_POSTGRES,
         .scope = "sim",
     };
@@ -168,6 +171,7 @@ void node_gather(struct sim *s, struct sim_node *n)
     v->self.started_ms = a->started_ms;
     v->self.stopping = a->stopping_since_ms != 0;
     v->self.stopping_since_ms = a->stopping_since_ms;
+    v->self.diverged_since_ms = a->diverged_since_ms;
     fill_raft(s, n, &v->raft);
     fill_lease_view(s, n, &v->lease);
     fill_connected(s, n, v);

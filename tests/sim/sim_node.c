@@ -282,6 +282,11 @@ static void on_tick(struct sim *s, const struct sim_event *e)
     seed_config(s, n, &d.commands[0]);
     node_gather(s, n);
     decide(&a->view, &d);
+    if (!d.node.diverged) {
+        a->diverged_since_ms = 0;
+    } else if (a->diverged_since_ms == 0) {
+        a->diverged_since_ms = a->view.now_ms;
+    }
     mutate_decision(s, n, &d);
     trace_decision(s, n, &d);
     note_primary(s, n);

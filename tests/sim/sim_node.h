@@ -16,6 +16,7 @@
 struct sim_agent {
     uint64_t started_ms;
     uint64_t stopping_since_ms; /* 0 = not told to stop. */
+    uint64_t diverged_since_ms; /* Every decision since said so. */
 
     struct store store;
     uint64_t ttl_ms;

@@ -26,18 +26,19 @@ static char relation(enum node_action running, enum node_action decided)
 {
     /* clang-format off */
     static const char *const rows[ACTIONS] = {
-        /*                       none boot clone sprim sstby prom foll chkp stop fence clean */
-        [ACTION_NONE]          = "KCCCCCCCCXX",
-        [ACTION_BOOTSTRAP]     = "KKCCCCCKCXX",
-        [ACTION_CLONE]         = "KCKCKCKKCXX",
-        [ACTION_START_PRIMARY] = "KCCKCKCKCXX",
-        [ACTION_START_STANDBY] = "KCCCKCCKCXX",
-        [ACTION_PROMOTE]       = "KCCCCKCKCXX",
-        [ACTION_FOLLOW]        = "KCCCCCKCCXX",
-        [ACTION_CHECKPOINT]    = "KCCCCCCKCXX",
-        [ACTION_STOP]          = "KEEEEEEEKXX",
-        [ACTION_FENCE]         = "KKKKKKKKKKK",
-        [ACTION_CLEAN_UP]      = "KKKKKKKKKXK",
+        /*                       none boot clone rwnd sprim sstby prom foll chkp stop fence clean */
+        [ACTION_NONE]          = "KCCCCCCCCCXX",
+        [ACTION_BOOTSTRAP]     = "KKCCCCCCKCXX",
+        [ACTION_CLONE]         = "KCKCCKCKKCXX",
+        [ACTION_REWIND]        = "KCCKCKCKKCXX",
+        [ACTION_START_PRIMARY] = "KCCCKCKCKCXX",
+        [ACTION_START_STANDBY] = "KCCCCKCCKCXX",
+        [ACTION_PROMOTE]       = "KCCCCCKCKCXX",
+        [ACTION_FOLLOW]        = "KCCCCCCKCCXX",
+        [ACTION_CHECKPOINT]    = "KCCCCCCCKCXX",
+        [ACTION_STOP]          = "KEEEEEEEEKXX",
+        [ACTION_FENCE]         = "KKKKKKKKKKKK",
+        [ACTION_CLEAN_UP]      = "KKKKKKKKKKXK",
     };
     /* clang-format on */
     return rows[running][decided];

@@ -80,6 +80,7 @@ static void fill_positions(const struct sim *s, const struct sim_pg *pg, struct 
     if (pg->data != DATA_VALID) {
         return;
     }
+    status->checkpoint_timeline = wal_timeline(&s->wal, pg->checkpoint);
     status->sysid = s->wal.branches[pg->flushed.branch].sysid;
     if (status->pg_role == PG_ROLE_PRIMARY || status->pg_role == PG_ROLE_STANDBY) {
         status->timeline = wal_timeline(&s->wal, pg->seen.flushed);
@@ -137,6 +138,8 @@ void sim_pg_fill(struct sim *s, struct sim_node *n, struct status *status, struc
         (pg->control == PG_CONTROL_PRODUCTION || pg->control == PG_CONTROL_SHUT_DOWN);
     view->promoted_checkpoint_due = pg->run == PG_RUN_PRIMARY && pg->checkpoint_due;
     view->min_timeline = wal_timeline(&s->wal, pg->checkpoint);
+    view->can_rewind = !pg->no_rewind;
+    view->rewind_timeline = pg->data == DATA_REWINDING ? pg->rewind_timeline : 0;
     view->control_lsn = wal_lsn(control_pos(pg));
     view->upstream_switch_lsn = pg->run == PG_RUN_STANDBY ? pg->seen.switch_lsn : 0;
     if (pg->upstream != SIM_NOBODY) {

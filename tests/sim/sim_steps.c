@@ -238,11 +238,49 @@ static struct step_result clean_up_step(const struct step *st)
     return done;
 }
 
+/* As a clone, but what is there stays, and is no database while it is copied over. */
+static struct step_result rewind_step(const struct step *st)
+{
+    struct sim_pg *pg = &st->n->pg;
+    const struct sim_pg *source;
+
+    switch (st->number) {
+    case 0:
+        return next_after(st, 10, 80);
+    case 1:
+        if (!source_is_there(st)) {
+            return failed("the source does not answer");
+        }
+        source = &st->s->nodes[st->op->upstream]->pg;
+        sim_pg_kill(st->s, st->n);
+        pg->data = DATA_REWINDING;
+        pg->rewind_timeline = wal_timeline(&st->s->wal, source->end);
+        st->op->step = "rewind";
+        st->op->source_incarnation = source->incarnation;
+        return next_after(st, 300, 3000);
+    case 2:
+        if (st->op->fails || !source_is_there(st) ||
+            st->op->source_incarnation != st->s->nodes[st->op->upstream]->pg.incarnation) {
+            return failed("pg_rewind was cut off");
+        }
+        sim_pg_clone(st->n, st->s->nodes[st->op->upstream]);
+        return next_after(st, 10, 50);
+    case 3:
+        sim_pg_start(st->s, st->n, true, st->op->upstream);
+        return next_after(st, 1, 1);
+    case 4:
+        return wait_ready(st);
+    }
+    return done;
+}
+
 static struct step_result run_step(const struct step *st)
 {
     switch (st->op->action) {
     case ACTION_BOOTSTRAP:
         return bootstrap_step(st);
+    case ACTION_REWIND:
+        return rewind_step(st);
     case ACTION_CLONE:
         return clone_step(st);
     case ACTION_START_PRIMARY:

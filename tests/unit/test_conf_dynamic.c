@@ -40,7 +40,7 @@ static void an_empty_object_means_the_defaults(void **state)
     assert_false(p.dynamic.check_timeline);
     assert_false(p.dynamic.pause);
     assert_true(p.dynamic.use_slots);
-    assert_false(p.dynamic.use_pg_rewind);
+    assert_true(p.dynamic.use_pg_rewind);
     assert_string_equal(p.dynamic.synchronous_mode, "off");
     assert_int_equal(p.dynamic.parameters.n, 0);
     parse_end(&p);

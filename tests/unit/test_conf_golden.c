@@ -105,7 +105,6 @@ static void the_first_installation_loads(void **state)
 {
     static const char *const warnings[] = {
         "i1.yml:9:1: etcd3: not used: raft: takes its place",
-        "i1.yml:30:7: bootstrap.dcs.postgresql: accepted, but not acted on yet: use_pg_rewind",
     };
     struct conf_dynamic d;
     struct load l;
@@ -128,7 +127,6 @@ static void the_second_installation_loads(void **state)
     static const char *const warnings[] = {
         "i2.yml:10:3: log: accepted, but not acted on yet: dir",
         "i2.yml:21:1: etcd: not used: raft: takes its place",
-        "i2.yml:45:7: bootstrap.dcs.postgresql: accepted, but not acted on yet: use_pg_rewind",
         "i2.yml:38:5: bootstrap.dcs: accepted, but not acted on yet: synchronous_mode",
     };
     struct kv_list merged = {0};
@@ -160,7 +158,6 @@ static void the_third_installation_loads(void **state)
 {
     static const char *const warnings[] = {
         "i3.yml:9:1: etcd3: not used: raft: takes its place",
-        "i3.yml:24:7: bootstrap.dcs.postgresql: accepted, but not acted on yet: use_pg_rewind",
     };
     struct conf_dynamic d;
     struct load l;

@@ -384,7 +384,7 @@ static void a_start_that_takes_too_long_is_cut_off(void **state)
     free(s);
 }
 
-static void a_former_primary_that_diverged_is_cloned_once_there_is_a_primary(void **state)
+static void a_former_primary_that_diverged_is_rewound_once_there_is_a_primary(void **state)
 {
     /* pg2 took over on timeline 2 at 10 MB; pg1 crashed at 11 MB on timeline 1. */
     struct scene *s = scene_new_standby();
@@ -401,8 +401,95 @@ static void a_former_primary_that_diverged_is_cloned_once_there_is_a_primary(voi
     s->store.history[0] = (struct store_history){.timeline = 1, .lsn = 10 * MB};
     assert_node(s, "wait-for-primary", ACTION_NONE);
     pg2->pg_role = PG_ROLE_PRIMARY;
-    assert_node(s, "diverged", ACTION_CLONE);
+    pg2->checkpoint_timeline = 1;
+    assert_node(s, "rewind-wait", ACTION_NONE); /* pg_rewind would see no need. */
+    pg2->checkpoint_timeline = 2;
+    assert_node(s, "rewind", ACTION_REWIND);
     assert_string_equal(s->decision.node.upstream.name, "pg2");
+    assert_int_equal(s->decision.node.timeline, 2);
+    assert_int_equal(s->decision.node.fork_lsn, 10 * MB);
+    free(s);
+}
+
+static struct scene *scene_new_diverged(void)
+{
+    struct scene *s = scene_new_standby();
+
+    scene_stop_postgres(s, true, false);
+    s->view.peers[0].status.timeline = 2;
+    s->view.peers[0].status.checkpoint_timeline = 2;
+    s->store.n_history = 1;
+    s->store.history[0] = (struct store_history){.timeline = 1, .lsn = 9 * MB};
+    return s;
+}
+
+static void what_diverged_is_discarded_only_by_configuration(void **state)
+{
+    /* Neither checksums nor wal_log_hints; or rewinding is switched off. */
+    struct scene *s = scene_new_diverged();
+
+    (void)state;
+    s->view.pg.can_rewind = false;
+    s->view.conf.remove_on_rewind_failure = true; /* It was not tried. */
+    assert_node(s, "diverged", ACTION_NONE);
+    assert_true(s->decision.node.is_problem);
+    assert_non_null(strstr(s->decision.node.evidence, "checksums"));
+    s->view.conf.remove_on_diverged_timelines = true;
+    assert_node(s, "diverged-clone", ACTION_CLONE);
+
+    s->view.pg.can_rewind = true;
+    assert_node(s, "rewind", ACTION_REWIND);
+    s->view.conf.use_pg_rewind = false;
+    assert_node(s, "diverged-clone", ACTION_CLONE);
+    s->view.conf.remove_on_diverged_timelines = false;
+    assert_node(s, "diverged", ACTION_NONE);
+    free(s);
+}
+
+static void a_rewind_that_fails_again_and_again_ends(void **state)
+{
+    /* Five failures with timeline 2 of the primary; then the primary is on another. */
+    struct scene *s = scene_new_diverged();
+
+    (void)state;
+    s->view.op.rewind_timeline = 2;
+    s->view.op.n_rewind_failures = 4;
+    assert_node(s, "rewind", ACTION_REWIND);
+    s->view.op.n_rewind_failures = 5;
+    assert_node(s, "rewind-given-up", ACTION_NONE);
+    assert_true(s->decision.node.is_problem);
+    s->view.conf.remove_on_rewind_failure = true;
+    assert_node(s, "diverged-clone", ACTION_CLONE);
+
+    s->view.conf.remove_on_rewind_failure = false;
+    s->view.peers[0].status.timeline = 3;
+    s->view.peers[0].status.checkpoint_timeline = 3;
+    assert_node(s, "rewind", ACTION_REWIND);
+    free(s);
+}
+
+static void a_rewind_that_was_cut_off_goes_on_with_the_same_line_only(void **state)
+{
+    /* Pages of timeline 2 are in the directory. */
+    struct scene *s = scene_new_diverged();
+
+    (void)state;
+    s->view.self.status.data = DATA_REWINDING;
+    s->view.self.status.timeline = 0;
+    s->view.pg.rewind_timeline = 2;
+    s->view.pg.can_rewind = false; /* Not read of such a directory. */
+    s->view.pg.was_primary = false;
+    assert_node(s, "rewind", ACTION_REWIND);
+
+    s->view.peers[0].status.timeline = 3;
+    s->view.peers[0].status.checkpoint_timeline = 3;
+    assert_node(s, "diverged", ACTION_NONE);
+    assert_non_null(strstr(s->decision.node.evidence, "cut off"));
+    s->view.conf.remove_on_rewind_failure = true;
+    assert_node(s, "diverged-clone", ACTION_CLONE);
+
+    s->view.peers[0].status.pg_role = PG_ROLE_STANDBY; /* Nobody to rewind to: not started. */
+    assert_node(s, "wait-for-primary", ACTION_NONE);
     free(s);
 }
 
@@ -419,7 +506,8 @@ static void a_former_primary_that_stopped_cleanly_follows(void **state)
     assert_node(s, "start-standby", ACTION_START_STANDBY);
 
     s->store.history[0].lsn--;
-    assert_node(s, "diverged", ACTION_CLONE);
+    s->view.peers[0].status.checkpoint_timeline = 2;
+    assert_node(s, "rewind", ACTION_REWIND);
     free(s);
 }
 
@@ -433,9 +521,10 @@ static void a_crashed_primary_is_not_trusted_to_know_its_end(void **state)
     s->view.self.status.flushed = 9 * MB;
     scene_stop_postgres(s, true, false);
     s->view.peers[0].status.timeline = 2;
+    s->view.peers[0].status.checkpoint_timeline = 2;
     s->store.n_history = 1;
     s->store.history[0] = (struct store_history){.timeline = 1, .lsn = 10 * MB};
-    assert_node(s, "diverged", ACTION_CLONE);
+    assert_node(s, "rewind", ACTION_REWIND);
     free(s);
 }
 
@@ -462,7 +551,7 @@ static void a_switchover_waits_until_the_candidate_has_everything(void **state)
     free(s);
 }
 
-static void a_running_standby_that_received_too_much_is_cloned(void **state)
+static void a_running_standby_that_received_too_much_is_rewound_when_that_lasts(void **state)
 {
     /* pg1 had received more than the new primary had when it was promoted. */
     struct scene *s = scene_new_standby();
@@ -472,7 +561,15 @@ static void a_running_standby_that_received_too_much_is_cloned(void **state)
     s->view.self.status.received = 10 * MB + 8;
     s->store.n_history = 1;
     s->store.history[0] = (struct store_history){.timeline = 1, .lsn = 10 * MB};
-    assert_node(s, "diverged", ACTION_CLONE);
+    s->view.peers[0].status.checkpoint_timeline = 2;
+    assert_node(s, "diverged-unconfirmed", ACTION_NONE);
+    assert_true(s->decision.node.diverged);
+    s->view.self.diverged_since_ms = TEST_NOW - 1999;
+    assert_node(s, "diverged-unconfirmed", ACTION_NONE);
+    s->view.self.diverged_since_ms = TEST_NOW - 2000;
+    assert_node(s, "rewind", ACTION_REWIND);
+    s->view.pg.seen_ms = TEST_NOW - 2000; /* Nothing was looked at since. */
+    assert_node(s, "diverged-unconfirmed", ACTION_NONE);
 
     s->view.self.status.received = 10 * MB;
     assert_node(s, "standby", ACTION_NONE);
@@ -905,11 +1002,14 @@ int main(void)
         cmocka_unit_test(an_owner_long_without_lease_serves_reads),
         cmocka_unit_test(a_start_that_fails_gives_way_to_who_is_ready),
         cmocka_unit_test(a_start_that_takes_too_long_is_cut_off),
-        cmocka_unit_test(a_former_primary_that_diverged_is_cloned_once_there_is_a_primary),
+        cmocka_unit_test(a_former_primary_that_diverged_is_rewound_once_there_is_a_primary),
+        cmocka_unit_test(what_diverged_is_discarded_only_by_configuration),
+        cmocka_unit_test(a_rewind_that_fails_again_and_again_ends),
+        cmocka_unit_test(a_rewind_that_was_cut_off_goes_on_with_the_same_line_only),
         cmocka_unit_test(a_former_primary_that_stopped_cleanly_follows),
         cmocka_unit_test(a_crashed_primary_is_not_trusted_to_know_its_end),
         cmocka_unit_test(a_switchover_waits_until_the_candidate_has_everything),
-        cmocka_unit_test(a_running_standby_that_received_too_much_is_cloned),
+        cmocka_unit_test(a_running_standby_that_received_too_much_is_rewound_when_that_lasts),
         cmocka_unit_test(a_standby_follows_the_present_primary),
         cmocka_unit_test(an_empty_node_waits_for_a_primary_and_clones_it),
         cmocka_unit_test(another_database_is_never_started),

@@ -58,6 +58,7 @@ struct play_node {
     uint64_t epoch_seen;
     bool owned_seen;
     uint64_t epoch_applied_ms;
+    uint64_t diverged_since_ms;
     char rule[NAME_SIZE];
 };
 
@@ -149,6 +150,7 @@ static inline void fill_status(const struct play *p, int i, struct status *s)
     if (n->pg.data == DATA_VALID) {
         s->sysid = SYSID;
         s->timeline = n->pg.timeline;
+        s->checkpoint_timeline = n->pg.timeline - (n->pg.checkpoint_due ? 1 : 0);
         s->flushed = n->pg.lsn;
     }
 }
@@ -189,6 +191,7 @@ static inline void fill_view(struct play *p, int i)
                                  .primary_start_timeout_ms = 60000,
                                  .fence_margin_ms = 500,
                                  .status_period_ms = 300,
+                                 .use_pg_rewind = true,
                                  .can_bootstrap = true,
                                  .scope = "play"};
     fill_status(p, i, &v->self.status);
@@ -224,6 +227,8 @@ static inline void fill_view(struct play *p, int i)
     v->pg.gone_ms = n->gone_ms;
     v->pg.was_primary = n->pg.data == DATA_VALID && !n->pg.signal;
     v->pg.promoted_checkpoint_due = n->pg.checkpoint_due;
+    v->pg.can_rewind = true;
+    v->self.diverged_since_ms = n->diverged_since_ms;
     v->pg.control_lsn = n->pg.lsn;
     v->pg.history_due = n->pg.history_due;
     v->pg.history = n->pg.history;
@@ -298,6 +303,7 @@ static inline void run_op(struct play *p, int i)
         *pg = (struct play_pg){
             .data = DATA_VALID, .alive = true, .role = PG_ROLE_PRIMARY, .timeline = 1, .lsn = MB};
         break;
+    case ACTION_REWIND:
     case ACTION_CLONE:
         clone_data(p, i);
         break;
@@ -527,6 +533,10 @@ static inline void step(struct play *p)
         }
         fill_view(p, i);
         decide(&p->view, &p->decision);
+        p->nodes[i].diverged_since_ms = !p->decision.node.diverged ? 0
+                                        : p->nodes[i].diverged_since_ms != 0
+                                            ? p->nodes[i].diverged_since_ms
+                                            : p->now_ms;
         act(p, i);
         check_promises(p);
     }

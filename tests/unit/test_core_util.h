@@ -108,6 +108,7 @@ static inline struct scene *scene_new(void)
                                  .primary_start_timeout_ms = 60000,
                                  .fence_margin_ms = 500,
                                  .status_period_ms = 300,
+                                 .use_pg_rewind = true,
                                  .scope = "demo"};
     v->raft = (struct view_raft){.usable = true,
                                  .is_leader = true,
@@ -121,7 +122,8 @@ static inline struct scene *scene_new(void)
     v->self.status = status_make(PG1, MODE_POSTGRES);
     v->self.started_ms = TEST_NOW - 100000;
     v->self.member = s->store.members[0];
-    v->pg = (struct view_pg){.postmaster_alive = true, .n_processes = 9, .seen_ms = TEST_NOW};
+    v->pg = (struct view_pg){
+        .postmaster_alive = true, .n_processes = 9, .seen_ms = TEST_NOW, .can_rewind = true};
     v->n_peers = 2;
     v->peers[0] = (struct view_peer){
         .status = status_make(PG2, MODE_POSTGRES), .received_ms = TEST_NOW - 10, .connected = true};

@@ -240,6 +240,52 @@ const char *pg_making_dir(const struct pg *pg)
     return "/tmp/veche-test-ops/veche-making-0";
 }
 
+static void effect_rewinding(struct pg *pg)
+{
+    pg->data = DATA_REWINDING;
+}
+
+void pg_mark_rewinding(struct pg *pg, uint32_t timeline, const char *why, pg_done_cb cb, void *data)
+{
+    (void)timeline;
+    assert_non_null(why);
+    assert_int_equal(pg->data, DATA_VALID);
+    begin(pg, "mark-rewind", effect_rewinding, cb, data);
+}
+
+void pg_keep_diverged(struct pg *pg, lsn_t fork, uint64_t limit, pg_done_cb cb, void *data)
+{
+    (void)fork;
+    (void)limit;
+    assert_int_equal(pg->n_left, 0);
+    assert_int_equal(pg->data, DATA_VALID);
+    begin(pg, "keep", NULL, cb, data);
+}
+
+void pg_keep_restore(struct pg *pg, pg_done_cb cb, void *data)
+{
+    assert_int_equal(pg->data, DATA_REWINDING);
+    begin(pg, "restore", NULL, cb, data);
+}
+
+void pg_keep_trim(struct pg *pg, pg_done_cb cb, void *data)
+{
+    assert_int_equal(pg->data, DATA_VALID);
+    begin(pg, "trim", NULL, cb, data);
+}
+
+uint64_t pg_child_progress(const struct pg_child *child)
+{
+    assert_ptr_equal(child, &the_child);
+    return 0;
+}
+
+const char *pg_rewind_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
+                               size_t size)
+{
+    return pg_conninfo(pg, upstream, text, size);
+}
+
 void pg_settle(struct pg *pg, pg_done_cb cb, void *data)
 {
     assert_int_equal(pg->data, DATA_INCOMPLETE);

@@ -9,14 +9,20 @@ static void what_becomes_of_a_running_sequence_is_as_written(void **state)
 {
     static const struct {
         enum node_action running;
-        const char *cells; /* none boot clone sprim sstby prom foll chkp stop fence clean */
+        const char *cells; /* none boot clone rwnd sprim sstby prom foll chkp stop fence clean */
     } golden[] = {
-        {ACTION_NONE, "KCCCCCCCCXX"},          {ACTION_BOOTSTRAP, "KKCCCCCKCXX"},
-        {ACTION_CLONE, "KCKCKCKKCXX"},         {ACTION_START_PRIMARY, "KCCKCKCKCXX"},
-        {ACTION_START_STANDBY, "KCCCKCCKCXX"}, {ACTION_PROMOTE, "KCCCCKCKCXX"},
-        {ACTION_FOLLOW, "KCCCCCKCCXX"},        {ACTION_CHECKPOINT, "KCCCCCCKCXX"},
-        {ACTION_STOP, "KEEEEEEEKXX"},          {ACTION_FENCE, "KKKKKKKKKKK"},
-        {ACTION_CLEAN_UP, "KKKKKKKKKXK"},
+        {ACTION_NONE, "KCCCCCCCCCXX"},
+        {ACTION_BOOTSTRAP, "KKCCCCCCKCXX"},
+        {ACTION_CLONE, "KCKCCKCKKCXX"},
+        {ACTION_REWIND, "KCCKCKCKKCXX"},
+        {ACTION_START_PRIMARY, "KCCCKCKCKCXX"},
+        {ACTION_START_STANDBY, "KCCCCKCCKCXX"},
+        {ACTION_PROMOTE, "KCCCCCKCKCXX"},
+        {ACTION_FOLLOW, "KCCCCCCKCCXX"},
+        {ACTION_CHECKPOINT, "KCCCCCCCKCXX"},
+        {ACTION_STOP, "KEEEEEEEEKXX"},
+        {ACTION_FENCE, "KKKKKKKKKKKK"},
+        {ACTION_CLEAN_UP, "KKKKKKKKKKXK"},
     };
     static const char letters[] = {
         [OP_KEEP] = 'K', [OP_CANCEL] = 'C', [OP_CANCEL_EARLY] = 'E', [OP_CUT] = 'X'};
@@ -41,7 +47,9 @@ static void every_sequence_does_its_operations_in_order(void **state)
         const char *trace;
     } golden[] = {
         {ACTION_BOOTSTRAP, "mark remove initdb settle /bin/sh conf-primary unmark server "},
-        {ACTION_CLONE, "psql mark remove pg_basebackup settle conf-standby unmark server "},
+        {ACTION_REWIND,
+         "psql /bin/sh keep pg_rewind mark-rewind pg_rewind conf-standby unmark trim server "},
+        {ACTION_CLONE, "psql keep mark remove pg_basebackup settle conf-standby unmark server "},
         {ACTION_START_PRIMARY, "conf-primary server "},
         {ACTION_START_STANDBY, "conf-standby server "},
         {ACTION_PROMOTE, "sql promote "},
@@ -209,11 +217,12 @@ static void another_action_waits_for_the_callback_of_the_cancelled_one(void **st
     set_scene(&b, ACTION_CLONE);
     decide_on(&b, ACTION_CLONE, "other");
     finish(&b.pg, 0); /* psql */
+    finish(&b.pg, 0); /* keep */
     finish(&b.pg, 0); /* mark */
     finish(&b.pg, 0); /* remove */
     decide_on(&b, ACTION_STOP, "");
     decide_on(&b, ACTION_STOP, "");
-    assert_string_equal(b.pg.trace, "psql mark remove pg_basebackup child-kill ");
+    assert_string_equal(b.pg.trace, "psql keep mark remove pg_basebackup child-kill ");
     assert_int_equal(see(&b).running, ACTION_CLONE);
     finish(&b.pg, -1);
     assert_true(ops_is_idle(b.ops));

@@ -1,0 +1,286 @@
+/*
+ * The data directory has WAL of its own that the cluster does not have: it goes back
+ * to where the primary left its line, by pg_rewind, and starts as standby.
+ *
+ * Happy path: the source is asked whether it takes writes; what runs here stops, and
+ * nothing is left; a server that was not shut down cleanly recovers in single-user
+ * mode; WAL that still waits for the archive goes there; the WAL that is given up is
+ * kept aside; pg_rewind says in a dry run that it can; only now the directory is
+ * marked; pg_rewind; our own configuration; the mark goes; start.
+ *
+ * Failure modes:
+ *  - the source does not let us in, or is no primary: found out before anything here
+ *    is touched;
+ *  - recovery fails, or WAL that pg_rewind needs is gone: the dry run, or what comes
+ *    before it, says so; the directory is whole still;
+ *  - no room for what is kept: the sequence fails, nothing is given up;
+ *  - cut off after the mark: the directory is never started. The same rewind is done
+ *    again with the WAL and the pg_control that were kept. Another source's timeline
+ *    does not cover pages that were copied already: core says so
+ *    (facts_rewind_obstacle);
+ *  - pg_rewind stands still: killed. Its length has no limit;
+ *  - the start fails: the rewind is through, it is started again in place.
+ *
+ * PostgreSQL: src/bin/pg_rewind/pg_rewind.c.
+ */
+#include "ops/ops_internal.h"
+
+#include "base/log.h"
+
+#define ASK_MS       SECONDS(20)
+#define STILL_MS     MINUTES(5)
+#define STOP_FAST_MS SECONDS(60)
+
+#define CONNINFO_SIZE 2048
+
+static enum seq_next run_with_password(struct op *o, const struct op_args *args)
+{
+    const struct pg_credentials *rewind = &pg_options(op_pg(o))->rewind;
+    struct kv_list env = {0};
+    enum seq_next next;
+
+    kv_add(&env, "PGCONNECT_TIMEOUT", "10");
+    kv_add(&env, "PGOPTIONS", "-c statement_timeout=0 -c lock_timeout=0");
+    if (rewind->password != NULL) {
+        kv_add(&env, "PGPASSWORD", rewind->password);
+    }
+    next = op_run_child(o, op_args_list(args), &env);
+    kv_deinit(&env);
+    return next;
+}
+
+static enum seq_next ask_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    char conninfo[CONNINFO_SIZE];
+    struct op_args args = {0};
+    enum seq_next next;
+
+    o->start.as_standby = true;
+    if (o->start.upstream.name[0] == '\0') {
+        return op_fail(o, "there is no primary to rewind to");
+    }
+    op_args_add(&args, "psql");
+    op_args_add(&args, "--no-psqlrc");
+    op_args_add(&args, "--no-password");
+    op_args_add(&args, "--tuples-only");
+    op_args_add(&args, "--no-align");
+    op_args_add(&args, "--set=ON_ERROR_STOP=1");
+    op_args_add(&args, "--command=SELECT 1 / (NOT pg_is_in_recovery())::int");
+    op_args_add(&args, "--dbname=%s",
+                pg_rewind_conninfo(op_pg(o), &o->start.upstream, conninfo, sizeof(conninfo)));
+    next = run_with_password(o, &args);
+    op_args_deinit(&args);
+    return next;
+}
+
+/* ---- Nobody uses the directory, and it is shut down cleanly ---- */
+
+static enum seq_next stop_done(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    s->poll_every_ms = 20;
+    if (pg_is_down(op_pg(o)) || !op_look(o)->view.postmaster_alive ||
+        s->now_ms >= s->step_started_ms + STOP_FAST_MS) {
+        return SEQ_NEXT; /* The next step is harder. */
+    }
+    return SEQ_POLL;
+}
+
+/* A standby that runs: stopped in good order it needs no recovery. */
+static enum seq_next stop_run(struct seq *s)
+{
+    if (op_look(op_of(s))->view.postmaster_alive) {
+        pg_signal_stop(op_pg(op_of(s)), PG_STOP_FAST);
+    }
+    return stop_done(s);
+}
+
+/*
+ * archive_command=false: its WAL is what pg_rewind reads, and the checkpoint at the
+ * end would recycle it. No standby.signal: a single-user server takes none.
+ */
+static const char recover_script[] =
+    "rm -f \"$2/standby.signal\" \"$2/recovery.signal\" && "
+    "exec \"$1\" --single -D \"$2\" --config_file=\"$3\" --archive_mode=on "
+    "--archive_command=false template1 < /dev/null";
+
+static enum seq_next recover_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    const struct pg_options *pg = pg_options(op_pg(o));
+    const struct status *status = &op_look(o)->status;
+    bool has_bin_dir = pg->bin_dir != NULL && pg->bin_dir[0] != '\0';
+    struct op_args args = {0};
+    enum seq_next next;
+
+    if (status->data == DATA_REWINDING || status->clean_shutdown) {
+        return SEQ_NEXT;
+    }
+    if (status->data != DATA_VALID) {
+        return op_fail(o, "the data directory is %s", data_state_name(status->data));
+    }
+    op_args_add(&args, "/bin/sh");
+    op_args_add(&args, "-c");
+    op_args_add(&args, "%s", recover_script);
+    op_args_add(&args, "recover");
+    op_args_add(&args, "%s%spostgres", has_bin_dir ? pg->bin_dir : "", has_bin_dir ? "/" : "");
+    op_args_add(&args, "%s", pg->data_dir);
+    op_args_add(&args, "%s/%s.conf", pg->config_dir, pg->config_base_name);
+    next = op_run_child(o, op_args_list(&args), NULL);
+    op_args_deinit(&args);
+    return next;
+}
+
+/* pg_control is read anew: what is kept ends where the recovery ended. */
+static enum seq_next recover_done(struct seq *s)
+{
+    return s->status == 0 ? SEQ_NEXT : SEQ_FAIL;
+}
+
+/* ---- What is given up ---- */
+
+/* %p, %f and %% as PostgreSQL replaces them (shell_archive.c, BuildArchiveCommand...). */
+static const char archive_script[] =
+    "cd \"$1\" || exit 1\n"
+    "for r in pg_wal/archive_status/*.ready; do\n"
+    "  f=${r##*/}; f=${f%.ready}\n"
+    "  [ -e \"pg_wal/$f\" ] || continue\n"
+    "  c=$(printf '%s' \"$2\" | sed -e 's/%%/\\x01/g' -e \"s|%p|pg_wal/$f|g\" "
+    "-e \"s/%f/$f/g\" -e 's/\\x01/%/g')\n"
+    "  /bin/sh -c \"$c\" || { echo \"archive_command failed for $f\"; exit 1; }\n"
+    "  mv \"$r\" \"pg_wal/archive_status/$f.done\" || exit 1\n"
+    "done\n";
+
+static enum seq_next archive_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    const struct pg_options *pg = pg_options(op_pg(o));
+    const char *mode = pg->parameters != NULL ? kv_get(pg->parameters, "archive_mode") : NULL;
+    const char *command = pg->parameters != NULL ? kv_get(pg->parameters, "archive_command") : NULL;
+    struct op_args args = {0};
+    enum seq_next next;
+
+    if (op_look(o)->status.data == DATA_REWINDING || mode == NULL || str_equal(mode, "off") ||
+        command == NULL || command[0] == '\0') {
+        return SEQ_NEXT;
+    }
+    op_args_add(&args, "/bin/sh");
+    op_args_add(&args, "-c");
+    op_args_add(&args, "%s", archive_script);
+    op_args_add(&args, "archive");
+    op_args_add(&args, "%s", pg->data_dir);
+    op_args_add(&args, "%s", command);
+    next = op_run_child(o, op_args_list(&args), NULL);
+    op_args_deinit(&args);
+    return next;
+}
+
+/* An archive that is down does not keep a node down: the WAL is kept beside the data. */
+static enum seq_next archive_done(struct seq *s)
+{
+    if (s->status != 0) {
+        log_warning("WAL from before a rewind did not reach the archive; it is kept beside the "
+                    "data directory. problem=\"%s\"",
+                    s->problem.text);
+    }
+    return SEQ_NEXT;
+}
+
+enum seq_next op_keep_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    if (op_look(o)->status.data != DATA_VALID) {
+        return SEQ_NEXT; /* Nothing is in it; or what was, was kept by the first try. */
+    }
+    pg_keep_diverged(op_pg(o), o->decision.fork_lsn, o->ops->options.diverged_keep, op_on_done, o);
+    return SEQ_WAIT;
+}
+
+/* ---- pg_rewind ---- */
+
+static enum seq_next run_rewind(struct op *o, bool dry)
+{
+    const struct pg_options *pg = pg_options(op_pg(o));
+    char conninfo[CONNINFO_SIZE];
+    struct op_args args = {0};
+    enum seq_next next;
+
+    op_args_add(&args, "pg_rewind");
+    op_args_add(&args, "--target-pgdata=%s", pg->data_dir);
+    op_args_add(&args, "--no-ensure-shutdown"); /* It is. */
+    if (dry) {
+        op_args_add(&args, "--dry-run");
+    }
+    op_args_add(&args, "--source-server=%s",
+                pg_rewind_conninfo(op_pg(o), &o->start.upstream, conninfo, sizeof(conninfo)));
+    next = run_with_password(o, &args);
+    op_args_deinit(&args);
+    return next;
+}
+
+static enum seq_next dry_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    return op_look(o)->status.data == DATA_REWINDING ? SEQ_NEXT : run_rewind(o, true);
+}
+
+static enum seq_next mark_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    char why[TEXT_SIZE];
+
+    if (op_look(o)->status.data == DATA_REWINDING) {
+        pg_keep_restore(op_pg(o), op_on_done, o);
+        return SEQ_WAIT;
+    }
+    (void)snprintf(why, sizeof(why), "rewind to timeline %u of %s", o->decision.timeline,
+                   o->start.upstream.name); /* Fits. */
+    pg_mark_rewinding(op_pg(o), o->decision.timeline, why, op_on_done, o);
+    return SEQ_WAIT;
+}
+
+static enum seq_next rewind_run(struct seq *s)
+{
+    return run_rewind(op_of(s), false);
+}
+
+/* CPU and I/O of what runs: a rewind that goes on changes it. */
+static uint64_t child_progress(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    return o->child != NULL ? pg_child_progress(o->child) : 0;
+}
+
+static enum seq_next trim_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    pg_keep_trim(op_pg(o), op_on_done, o);
+    return SEQ_WAIT;
+}
+
+/* clang-format off */
+const struct seq_step op_rewind_steps[] = {
+    /* name               run            done          abort          limit ms     progress */
+    {"ask source",        ask_run,       NULL,         op_kill_child, ASK_MS,      NULL},
+    {"stop",              stop_run,      stop_done,    NULL,          0,           NULL}, /* STOP_FAST_MS */
+    {"count out",         op_kill_run,   op_kill_run,  NULL,          SECONDS(60), NULL},
+    {"recover",           recover_run,   recover_done, op_kill_child, STILL_MS,    child_progress},
+    {"archive",           archive_run,   archive_done, op_kill_child, STILL_MS,    child_progress},
+    {"keep",              op_keep_run,   NULL,         NULL,          0,           NULL}, /* A copy; bounded by diverged_keep. */
+    {"dry run",           dry_run,       NULL,         op_kill_child, STILL_MS,    child_progress},
+    {"mark",              mark_run,      NULL,         NULL,          0,           NULL}, /* A copy, as keep. */
+    {"rewind",            rewind_run,    NULL,         op_kill_child, STILL_MS,    child_progress},
+    {"configure",         op_conf_run,   NULL,         NULL,          MINUTES(1),  NULL},
+    {"unmark",            op_unmark_run, NULL,         NULL,          MINUTES(1),  NULL},
+    {"trim",              trim_run,      NULL,         NULL,          MINUTES(1),  NULL},
+    {"start server",      op_server_run, NULL,         NULL,          MINUTES(1),  NULL},
+    {"wait until ready",  op_ready_run,  op_ready_run, NULL,          0,           NULL},
+    {0},
+};
+/* clang-format on */

@@ -1,0 +1,389 @@
+/*
+ * Diverged WAL is kept before it is given up (S7): copied, durably, into
+ * <data_dir>.diverged/<time>-tl<N>/, beside a RECORD of what it is. A copy, not a
+ * link: pg_rewind writes into files whose names its source has too.
+ *
+ * Kept are the segments from the fork on, as many as the bound allows, oldest first;
+ * then, while there is room, those before it, newest first: pg_rewind reads them back
+ * to the last checkpoint both sides have, and removes them. If it is cut off they are
+ * what it can be done again with, and with pg_control as it was (pg_keep_restore); when
+ * it is through they go (pg_keep_trim).
+ *
+ * File names: xlog_internal.h, XLogFileName.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/str.h"
+#include "pg/pg_internal.h"
+#include "pg/pg_kept.h"
+
+#define WAL_ID_SIZE UINT64_C(0x100000000)
+
+struct keep {
+    struct pg_work work; /* First: freed through it. */
+    lsn_t fork;          /* 0 = not known: all of the timeline. */
+    uint64_t limit;      /* Bytes; 0 = keep nothing. */
+    struct pg_kept kept;
+};
+
+/* One segment of pg_wal that is worth keeping. */
+struct segment {
+    char name[PG_SEGMENT_NAME_SIZE];
+    uint32_t timeline;
+    uint64_t number;
+};
+
+struct segments {
+    struct segment *items;
+    size_t n;
+    uint64_t size; /* Of each: wal_segment_size. */
+};
+
+/* ---- Which segments ---- */
+
+static bool parse_name(const char *name, uint64_t size, struct segment *ret)
+{
+    unsigned timeline, high, low;
+
+    if (strlen(name) != PG_SEGMENT_NAME_SIZE - 1 ||
+        strspn(name, "0123456789ABCDEF") != PG_SEGMENT_NAME_SIZE - 1 ||
+        sscanf(name, "%8X%8X%8X", &timeline, &high, &low) != 3) {
+        return false;
+    }
+    (void)str_copy(ret->name, sizeof(ret->name), name); /* Just checked. */
+    ret->timeline = timeline;
+    ret->number = (uint64_t)high * (WAL_ID_SIZE / size) + low;
+    return true;
+}
+
+static bool is_segment_size(off_t size)
+{
+    return size >= 1 << 20 && size <= 1 << 30 && (size & (size - 1)) == 0;
+}
+
+/* All of them, in no order. */
+static int list_segments(const char *dir_path, struct segments *ret, struct err *err)
+{
+    DIR *dir = opendir(dir_path);
+    const struct dirent *entry;
+    struct segment segment;
+    struct stat st;
+
+    if (dir == NULL) {
+        return err_set_errno(err, errno, "opening %s", dir_path);
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (!parse_name(entry->d_name, WAL_ID_SIZE, &segment) ||
+            fstatat(dirfd(dir), entry->d_name, &st, 0) != 0 || !is_segment_size(st.st_size)) {
+            continue;
+        }
+        ret->size = (uint64_t)st.st_size;
+        (void)parse_name(entry->d_name, ret->size, &segment); /* With the number, now. */
+        ret->items = xrealloc(ret->items, (ret->n + 1) * sizeof(segment));
+        ret->items[ret->n++] = segment;
+    }
+    (void)closedir(dir); /* Only read. */
+    return 0;
+}
+
+/* Those of the fork and after it first, upwards; then those before, downwards. */
+static uint64_t fork_number;
+static int compare(const void *a, const void *b)
+{
+    const struct segment *x = a, *y = b;
+    bool x_lost = x->number >= fork_number, y_lost = y->number >= fork_number;
+
+    if (x_lost != y_lost) {
+        return x_lost ? -1 : 1;
+    }
+    if (x->number == y->number) {
+        return x->timeline > y->timeline ? -1 : 1;
+    }
+    return (x->number < y->number) == x_lost ? -1 : 1;
+}
+
+/* Drops what is not of the timeline that is given up, nor before it; and what lies
+ * behind its end: recycled files. Returns how many of the rest are lost ones. */
+static size_t select_segments(struct segments *s, const struct pg_kept *kept)
+{
+    uint64_t end_number = kept->to / s->size;
+    size_t n = 0, n_lost = 0;
+
+    fork_number = kept->from / s->size;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct segment *item = &s->items[i];
+        bool lost = item->number >= fork_number;
+
+        if (item->timeline > kept->timeline || (lost && item->timeline != kept->timeline) ||
+            (kept->to != 0 && item->number > end_number)) {
+            continue;
+        }
+        n_lost += lost ? 1 : 0;
+        s->items[n++] = *item;
+    }
+    s->n = n;
+    qsort(s->items, s->n, sizeof(s->items[0]), compare);
+    return n_lost;
+}
+
+/* ---- The record ---- */
+
+static int write_record(const char *dir, const struct pg_kept *k, struct err *err)
+{
+    char path[PATH_MAX + 8], text[PG_KEPT_RECORD_MAX], from[LSN_TEXT_SIZE], to[LSN_TEXT_SIZE];
+
+    (void)snprintf(path, sizeof(path), "%s/RECORD", dir);
+    (void)snprintf(text, sizeof(text),
+                   "system_identifier=%llu\ntimeline=%u\nfrom=%s\nto=%s\nbytes=%llu\n"
+                   "segments_of_it=%u\nsegments_not_kept=%u\nsegments_before=%u\n",
+                   (unsigned long long)k->sysid, k->timeline,
+                   lsn_format(k->from, from, sizeof(from)), lsn_format(k->to, to, sizeof(to)),
+                   (unsigned long long)k->bytes, k->n_lost, k->n_missing, k->n_before);
+    return pg_file_write(path, text, strlen(text), 0600, err);
+}
+
+/* Whether that directory has the very same WAL: an earlier try that failed later. */
+static bool is_same(const char *dir, const struct pg_kept *k)
+{
+    struct pg_kept found;
+
+    return pg_kept_read(dir, &found) && found.sysid == k->sysid && found.timeline == k->timeline &&
+           found.from == k->from && found.to == k->to;
+}
+
+/* ---- Keeping ---- */
+
+static void name_dir(struct pg_kept *k, const char *base)
+{
+    time_t now = time(NULL);
+    struct tm tm;
+    char stamp[32];
+
+    (void)gmtime_r(&now, &tm);
+    (void)strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
+    (void)snprintf(k->path, sizeof(k->path), "%.3900s/%s-tl%u", base, stamp, k->timeline);
+}
+
+static int copy_segments(const char *pg_wal, const char *part, const struct segments *s, size_t n,
+                         struct err *err)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(from, sizeof(from), "%s/%s", pg_wal, s->items[i].name);
+        (void)snprintf(to, sizeof(to), "%s/%s", part, s->items[i].name);
+        if (pg_kept_copy(from, to, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* pg_rewind writes it last, but syncs it before the rest: after a power failure it may
+ * say that all was done. Written into, not replaced: the mark knows it by its inode. */
+static int copy_control(const char *data_dir, const char *kept, bool keeps, struct err *err)
+{
+    char own[PATH_MAX + 32], copy[PATH_MAX + 32];
+
+    (void)snprintf(own, sizeof(own), "%s/global/pg_control", data_dir);
+    (void)snprintf(copy, sizeof(copy), "%s/pg_control", kept);
+    return keeps ? pg_kept_copy(own, copy, err) : pg_kept_copy(copy, own, err);
+}
+
+/* Written under another name and renamed: what has its name is whole. */
+static int fill_dir(struct keep *k, const char *pg_wal, const char *base, const struct segments *s,
+                    size_t n, struct err *err)
+{
+    char part[PATH_MAX];
+
+    name_dir(&k->kept, base);
+    if (snprintf(part, sizeof(part), "%s" PG_KEPT_PART, k->kept.path) >= (int)sizeof(part)) {
+        return err_set(err, "%s: the path is too long", k->kept.path);
+    }
+    if (mkdir(part, 0700) != 0 && errno != EEXIST) {
+        return err_set_errno(err, errno, "creating %s", part);
+    }
+    if (copy_control(k->work.opts->o.data_dir, part, true, err) != 0 ||
+        copy_segments(pg_wal, part, s, n, err) != 0 || write_record(part, &k->kept, err) != 0) {
+        return -1;
+    }
+    if (rename(part, k->kept.path) != 0) {
+        return err_set_errno(err, errno, "renaming %s", part);
+    }
+    return pg_file_sync_dir(base, err);
+}
+
+static void say_kept(const struct pg_kept *k, uint64_t limit)
+{
+    char from[LSN_TEXT_SIZE], to[LSN_TEXT_SIZE];
+
+    log_warning("Diverged WAL is %s. timeline=%u from=%s to=%s bytes=%llu directory=%s "
+                "segments=%u not_kept=%u diverged_keep=%llu",
+                k->n_missing == 0 ? "kept" : "kept in part, the rest exceeds diverged_keep",
+                k->timeline, lsn_format(k->from, from, sizeof(from)),
+                lsn_format(k->to, to, sizeof(to)), (unsigned long long)k->bytes,
+                k->path[0] != '\0' ? k->path : "none", k->n_lost, k->n_missing,
+                (unsigned long long)limit);
+}
+
+static int keep_segments(struct keep *k, const char *pg_wal, struct segments *s, size_t n_lost,
+                         struct err *err)
+{
+    char base[PATH_MAX];
+    uint64_t fit = k->limit / s->size;
+    size_t n = MIN(s->n, fit);
+
+    k->kept.n_lost = (uint32_t)n_lost;
+    k->kept.n_missing = (uint32_t)(n_lost > n ? n_lost - n : 0);
+    k->kept.n_before = (uint32_t)(n > n_lost ? n - n_lost : 0);
+    pg_kept_base(k->work.opts->o.data_dir, base, sizeof(base));
+    if (mkdir(base, 0700) != 0 && errno != EEXIST) {
+        return err_set_errno(err, errno, "creating %s", base);
+    }
+    if (pg_kept_find(base, is_same, &k->kept)) {
+        return 0; /* Said when it was kept. */
+    }
+    if (pg_kept_make_room(base, n * s->size, k->limit, err) != 0 ||
+        fill_dir(k, pg_wal, base, s, n, err) != 0) {
+        return -1;
+    }
+    say_kept(&k->kept, k->limit);
+    return 0;
+}
+
+static int keep(struct keep *k, struct err *err)
+{
+    const char *data_dir = k->work.opts->o.data_dir;
+    struct pg_control control;
+    struct segments s = {0};
+    char pg_wal[PATH_MAX];
+    int status;
+
+    if (pg_control_read(data_dir, &control, err) != 0) {
+        return -1;
+    }
+    k->kept.sysid = control.sysid;
+    k->kept.timeline = MAX(control.timeline, control.min_recovery_timeline);
+    k->kept.to = pg_control_is_clean(&control) ? pg_control_lsn(&control) : 0;
+    k->kept.from = k->fork;
+    k->kept.bytes = k->kept.to > k->fork ? k->kept.to - k->fork : 0;
+    if (k->limit == 0) {
+        say_kept(&k->kept, 0);
+        return 0;
+    }
+    (void)snprintf(pg_wal, sizeof(pg_wal), "%s/pg_wal", data_dir);
+    status = list_segments(pg_wal, &s, err);
+    if (status == 0 && s.n > 0) {
+        size_t n_lost = select_segments(&s, &k->kept);
+
+        status = keep_segments(k, pg_wal, &s, n_lost, err);
+    }
+    free(s.items);
+    return status;
+}
+
+static void run_keep(struct pg_job *job)
+{
+    struct keep *k = CONTAINER_OF(job, struct keep, work.job);
+
+    k->work.status = keep(k, &k->work.err);
+    if (k->work.status != 0) {
+        (void)err_wrap(&k->work.err, "keeping diverged WAL");
+    }
+}
+
+static void on_kept(struct pg_job *job)
+{
+    struct keep *k = CONTAINER_OF(job, struct keep, work.job);
+
+    k->work.pg->kept = k->kept;
+    pg_work_done(job);
+}
+
+void pg_keep_diverged(struct pg *pg, lsn_t fork, uint64_t limit, pg_done_cb cb, void *data)
+{
+    struct keep *k = xmalloc(sizeof(*k));
+
+    k->fork = fork;
+    k->limit = limit;
+    pg_work_submit(pg, &k->work, run_keep, on_kept, cb, data);
+}
+
+const struct pg_kept *pg_kept(const struct pg *pg)
+{
+    return &pg->kept;
+}
+
+/* ---- A rewind that was cut off is done again ---- */
+
+static int restore(const struct pg_options *o, struct pg_kept *ret, struct err *err)
+{
+    struct segments s = {0};
+    char pg_wal[PATH_MAX], path[PATH_MAX];
+    int status;
+
+    if (pg_mark_rewind(o->data_dir, path, sizeof(path)) == 0) {
+        return 0; /* Not cut off. */
+    }
+    if (path[0] == '\0' || !pg_kept_read(path, ret)) {
+        return err_set(err, "a rewind was cut off, and what it needs to be done again is not "
+                            "there (diverged_keep)");
+    }
+    (void)snprintf(pg_wal, sizeof(pg_wal), "%s/pg_wal", o->data_dir);
+    status = list_segments(ret->path, &s, err);
+    if (status == 0) {
+        status = copy_segments(ret->path, pg_wal, &s, s.n, err);
+    }
+    if (status == 0) {
+        status = copy_control(o->data_dir, ret->path, false, err);
+    }
+    free(s.items);
+    return status;
+}
+
+static void run_restore(struct pg_job *job)
+{
+    struct keep *k = CONTAINER_OF(job, struct keep, work.job);
+
+    k->work.status = restore(&k->work.opts->o, &k->kept, &k->work.err);
+}
+
+void pg_keep_restore(struct pg *pg, pg_done_cb cb, void *data)
+{
+    struct keep *k = xmalloc(sizeof(*k));
+
+    pg_work_submit(pg, &k->work, run_restore, on_kept, cb, data);
+}
+
+/* ---- When the rewind is through ---- */
+
+/* What lies before the fork is the cluster's. A failure leaves more than is needed. */
+static void run_trim(struct pg_job *job)
+{
+    struct keep *k = CONTAINER_OF(job, struct keep, work.job);
+    struct segments s = {0};
+    char path[PATH_MAX + PG_SEGMENT_NAME_SIZE];
+
+    if (k->kept.path[0] != '\0' && k->kept.from != 0 &&
+        list_segments(k->kept.path, &s, &k->work.err) == 0) {
+        for (size_t i = 0; i < s.n; i++) {
+            if (s.items[i].number < k->kept.from / s.size) {
+                (void)snprintf(path, sizeof(path), "%s/%s", k->kept.path, s.items[i].name);
+                (void)unlink(path);
+            }
+        }
+    }
+    free(s.items);
+}
+
+void pg_keep_trim(struct pg *pg, pg_done_cb cb, void *data)
+{
+    struct keep *k = xmalloc(sizeof(*k));
+
+    k->kept = pg->kept;
+    pg_work_submit(pg, &k->work, run_trim, pg_work_done, cb, data);
+}

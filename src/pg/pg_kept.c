@@ -1,0 +1,251 @@
+/* What was kept of diverged WAL, as directories, see pg_kept.h. */
+#include "pg/pg_kept.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "pg/pg_internal.h"
+
+#define COPY_SIZE (1 << 20)
+
+void pg_kept_base(const char *data_dir, char *path, size_t size)
+{
+    size_t length = strlen(data_dir);
+
+    while (length > 1 && data_dir[length - 1] == '/') {
+        length--;
+    }
+    (void)snprintf(path, size, "%.*s.diverged", (int)length, data_dir);
+}
+
+/* ---- Copying ---- */
+
+static int copy_bytes(int in, int out, const char *to, struct err *err)
+{
+    char *buffer = xmalloc(COPY_SIZE);
+    ssize_t n, written;
+    int status = 0;
+
+    while (status == 0 && (n = read(in, buffer, COPY_SIZE)) != 0) {
+        written = n > 0 ? write(out, buffer, (size_t)n) : -1;
+        if (n < 0 || written != n) {
+            errno = n >= 0 && written >= 0 ? ENOSPC : errno; /* A short write. */
+            status = err_set_errno(err, errno, "writing %s", to);
+        }
+    }
+    if (status == 0 && fsync(out) != 0) {
+        status = err_set_errno(err, errno, "syncing %s", to);
+    }
+    free(buffer);
+    return status;
+}
+
+int pg_kept_copy(const char *from, const char *to, struct err *err)
+{
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = -1;
+    int status;
+
+    if (in >= 0) { /* Not before: what is there is not emptied for nothing. */
+        out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    }
+    if (in < 0 || out < 0) {
+        status = err_set_errno(err, errno, "copying %s to %s", from, to);
+    } else {
+        status = copy_bytes(in, out, to, err);
+    }
+    if (in >= 0) {
+        (void)close(in); /* Only read. */
+    }
+    if (out >= 0 && close(out) != 0 && status == 0) {
+        status = err_set_errno(err, errno, "closing %s", to);
+    }
+    return status;
+}
+
+/* ---- Finding ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Names of the directories of base, oldest first; the caller frees them. */
+static size_t list_dirs(const char *base, char ***ret_names)
+{
+    DIR *dir = opendir(base);
+    const struct dirent *entry;
+    char **names = NULL;
+    size_t n = 0;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] != '.' && strstr(entry->d_name, "-tl") != NULL) {
+            names = xrealloc(names, (n + 1) * sizeof(*names));
+            names[n++] = xstrdup(entry->d_name);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir); /* Only read. */
+    }
+    if (n > 0) {
+        qsort(names, n, sizeof(*names), by_name);
+    }
+    *ret_names = names;
+    return n;
+}
+
+static void free_names(char **names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(names[i]);
+    }
+    free(names);
+}
+
+static bool is_part(const char *name)
+{
+    size_t length = strlen(name);
+
+    return length > strlen(PG_KEPT_PART) &&
+           str_equal(name + length - strlen(PG_KEPT_PART), PG_KEPT_PART);
+}
+
+bool pg_kept_find(const char *base, bool (*is)(const char *dir, const struct pg_kept *kept),
+                  struct pg_kept *kept)
+{
+    char path[PATH_MAX], **names;
+    size_t n = list_dirs(base, &names);
+    bool found = false;
+
+    for (size_t i = n; i > 0 && !found; i--) {
+        if (!is_part(names[i - 1]) &&
+            snprintf(path, sizeof(path), "%s/%s", base, names[i - 1]) < (int)sizeof(path)) {
+            found = is(path, kept);
+        }
+    }
+    if (found) {
+        (void)str_copy(kept->path, sizeof(kept->path), path); /* Same size. */
+    }
+    free_names(names, n);
+    return found;
+}
+
+static uint64_t number_of(const char *text, const char *key)
+{
+    const char *at = strstr(text, key);
+
+    return at != NULL ? strtoull(at + strlen(key), NULL, 10) : 0;
+}
+
+static lsn_t lsn_of(const char *text, const char *key)
+{
+    const char *at = strstr(text, key);
+    char word[LSN_TEXT_SIZE];
+    lsn_t lsn = 0;
+
+    if (at != NULL) {
+        (void)snprintf(word, sizeof(word), "%s", at + strlen(key));
+        word[strcspn(word, "\n")] = '\0';
+        if (!lsn_parse(word, &lsn)) {
+            lsn = 0; /* Not known. */
+        }
+    }
+    return lsn;
+}
+
+bool pg_kept_read(const char *dir, struct pg_kept *ret)
+{
+    char path[PATH_MAX + 8];
+    char *text;
+
+    (void)snprintf(path, sizeof(path), "%s/RECORD", dir);
+    text = pg_file_read(path, PG_KEPT_RECORD_MAX);
+    if (text == NULL) {
+        return false;
+    }
+    memset(ret, 0, sizeof(*ret));
+    (void)str_copy(ret->path, sizeof(ret->path), dir); /* It was opened. */
+    ret->sysid = number_of(text, "system_identifier=");
+    ret->timeline = (uint32_t)number_of(text, "timeline=");
+    ret->from = lsn_of(text, "from=");
+    ret->to = lsn_of(text, "to=");
+    ret->bytes = number_of(text, "bytes=");
+    free(text);
+    return true;
+}
+
+/* ---- Making room ---- */
+
+static uint64_t size_of(const char *path)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    struct stat st;
+    uint64_t size = 0;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(st.st_mode)) {
+            size += (uint64_t)st.st_size;
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir); /* Only read. */
+    }
+    return size;
+}
+
+/* RECORD goes last: as long as something is there, it says what. */
+static int remove_dir(const char *path, struct err *err)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+
+    if (dir == NULL) {
+        return err_set_errno(err, errno, "opening %s", path);
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] != '.' && !str_equal(entry->d_name, "RECORD")) {
+            (void)unlinkat(dirfd(dir), entry->d_name, 0); /* rmdir below says if it stayed. */
+        }
+    }
+    (void)unlinkat(dirfd(dir), "RECORD", 0);
+    (void)closedir(dir); /* Only read. */
+    return rmdir(path) == 0 ? 0 : err_set_errno(err, errno, "removing %s", path);
+}
+
+int pg_kept_make_room(const char *base, uint64_t bytes, uint64_t limit, struct err *err)
+{
+    char path[PATH_MAX], **names;
+    size_t n = list_dirs(base, &names);
+    uint64_t *sizes = xmalloc((n + 1) * sizeof(*sizes));
+    uint64_t total = bytes;
+    int status = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", base, names[i]);
+        sizes[i] = size_of(path);
+        total += sizes[i];
+    }
+    for (size_t i = 0; i < n && status == 0; i++) {
+        if (total <= limit && !is_part(names[i])) {
+            continue;
+        }
+        (void)snprintf(path, sizeof(path), "%s/%s", base, names[i]);
+        log_warning("Diverged WAL that was kept is removed: %s. directory=%s bytes=%llu "
+                    "diverged_keep=%llu",
+                    is_part(names[i]) ? "its copy was cut off" : "newer needs the room", path,
+                    (unsigned long long)sizes[i], (unsigned long long)limit);
+        status = remove_dir(path, err);
+        total -= sizes[i];
+    }
+    free(sizes);
+    free_names(names, n);
+    return status;
+}

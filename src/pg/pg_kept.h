@@ -1,0 +1,31 @@
+/*
+ * The directory <data_dir>.diverged with what was kept of diverged WAL: finding,
+ * copying, making room. For pg_keep.c, on the thread.
+ */
+#ifndef VECHE_PG_PG_KEPT_H
+#define VECHE_PG_PG_KEPT_H
+
+#include "pg/pg.h"
+
+#define PG_SEGMENT_NAME_SIZE 25 /* 24 hexadecimal digits. */
+#define PG_KEPT_RECORD_MAX   4096
+#define PG_KEPT_PART         ".part" /* Ends the name of a directory that is being filled. */
+
+/* <data_dir>.diverged */
+void pg_kept_base(const char *data_dir, char *path, size_t size);
+
+/* Durable, but for the directory that it is in. */
+MUST_USE int pg_kept_copy(const char *from, const char *to, struct err *err);
+
+/* Sets kept->path to the first directory of base that `is` says true of. */
+bool pg_kept_find(const char *base, bool (*is)(const char *dir, const struct pg_kept *kept),
+                  struct pg_kept *kept);
+
+/* From the RECORD of a directory; false if there is none. */
+bool pg_kept_read(const char *dir, struct pg_kept *ret);
+
+/* Removes what was cut off, and whole directories, oldest first, until what is there
+ * and `bytes` more are within `limit`. Says what it removes. */
+MUST_USE int pg_kept_make_room(const char *base, uint64_t bytes, uint64_t limit, struct err *err);
+
+#endif

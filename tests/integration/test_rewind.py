@@ -1,0 +1,241 @@
+"""A node whose WAL diverged comes back by pg_rewind; what it gives up is kept."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from veche import Cluster, processes_of, wait
+
+# Of the database that is rewound; tests/long.sh asks for some GB.
+MEGABYTES = int(os.environ.get("VECHE_REWIND_MB", "300"))
+ROW = 1000
+
+
+def lsn(text):
+    high, low = text.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def receivers_of(node):
+    return [
+        p
+        for p in processes_of(node.data_dir)
+        if b"walreceiver" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes()
+    ]
+
+
+def fill(node, table, megabytes):
+    """With checkpoints in between."""
+    node.sql(f"create table if not exists {table} (id bigserial primary key, t text)")
+    for done in range(0, megabytes, 100):
+        n = min(100, megabytes - done) * 1000000 // ROW
+        node.sql(
+            f"insert into {table} (t) select repeat(md5(i::text), {ROW // 32}) "
+            f"from generate_series(1, {n}) i"
+        )
+        node.sql("checkpoint")
+
+
+def lose_wal(c, rows=80000):
+    """The primary writes what the standby never gets, and dies. Returns it, how many
+    rows it had acknowledged, and where its WAL was when the standby stopped."""
+    primary, standby = c.primary(), c.standbys()[0]
+    primary.sql("create table lost (id int, t text)")
+    wait(lambda: standby.sql("select to_regclass('lost')")[0][0], 60, "the table on the standby")
+    (receiver,) = receivers_of(standby)
+    os.kill(receiver, signal.SIGSTOP)  # What the kernel holds for it, it gets.
+    try:
+        primary.sql(
+            f"insert into lost select i, repeat('x', 500) from generate_series(1, {rows}) i"
+        )
+        primary.sql("checkpoint")
+        primary.sql("insert into lost select i, 'late' from generate_series(1, 1000) i")
+        primary.kill()
+    finally:
+        if os.path.exists(f"/proc/{receiver}"):
+            os.kill(receiver, signal.SIGCONT)
+    assert c.wait_primary(120, other_than=primary) is standby
+    return primary, standby
+
+
+def kept_of(node):
+    base = pathlib.Path(f"{node.data_dir}.diverged")
+    found = []
+    for directory in sorted(base.iterdir()):
+        assert not directory.name.endswith(".part")
+        record = dict(
+            line.split("=", 1) for line in (directory / "RECORD").read_text().splitlines()
+        )
+        found.append((directory, record))
+    return found
+
+
+def bin_dir(node):
+    return node.sql_value("select setting from pg_config() where name = 'BINDIR'")
+
+
+def log_since(node, offset):
+    return node.log()[offset:]
+
+
+@pytest.fixture
+def pair(request):
+    with Cluster(dcs={"maximum_lag_on_failover": 1 << 40}) as c:
+        c.start_and_wait()
+        before = request.session.testsfailed
+        yield c
+        c.failed = request.session.testsfailed > before
+
+
+def start_again(c, node):
+    offset = len(node.log())
+    node.start()
+    return offset
+
+
+def same_data(c, *tables):
+    primary, standby = c.primary(), c.standbys()[0]
+    target = primary.sql_value("select pg_current_wal_flush_lsn()::text")
+    wait(
+        lambda: standby.sql_value("select pg_last_wal_replay_lsn() >= %s", target),
+        60,
+        "the standby to replay",
+    )
+    for table in tables:
+        question = f"select count(*), md5(string_agg(md5(x::text), '' order by id)) from {table} x"
+        assert primary.sql(question) == standby.sql(question)
+
+
+def test_a_former_primary_is_rewound_and_what_it_gives_up_is_kept(pair, report):
+    c = pair
+    fill(c.primary(), "big", MEGABYTES)
+    c.primary().sql("create table untouched as select i from generate_series(1, 1000) i")
+    c.primary().sql("checkpoint")
+    c.wait_healthy()
+    old = c.primary()
+    path = old.sql_value("select pg_relation_filepath('untouched')")
+    inode = os.stat(f"{old.data_dir}/{path}").st_ino
+
+    old, new = lose_wal(c)
+    survived = new.sql_value("select count(*) from lost")
+    assert survived < 81000
+    new.sql("insert into big (t) select 'after' from generate_series(1, 1000)")
+    began = time.monotonic()
+    offset = start_again(c, old)
+    c.wait_healthy()
+    report(f"rewound a database of {MEGABYTES} MB in {time.monotonic() - began:.1f} s")
+
+    log = log_since(old, offset)
+    assert "Sequence done. sequence=rewind" in log
+    assert "pg_rewind: Done!" in log or "pg_rewind: done" in log.lower()
+    assert "sequence=clone" not in log
+    assert os.stat(f"{old.data_dir}/{path}").st_ino == inode
+    same_data(c, "big", "lost")
+    assert old.sql_value("select count(*) from lost") == survived
+
+    ((directory, record),) = kept_of(old)
+    assert int(record["bytes"]) == lsn(record["to"]) - lsn(record["from"]) > 20_000_000
+    assert record["segments_not_kept"] == "0"
+    told = subprocess.run(
+        [f"{bin_dir(old)}/pg_waldump", "-p", str(directory), "-t", record["timeline"],
+         "-s", record["from"], "-r", "Heap"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    inserted = len(re.findall(r"desc: INSERT", told.stdout))
+    assert inserted >= 1000, told.stderr  # Those after the checkpoint, one by one, or more.
+    names = {p.name[8:] for p in directory.iterdir() if re.fullmatch(r"[0-9A-F]{24}", p.name)}
+    first = min(names)
+    assert lsn(record["from"]) >> 24 == int(first[:8], 16) << 8 | int(first[8:], 16)
+    wait(
+        lambda: "rule=diverged-wal" in c["w1"].log() and record["to"] in c["w1"].log(),
+        60,
+        "the loss on record on another node",
+    )
+
+
+def test_a_rewind_that_is_killed_is_done_again(pair):
+    """Every process of the node is killed while pg_rewind works, twice."""
+    c = pair
+    fill(c.primary(), "big", 200)
+    c.wait_healthy()
+    old, new = lose_wal(c)
+    new.sql("update big set t = 'other' where id % 50 = 0")
+    mark = pathlib.Path(f"{old.data_dir}.veche-incomplete")
+    for _ in range(2):
+        offset = start_again(c, old)
+        wait(mark.exists, 60, "the mark of the rewind")
+        old.kill()
+        assert mark.exists()
+        assert "PostgreSQL starts." not in log_since(old, offset)
+    offset = start_again(c, old)
+    c.wait_healthy()
+    log = log_since(old, offset)
+    assert "Sequence done. sequence=rewind" in log and "sequence=clone" not in log
+    assert not mark.exists()
+    same_data(c, "big", "lost")
+    assert len(kept_of(old)) == 1  # Not once for every try.
+
+
+def problem_of(node):
+    return node.status()["veche"].get("problem", "")
+
+
+def test_what_can_not_be_rewound_waits_for_an_operator(report):
+    """use_pg_rewind is off: nothing is touched, and everybody is told."""
+    with Cluster(
+        dcs={"maximum_lag_on_failover": 1 << 40, "postgresql": {"use_pg_rewind": False}}
+    ) as c:
+        c.start_and_wait()
+        old, new = lose_wal(c, rows=40000)
+        before = os.stat(f"{old.data_dir}/global/pg_control").st_mtime_ns
+        old.start()
+        wait(lambda: "can not be rewound" in problem_of(old), 60, "the condition to be shown")
+        assert "can not be rewound" in old.log()
+        assert os.stat(f"{old.data_dir}/global/pg_control").st_mtime_ns == before
+        assert old.stop() == 0
+        # The remedy it names.
+        subprocess.run(["rm", "-rf", str(old.data_dir)], check=True)
+        old.start()
+        c.wait_healthy()
+        same_data(c, "lost")
+
+
+def test_configuration_may_have_it_discarded():
+    with Cluster(
+        dcs={
+            "maximum_lag_on_failover": 1 << 40,
+            "postgresql": {
+                "use_pg_rewind": False,
+                "remove_data_directory_on_diverged_timelines": True,
+            },
+        }
+    ) as c:
+        c.start_and_wait()
+        old, new = lose_wal(c, rows=40000)
+        offset = start_again(c, old)
+        c.wait_healthy()
+        assert "rule=diverged-clone" in log_since(old, offset)
+        ((directory, record),) = kept_of(old)
+        assert record["from"] != "0/0"
+        assert any(re.fullmatch(r"[0-9A-F]{24}", p.name) for p in directory.iterdir())
+
+
+def test_a_rewind_that_can_not_work_ends_in_a_stated_condition():
+    """The old primary's WAL since the fork is gone: pg_rewind can not read it."""
+    with Cluster(dcs={"maximum_lag_on_failover": 1 << 40}) as c:
+        c.start_and_wait()
+        old, new = lose_wal(c, rows=40000)
+        wal = pathlib.Path(old.data_dir, "pg_wal")
+        segments = sorted(p.name for p in wal.iterdir() if re.fullmatch(r"[0-9A-F]{24}", p.name))
+        for name in segments[:-1]:
+            (wal / name).unlink()
+        old.start()
+        wait(lambda: "rewind:" in problem_of(old), 60, "the failure to be shown")
+        wait(lambda: "rule=rewind-given-up" in old.log(), 300, "an end of trying")
+        assert "pg_rewind failed too often" in problem_of(old)
+        assert "PostgreSQL starts." not in old.log().split("sequence=rewind", 1)[1]

@@ -1,0 +1,158 @@
+/* What is kept of diverged WAL: copies, records, room for newer ones. */
+#include <fcntl.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "pg/pg_kept.h"
+
+#define KB 1024
+
+static char root[64];
+
+static int enter(void **state)
+{
+    (void)state;
+    (void)str_copy(root, sizeof(root), "/tmp/veche-kept-XXXXXX");
+    return mkdtemp(root) != NULL ? 0 : -1;
+}
+
+static int leave(void **state)
+{
+    char command[128];
+
+    (void)state;
+    (void)snprintf(command, sizeof(command), "rm -rf %s", root);
+    return system(command);
+}
+
+static const char *at(const char *name)
+{
+    static char path[PATH_MAX];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", root, name);
+    return path;
+}
+
+static void put(const char *name, size_t size)
+{
+    char *bytes = xmalloc(size + 1);
+    int fd = open(at(name), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(fd >= 0);
+    memset(bytes, 'x', size);
+    assert_int_equal(write(fd, bytes, size), size);
+    assert_int_equal(close(fd), 0);
+    free(bytes);
+}
+
+static void put_kept(const char *name, size_t size)
+{
+    char file[256];
+
+    assert_int_equal(mkdir(at(name), 0700), 0);
+    (void)snprintf(file, sizeof(file), "%s/000000010000000000000001", name);
+    put(file, size);
+}
+
+static bool is_there(const char *name)
+{
+    return access(at(name), F_OK) == 0;
+}
+
+static void the_oldest_goes_until_the_newest_fits(void **state)
+{
+    struct err err = {""};
+
+    (void)state;
+    put_kept("20260101T000000Z-tl1", 40 * KB);
+    put_kept("20260102T000000Z-tl2", 40 * KB);
+    put_kept("20260103T000000Z-tl3", 40 * KB);
+    put("somebody-else", 10);
+    assert_int_equal(pg_kept_make_room(root, 50 * KB, 131 * KB, &err), 0);
+    assert_false(is_there("20260101T000000Z-tl1"));
+    assert_true(is_there("20260102T000000Z-tl2"));
+    assert_true(is_there("20260103T000000Z-tl3"));
+
+    assert_int_equal(pg_kept_make_room(root, 50 * KB, 129 * KB, &err), 0);
+    assert_false(is_there("20260102T000000Z-tl2"));
+    assert_true(is_there("20260103T000000Z-tl3"));
+    assert_true(is_there("somebody-else"));
+}
+
+static void what_was_cut_off_goes_even_where_there_is_room(void **state)
+{
+    struct err err = {""};
+
+    (void)state;
+    put_kept("20260101T000000Z-tl1" PG_KEPT_PART, KB);
+    put_kept("20260102T000000Z-tl1", KB);
+    assert_int_equal(pg_kept_make_room(root, 0, 1000 * KB, &err), 0);
+    assert_false(is_there("20260101T000000Z-tl1" PG_KEPT_PART));
+    assert_true(is_there("20260102T000000Z-tl1"));
+}
+
+static void a_record_is_read_back(void **state)
+{
+    static const char text[] = "system_identifier=7710592769172253692\ntimeline=3\nfrom=0/3423F58\n"
+                               "to=1/40000A0\nbytes=4307401032\nsegments_of_it=2\n";
+    struct pg_kept kept;
+    int fd;
+
+    (void)state;
+    assert_false(pg_kept_read(root, &kept));
+    fd = open(at("RECORD"), O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(close(fd), 0);
+    assert_true(pg_kept_read(root, &kept));
+    assert_string_equal(kept.path, root);
+    assert_true(kept.sysid == UINT64_C(7710592769172253692));
+    assert_int_equal(kept.timeline, 3);
+    assert_true(kept.from == 0x3423F58);
+    assert_true(kept.to == UINT64_C(0x1040000A0));
+    assert_true(kept.bytes == UINT64_C(4307401032));
+}
+
+static void a_copy_writes_into_the_file_that_is_there(void **state)
+{
+    /* The mark of a rewind knows pg_control by its inode. */
+    struct stat before, after;
+    struct err err = {""};
+    char from[PATH_MAX];
+
+    (void)state;
+    put("from", 3 * 1024 * KB + 17);
+    put("to", 4 * 1024 * KB);
+    (void)str_copy(from, sizeof(from), at("from"));
+    assert_int_equal(stat(at("to"), &before), 0);
+    assert_int_equal(pg_kept_copy(from, at("to"), &err), 0);
+    assert_int_equal(stat(at("to"), &after), 0);
+    assert_true(before.st_ino == after.st_ino);
+    assert_int_equal(after.st_size, 3 * 1024 * KB + 17);
+
+    (void)str_copy(from, sizeof(from), at("nothing"));
+    assert_int_equal(pg_kept_copy(from, at("to"), &err), -1);
+    assert_non_null(strstr(err.text, "nothing"));
+    assert_int_equal(stat(at("to"), &after), 0);
+    assert_int_equal(after.st_size, 3 * 1024 * KB + 17);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_oldest_goes_until_the_newest_fits, enter, leave),
+        cmocka_unit_test_setup_teardown(what_was_cut_off_goes_even_where_there_is_room, enter,
+                                        leave),
+        cmocka_unit_test_setup_teardown(a_record_is_read_back, enter, leave),
+        cmocka_unit_test_setup_teardown(a_copy_writes_into_the_file_that_is_there, enter, leave),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
