@@ -184,13 +184,23 @@ void agent_raft_start(struct agent *a)
     consensus_start(a->consensus);
 }
 
-/* The one whose lease may still run continues until it does not. */
-static bool takes_writes(const struct agent *a)
+/* The one whose lease may still run continues until it does not: as long as its own
+ * promise to itself lives, or PostgreSQL may take writes; also while it was not looked
+ * at yet. */
+static bool may_take_writes(const struct agent *a)
 {
     const struct view *v = &a->view;
+    struct lease_voter_status voter;
 
-    return a->lease_was_live ||
-           (a->pg != NULL && v->pg.postmaster_alive && v->self.status.pg_role != PG_ROLE_STANDBY);
+    lease_voter_status(&a->voter, agent_lease_now(), &voter);
+    if (voter.state == LEASE_PROMISE_LIVE && voter.owner == a->identity.id) {
+        return true;
+    }
+    if (a->pg == NULL) {
+        return false;
+    }
+    return v->self.status.data == DATA_UNKNOWN ||
+           (v->pg.postmaster_alive && v->self.status.pg_role != PG_ROLE_STANDBY);
 }
 
 static bool hears_leader(const struct agent *a, uint64_t now_ms)
@@ -210,7 +220,7 @@ static bool hears_leader(const struct agent *a, uint64_t now_ms)
 
 static void rejoin_if_possible(struct agent *a, uint64_t now_ms)
 {
-    if (a->rejoin || a->stopping_since_ms != 0 || takes_writes(a) || !hears_leader(a, now_ms)) {
+    if (a->rejoin || a->stopping_since_ms != 0 || may_take_writes(a) || !hears_leader(a, now_ms)) {
         return;
     }
     log_warning("The cluster has a leader: this node begins again under a new id.");
