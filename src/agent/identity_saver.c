@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "agent/agent_state.h"
+#include "base/log.h"
 
 #define GIVE_UP_MS 1000 /* A stalled disk must not keep the agent from leaving. */
 
@@ -41,10 +42,11 @@ struct identity_saver {
  * everything goes on. */
 static void save_copy(const struct identity_saver *s, const struct identity *identity, int status)
 {
-    struct err ignored = {""};
+    struct err err = {""};
 
-    if (status == 0) {
-        (void)identity_save(s->copy_directory, identity, &ignored); /* As said above. */
+    if (status == 0 && identity_save(s->copy_directory, identity, &err) != 0) {
+        log_warning("The copy of the identity file was not written, going on without. why=\"%s\"",
+                    err.text);
     }
 }
 
