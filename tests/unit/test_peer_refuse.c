@@ -422,8 +422,8 @@ static void an_address_that_can_not_be_used_is_named(void **state)
     node_start(&taken);
     node_init(&n, 1, free_port());
     n.options.bind_address = taken.address;
-    (void)snprintf(text, sizeof(text), "cannot listen on %s: address already in use",
-                   taken.address);
+    (void)snprintf(text, sizeof(text),
+                   "cannot listen on %s: Address already in use; `ss -ltnp` names", taken.address);
     check_new_fails(&n, text);
     n.options.bind_address = "pg1";
     check_new_fails(&n, "address \"pg1\": expected host:port");
