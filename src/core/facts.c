@@ -92,6 +92,14 @@ static bool starts_as_primary(enum node_action action)
     return action == ACTION_START_PRIMARY || action == ACTION_PROMOTE;
 }
 
+/* Its server has no postmaster and takes nothing from anybody: initdb's, and the crash
+ * recovery before a rewind. A fence would cut that short again and again. Neither begins
+ * while a process of an earlier server is left (rule left-overs). */
+static bool runs_single_user(enum node_action action)
+{
+    return action == ACTION_BOOTSTRAP || action == ACTION_REWIND;
+}
+
 /* Whoever may become writable by itself counts: a promotion or a crash recovery
  * as primary asks nobody when it is through. */
 static bool may_write(const struct view *view)
@@ -106,7 +114,7 @@ static bool may_write(const struct view *view)
         return true;
     }
     if (!pg->postmaster_alive) {
-        return pg->n_processes > 0 && pg->was_primary && view->op.running != ACTION_BOOTSTRAP;
+        return pg->n_processes > 0 && pg->was_primary && !runs_single_user(view->op.running);
     }
     if (s->pg_role == PG_ROLE_PRIMARY || view->op.running == ACTION_BOOTSTRAP) {
         return true;

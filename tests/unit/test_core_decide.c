@@ -493,6 +493,25 @@ static void a_rewind_that_was_cut_off_goes_on_with_the_same_line_only(void **sta
     free(s);
 }
 
+static void the_crash_recovery_before_a_rewind_is_not_fenced(void **state)
+{
+    /* A single-user server of a former primary's data: one process, no postmaster. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    scene_stop_postgres(s, true, false);
+    s->view.pg.n_processes = 1;
+    s->view.self.status.pg_state = PG_STATE_CRASHED;
+    assert_node(s, "fence", ACTION_FENCE);
+    s->view.op.running = ACTION_REWIND;
+    assert_node(s, "keep-operation", ACTION_REWIND);
+
+    s->view.pg.postmaster_alive = true; /* Somebody started it: that takes writes. */
+    s->view.self.status.pg_role = PG_ROLE_PRIMARY;
+    assert_node(s, "fence", ACTION_FENCE);
+    free(s);
+}
+
 static void a_former_primary_that_stopped_cleanly_follows(void **state)
 {
     /* The same after a switchover: nothing beyond where timeline 1 ended. */
@@ -1006,6 +1025,7 @@ int main(void)
         cmocka_unit_test(what_diverged_is_discarded_only_by_configuration),
         cmocka_unit_test(a_rewind_that_fails_again_and_again_ends),
         cmocka_unit_test(a_rewind_that_was_cut_off_goes_on_with_the_same_line_only),
+        cmocka_unit_test(the_crash_recovery_before_a_rewind_is_not_fenced),
         cmocka_unit_test(a_former_primary_that_stopped_cleanly_follows),
         cmocka_unit_test(a_crashed_primary_is_not_trusted_to_know_its_end),
         cmocka_unit_test(a_switchover_waits_until_the_candidate_has_everything),

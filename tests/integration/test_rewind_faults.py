@@ -1,0 +1,182 @@
+"""A rewind under faults: a long crash recovery, a source that is gone half way, and who
+needs none (S5, S7, L1). The ordinary course is in test_rewind.py."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+
+import pytest
+
+from test_kill_points import Point, arm, mark_of, stop_file, wait_stopped
+from veche import Cluster, wait
+
+ROWS = 20000  # That only the old primary has.
+LOST = "select count(*) from kept where what = 'lost'"
+
+
+@contextlib.contextmanager
+def rewind_cluster(names=("pg1", "pg2", "w1"), dcs=None, **overrides):
+    c = Cluster(names=names, dcs={"maximum_lag_on_failover": 1 << 40, **(dcs or {})})
+    c.make_nodes()
+    for node in c.postgres_nodes:
+        node.overrides.update(overrides)
+        node.env["VECHE_TEST_STOP_FILE"] = str(stop_file(node))
+    with c:
+        c.start_and_wait()
+        yield c
+
+
+def signal_receiver(standby, signum):
+    """The WAL receiver of a standby: stopped, it gets nothing and says nothing."""
+    pid = standby.sql_value("select pid from pg_stat_wal_receiver")
+    os.kill(pid, signum)
+    return pid
+
+
+def fill(c, megabytes):
+    """A table nobody touches again, and one that goes on; checkpoints in between."""
+    primary = c.primary()
+    primary.sql("create table kept (id bigserial primary key, what text, filler text)")
+    primary.sql("create table untouched (id bigint, filler text)")
+    step = 50000  # Rows of about 1 kB.
+    for first in range(0, megabytes * 1000, step):
+        primary.sql(
+            "insert into untouched select i, repeat(md5(i::text), 30) "
+            "from generate_series(%s, %s) i",
+            first,
+            min(first + step, megabytes * 1000) - 1,
+        )
+        primary.sql("checkpoint")
+    primary.sql("insert into kept (what) select 'before' from generate_series(1, 1000)")
+    primary.sql("vacuum (freeze, analyze) untouched")  # No hint bit is left to be set.
+    primary.sql("checkpoint")
+
+
+def positions_are_equal(c):
+    primary, standby = c.primary(), c.standbys()[0]
+    here = primary.sql_value("select pg_current_wal_lsn()")
+    return standby.sql_value("select pg_last_wal_replay_lsn() >= %s::pg_lsn", here)
+
+
+def diverge(c, rows=ROWS, checkpoints=True):
+    """Rows that only the primary has, then it dies. Returns it, who took over, and the end."""
+    primary, standby = c.primary(), c.standbys()[0]
+    wait(lambda: positions_are_equal(c), 120, "the standby to have everything")
+    receiver = signal_receiver(standby, signal.SIGSTOP)
+    for _ in range(2):  # More than one checkpoint behind the fork.
+        primary.sql(
+            "insert into kept (what, filler) select 'lost', repeat('l', 500) "
+            "from generate_series(1, %s)",
+            rows // 2,
+        )
+        if checkpoints:
+            primary.sql("checkpoint")
+    end = primary.sql_value("select pg_current_wal_flush_lsn()")
+    primary.kill()
+    os.kill(receiver, signal.SIGKILL)  # Not continued: it would take what is in its socket.
+    assert c.wait_primary(60, other_than=primary) is standby
+    assert standby.sql_value(LOST) == 0
+    standby.sql("insert into kept (what) select 'after' from generate_series(1, 1000)")
+    return primary, standby, end
+
+
+def sequences(node, name):
+    return len(re.findall(rf"Sequence started\. sequence={name} ", node.log()))
+
+
+def assert_rejoined(c, old, new):
+    c.wait_healthy(180)
+    assert c.primary() is new
+    wait(lambda: positions_are_equal(c), 60, "the old primary to have everything")
+    query = "select count(*), md5(string_agg(id || what, ',' order by id)) from kept"
+    assert old.sql(query) == new.sql(query)
+    assert old.sql_value(LOST) == 0
+    assert not mark_of(old).exists()
+
+
+def test_a_long_crash_recovery_is_not_cut_short():
+    """A single-user server has no postmaster, and is nothing left over that may write."""
+    with rewind_cluster() as c:
+        fill(c, 20)
+        old, new, _ = diverge(c, rows=20 * ROWS, checkpoints=False)
+        offset = len(old.log())
+        old.start()
+        assert_rejoined(c, old, new)
+        said = old.log()[offset:]
+        assert "recover" not in "".join(re.findall(r"Sequence cancelled\. .*", said)), said
+        assert len(re.findall(r"Sequence started\. sequence=rewind ", said)) == 1
+
+
+def cut_off_and_fail_over(c, old, new):
+    """old is half rewound from new; then new is gone and a third one is primary."""
+    point = Point("rewind: configure", "before", "agent")
+    arm(old, point)
+    old.start()
+    wait_stopped(old, point)
+    old.kill_agent()
+    new.kill()
+    return c.wait_primary(60, other_than=new)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_rewind_whose_source_is_gone_is_a_stated_condition(allowed):
+    """Half of its data is of a timeline that may have ended earlier: only a clone helps."""
+    dcs = {"postgresql": {"remove_data_directory_on_rewind_failure": allowed}}
+    with rewind_cluster(names=("pg1", "pg2", "pg3", "w1", "w2"), dcs=dcs) as c:
+        fill(c, 20)
+        standbys = c.standbys()
+        old = c.primary()
+        wait(lambda: positions_are_equal(c), 60, "the standby to have everything")
+        pids = [signal_receiver(s, signal.SIGSTOP) for s in standbys]
+        old.sql("insert into kept (what) select 'lost' from generate_series(1, 2000)")
+        old.kill()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        new = c.wait_primary(60, other_than=old)
+        c.wait_healthy(60)
+        third = cut_off_and_fail_over(c, old, new)
+
+        old.start()
+        if allowed:
+            c.wait_healthy(120)
+            assert sequences(old, "clone") >= 1
+            assert old.sql_value(LOST) == third.sql_value(LOST)
+            return
+        c.wait_primary(60)
+        wait(
+            lambda: "empty the data directory" in old.status()["veche"]["problem"],
+            60,
+            "the condition, and what ends it",
+        )
+        assert "empty the data directory" in old.log()
+        assert mark_of(old).exists(), "it must not look like a database"
+        assert "postmaster_start_time" not in old.status()
+        listed = third.ctl("list", "--format", "json").stdout
+        assert "streaming" not in [m["State"] for m in json.loads(listed) if m["Member"] == old.name]
+
+
+def test_who_is_behind_the_fork_just_follows():
+    """A standby that had less when the other was promoted has nothing to give up."""
+    with rewind_cluster(names=("pg1", "pg2", "pg3")) as c:
+        fill(c, 20)
+        old = c.primary()
+        behind = c.standbys()[0]
+        wait(lambda: positions_are_equal(c), 60, "the standby to have everything")
+        behind.kill()
+        old.sql("insert into kept (what) select 'more' from generate_series(1, 2000)")
+        other = next(n for n in c.standbys() if n is not behind)
+        wait(
+            lambda: other.sql_value("select count(*) from kept where what = 'more'") == 2000,
+            60,
+            "the rows on the other standby",
+        )
+        old.kill()
+        assert behind.process.poll() is not None
+        behind.start()
+        new = c.wait_primary(60, other_than=old)
+        assert new is other
+        c.wait_healthy(60)
+        assert sequences(behind, "rewind") == 0
+        assert behind.sql_value("select count(*) from kept where what = 'more'") == 2000
