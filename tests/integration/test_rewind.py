@@ -239,3 +239,34 @@ def test_a_rewind_that_can_not_work_ends_in_a_stated_condition():
         wait(lambda: "rule=rewind-given-up" in old.log(), 300, "an end of trying")
         assert "pg_rewind failed too often" in problem_of(old)
         assert "PostgreSQL starts." not in old.log().split("sequence=rewind", 1)[1]
+
+
+def test_wal_that_waits_for_the_archive_gets_there_first(tmp_path):
+    """The archive was down until the former primary came back."""
+    archive, up = tmp_path / "archive %1", tmp_path / "up"
+    archive.mkdir()
+    for path in (archive, *tmp_path.parents[:2], tmp_path):
+        path.chmod(0o777)
+    command = f"test -e {up} && cp %p '{str(archive).replace('%', '%%')}/%f'"
+    with Cluster(
+        dcs={
+            "maximum_lag_on_failover": 1 << 40,
+            "postgresql": {"parameters": {"archive_mode": "on", "archive_command": command}},
+        }
+    ) as c:
+        c.start_and_wait()
+        old, new = lose_wal(c, rows=60000)
+        assert not list(archive.iterdir())
+        up.touch()
+        offset = start_again(c, old)
+        c.wait_healthy()
+        assert "Sequence done. sequence=rewind" in log_since(old, offset)
+        ((directory, record),) = kept_of(old)
+        fork = lsn(record["from"]) >> 24
+        lost = {
+            p.name
+            for p in directory.iterdir()
+            if re.fullmatch(r"[0-9A-F]{24}", p.name) and int(p.name[16:], 16) > fork
+        }
+        whole = sorted(lost)[:-1]  # The last one is not full.
+        assert whole and set(whole) <= {p.name for p in archive.iterdir()}

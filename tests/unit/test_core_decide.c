@@ -423,6 +423,19 @@ static struct scene *scene_new_diverged(void)
     return s;
 }
 
+static void a_recovery_in_single_user_mode_is_not_fenced(void **state)
+{
+    /* The process of step `recover` has no postmaster, and writes WAL for nobody. */
+    struct scene *s = scene_new_diverged();
+
+    (void)state;
+    s->view.pg.n_processes = 1;
+    assert_node(s, "fence", ACTION_FENCE);
+    s->view.op.running = ACTION_REWIND;
+    assert_node(s, "keep-operation", ACTION_REWIND);
+    free(s);
+}
+
 static void what_diverged_is_discarded_only_by_configuration(void **state)
 {
     /* Neither checksums nor wal_log_hints; or rewinding is switched off. */
@@ -1023,6 +1036,7 @@ int main(void)
         cmocka_unit_test(a_start_that_takes_too_long_is_cut_off),
         cmocka_unit_test(a_former_primary_that_diverged_is_rewound_once_there_is_a_primary),
         cmocka_unit_test(what_diverged_is_discarded_only_by_configuration),
+        cmocka_unit_test(a_recovery_in_single_user_mode_is_not_fenced),
         cmocka_unit_test(a_rewind_that_fails_again_and_again_ends),
         cmocka_unit_test(a_rewind_that_was_cut_off_goes_on_with_the_same_line_only),
         cmocka_unit_test(the_crash_recovery_before_a_rewind_is_not_fenced),
