@@ -3,7 +3,7 @@
 # closed; ends with one line "N passed, N failed", as run.sh does.
 #
 #   tests/long.sh              everything, a few hours
-#   tests/long.sh kills lxc    only these stages: asan kills fuzz sim lxc debian13 next
+#   tests/long.sh kills lxc    only these stages: asan kills fuzz rewind sim lxc debian13 next
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,6 +32,12 @@ stage_kills() {
 # Ten minutes each.
 stage_fuzz() { run_fuzz 600; }
 
+# A database of some GB.
+stage_rewind() {
+    need_build
+    VECHE_REWIND_MB=3000 run_pytest tests/integration/test_rewind.py
+}
+
 stage_sim() {
     need_build
     check '10,000 seeds' "$build/tests/sim/sim" --seeds 10000
@@ -47,5 +53,5 @@ stage_lxc() {
 stage_debian13() { run_script tests/debian13.sh; }
 stage_next() { run_script tests/debian13.sh --suite forky; }
 
-[ $# -gt 0 ] || set -- asan kills fuzz sim lxc debian13 next
+[ $# -gt 0 ] || set -- asan kills fuzz rewind sim lxc debian13 next
 run_stages "$@"
