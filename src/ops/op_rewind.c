@@ -97,14 +97,23 @@ static enum seq_next stop_run(struct seq *s)
     return stop_done(s);
 }
 
+/* What was seen before it ended does not tell how it ended. */
+static enum seq_next look_run(struct seq *s)
+{
+    enum pg_state state = op_look(op_of(s))->status.pg_state;
+
+    return state == PG_STATE_STOPPING || state == PG_STATE_UNKNOWN ? SEQ_POLL : SEQ_NEXT;
+}
+
 /*
- * archive_command=false: its WAL is what pg_rewind reads, and the checkpoint at the
- * end would recycle it. No standby.signal: a single-user server takes none.
+ * archive_command=false, wal_keep_size: its WAL is what pg_rewind reads, and the
+ * checkpoint at the end would recycle it. No standby.signal: a single-user server takes none.
  */
 static const char recover_script[] =
     "rm -f \"$2/standby.signal\" \"$2/recovery.signal\" && "
     "exec \"$1\" --single -D \"$2\" --config_file=\"$3\" --archive_mode=on "
-    "--archive_command=false template1 < /dev/null";
+    "--archive_command=false --wal_keep_size=1TB --max_slot_wal_keep_size=-1 template1 "
+    "< /dev/null";
 
 static enum seq_next recover_run(struct seq *s)
 {
@@ -270,6 +279,7 @@ const struct seq_step op_rewind_steps[] = {
     {"ask source",        ask_run,       NULL,         op_kill_child, ASK_MS,      NULL},
     {"stop",              stop_run,      stop_done,    NULL,          0,           NULL}, /* STOP_FAST_MS */
     {"count out",         op_kill_run,   op_kill_run,  NULL,          SECONDS(60), NULL},
+    {"look",              look_run,      look_run,     NULL,          SECONDS(60), NULL},
     {"recover",           recover_run,   recover_done, op_kill_child, STILL_MS,    child_progress},
     {"archive",           archive_run,   archive_done, op_kill_child, STILL_MS,    child_progress},
     {"keep",              op_keep_run,   NULL,         NULL,          0,           NULL}, /* A copy; bounded by diverged_keep. */

@@ -45,7 +45,7 @@ static void start(struct op *op, const struct node_decision *decision, uint64_t 
     PRE(op->action == ACTION_NONE);
 
     if (decision->action == ACTION_REWIND && decision->timeline != op->ops->rewind_timeline) {
-        op->ops->n_failures[ACTION_REWIND] = 0; /* Another source may have what was missing. */
+        op->ops->n_rewind_failures = 0; /* Another source may have what was missing. */
         op->ops->rewind_timeline = decision->timeline;
     }
     op->action = decision->action;
@@ -90,6 +90,7 @@ static void note_success(struct op *op, uint64_t duration_ms)
     log_info("Sequence done. sequence=%s ms=%llu", node_action_name(op->action),
              (unsigned long long)duration_ms);
     o->n_failures[op->action] = 0;
+    o->n_rewind_failures = op->action == ACTION_REWIND ? 0 : o->n_rewind_failures;
     o->retry_ms[op->action] = 0;
     if (op->action != ACTION_CLEAN_UP) {
         note_last(op, false);
@@ -105,6 +106,10 @@ static void note_failure(struct op *op, uint64_t duration_ms, const char *step)
     uint64_t retry_ms;
 
     back_off(o, op->action, now_ms);
+    /* A source that does not answer may come back. */
+    if (op->action == ACTION_REWIND && !str_equal(step, op_rewind_steps[0].name)) {
+        o->n_rewind_failures++;
+    }
     retry_ms = o->retry_ms[op->action];
     log_warning("Sequence failed, retrying in %llu ms. sequence=%s step=\"%s\" ms=%llu "
                 "failures=%u problem=\"%s\"",
@@ -150,8 +155,8 @@ static void on_end(struct seq *s, int status, const char *step)
 /* A clone or follow of another member is another action. */
 static bool is_same(const struct op *op, const struct node_decision *decision)
 {
-    bool has_upstream = op->action == ACTION_CLONE || op->action == ACTION_REWIND ||
-                        op->action == ACTION_FOLLOW;
+    bool has_upstream =
+        op->action == ACTION_CLONE || op->action == ACTION_REWIND || op->action == ACTION_FOLLOW;
 
     if (op->action != decision->action) {
         return false;
@@ -249,7 +254,7 @@ void ops_fill(const struct ops *o, struct view_op *view)
         .last_failed = o->last_failed,
         .n_failures = o->n_failures[o->last],
         .retry_ms = o->retry_ms[o->last],
-        .n_rewind_failures = o->n_failures[ACTION_REWIND],
+        .n_rewind_failures = o->n_rewind_failures,
         .rewind_timeline = o->rewind_timeline,
     };
     if (op->action != ACTION_NONE) {

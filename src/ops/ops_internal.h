@@ -48,7 +48,8 @@ struct ops {
     uint64_t last_ms;
     uint32_t n_failures[ACTIONS]; /* In a row. */
     uint64_t retry_ms[ACTIONS];   /* Not before this; 0 = no back-off. */
-    uint32_t rewind_timeline;     /* That the failures of REWIND are of. */
+    uint32_t n_rewind_failures;   /* Of REWIND, but for a source that did not answer, */
+    uint32_t rewind_timeline;     /* with that timeline of the source. */
     char problem[TEXT_SIZE];
 
     /* What pg_fill says; valid after op_look. */

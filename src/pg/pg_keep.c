@@ -91,10 +91,10 @@ static int list_segments(const char *dir_path, struct segments *ret, struct err 
 }
 
 /* Those of the fork and after it first, upwards; then those before, downwards. */
-static uint64_t fork_number;
-static int compare(const void *a, const void *b)
+static int compare(const void *a, const void *b, void *data)
 {
     const struct segment *x = a, *y = b;
+    uint64_t fork_number = *(const uint64_t *)data;
     bool x_lost = x->number >= fork_number, y_lost = y->number >= fork_number;
 
     if (x_lost != y_lost) {
@@ -110,15 +110,15 @@ static int compare(const void *a, const void *b)
  * behind its end: recycled files. Returns how many of the rest are lost ones. */
 static size_t select_segments(struct segments *s, const struct pg_kept *kept)
 {
-    uint64_t end_number = kept->to / s->size;
+    uint64_t end_number = kept->to / s->size, fork_number = kept->from / s->size;
     size_t n = 0, n_lost = 0;
 
-    fork_number = kept->from / s->size;
     for (size_t i = 0; i < s->n; i++) {
         const struct segment *item = &s->items[i];
         bool lost = item->number >= fork_number;
 
-        if (item->timeline > kept->timeline || (lost && item->timeline != kept->timeline) ||
+        if (item->timeline > kept->timeline ||
+            (lost && kept->from != 0 && item->timeline != kept->timeline) ||
             (kept->to != 0 && item->number > end_number)) {
             continue;
         }
@@ -126,7 +126,7 @@ static size_t select_segments(struct segments *s, const struct pg_kept *kept)
         s->items[n++] = *item;
     }
     s->n = n;
-    qsort(s->items, s->n, sizeof(s->items[0]), compare);
+    qsort_r(s->items, s->n, sizeof(s->items[0]), compare, &fork_number);
     return n_lost;
 }
 
@@ -183,6 +183,28 @@ static int copy_segments(const char *pg_wal, const char *part, const struct segm
     return 0;
 }
 
+/* pg_rewind reads that of the timeline which is given up, and removes it. */
+static int copy_histories(const char *from_dir, const char *to_dir, struct err *err)
+{
+    DIR *dir = opendir(from_dir);
+    const struct dirent *entry;
+    char from[PATH_MAX + 300], to[PATH_MAX + 300];
+    int status = 0;
+
+    if (dir == NULL) {
+        return err_set_errno(err, errno, "opening %s", from_dir);
+    }
+    while (status == 0 && (entry = readdir(dir)) != NULL) {
+        if (strlen(entry->d_name) == 16 && str_equal(entry->d_name + 8, ".history")) {
+            (void)snprintf(from, sizeof(from), "%s/%s", from_dir, entry->d_name);
+            (void)snprintf(to, sizeof(to), "%s/%s", to_dir, entry->d_name);
+            status = pg_kept_copy(from, to, err);
+        }
+    }
+    (void)closedir(dir); /* Only read. */
+    return status;
+}
+
 /* pg_rewind writes it last, but syncs it before the rest: after a power failure it may
  * say that all was done. Written into, not replaced: the mark knows it by its inode. */
 static int copy_control(const char *data_dir, const char *kept, bool keeps, struct err *err)
@@ -208,7 +230,8 @@ static int fill_dir(struct keep *k, const char *pg_wal, const char *base, const 
         return err_set_errno(err, errno, "creating %s", part);
     }
     if (copy_control(k->work.opts->o.data_dir, part, true, err) != 0 ||
-        copy_segments(pg_wal, part, s, n, err) != 0 || write_record(part, &k->kept, err) != 0) {
+        copy_histories(pg_wal, part, err) != 0 || copy_segments(pg_wal, part, s, n, err) != 0 ||
+        write_record(part, &k->kept, err) != 0) {
         return -1;
     }
     if (rename(part, k->kept.path) != 0) {
@@ -270,7 +293,7 @@ static int keep(struct keep *k, struct err *err)
     k->kept.timeline = MAX(control.timeline, control.min_recovery_timeline);
     k->kept.to = pg_control_is_clean(&control) ? pg_control_lsn(&control) : 0;
     k->kept.from = k->fork;
-    k->kept.bytes = k->kept.to > k->fork ? k->kept.to - k->fork : 0;
+    k->kept.bytes = k->fork != 0 && k->kept.to > k->fork ? k->kept.to - k->fork : 0;
     if (k->limit == 0) {
         say_kept(&k->kept, 0);
         return 0;
@@ -337,6 +360,9 @@ static int restore(const struct pg_options *o, struct pg_kept *ret, struct err *
     status = list_segments(ret->path, &s, err);
     if (status == 0) {
         status = copy_segments(ret->path, pg_wal, &s, s.n, err);
+    }
+    if (status == 0) {
+        status = copy_histories(ret->path, pg_wal, err);
     }
     if (status == 0) {
         status = copy_control(o->data_dir, ret->path, false, err);

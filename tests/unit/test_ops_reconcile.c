@@ -208,6 +208,32 @@ static void a_fence_waits_for_the_start_it_cut_off(void **state)
     bench_deinit(&b);
 }
 
+static void a_source_that_does_not_answer_is_no_failure_of_the_rewind(void **state)
+{
+    /* Giving up is for what trying again does not mend. */
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    set_scene(&b, ACTION_REWIND);
+    for (int i = 0; i < 3; i++) {
+        decide_on(&b, ACTION_REWIND, "other");
+        finish(&b.pg, -1); /* psql */
+        assert_true(see(&b).last_failed);
+        pass(&b, MINUTES(2));
+    }
+    assert_int_equal(see(&b).n_failures, 3);
+    assert_int_equal(see(&b).n_rewind_failures, 0);
+
+    decide_on(&b, ACTION_REWIND, "other");
+    finish(&b.pg, 0);  /* psql */
+    finish(&b.pg, 0);  /* recover */
+    finish(&b.pg, 0);  /* keep */
+    finish(&b.pg, -1); /* dry run */
+    assert_int_equal(see(&b).n_rewind_failures, 1);
+    bench_deinit(&b);
+}
+
 static void another_action_waits_for_the_callback_of_the_cancelled_one(void **state)
 {
     struct bench b;
@@ -557,6 +583,7 @@ int main(void)
         cmocka_unit_test(a_fence_signals_within_the_call_that_decides_it),
         cmocka_unit_test(a_fence_kills_after_200_ms_and_counts_until_none),
         cmocka_unit_test(a_fence_waits_for_the_start_it_cut_off),
+        cmocka_unit_test(a_source_that_does_not_answer_is_no_failure_of_the_rewind),
         cmocka_unit_test(another_action_waits_for_the_callback_of_the_cancelled_one),
         cmocka_unit_test(a_clone_of_another_member_is_another_action),
         cmocka_unit_test(none_lets_what_runs_go_on),
