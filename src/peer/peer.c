@@ -320,13 +320,13 @@ void peer_soon(struct peer *p, void (*run)(struct peer *p, void *arg), void *arg
 
 /* ---- Messages ------------------------------------------------------------ */
 
-/* To every node, on its best link; hello passes where there is no cluster yet. */
+/* To every node, on its best link. */
 static void send_to_all(struct peer *p, enum frame_type type, const uint8_t *payload, size_t size)
 {
     for (size_t i = 0; i < p->n_nodes; i++) {
         struct peer_link *link = peer_find_link(p, p->nodes[i].id);
 
-        if (link != NULL && (!link->hello_only || type == FRAME_HELLO)) {
+        if (link != NULL && !link->hello_only) {
             link_send(link, type, payload, size);
         }
     }
@@ -342,14 +342,23 @@ static void send_to(struct peer *p, node_id to, enum frame_type type, const uint
     }
 }
 
+/* On every link, not the best one of each node only: links overtake each other, and the
+ * last hello that comes in by any of them must not be one of before. */
 void peer_set_hello(struct peer *p, const struct hello *hello)
 {
     uint8_t buffer[MESSAGE_SIZE];
+    size_t size = message_encode_hello(hello, buffer);
 
     PRE(hello->id == p->preface.id);
     p->hello = *hello;
     p->has_hello = true;
-    send_to_all(p, FRAME_HELLO, buffer, message_encode_hello(hello, buffer));
+    LIST_FOREACH (it, &p->links) {
+        struct peer_link *link = CONTAINER_OF(it, struct peer_link, list);
+
+        if (link->state == LINK_UP && link->kind == LINK_PEER) {
+            link_send(link, FRAME_HELLO, buffer, size);
+        }
+    }
 }
 
 void peer_set_cluster_id(struct peer *p, uint64_t cluster_id)
