@@ -224,6 +224,8 @@ static void say_loss(const struct view *view, struct decision *d)
     if (loss->to != 0) {
         sbuf_printf(&b, " to %s, %" PRIu64 " bytes", lsn_format(loss->to, to, sizeof(to)),
                     loss->bytes);
+    } else if (loss->bytes != 0) {
+        sbuf_printf(&b, " on, at most %" PRIu64 " bytes", loss->bytes);
     }
     sbuf_printf(&b, "; %s%s", loss->kept[0] != '\0' ? "kept in " : "not kept (diverged_keep)",
                 loss->kept);

@@ -238,6 +238,9 @@ const char *facts_rewind_obstacle(const struct view *view)
     }
     if (view->self.status.data == DATA_REWINDING) {
         /* Pages of the source's timeline are in it: only WAL of that one covers them. */
+        if (view->pg.rewind_timeline == 0) {
+            return "a rewind was cut off by a restart of the machine";
+        }
         return primary == NULL || view->pg.rewind_timeline == primary->timeline
                    ? NULL
                    : "a rewind to another timeline was cut off here";

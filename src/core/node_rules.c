@@ -121,8 +121,8 @@ const struct node_rule *node_rules_match(uint64_t bits)
 
 const char *node_effects_format(unsigned effects, char *text, size_t size)
 {
-    static const char *const names[] = {"keep",   "release", "ask",    "refuse",
-                                        "exit",   "declare", "problem"};
+    static const char *const names[] = {"keep", "release", "ask",    "refuse",
+                                        "exit", "declare", "problem"};
     struct sbuf b;
 
     sbuf_init(&b, text, size);

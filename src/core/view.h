@@ -120,7 +120,8 @@ struct view_pg { /* Local PostgreSQL beyond what struct status says. */
     struct view_replica replicas[MEMBERS_MAX];
     struct view_loss loss;
     bool can_rewind;          /* pg_control: data checksums or wal_log_hints. */
-    uint32_t rewind_timeline; /* Data is DATA_REWINDING: the source's then. */
+    uint32_t rewind_timeline; /* Data is DATA_REWINDING: the source's then; 0 = it was cut off by
+                               * a restart of the machine. */
     bool history_due;             /* The timeline's history file has an entry that the store lacks,
                                    * or has otherwise. */
     struct store_history history; /* The oldest of them. */

@@ -242,6 +242,7 @@ static enum seq_next mark_run(struct seq *s)
     struct op *o = op_of(s);
     char why[TEXT_SIZE];
 
+    o->committed = true;
     if (op_look(o)->status.data == DATA_REWINDING) {
         pg_keep_restore(op_pg(o), op_on_done, o);
         return SEQ_WAIT;
@@ -271,6 +272,11 @@ static enum seq_next trim_run(struct seq *s)
 
     pg_keep_trim(op_pg(o), op_on_done, o);
     return SEQ_WAIT;
+}
+
+bool op_rewind_is_at_fault(const char *step)
+{
+    return str_equal(step, "recover") || str_equal(step, "dry run") || str_equal(step, "rewind");
 }
 
 /* clang-format off */

@@ -106,8 +106,8 @@ static void note_failure(struct op *op, uint64_t duration_ms, const char *step)
     uint64_t retry_ms;
 
     back_off(o, op->action, now_ms);
-    /* A source that does not answer may come back. */
-    if (op->action == ACTION_REWIND && !str_equal(step, op_rewind_steps[0].name)) {
+    /* A source that does not answer may come back, a full disk may be emptied. */
+    if (op->action == ACTION_REWIND && op_rewind_is_at_fault(step)) {
         o->n_rewind_failures++;
     }
     retry_ms = o->retry_ms[op->action];
@@ -159,6 +159,11 @@ static bool is_same(const struct op *op, const struct node_decision *decision)
         op->action == ACTION_CLONE || op->action == ACTION_REWIND || op->action == ACTION_FOLLOW;
 
     if (op->action != decision->action) {
+        return false;
+    }
+    /* Before anything is copied a rewind to another timeline is another rewind. */
+    if (op->action == ACTION_REWIND && !op->committed &&
+        op->decision.timeline != decision->timeline) {
         return false;
     }
     return !has_upstream || str_equal(op->decision.upstream.name, decision->upstream.name);

@@ -28,7 +28,8 @@ struct op {
     uint64_t started_ms;
     struct pg_start start;   /* For steps that write configuration or start. */
     struct pg_child *child;  /* In flight; NULL otherwise. */
-    bool committed;          /* STOP: it has signalled; BOOTSTRAP: a server was started. */
+    bool committed;          /* STOP: it has signalled; BOOTSTRAP: a server was started;
+                              * REWIND: the directory is marked. */
     char file[OP_FILE_SIZE]; /* Holds a secret; removed when the sequence ends. */
 };
 
@@ -108,6 +109,9 @@ enum seq_next op_keep_run(struct seq *s); /* op_rewind.c */
 enum seq_next op_conf_run(struct seq *s);
 enum seq_next op_server_run(struct seq *s);
 enum seq_next op_ready_run(struct seq *s);
+
+/* op_rewind.c: whether trying that step again and again does not mend it. */
+bool op_rewind_is_at_fault(const char *step);
 
 /* op_bootstrap.c: when it ends, whichever way. Removes secrets; kills the server of
  * a database that was not finished. */

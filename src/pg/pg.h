@@ -172,7 +172,7 @@ struct pg_kept {
     uint32_t timeline;
     lsn_t from;         /* Where the cluster left that timeline; 0 = not known. */
     lsn_t to;           /* Its end; 0 = not known: not shut down cleanly. */
-    uint64_t bytes;     /* to - from; 0 = not known. */
+    uint64_t bytes;     /* to - from; where `to` is not known, at most; 0 = not known. */
     uint32_t n_lost;    /* Segments from `from` on. */
     uint32_t n_missing; /* Of those, not kept: more than the limit. */
     uint32_t n_before;  /* Kept too: pg_rewind needs them if it is cut off. */

@@ -57,7 +57,7 @@ struct pg_disk {
     enum data_state data;
     char problem[TEXT_SIZE]; /* Why data is not DATA_VALID; empty = nothing to say. */
     char path[PATH_MAX];     /* realpath of the data directory; empty = there is none. */
-    uint32_t rewind_timeline; /* data is DATA_REWINDING: the source's. */
+    uint32_t rewind_timeline; /* data is DATA_REWINDING: the source's; 0 = it is lost. */
     uint32_t major;          /* PG_VERSION; 0 = none. */
     bool has_control;
     struct pg_control control;
@@ -322,9 +322,14 @@ enum pg_mark {
     PG_MARK_STALE,      /* It is another one, put in the place of that. */
     PG_MARK_UNREADABLE, /* There is one, and it does not say of what. */
 };
-/* The timeline of the source if the mark is of a rewind, and what it says was kept; else
- * 0. */
-uint32_t pg_mark_rewind(const char *data_dir, char *kept, size_t size);
+enum pg_rewind_mark {
+    PG_REWIND_NONE, /* There is no mark, or it is of something else. */
+    PG_REWIND_OPEN, /* It can be done again. */
+    PG_REWIND_LOST, /* The machine was restarted since: what was copied may not be on disk. */
+};
+/* OPEN: also the timeline of the source, and the directory of what was kept. */
+enum pg_rewind_mark pg_mark_rewind(const char *data_dir, uint32_t *ret_timeline, char *kept,
+                                   size_t size);
 enum pg_mark pg_mark_look(const char *data_dir, char *why, size_t size);
 bool pg_mark_is_making(const char *name); /* Of an entry of the data directory. */
 MUST_USE int pg_mark_set_aside(const char *data_dir, struct err *err); /* If it is stale. */

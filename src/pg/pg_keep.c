@@ -226,7 +226,10 @@ static int fill_dir(struct keep *k, const char *pg_wal, const char *base, const 
     if (snprintf(part, sizeof(part), "%s" PG_KEPT_PART, k->kept.path) >= (int)sizeof(part)) {
         return err_set(err, "%s: the path is too long", k->kept.path);
     }
-    if (mkdir(part, 0700) != 0 && errno != EEXIST) {
+    if (pg_kept_remove_parts(base, err) != 0) {
+        return -1;
+    }
+    if (mkdir(part, 0700) != 0) {
         return err_set_errno(err, errno, "creating %s", part);
     }
     if (copy_control(k->work.opts->o.data_dir, part, true, err) != 0 ||
@@ -261,6 +264,9 @@ static int keep_segments(struct keep *k, const char *pg_wal, struct segments *s,
     size_t n = MIN(s->n, fit);
 
     k->kept.n_lost = (uint32_t)n_lost;
+    if (k->kept.to == 0 && k->kept.from != 0) { /* At most. */
+        k->kept.bytes = n_lost > 0 ? n_lost * s->size - k->kept.from % s->size : 0;
+    }
     k->kept.n_missing = (uint32_t)(n_lost > n ? n_lost - n : 0);
     k->kept.n_before = (uint32_t)(n > n_lost ? n - n_lost : 0);
     pg_kept_base(k->work.opts->o.data_dir, base, sizeof(base));
@@ -270,8 +276,8 @@ static int keep_segments(struct keep *k, const char *pg_wal, struct segments *s,
     if (pg_kept_find(base, is_same, &k->kept)) {
         return 0; /* Said when it was kept. */
     }
-    if (pg_kept_make_room(base, n * s->size, k->limit, err) != 0 ||
-        fill_dir(k, pg_wal, base, s, n, err) != 0) {
+    if (fill_dir(k, pg_wal, base, s, n, err) != 0 ||
+        pg_kept_make_room(base, k->kept.path, k->limit, err) != 0) {
         return -1;
     }
     say_kept(&k->kept, k->limit);
@@ -291,7 +297,8 @@ static int keep(struct keep *k, struct err *err)
     }
     k->kept.sysid = control.sysid;
     k->kept.timeline = MAX(control.timeline, control.min_recovery_timeline);
-    k->kept.to = pg_control_is_clean(&control) ? pg_control_lsn(&control) : 0;
+    /* A standby may have received more than it replayed. */
+    k->kept.to = control.state == PG_CONTROL_SHUT_DOWN ? pg_control_lsn(&control) : 0;
     k->kept.from = k->fork;
     k->kept.bytes = k->fork != 0 && k->kept.to > k->fork ? k->kept.to - k->fork : 0;
     if (k->limit == 0) {
@@ -349,8 +356,10 @@ static int restore(const struct pg_options *o, struct pg_kept *ret, struct err *
     char pg_wal[PATH_MAX], path[PATH_MAX];
     int status;
 
-    if (pg_mark_rewind(o->data_dir, path, sizeof(path)) == 0) {
-        return 0; /* Not cut off. */
+    uint32_t timeline;
+
+    if (pg_mark_rewind(o->data_dir, &timeline, path, sizeof(path)) != PG_REWIND_OPEN) {
+        return err_set(err, "a rewind was cut off, and can not go on");
     }
     if (path[0] == '\0' || !pg_kept_read(path, ret)) {
         return err_set(err, "a rewind was cut off, and what it needs to be done again is not "

@@ -220,32 +220,47 @@ static int remove_dir(const char *path, struct err *err)
     return rmdir(path) == 0 ? 0 : err_set_errno(err, errno, "removing %s", path);
 }
 
-int pg_kept_make_room(const char *base, uint64_t bytes, uint64_t limit, struct err *err)
+static int remove_said(const char *path, const char *why, struct err *err)
+{
+    log_warning("Diverged WAL that was kept is removed: %s. directory=%s bytes=%llu", why, path,
+                (unsigned long long)size_of(path));
+    return remove_dir(path, err);
+}
+
+int pg_kept_remove_parts(const char *base, struct err *err)
 {
     char path[PATH_MAX], **names;
     size_t n = list_dirs(base, &names);
-    uint64_t *sizes = xmalloc((n + 1) * sizeof(*sizes));
-    uint64_t total = bytes;
+    int status = 0;
+
+    for (size_t i = 0; i < n && status == 0; i++) {
+        if (is_part(names[i])) {
+            (void)snprintf(path, sizeof(path), "%.3800s/%s", base, names[i]);
+            status = remove_said(path, "its copy was cut off", err);
+        }
+    }
+    free_names(names, n);
+    return status;
+}
+
+int pg_kept_make_room(const char *base, const char *newest, uint64_t limit, struct err *err)
+{
+    char path[PATH_MAX], **names;
+    size_t n = list_dirs(base, &names);
+    uint64_t total = 0;
     int status = 0;
 
     for (size_t i = 0; i < n; i++) {
-        (void)snprintf(path, sizeof(path), "%s/%s", base, names[i]);
-        sizes[i] = size_of(path);
-        total += sizes[i];
+        (void)snprintf(path, sizeof(path), "%.3800s/%s", base, names[i]);
+        total += size_of(path);
     }
-    for (size_t i = 0; i < n && status == 0; i++) {
-        if (total <= limit && !is_part(names[i])) {
-            continue;
+    for (size_t i = 0; i < n && status == 0 && total > limit; i++) {
+        (void)snprintf(path, sizeof(path), "%.3800s/%s", base, names[i]);
+        if (!str_equal(path, newest)) {
+            total -= MIN(total, size_of(path));
+            status = remove_said(path, "newer needs the room of diverged_keep", err);
         }
-        (void)snprintf(path, sizeof(path), "%s/%s", base, names[i]);
-        log_warning("Diverged WAL that was kept is removed: %s. directory=%s bytes=%llu "
-                    "diverged_keep=%llu",
-                    is_part(names[i]) ? "its copy was cut off" : "newer needs the room", path,
-                    (unsigned long long)sizes[i], (unsigned long long)limit);
-        status = remove_dir(path, err);
-        total -= sizes[i];
     }
-    free(sizes);
     free_names(names, n);
     return status;
 }

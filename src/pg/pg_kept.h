@@ -24,8 +24,12 @@ bool pg_kept_find(const char *base, bool (*is)(const char *dir, const struct pg_
 /* From the RECORD of a directory; false if there is none. */
 bool pg_kept_read(const char *dir, struct pg_kept *ret);
 
-/* Removes what was cut off, and whole directories, oldest first, until what is there
- * and `bytes` more are within `limit`. Says what it removes. */
-MUST_USE int pg_kept_make_room(const char *base, uint64_t bytes, uint64_t limit, struct err *err);
+/* Removes what was cut off. Says so. */
+MUST_USE int pg_kept_remove_parts(const char *base, struct err *err);
+
+/* Removes whole directories, oldest first and never `newest`, until what is there is
+ * within `limit`. Says what it removes. */
+MUST_USE int pg_kept_make_room(const char *base, const char *newest, uint64_t limit,
+                               struct err *err);
 
 #endif

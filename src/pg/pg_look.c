@@ -105,8 +105,9 @@ static enum data_state look_rewind(const char *data_dir, enum data_state state,
     if (state != DATA_INCOMPLETE) {
         return state;
     }
-    disk->rewind_timeline = pg_mark_rewind(data_dir, kept, sizeof(kept));
-    return disk->rewind_timeline != 0 ? DATA_REWINDING : state;
+    return pg_mark_rewind(data_dir, &disk->rewind_timeline, kept, sizeof(kept)) != PG_REWIND_NONE
+               ? DATA_REWINDING
+               : state;
 }
 
 enum data_state pg_look_data(const struct pg_options *o, struct pg_disk *disk)

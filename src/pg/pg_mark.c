@@ -37,6 +37,7 @@ struct mark {
     char token[TOKEN_SIZE];
     char control[FILE_ID_SIZE]; /* Of pg_control when it was marked; empty = none. */
     uint32_t rewind;            /* pg_rewind is under way: the source's timeline; else 0. */
+    char boot[64];              /* Of the machine, then: pg_rewind syncs at its end only. */
     char kept[PATH_MAX];        /* Where the WAL that it needs and removes was put. */
 };
 
@@ -62,6 +63,18 @@ static void read_control_id(const char *data_dir, char *id, size_t size)
                        (unsigned long long)st.stx_ino, (unsigned long long)st.stx_btime.tv_sec,
                        st.stx_btime.tv_nsec);
     }
+}
+
+static void read_boot_id(char *id, size_t size)
+{
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, id, size - 1) : 0;
+
+    if (fd >= 0) {
+        (void)close(fd); /* Only read. */
+    }
+    id[MAX(n, 0)] = '\0'; /* Empty: never the same. */
+    id[strcspn(id, "\n")] = '\0';
 }
 
 /* ---- Reading it ---- */
@@ -108,6 +121,7 @@ static bool read_mark(const char *data_dir, struct mark *ret)
         take_value(line, "token=", ret->token, sizeof(ret->token));
         take_value(line, "control=", ret->control, sizeof(ret->control));
         take_value(line, "kept=", ret->kept, sizeof(ret->kept));
+        take_value(line, "boot=", ret->boot, sizeof(ret->boot));
         take_timeline(line, &ret->rewind);
         line += n + (more ? 1 : 0);
     }
@@ -135,14 +149,22 @@ enum pg_mark pg_mark_look(const char *data_dir, char *why, size_t size)
     return PG_MARK_STALE;
 }
 
-uint32_t pg_mark_rewind(const char *data_dir, char *kept, size_t size)
+enum pg_rewind_mark pg_mark_rewind(const char *data_dir, uint32_t *ret_timeline, char *kept,
+                                   size_t size)
 {
     struct mark mark;
 
-    if (!read_mark(data_dir, &mark) || !str_copy(kept, size, mark.kept)) {
-        return 0;
+    char boot[sizeof(mark.boot)];
+
+    if (!read_mark(data_dir, &mark) || mark.rewind == 0) {
+        return PG_REWIND_NONE;
     }
-    return mark.rewind;
+    read_boot_id(boot, sizeof(boot));
+    if (!str_copy(kept, size, mark.kept) || boot[0] == '\0' || !str_equal(boot, mark.boot)) {
+        return PG_REWIND_LOST;
+    }
+    *ret_timeline = mark.rewind;
+    return PG_REWIND_OPEN;
 }
 
 int pg_mark_set_aside(const char *data_dir, struct err *err)
@@ -196,13 +218,14 @@ static int write_mark(struct mark_work *m, struct err *err)
         return -1;
     }
     read_control_id(data_dir, m->mark.control, sizeof(m->mark.control));
+    read_boot_id(m->mark.boot, sizeof(m->mark.boot));
     (void)snprintf(text, sizeof(text), "%s\ntoken=%s\ncontrol=%s\n", m->mark.why, m->mark.token,
                    m->mark.control);
     if (m->mark.rewind != 0) {
         size_t n = strlen(text);
 
-        (void)snprintf(text + n, sizeof(text) - n, "rewind=%u\nkept=%s\n", m->mark.rewind,
-                       m->mark.kept);
+        (void)snprintf(text + n, sizeof(text) - n, "rewind=%u\nboot=%s\nkept=%s\n", m->mark.rewind,
+                       m->mark.boot, m->mark.kept);
     }
     pg_file_beside(data_dir, "incomplete", path, sizeof(path));
     return pg_file_write(path, text, strlen(text), 0600, err);

@@ -494,6 +494,11 @@ static void a_rewind_that_was_cut_off_goes_on_with_the_same_line_only(void **sta
     s->view.pg.was_primary = false;
     assert_node(s, "rewind", ACTION_REWIND);
 
+    s->view.pg.rewind_timeline = 0; /* The machine was restarted since. */
+    assert_node(s, "diverged", ACTION_NONE);
+    assert_non_null(strstr(s->decision.node.evidence, "restart of the machine"));
+
+    s->view.pg.rewind_timeline = 2;
     s->view.peers[0].status.timeline = 3;
     s->view.peers[0].status.checkpoint_timeline = 3;
     assert_node(s, "diverged", ACTION_NONE);

@@ -231,6 +231,12 @@ static void a_source_that_does_not_answer_is_no_failure_of_the_rewind(void **sta
     finish(&b.pg, 0);  /* keep */
     finish(&b.pg, -1); /* dry run */
     assert_int_equal(see(&b).n_rewind_failures, 1);
+    pass(&b, MINUTES(2));
+    decide_on(&b, ACTION_REWIND, "other");
+    finish(&b.pg, 0);  /* psql */
+    finish(&b.pg, 0);  /* recover */
+    finish(&b.pg, -1); /* keep: a full disk */
+    assert_int_equal(see(&b).n_rewind_failures, 1);
     bench_deinit(&b);
 }
 
