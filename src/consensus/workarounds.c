@@ -134,6 +134,27 @@ static const char *damage_of_loaded(const struct consensus_thread *t, raft_term 
     return NULL;
 }
 
+/* Entries of one batch lie behind each other and share its memory. */
+static void free_loaded(struct raft_snapshot *snapshot, struct raft_entry *entries,
+                        size_t n_entries)
+{
+    const void *last = NULL;
+
+    for (size_t i = 0; i < n_entries; i++) {
+        if (entries[i].batch != last) {
+            last = entries[i].batch;
+            raft_free(entries[i].batch);
+        }
+    }
+    raft_free(entries);
+    if (snapshot != NULL) {
+        raft_configuration_close(&snapshot->configuration);
+        raft_free(snapshot->bufs[0].base);
+        raft_free(snapshot->bufs);
+        raft_free(snapshot);
+    }
+}
+
 static int checked_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
                         struct raft_snapshot **snapshot, raft_index *start_index,
                         struct raft_entry **entries, size_t *n_entries)
@@ -147,8 +168,9 @@ static int checked_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
     }
     damage = damage_of_loaded(t, *term, *voted_for, *snapshot, *entries, *n_entries);
     if (damage != NULL) {
+        free_loaded(*snapshot, *entries, *n_entries);
         (void)str_copy(io->errmsg, sizeof(io->errmsg), damage);
-        return RAFT_CORRUPT; /* What was loaded is leaked: damage is not tried again for ever. */
+        return RAFT_CORRUPT;
     }
     t->term = *term;
     remember_vote(io, *voted_for);

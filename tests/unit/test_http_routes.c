@@ -125,7 +125,7 @@ static struct http_reply ask(const char *method, const char *path, const char *b
                                    .view = &view,
                                    .decision = &decision,
                                    .config = "{\"ttl\": 3}",
-                                   .links = {2, 1},
+                                   .links = {.n_configured = 2, .n_up = 1},
                                    .query = &query,
                                    .body = body,
                                    .client = "127.0.0.1"};
