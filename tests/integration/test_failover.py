@@ -1,6 +1,8 @@
 """Failover, switchover and restart on real PostgreSQL."""
 
+import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -18,6 +20,9 @@ def start_with_writer(c):
     writer.start()
     writer.wait_rows(20)
     return writer
+
+
+ROWS_NOT_REPLAYED = 1000  # Of about 2 kB each.
 
 
 def assert_nothing_lost(c, writer, received):
@@ -51,6 +56,39 @@ def test_standby_is_promoted_when_the_primary_node_is_killed(cluster, report):
     primary.start()
     cluster.wait_healthy()
     assert primary.sql_value("select pg_is_in_recovery()")
+
+
+def test_rows_received_but_not_replayed_survive(cluster, report):
+    cluster.start_and_wait()
+    primary, standby = cluster.primary(), cluster.standbys()[0]
+    primary.sql("create table kept (id int primary key, t text)")
+    wait(lambda: standby.sql("select * from kept") == [], 60, "the table on the standby")
+    standby.sql("select pg_wal_replay_pause()")
+
+    # More than maximum_lag_on_failover, so that only what was received can count.
+    with contextlib.closing(psycopg2.connect(primary.dsn())) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for number in range(1, ROWS_NOT_REPLAYED + 1):
+                cursor.execute("insert into kept values (%s, repeat('x', 1900))", (number,))
+    end = primary.sql_value("select pg_current_wal_insert_lsn()")
+    received = "select pg_last_wal_receive_lsn() >= %s::pg_lsn"
+    wait(lambda: standby.sql_value(received, end), 60, "all rows received")
+    behind = standby.sql_value(
+        "select pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())"
+    )
+    assert behind > cluster.dcs["maximum_lag_on_failover"]
+    assert standby.sql_value("select count(*) from kept") == 0
+
+    killed_at = time.monotonic()
+    primary.kill()
+    assert cluster.wait_primary(10 * (TTL + 1), other_than=primary) is standby
+    report(
+        f"promoted {time.monotonic() - killed_at:.2f} s after SIGKILL, "
+        f"{behind} bytes received and not replayed then"
+    )
+    there = [row[0] for row in standby.sql("select id from kept order by id")]
+    assert there == list(range(1, ROWS_NOT_REPLAYED + 1))
 
 
 def test_a_killed_postmaster_is_restarted_in_place(cluster, report):
@@ -100,9 +138,54 @@ def test_a_killed_postmaster_is_restarted_in_place(cluster, report):
     assert writer.missing(primary) == []
 
 
+def test_the_end_of_a_postmaster_is_noticed_at_once(report):
+    """By its exit: the next look after a loop_wait would be too late, three times over."""
+    with Cluster(dcs={"ttl": 30, "loop_wait": 10, "retry_timeout": 10}) as c:
+        c.start_and_wait()
+        primary = c.primary()
+        primary.sql("create table kept (id int primary key)")
+
+        def accepted_by_another(postmaster, number):
+            if primary.postmaster_pid() == postmaster:
+                return False
+            primary.sql("insert into kept values (%s) on conflict do nothing", number)
+            return True
+
+        for number in range(3):
+            postmaster = primary.postmaster_pid()
+            killed_at = time.monotonic()
+            os.kill(postmaster, signal.SIGKILL)
+            wait(lambda: accepted_by_another(postmaster, number), 5, "a write after the restart")
+            report(f"a write {time.monotonic() - killed_at:.2f} s after SIGKILL of the postmaster")
+            # A kill before its start is done would be a failed start, and another node's turn.
+            done = "Sequence done. sequence=start-primary"
+            wait(lambda: primary.log().count(done) == number + 1, 60, "the restart to be done")
+        wait(primary.is_primary, 60, "the lease to be shown")
+        assert primary.sql("select id from kept order by id") == [(0,), (1,), (2,)]
+
+
+def committed(node, what):
+    """Commands of this kind that were done, as the node's log tells: (index, text)."""
+    line = re.compile(rf'Committed\. index=(\d+) result="done" command="({what} .*)')
+    return [(int(index), text) for index, text in line.findall(node.log())]
+
+
+def assert_epoch_was_released(node, epoch, owner):
+    """The epoch's owner let go of it, and only then it was followed by another."""
+
+    def of_epoch(what, text):
+        return [i for i, t in committed(node, what) if f" expect_epoch={epoch} " in t and text in t]
+
+    releases = of_epoch("epoch-release", f" node={owner.name} rule=stop-release ")
+    takes = of_epoch("epoch-take", f" owner={node.name} ")
+    assert len(releases) == 1 and len(takes) == 1, (releases, takes)
+    assert releases[0] < takes[0]
+
+
 def test_a_stopped_agent_releases_its_epoch(cluster, report):
     writer = start_with_writer(cluster)
     primary = cluster.primary()
+    epoch = primary.status()["veche"]["epoch"]
 
     stopped_at = time.monotonic()
     assert primary.stop() == 0
@@ -113,6 +196,7 @@ def test_a_stopped_agent_releases_its_epoch(cluster, report):
     report(f"write gap {writer.longest_gap(stopped_at - 1):.2f} s after SIGTERM of the agent")
     assert processes_of(primary.data_dir) == []
     assert writer.missing(cluster.primary()) == []
+    assert_epoch_was_released(cluster.primary(), epoch, primary)
 
     def known_state():
         members = cluster.primary().http("/cluster").json["members"]
@@ -144,12 +228,16 @@ def test_writes_go_on_when_a_member_that_is_not_primary_is_killed(cluster, repor
     primary, standby = cluster.primary(), cluster.standbys()[0]
     move_raft_leadership_off(cluster, primary)
     leader = raft_leader(cluster)
+    epoch = primary.status()["veche"]["epoch"]
 
     for what, victim in [("Raft leader", leader), ("witness", cluster["w1"]), ("standby", standby)]:
         since = time.monotonic()
         victim.kill()
         writer.wait_rows(200)
-        report(f"longest gap {writer.longest_gap(since):.3f} s after SIGKILL of the {what}")
+        gap = writer.longest_gap(since - 1)
+        report(f"longest gap {gap:.3f} s after SIGKILL of the {what}")
+        assert gap < 10
+        assert primary.status()["veche"]["epoch"] == epoch, "a failover hides in it"
         victim.start()
         cluster.wait_healthy()
         wait(lambda: victim.http("/health").status == 200, 60, f"{victim.name} is back")
