@@ -326,6 +326,8 @@ static void refuse_request(const struct view *view, const struct node_facts *f, 
         return;
     }
     c->request_end.request_id = view->store->request.id;
+    c->request_end.expect_epoch = view->store->primary.epoch;
+    c->request_end.expect_owned = view->store->primary.has_owner;
     c->request_end.time_us = view->wall_us;
     (void)str_copy(c->request_end.node, NAME_SIZE, view->self.status.name);
     sbuf_init(&b, c->request_end.text, sizeof(c->request_end.text));

@@ -152,6 +152,8 @@ static void end(const struct view *view, const struct store_request *r, bool don
 
     if (c != NULL) {
         c->request_end.request_id = r->id;
+        c->request_end.expect_epoch = view->store->primary.epoch;
+        c->request_end.expect_owned = view->store->primary.has_owner;
         c->request_end.done = done;
         c->request_end.time_us = view->wall_us;
         (void)str_copy(c->request_end.text, TEXT_SIZE, text);

@@ -247,6 +247,9 @@ enum apply_result apply_request_end(struct apply *a, const struct command_reques
     if (s->request.id != c->request_id) {
         return s->outcome.request_id == c->request_id ? APPLY_UNCHANGED : APPLY_REFUSED_STATE;
     }
+    if (s->primary.epoch != c->expect_epoch || s->primary.has_owner != c->expect_owned) {
+        return APPLY_REFUSED_EPOCH;
+    }
     PUT(subject, s->request.to);
     memset(&s->request, 0, sizeof(s->request));
     s->outcome.request_id = c->request_id;

@@ -105,8 +105,10 @@
 #define COMMAND_FIELDS_request_set(F) /* Refused while another one is pending. */ \
     F(ENUM_REQUEST, kind) F(NAME, from) F(NAME, to) F(I64, at_us) F(HOST, who) F(I64, time_us)
 
+/* What it is judged by is who owns which epoch: that must not have moved. */
 #define COMMAND_FIELDS_request_end(F) \
-    F(U64, request_id) F(FLAG, done) F(TEXT, text) F(I64, time_us) F(NAME, node)
+    F(U64, request_id) F(U64, expect_epoch) F(FLAG, expect_owned) F(FLAG, done) F(TEXT, text) \
+    F(I64, time_us) F(NAME, node)
 
 #define COMMAND_FIELDS_history_add(F) \
     F(U64, expect_epoch) F(U32, timeline) F(LSN, lsn) F(TEXT, reason) F(I64, time_us) \

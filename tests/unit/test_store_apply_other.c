@@ -271,6 +271,13 @@ static void one_request_at_a_time(void **state)
     end->request_id = id;
     end->done = true;
     (void)str_copy(end->text, sizeof(end->text), "pg2 is primary");
+    end->expect_epoch = w->store.primary.epoch;
+    end->expect_owned = false; /* Judged when nobody was owner, or before a release. */
+    assert_int_equal(run(w), APPLY_REFUSED_EPOCH);
+    end->expect_owned = true;
+    end->expect_epoch--;
+    assert_int_equal(run(w), APPLY_REFUSED_EPOCH);
+    end->expect_epoch++;
     assert_int_equal(run(w), APPLY_DONE);
     assert_int_equal(w->changes, CHANGE_REQUEST | CHANGE_LEDGER);
     assert_true(w->store.request.id == 0 && w->store.outcome.request_id == id);
