@@ -128,6 +128,8 @@ struct agent {
     const char *last_cluster_rule;
     uint64_t diverged_since_ms;     /* Every decision since said so; 0 = it did not. */
     char logged_problem[TEXT_SIZE]; /* What stands in the way, as logged last. */
+    char ended_walsender[NAME_SIZE]; /* The member whose WAL sender was ended last, */
+    uint64_t ended_walsender_ms;     /* then. */
     uint64_t last_tick_ms;
     uint64_t proposed_ms[COMMAND_KINDS];       /* When last proposed. */
     bool proposal_pending[COMMAND_KINDS];      /* Not answered yet. */

@@ -46,9 +46,24 @@ static struct view_peer *place_for(struct agent *a, const struct status *status)
     return found;
 }
 
+/* What it did while it was not heard is not known. */
+static uint64_t idle_since(const struct agent *a, const struct view_peer *p,
+                           const struct status *status, uint64_t now_ms)
+{
+    bool heard = p->received_ms + 2 * agent_status_period_ms(a) >= now_ms;
+    bool idle = status->pg_state == PG_STATE_RUNNING && status->pg_role == PG_ROLE_STANDBY &&
+                !status->streaming;
+
+    if (!idle) {
+        return 0;
+    }
+    return heard && p->idle_since_ms != 0 ? p->idle_since_ms : now_ms;
+}
+
 static void on_status(void *data, const struct status *status)
 {
     struct agent *a = data;
+    uint64_t now_ms = clock_ms();
     struct view_peer *p;
 
     if (status->cluster_id != a->identity.cluster_id || status->cluster_id == 0) {
@@ -58,8 +73,9 @@ static void on_status(void *data, const struct status *status)
     if (p == NULL) {
         return; /* More members than MEMBERS_MAX; the store refuses those, too. */
     }
+    p->idle_since_ms = idle_since(a, p, status, now_ms);
     p->status = *status;
-    p->received_ms = clock_ms();
+    p->received_ms = now_ms;
     p->connected = true;
     agent_mark_dirty(a);
 }

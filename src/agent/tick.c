@@ -3,6 +3,8 @@
  * the values to the executors. Runs when something was observed, and at the time
  * the last decision asked for.
  */
+#include <inttypes.h>
+
 #include "agent/agent_state.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -131,6 +133,24 @@ static void wake_at(struct agent *a, uint64_t now_ms, uint64_t wake_ms)
     uv_timer_start(&a->tick_timer, agent_on_tick_timer, wake_ms > now_ms ? wake_ms - now_ms : 1, 0);
 }
 
+/* Not again for the same member within the ttl: its new one needs time to be seen. */
+static void end_stale_walsender(struct agent *a, uint64_t now_ms)
+{
+    const struct decision *d = &a->decision;
+
+    if (d->stale_walsender[0] == '\0' || a->pg == NULL ||
+        (str_equal(d->stale_walsender, a->ended_walsender) &&
+         now_ms < a->ended_walsender_ms + a->view.conf.ttl_ms)) {
+        return;
+    }
+    (void)str_copy(a->ended_walsender, NAME_SIZE, d->stale_walsender);
+    a->ended_walsender_ms = now_ms;
+    log_warning("A member does not stream, but its WAL sender is still here and keeps its slot: "
+                "ending that WAL sender. member=%s idle_ms=%" PRIu64,
+                d->stale_walsender, d->stale_for_ms);
+    pg_terminate_walsender(a->pg, d->stale_walsender, d->stale_for_ms);
+}
+
 static void act(struct agent *a, uint64_t now_ms)
 {
     struct decision *d = &a->decision;
@@ -152,6 +172,7 @@ static void act(struct agent *a, uint64_t now_ms)
     if (a->pg != NULL && a->view.self.status.pg_state == PG_STATE_RUNNING) {
         pg_sync_slots(a->pg, &a->store);
     }
+    end_stale_walsender(a, now_ms);
     wake_at(a, now_ms, MIN(d->wake_ms, ops_ms));
 }
 

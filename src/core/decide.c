@@ -14,7 +14,8 @@
 #include "core/node_rules.h"
 #include "core/propose.h"
 
-#define LOSS_RULE "diverged-wal"
+#define LOSS_RULE    "diverged-wal"
+#define STALE_MIN_MS UINT64_C(1000)
 
 static bool tags_are_same(const struct store_member *a, const struct store_member *b)
 {
@@ -243,6 +244,37 @@ static void say_loss(const struct view *view, struct decision *d)
     (void)str_copy(c->ledger_add.result, NAME_SIZE, "given-up");
 }
 
+static bool has_walsender(const struct view *view, const char *name)
+{
+    for (uint32_t i = 0; i < view->pg.n_replicas; i++) {
+        if (str_equal(view->pg.replicas[i].name, name) &&
+            str_equal(view->pg.replicas[i].state, "streaming")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * A member that lost its connection without a word left a WAL sender here, which
+ * keeps the slot until wal_sender_timeout: it can not stream again before that.
+ */
+static void end_stale_walsender(const struct view *view, uint64_t bits, struct decision *d)
+{
+    uint64_t patience_ms = MAX(STALE_MIN_MS, view->conf.ttl_ms / 3);
+
+    for (uint32_t i = 0; is_primary(bits) && i < view->n_peers; i++) {
+        const struct view_peer *p = &view->peers[i];
+
+        if (p->idle_since_ms != 0 && p->idle_since_ms + patience_ms <= view->now_ms &&
+            lookup_is_heard(view, p->status.id) && has_walsender(view, p->status.name)) {
+            (void)str_copy(d->stale_walsender, NAME_SIZE, p->status.name);
+            d->stale_for_ms = view->now_ms - p->idle_since_ms;
+            return;
+        }
+    }
+}
+
 void decide(const struct view *view, struct decision *d)
 {
     struct node_facts facts;
@@ -261,6 +293,7 @@ void decide(const struct view *view, struct decision *d)
     publish_member(view, facts.bits, d);
     say_progress(view, facts.bits, d);
     say_loss(view, d);
+    end_stale_walsender(view, facts.bits, d);
     POST(d->node.rule != NULL && d->cluster.rule != NULL);
     POST(d->n_commands <= DECISION_COMMANDS_MAX);
     POST(IMPLIES(d->renew_lease, facts.bits & F(OWNER_ME)));

@@ -71,6 +71,9 @@ struct decision {
     bool drop_lease;    /* Stop renewing and forget rounds (after the stop, before release). */
     bool ask_positions; /* Ask every member for fresh positions for this epoch. */
     bool may_exit;      /* stopping: everything this node owed is done. */
+    char stale_walsender[NAME_SIZE]; /* End the WAL sender of this member: nobody listens to it;
+                                      * empty = of none. */
+    uint64_t stale_for_ms;           /* The member has not streamed for so long. */
     uint32_t n_commands;
     struct command commands[DECISION_COMMANDS_MAX]; /* Only the first n_commands mean anything. */
     uint64_t wake_ms;                               /* Look again at this time at the latest. */

@@ -142,8 +142,10 @@ struct view_op {              /* ops/: one sequence at a time. */
 };
 
 struct view_peer {
-    struct status status; /* The newest; .id 0 = none received yet. */
-    uint64_t received_ms; /* When it came in. */
+    struct status status;   /* The newest; .id 0 = none received yet. */
+    uint64_t received_ms;   /* When it came in. */
+    uint64_t idle_since_ms; /* Every status since, without a gap, said that it runs as standby and
+                             * does not stream; 0 = not so. */
     bool connected;
     struct positions positions; /* The newest answer. */
     uint64_t positions_ms;      /* When it came in; 0 = never. */

@@ -205,6 +205,10 @@ const char *pg_slot_name(const char *member, char *text, size_t size);
  * Every node keeps slots of all other members. Once, in the background. */
 void pg_sync_slots(struct pg *pg, const struct store *store);
 
+/* Primary only: ends the WAL senders of that member that are older than `age_ms`. Once,
+ * in the background. */
+void pg_terminate_walsender(struct pg *pg, const char *member, uint64_t age_ms);
+
 /* Our own options, for sequences. */
 const struct pg_options *pg_options(const struct pg *pg);
 

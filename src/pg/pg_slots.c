@@ -6,6 +6,8 @@
  * A slot is dropped only if this process has seen its member in the store and sees
  * it no more, and nobody uses it: others may have made slots for themselves.
  */
+#include <inttypes.h>
+
 #include "base/clock.h"
 #include "base/str.h"
 #include "pg/pg_internal.h"
@@ -157,5 +159,43 @@ void pg_sync_slots(struct pg *pg, const struct store *store)
         pg->slots_busy = true;
         pg_execute(pg, sql.data, STATEMENT_MS, on_synced, pg);
     }
+    strbuf_deinit(&sql);
+}
+
+/* Safe whatever standard_conforming_strings says. */
+static void add_literal(struct strbuf *sql, const char *text)
+{
+    strbuf_printf(sql, "E'");
+    for (; *text != '\0'; text++) {
+        if (*text == '\'' || *text == '\\') {
+            strbuf_printf(sql, "%c", *text);
+        }
+        strbuf_printf(sql, "%c", *text);
+    }
+    strbuf_printf(sql, "'");
+}
+
+static void on_terminated(void *data, int status, const char *problem)
+{
+    (void)data;
+    if (status != 0) {
+        log_warning("Ending a stale WAL sender failed, trying again after the ttl. reason=%s",
+                    problem);
+    }
+}
+
+/* By age, as one that began later may be the member's new one. */
+void pg_terminate_walsender(struct pg *pg, const char *member, uint64_t age_ms)
+{
+    struct strbuf sql = {0};
+
+    if (pg->closing) {
+        return;
+    }
+    strbuf_printf(&sql, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication "
+                        "WHERE application_name = ");
+    add_literal(&sql, member);
+    strbuf_printf(&sql, " AND backend_start < now() - interval '%" PRIu64 " milliseconds'", age_ms);
+    pg_execute(pg, sql.data, STATEMENT_MS, on_terminated, pg);
     strbuf_deinit(&sql);
 }

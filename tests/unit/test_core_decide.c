@@ -1018,6 +1018,48 @@ static void an_explanation_names_rules_and_refusals(void **state)
     free(s);
 }
 
+static void assert_stale(struct scene *s, const char *name)
+{
+    decide(&s->view, &s->decision);
+    assert_string_equal(s->decision.stale_walsender, name);
+}
+
+static void a_walsender_nobody_listens_to_is_ended(void **state)
+{
+    /* pg2 is back without a word; pg1 still has the WAL sender of its old connection. */
+    struct scene *s = scene_new_primary();
+    struct view_peer *pg2 = &s->view.peers[0];
+
+    (void)state;
+    s->view.pg.n_replicas = 1;
+    s->view.pg.replicas[0] = (struct view_replica){.name = "pg2", .state = "streaming"};
+    assert_stale(s, "");
+    pg2->status.streaming = false;
+    pg2->idle_since_ms = TEST_NOW - 999;
+    assert_stale(s, "");
+    pg2->idle_since_ms = TEST_NOW - 1000;
+    assert_stale(s, "pg2");
+    assert_int_equal(s->decision.stale_for_ms, 1000);
+    s->view.conf.ttl_ms = 3003; /* Both bounds count. */
+    assert_stale(s, "");
+    s->view.conf.ttl_ms = 300;
+    assert_stale(s, "pg2");
+    s->view.conf.ttl_ms = 3000;
+
+    (void)str_copy(s->view.pg.replicas[0].state, NAME_SIZE, "startup");
+    assert_stale(s, "");
+    s->view.pg.replicas[0] = (struct view_replica){.name = "pg_basebackup", .state = "streaming"};
+    assert_stale(s, "");
+    (void)str_copy(s->view.pg.replicas[0].name, NAME_SIZE, "pg2");
+    pg2->received_ms = TEST_NOW - 601;
+    assert_stale(s, "");
+    pg2->received_ms = TEST_NOW - 10;
+    assert_stale(s, "pg2");
+    s->view.lease.live = false;
+    assert_stale(s, "");
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1067,6 +1109,7 @@ int main(void)
         cmocka_unit_test(a_member_publishes_what_it_is_but_not_in_a_stream),
         cmocka_unit_test(a_stop_and_a_start_do_not_change_the_known_version),
         cmocka_unit_test(a_stopping_standby_says_so_and_leaves),
+        cmocka_unit_test(a_walsender_nobody_listens_to_is_ended),
         cmocka_unit_test(an_explanation_names_rules_and_refusals),
     };
 
