@@ -5,6 +5,7 @@
 #include "agent/agent_state.h"
 #include "base/str.h"
 #include "consensus/raft_check.h"
+#include "core/lookup.h"
 
 struct view_peer *agent_find_peer(struct agent *a, node_id id)
 {
@@ -36,7 +37,8 @@ static struct view_peer *place_for(struct agent *a, const struct status *status)
         if (str_equal(a->peers[i].status.name, status->name) &&
             !is_voter(a, a->peers[i].status.id)) {
             found = &a->peers[i];
-            *found = (struct view_peer){0};
+            *found = (struct view_peer){.reach_timeline = found->reach_timeline,
+                                        .reach_lsn = found->reach_lsn};
         }
     }
     if (found == NULL && a->n_peers < MEMBERS_MAX) {
@@ -75,6 +77,7 @@ static void on_status(void *data, const struct status *status)
     }
     p->idle_since_ms = idle_since(a, p, status, now_ms);
     p->status = *status;
+    lookup_note_reach(&a->store, p);
     p->received_ms = now_ms;
     p->connected = true;
     agent_mark_dirty(a);

@@ -210,6 +210,20 @@ static void reach_add(struct reach *reach, uint32_t timeline, struct mark mark)
     }
 }
 
+void lookup_note_reach(const struct store *store, struct view_peer *peer)
+{
+    const struct status *s = &peer->status;
+    lsn_t position = lookup_position(s);
+
+    if (s->mode == MODE_WITNESS || s->sysid != store->cluster.sysid ||
+        s->timeline < peer->reach_timeline ||
+        (s->timeline == peer->reach_timeline && position <= peer->reach_lsn)) {
+        return;
+    }
+    peer->reach_timeline = s->timeline;
+    peer->reach_lsn = position;
+}
+
 static void reach_add_peer(const struct view *view, const struct view_peer *peer, uint32_t timeline,
                            struct reach *reach)
 {
@@ -219,6 +233,7 @@ static void reach_add_peer(const struct view *view, const struct view_peer *peer
     if (s->mode == MODE_WITNESS || s->id == 0) {
         return;
     }
+    reach_add(reach, timeline, (struct mark){peer->reach_timeline, peer->reach_lsn, s->name});
     if (view->store->cluster.sysid != 0 && s->sysid != view->store->cluster.sysid) {
         return; /* Positions of another database say nothing about ours. */
     }

@@ -71,6 +71,10 @@ struct reach {
 };
 void lookup_reach(const struct view *view, uint32_t timeline, struct reach *ret_reach);
 
+/* To be called with every new status of a peer: how far WAL reaches is not forgotten
+ * because whoever wrote it was restarted (S4). */
+void lookup_note_reach(const struct store *store, struct view_peer *peer);
+
 /* The largest position a status tells of. */
 lsn_t lookup_position(const struct status *status);
 

@@ -212,6 +212,7 @@ struct pg {
     pg_done_cb promote_cb;
     void *promote_data;
     uint32_t promote_to;
+    uint64_t promote_signal_ms; /* When the signal was sent last; 0 = not yet. */
     uint32_t taken_timeline; /* A promotion found this number taken; 0 = none did. */
     bool slots_busy;
     uint64_t slots_round; /* Only a later observation shows what was done. */

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "pg/pg_internal.h"
 #include "pg/pg_processes.h"
@@ -19,6 +20,28 @@ static void end(struct pg *pg, int status, const char *problem)
 
     pg->promote_cb = NULL;
     cb(pg->promote_data, status, problem);
+}
+
+static void send_signal(struct pg *pg)
+{
+    pg->promote_signal_ms = clock_ms();
+    if (pg_process_signal(pg->postmaster.pidfd, SIGUSR1) != 0) {
+        log_debug("The postmaster to be promoted has ended."); /* Its pidfd says so. */
+    }
+}
+
+/*
+ * Once may not be enough: a startup process whose WAL receiver ends at that moment
+ * clears its latch behind the signal and sleeps for wal_retrieve_retry_interval, 5 s
+ * (xlogrecovery.c: WaitForWALToBecomeAvailable). While the file is there each further
+ * SIGUSR1 wakes it.
+ */
+#define SIGNAL_AGAIN_MS 100
+static void signal_again(struct pg *pg)
+{
+    if (pg->promote_signal_ms != 0 && clock_ms() >= pg->promote_signal_ms + SIGNAL_AGAIN_MS) {
+        send_signal(pg);
+    }
 }
 
 void pg_promote_check(struct pg *pg)
@@ -37,6 +60,8 @@ void pg_promote_check(struct pg *pg)
                       pg->row.timeline, pg->promote_to);
         }
         end(pg, 0, "");
+    } else {
+        signal_again(pg);
     }
 }
 
@@ -84,9 +109,8 @@ static void on_file_written(struct pg_job *job)
         (void)err_wrap(&work->err, "promoting");
         end(pg, -1, work->err.text);
     } else if (pg->promote_cb != NULL && pg->postmaster.pid != 0) {
-        if (pg_process_signal(pg->postmaster.pidfd, SIGUSR1) == 0) {
-            log_info("PostgreSQL is promoted. pid=%d", (int)pg->postmaster.pid);
-        } /* Else it has just ended, which the pidfd says. */
+        log_info("PostgreSQL is promoted. pid=%d", (int)pg->postmaster.pid);
+        send_signal(pg);
         pg_observe_soon(pg);
     }
     pg_work_done(job);
@@ -100,6 +124,7 @@ void pg_promote(struct pg *pg, uint32_t timeline, pg_done_cb cb, void *data)
     pg->promote_cb = cb;
     pg->promote_data = data;
     pg->promote_to = timeline;
+    pg->promote_signal_ms = 0;
     p->own = pg->has_row ? pg->row.timeline : 0;
     p->timeline = timeline;
     pg_work_submit(pg, &p->work, run_promote, on_file_written, NULL, NULL);

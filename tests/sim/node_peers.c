@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "core/lookup.h"
 #include "sim_node.h"
 #include "trace.h"
 
@@ -27,6 +28,7 @@ static void on_status(struct sim *s, const struct sim_event *e)
     struct view_peer *p = place_for(&n->agent->view, ((const struct status *)e->data)->id);
 
     p->status = *(const struct status *)e->data;
+    lookup_note_reach(&n->agent->store, p);
     p->received_ms = sim_local_ms(s, n);
     sim_node_dirty(s, n);
 }

@@ -217,6 +217,34 @@ static void a_confirmed_synchronous_standby_is_exempt_from_the_bound(void **stat
     free(s);
 }
 
+static void what_a_member_told_before_its_restart_counts(void **state)
+{
+    /* pg2 was at 14 MB; its agent began anew and has not looked at its data yet, or
+     * finds less in pg_control. */
+    struct scene *s = scene_new();
+    struct view_peer *pg2 = &s->view.peers[0];
+
+    (void)state;
+    s->view.conf.maximum_lag_on_failover = (int64_t)MB;
+    pg2->status.flushed = 14 * MB;
+    lookup_note_reach(&s->store, pg2);
+    assert_string_equal(verdict(s, "pg1"), "lag");
+
+    pg2->status.data = DATA_UNKNOWN;
+    pg2->status.sysid = 0;
+    pg2->status.timeline = 0;
+    pg2->status.flushed = 0;
+    lookup_note_reach(&s->store, pg2);
+    assert_string_equal(verdict(s, "pg1"), "lag");
+    pg2->status.data = DATA_VALID;
+    pg2->status.sysid = s->store.cluster.sysid;
+    pg2->status.timeline = 1;
+    pg2->status.flushed = 9 * MB;
+    lookup_note_reach(&s->store, pg2);
+    assert_string_equal(verdict(s, "pg1"), "lag");
+    free(s);
+}
+
 static void a_stopped_server_is_better_than_none(void **state)
 {
     /* Both stopped after the whole cluster went down. */
@@ -436,6 +464,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_member_ahead_comes_first),
         cmocka_unit_test(a_newer_timeline_beats_a_larger_position),
+        cmocka_unit_test(what_a_member_told_before_its_restart_counts),
         cmocka_unit_test(equals_are_told_apart_by_priority_then_by_name),
         cmocka_unit_test(every_refusal_has_its_name),
         cmocka_unit_test(a_timeline_that_ended_earlier_refuses),

@@ -8,6 +8,7 @@
 #ifndef TEST_CORE_PLAY_UTIL_H
 #define TEST_CORE_PLAY_UTIL_H
 
+#include "core/lookup.h"
 #include "core/decide.h"
 #include "core/explain.h"
 #include "test_core_util.h"
@@ -493,6 +494,7 @@ static inline void exchange_statuses(struct play *p)
             if (a != b && can_talk(p, a, b)) {
                 fill_status(p, b, &p->nodes[a].peers[b].status);
                 p->nodes[a].peers[b].status.streaming = streams(p, b);
+                lookup_note_reach(&p->store, &p->nodes[a].peers[b]);
                 p->nodes[a].peers[b].received_ms = p->now_ms;
             }
         }
