@@ -36,6 +36,34 @@ static struct raft_snapshot *loaded_snapshot;
 static struct raft_entry loaded_entries[2];
 static size_t n_loaded;
 
+/* In memory of the library's, as its own io does. */
+static struct raft_snapshot *copy_snapshot(void)
+{
+    struct raft_snapshot *s = raft_calloc(1, sizeof(*s));
+
+    assert_non_null(s);
+    s->term = loaded_snapshot->term;
+    raft_configuration_init(&s->configuration);
+    s->bufs = raft_calloc(1, sizeof(*s->bufs));
+    assert_non_null(s->bufs);
+    s->n_bufs = 1;
+    s->bufs[0].base = raft_malloc(8);
+    return s;
+}
+
+static struct raft_entry *copy_entries(void)
+{
+    struct raft_entry *entries = raft_calloc(n_loaded, sizeof(*entries));
+    void *batch = raft_malloc(8);
+
+    assert_non_null(entries);
+    for (size_t i = 0; i < n_loaded; i++) {
+        entries[i] = loaded_entries[i];
+        entries[i].batch = batch;
+    }
+    return entries;
+}
+
 static int fake_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
                      struct raft_snapshot **snapshot, raft_index *start_index,
                      struct raft_entry **entries, size_t *n_entries)
@@ -43,9 +71,9 @@ static int fake_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
     (void)io;
     *term = loaded_term;
     *voted_for = 0;
-    *snapshot = loaded_snapshot;
+    *snapshot = loaded_snapshot != NULL ? copy_snapshot() : NULL;
     *start_index = 1;
-    *entries = loaded_entries;
+    *entries = n_loaded > 0 ? copy_entries() : NULL;
     *n_entries = n_loaded;
     return io_status;
 }
