@@ -33,6 +33,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "ops/ops_internal.h"
+#include "test_child.h"
 #include "test_pg_bin.h"
 
 #define on_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -463,7 +464,7 @@ static inline void kill_left_overs(void)
 /* run_all returns the number of failures. */
 static inline int run_in_world(int (*run_all)(void))
 {
-    int wait_status = 0;
+    int wait_status;
     pid_t pid;
 
     if (mkdtemp(root_dir) == NULL) {
@@ -479,7 +480,7 @@ static inline int run_in_world(int (*run_all)(void))
         (void)chdir("/");
         exit(run_all() == 0 ? 0 : 1);
     }
-    (void)waitpid(pid, &wait_status, 0);
+    wait_status = wait_for_child(pid);
     kill_left_overs();
     (void)nftw(root_dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 1;

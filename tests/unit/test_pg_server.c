@@ -24,6 +24,7 @@
 #include "base/str.h"
 #include "pg/pg_internal.h"
 #include "pg/pg_processes.h"
+#include "test_child.h"
 #include "test_pg_bin.h"
 
 static char base_dir[64];
@@ -1075,7 +1076,7 @@ static void become_postgres(void)
 
 int main(void)
 {
-    int status = 1;
+    int status;
     pid_t pid;
 
     (void)snprintf(base_dir, sizeof(base_dir), "/tmp/veche-test-pg-XXXXXX");
@@ -1089,7 +1090,7 @@ int main(void)
         }
         exit(run_all());
     }
-    (void)waitpid(pid, &status, 0);
+    status = wait_for_child(pid);
     clean_up();
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
