@@ -88,8 +88,28 @@ static bool source_is_there(const struct step *st)
            s->nodes[up]->pg.run == PG_RUN_PRIMARY;
 }
 
-static struct step_result clone_step(const struct step *st)
+/* What is there before the copy is no database from its first change on: wiped for a
+ * clone, kept and copied over by a rewind. */
+static void give_up_data(const struct step *st, const struct sim_pg *source)
 {
+    struct sim_pg *pg = &st->n->pg;
+
+    sim_pg_kill(st->s, st->n);
+    if (st->op->action == ACTION_REWIND) {
+        pg->data = DATA_REWINDING;
+        pg->rewind_timeline = wal_timeline(&st->s->wal, source->end);
+    } else {
+        sim_pg_wipe(st->n, DATA_INCOMPLETE);
+    }
+    st->op->step = "copy";
+    st->op->source_incarnation = source->incarnation;
+}
+
+/* Clone and rewind. */
+static struct step_result copy_step(const struct step *st)
+{
+    bool rewinds = st->op->action == ACTION_REWIND;
+
     switch (st->number) {
     case 0:
         return next_after(st, 10, 80);
@@ -97,15 +117,12 @@ static struct step_result clone_step(const struct step *st)
         if (!source_is_there(st)) {
             return failed("the source does not answer");
         }
-        sim_pg_kill(st->s, st->n);
-        sim_pg_wipe(st->n, DATA_INCOMPLETE);
-        st->op->step = "copy";
-        st->op->source_incarnation = st->s->nodes[st->op->upstream]->pg.incarnation;
-        return next_after(st, 500, 5000);
+        give_up_data(st, &st->s->nodes[st->op->upstream]->pg);
+        return rewinds ? next_after(st, 300, 3000) : next_after(st, 500, 5000);
     case 2:
         if (st->op->fails || !source_is_there(st) ||
             st->op->source_incarnation != st->s->nodes[st->op->upstream]->pg.incarnation) {
-            return failed("pg_basebackup was cut off");
+            return failed(rewinds ? "pg_rewind was cut off" : "pg_basebackup was cut off");
         }
         sim_pg_clone(st->n, st->s->nodes[st->op->upstream]);
         return next_after(st, 10, 50);
@@ -238,51 +255,14 @@ static struct step_result clean_up_step(const struct step *st)
     return done;
 }
 
-/* As a clone, but what is there stays, and is no database while it is copied over. */
-static struct step_result rewind_step(const struct step *st)
-{
-    struct sim_pg *pg = &st->n->pg;
-    const struct sim_pg *source;
-
-    switch (st->number) {
-    case 0:
-        return next_after(st, 10, 80);
-    case 1:
-        if (!source_is_there(st)) {
-            return failed("the source does not answer");
-        }
-        source = &st->s->nodes[st->op->upstream]->pg;
-        sim_pg_kill(st->s, st->n);
-        pg->data = DATA_REWINDING;
-        pg->rewind_timeline = wal_timeline(&st->s->wal, source->end);
-        st->op->step = "rewind";
-        st->op->source_incarnation = source->incarnation;
-        return next_after(st, 300, 3000);
-    case 2:
-        if (st->op->fails || !source_is_there(st) ||
-            st->op->source_incarnation != st->s->nodes[st->op->upstream]->pg.incarnation) {
-            return failed("pg_rewind was cut off");
-        }
-        sim_pg_clone(st->n, st->s->nodes[st->op->upstream]);
-        return next_after(st, 10, 50);
-    case 3:
-        sim_pg_start(st->s, st->n, true, st->op->upstream);
-        return next_after(st, 1, 1);
-    case 4:
-        return wait_ready(st);
-    }
-    return done;
-}
-
 static struct step_result run_step(const struct step *st)
 {
     switch (st->op->action) {
     case ACTION_BOOTSTRAP:
         return bootstrap_step(st);
     case ACTION_REWIND:
-        return rewind_step(st);
     case ACTION_CLONE:
-        return clone_step(st);
+        return copy_step(st);
     case ACTION_START_PRIMARY:
         return start_step(st, false);
     case ACTION_START_STANDBY:
