@@ -47,8 +47,13 @@ def test_a_stale_walsender_does_not_keep_a_standby_from_streaming(cluster, repor
         )
         standby.start()
         start = time.monotonic()
+        # Asked at the primary: a WAL receiver calls itself streaming from its start, before the slot is its own.
         wait(
-            lambda: standby.status().get("replication_state") == "streaming",
+            lambda: [
+                pid
+                for pid, state in senders(primary, standby.name)
+                if state == "streaming" and pid != stale[0]
+            ],
             WITHIN,
             "the standby streams",
         )
