@@ -97,11 +97,16 @@ static void print_stats(const struct sim_stats *stats)
 #define SIM_STATS_PRINT(name, required) printf(" " #name "=%llu", (unsigned long long)stats->name);
     SIM_STATS(SIM_STATS_PRINT)
 #undef SIM_STATS_PRINT
+    printf("\nfaults of each kind:");
+#define SIM_STATS_PRINT_FAULT(name, weight) \
+    printf(" " #name "=%llu", (unsigned long long)stats->fault_##name);
+    SIM_FAULT_KINDS(SIM_STATS_PRINT_FAULT)
+#undef SIM_STATS_PRINT_FAULT
     printf("\n");
 }
 
 /* What never happened was not simulated. */
-static bool saw_everything(const struct sim_stats *stats)
+static bool saw_everything(const struct sim_stats *stats, bool fixture)
 {
     bool all = true;
 
@@ -112,6 +117,13 @@ static bool saw_everything(const struct sim_stats *stats)
     }
     SIM_STATS(SIM_STATS_REQUIRE)
 #undef SIM_STATS_REQUIRE
+#define SIM_STATS_REQUIRE_FAULT(name, weight)                              \
+    if (stats->fault_##name == 0) {                                        \
+        printf("FAILED: not a single fault " #name " in the whole run\n"); \
+        all = false;                                                       \
+    }
+    SIM_FAULT_KINDS(SIM_STATS_REQUIRE_FAULT)
+#undef SIM_STATS_REQUIRE_FAULT
     return all;
 }
 
@@ -129,7 +141,7 @@ static int run_seeds(const struct arguments *a)
     }
     printf("%llu seeds, %llu failed:", (unsigned long long)a->n, (unsigned long long)failed);
     print_stats(&stats);
-    if (a->n >= 50 && !saw_everything(&stats)) {
+    if (a->n >= 50 && !saw_everything(&stats, a->options.fixture)) {
         return 1;
     }
     return failed == 0 ? 0 : 1;

@@ -221,7 +221,7 @@ static void arm(struct sim *s, struct sim_node *n)
         return;
     }
     n->agent->renew_armed = true;
-    sim_after(s, next_ns / 1000 + SIM_MS,
+    sim_timer(s, n, next_ns / 1000 + SIM_MS,
               &(struct sim_event){
                   .fn = on_renew_timer, .node = n->i, .from = SIM_NOBODY, .life = n->life});
 }

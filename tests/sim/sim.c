@@ -78,13 +78,24 @@ void sim_after(struct sim *s, uint64_t after_us, const struct sim_event *e)
     push_at(s, s->now_us + after_us, e);
 }
 
-/* A paused node's events wait for its end, in order. */
+/* Events of what is paused wait for its end, in order. */
 static bool is_held_up(struct sim *s, const struct sim_event *e)
 {
-    if (e->node == SIM_NOBODY || s->nodes[e->node]->paused_until_us <= s->now_us) {
+    const struct sim_node *n = e->node != SIM_NOBODY ? s->nodes[e->node] : NULL;
+    bool is_agents = e->life != 0 || e->from != SIM_NOBODY;
+    uint64_t until_us;
+
+    if (n == NULL) {
         return false;
     }
-    push_at(s, s->nodes[e->node]->paused_until_us, e);
+    until_us = n->paused_until_us;
+    if (is_agents && n->is_up) {
+        until_us = MAX(until_us, n->agent_paused_until_us);
+    }
+    if (until_us <= s->now_us) {
+        return false;
+    }
+    push_at(s, until_us, e);
     return true;
 }
 
@@ -111,6 +122,17 @@ static void step(struct sim *s)
         e.fn(s, &e);
     }
     free(e.data);
+}
+
+uint64_t sim_true_us(const struct sim_node *n, uint64_t local_us)
+{
+    return local_us * 1000000 / (uint64_t)(1000000 + n->boot_clock.ppm);
+}
+
+void sim_timer(struct sim *s, const struct sim_node *n, uint64_t local_us,
+               const struct sim_event *e)
+{
+    sim_after(s, sim_true_us(n, local_us), e);
 }
 
 /* ---- Messages ---- */
@@ -257,6 +279,9 @@ static void add_stats(struct sim_stats *to, const struct sim_stats *from)
 #define SIM_STATS_ADD(name, required) to->name += from->name;
     SIM_STATS(SIM_STATS_ADD)
 #undef SIM_STATS_ADD
+#define SIM_STATS_ADD_FAULT(name, weight) to->fault_##name += from->fault_##name;
+    SIM_FAULT_KINDS(SIM_STATS_ADD_FAULT)
+#undef SIM_STATS_ADD_FAULT
 }
 
 /* With faults for the time asked for, then without until all is well. */

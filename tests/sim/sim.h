@@ -54,8 +54,8 @@ struct sim_event {
     uint64_t order; /* Events of one time run in the order they were made. */
     sim_event_fn fn;
     int node;        /* Where it happens; waits while that node is paused. SIM_NOBODY = nowhere. */
-    int from;        /* Sender of a message; SIM_NOBODY = not a message. */
-    uint32_t life;   /* Only in that life of the node's process; 0 = in any. */
+    int from;        /* Sender of a message to the agent; SIM_NOBODY = not a message. */
+    uint32_t life;   /* Of the agent, only in that life of it; 0 = not of the agent. */
     uint64_t number; /* For fn. */
     void *data;      /* For fn; freed after it. */
 };
@@ -116,6 +116,12 @@ bool sim_run(uint64_t seed, const struct sim_options *options, struct sim_stats 
 
 /* Events. `after_us` from now; life 0 and number 0 unless set in *e. */
 void sim_after(struct sim *s, uint64_t after_us, const struct sim_event *e);
+
+/* A timer of that node's agent: `local_us` on its CLOCK_MONOTONIC, which is slewed
+ * as BOOTTIME is. */
+uint64_t sim_true_us(const struct sim_node *n, uint64_t local_us);
+void sim_timer(struct sim *s, const struct sim_node *n, uint64_t local_us,
+               const struct sim_event *e);
 
 /* A message: may be late, lost, or meet a cut link. Takes `data`. In order with
  * the others of that link if `ordered`. A message to oneself arrives at once. */

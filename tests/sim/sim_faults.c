@@ -4,6 +4,8 @@
  */
 #include "sim_faults.h"
 
+#include <stdlib.h>
+
 #include "base/str.h"
 #include "sim_node.h"
 #include "trace.h"
@@ -246,13 +248,36 @@ static void terminate(struct sim *s)
               &(struct sim_event){.fn = on_back, .node = n->i, .from = SIM_NOBODY});
 }
 
-/* Shorter than what is left when fencing begins. */
-static void pause_node(struct sim *s)
+/* All of it, PostgreSQL as well. Longer ones nothing covers (docs/INVARIANTS.md). */
+static void pause_machine(struct sim *s)
 {
     struct sim_node *n = a_victim(s);
 
     TRACE(s, n, "FAULT paused for a moment");
     n->paused_until_us = s->now_us + sim_between(s, 5, 150) * SIM_MS;
+}
+
+/* From a hiccup to far beyond the lease: as many of each order of magnitude. */
+static uint64_t a_pause_ms(struct sim *s)
+{
+    static const uint64_t most_ms[] = {10, 100, 1000, 5000, 20000, 60000};
+
+    return sim_between(s, 1, most_ms[sim_between(s, 0, ARRAY_LENGTH(most_ms) - 1)]);
+}
+
+/* SIGSTOP and SIGCONT. What was sent to it meanwhile is read then. */
+static void pause_agent(struct sim *s)
+{
+    struct sim_node *n = a_victim(s);
+    uint64_t ms = a_pause_ms(s);
+
+    if (s->options.fixture) {
+        ms = MIN(ms, 150); /* Its libraft would go on alone. */
+    }
+    TRACE(s, n, "FAULT agent stopped for %u ms", (unsigned)ms);
+    s->stats.long_pauses += ms > n->agent->ttl_ms ? 1 : 0;
+    n->agent_paused_until_us = s->now_us + ms * SIM_MS;
+    n->pg.agent_was_killed |= n->pg.run != PG_RUN_DOWN && ms > 150;
 }
 
 static void stall_disk(struct sim *s)
@@ -263,19 +288,24 @@ static void stall_disk(struct sim *s)
     s->log_kind->stall(s, n, s->now_us + sim_between(s, 200, 12000) * SIM_MS);
 }
 
-static int64_t a_rate(struct sim *s)
+static int64_t a_rate(struct sim *s, uint64_t most_ppm)
 {
-    return (int64_t)sim_between(s, 0, 9000) - 4500;
+    return (int64_t)sim_between(s, 0, 2 * most_ppm) - (int64_t)most_ppm;
 }
 
-/* Two clocks of two nodes never differ by a hundredth. */
+/*
+ * RAW clocks of two nodes never differ by a hundredth: that is what a lease counts on.
+ * BOOTTIME is slewed towards the true wall clock, by up to a tenth, on its own.
+ */
 static void slew(struct sim *s)
 {
     struct sim_node *n = a_victim(s);
 
-    n->raw_clock = (struct sim_clock){s->now_us, sim_clock_ns(s, &n->raw_clock), a_rate(s)};
-    n->boot_clock = (struct sim_clock){s->now_us, sim_clock_ns(s, &n->boot_clock), a_rate(s)};
+    n->raw_clock = (struct sim_clock){s->now_us, sim_clock_ns(s, &n->raw_clock), a_rate(s, 4500)};
+    n->boot_clock = (struct sim_clock){s->now_us, sim_clock_ns(s, &n->boot_clock),
+                                       a_rate(s, sim_chance(s, 300) ? 4500 : 100000)};
     n->wall_offset_us = (int64_t)sim_between(s, 0, 2 * SIM_S) - (int64_t)SIM_S;
+    s->stats.slews_of_boottime += llabs(n->boot_clock.ppm) > 50000 ? 1 : 0;
     TRACE(s, n, "FAULT clocks run at %d and %d ppm", (int)n->raw_clock.ppm, (int)n->boot_clock.ppm);
 }
 
@@ -347,18 +377,18 @@ static void change_ttl(struct sim *s)
 static const struct {
     void (*inject)(struct sim *s);
     uint32_t weight;
+    size_t counter; /* In struct sim_stats. */
 } faults[] = {
-    {isolate, 10},    {split, 8},
-    {cut_one_way, 8}, {cut_link, 8},
-    {lose, 6},        {delay, 6},
-    {crash, 10},      {reboot, 8},
-    {crash_all, 2},   {reboot_the_others, 3},
-    {kill_agent, 5},  {kill_postmaster, 6},
-    {terminate, 5},   {pause_node, 4},
-    {stall_disk, 4},  {slew, 5},
-    {slow_stream, 6}, {switch_over, 10},
-    {fail_over, 3},   {change_ttl, 2},
+#define FAULT_ROW(name, weight) {name, weight, offsetof(struct sim_stats, fault_##name)},
+    SIM_FAULT_KINDS(FAULT_ROW)
+#undef FAULT_ROW
 };
+
+static void count(struct sim *s, size_t fault)
+{
+    (*(uint64_t *)((char *)&s->stats + faults[fault].counter))++;
+    s->stats.faults++;
+}
 
 static void inject_one(struct sim *s)
 {
@@ -372,7 +402,7 @@ static void inject_one(struct sim *s)
     for (size_t i = 0; i < ARRAY_LENGTH(faults); i++) {
         if (drawn < faults[i].weight) {
             faults[i].inject(s);
-            s->stats.faults++;
+            count(s, i);
             return;
         }
         drawn -= faults[i].weight;
@@ -404,6 +434,7 @@ void sim_faults_heal(struct sim *s)
         struct sim_node *n = s->nodes[i];
 
         n->paused_until_us = 0;
+        n->agent_paused_until_us = 0;
         n->pg.slow_until_us = 0;
         s->log_kind->stall(s, n, 0);
         if (!n->is_up) {

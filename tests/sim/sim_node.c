@@ -67,7 +67,7 @@ static void on_status_timer(struct sim *s, const struct sim_event *e)
     struct sim_node *n = s->nodes[e->node];
 
     node_tell_status(s, n);
-    sim_after(s, node_status_period_ms(n) * SIM_MS,
+    sim_timer(s, n, node_status_period_ms(n) * SIM_MS,
               &(struct sim_event){
                   .fn = on_status_timer, .node = n->i, .from = SIM_NOBODY, .life = n->life});
 }
@@ -78,7 +78,7 @@ static void on_observe_timer(struct sim *s, const struct sim_event *e)
 
     sim_pg_observe(s, n);
     sim_node_dirty(s, n);
-    sim_after(s, sim_between(s, 200, 400) * SIM_MS,
+    sim_timer(s, n, sim_between(s, 200, 400) * SIM_MS,
               &(struct sim_event){
                   .fn = on_observe_timer, .node = n->i, .from = SIM_NOBODY, .life = n->life});
 }
@@ -104,6 +104,7 @@ static void on_start(struct sim *s, const struct sim_event *e)
     s->stats.restarts += n->life > 0 && n->instance != 0 ? 1 : 0;
     n->life++;
     n->is_up = true;
+    n->agent_paused_until_us = 0; /* It is another process. */
     memset(a, 0, sizeof(*a));
     store_init(&a->store);
     a->started_ms = sim_local_ms(s, n);
@@ -134,6 +135,7 @@ void sim_node_crash(struct sim *s, struct sim_node *n)
 {
     sim_node_kill_agent(s, n);
     n->paused_until_us = 0;
+    n->agent_paused_until_us = 0;
     if (n->mode == MODE_POSTGRES) {
         sim_pg_kill(s, n);
     }
@@ -149,15 +151,16 @@ void sim_node_terminate(struct sim *s, struct sim_node *n)
 
 /* ---- The tick ---- */
 
-static void tick_at(struct sim *s, struct sim_node *n, uint64_t at_us)
+static void tick_after(struct sim *s, struct sim_node *n, uint64_t local_us)
 {
     struct sim_agent *a = n->agent;
+    uint64_t at_us = s->now_us + MAX(sim_true_us(n, local_us), 1);
 
     if (a->tick_at_us > s->now_us && a->tick_at_us <= at_us) {
         return;
     }
-    a->tick_at_us = MAX(at_us, s->now_us + 1);
-    sim_after(s, a->tick_at_us - s->now_us,
+    a->tick_at_us = at_us;
+    sim_after(s, at_us - s->now_us,
               &(struct sim_event){.fn = on_tick,
                                   .node = n->i,
                                   .from = SIM_NOBODY,
@@ -167,7 +170,7 @@ static void tick_at(struct sim *s, struct sim_node *n, uint64_t at_us)
 
 void sim_node_dirty(struct sim *s, struct sim_node *n)
 {
-    tick_at(s, n, s->now_us + TICK_SPACING_US);
+    tick_after(s, n, TICK_SPACING_US);
 }
 
 static void trace_decision(struct sim *s, struct sim_node *n, const struct decision *d)
@@ -299,8 +302,7 @@ static void on_tick(struct sim *s, const struct sim_event *e)
         sim_node_kill_agent(s, n);
         return;
     }
-    /* The local clock may be slow or fast by less than one in a hundred. */
-    tick_at(s, n, s->now_us + MAX(d.wake_ms - MIN(d.wake_ms, a->view.now_ms), 1) * SIM_MS);
+    tick_after(s, n, MAX(d.wake_ms - MIN(d.wake_ms, a->view.now_ms), 1) * SIM_MS);
 }
 
 /* ---- What comes from the log ---- */

@@ -61,6 +61,7 @@ struct sim_node {
     struct sim_clock raw_clock, boot_clock;
     int64_t wall_offset_us;
     uint64_t paused_until_us;
+    uint64_t agent_paused_until_us; /* Its process alone, by SIGSTOP. */
     uint64_t disk_stalled_until_us;
 
     /* tmpfs: until the next reboot. */

@@ -42,8 +42,8 @@ struct pg_seen {
 struct sim_pg {
     /* On disk. */
     enum data_state data;
-    uint32_t rewind_timeline; /* DATA_REWINDING: of its source. */
-    bool no_rewind;           /* Neither checksums nor hints. */
+    uint32_t rewind_timeline;  /* DATA_REWINDING: of its source. */
+    bool no_rewind;            /* Neither checksums nor hints. */
     struct wal_pos flushed;    /* WAL that survives. */
     struct wal_pos checkpoint; /* In pg_control. */
     struct wal_pos min_recovery;

@@ -7,7 +7,33 @@
 
 #include "base/base.h"
 
-/* name, required */
+/*
+ * What goes wrong, and how often beside the others (sim_faults.c).
+ */
+#define SIM_FAULT_KINDS(X)  \
+    X(isolate, 10)          \
+    X(split, 8)             \
+    X(cut_one_way, 8)       \
+    X(cut_link, 8)          \
+    X(lose, 6)              \
+    X(delay, 6)             \
+    X(crash, 10)            \
+    X(reboot, 8)            \
+    X(crash_all, 2)         \
+    X(reboot_the_others, 3) \
+    X(kill_agent, 5)        \
+    X(kill_postmaster, 6)   \
+    X(terminate, 5)         \
+    X(pause_machine, 4)     \
+    X(pause_agent, 5)       \
+    X(stall_disk, 6)        \
+    X(slew, 6)              \
+    X(slow_stream, 6)       \
+    X(switch_over, 10)      \
+    X(fail_over, 3)         \
+    X(change_ttl, 2)
+
+/* name, required: saw_everything() of main.c has the word `fixture` */
 #define SIM_STATS(X)                                                                           \
     X(faults, true)      /* Injected. */                                                       \
     X(failovers, true)   /* Epochs taken from an owner that lost its lease. */                 \
@@ -16,12 +42,14 @@
     X(quarantines, true) /* Voters that started without their promises. */                     \
     X(reboots, true)                                                                           \
     X(restarts, true)          /* Of processes, in the same boot. */                           \
+    X(slews_of_boottime, true) /* By more than a twentieth, against RAW. */                    \
+    X(long_pauses, !fixture)   /* Of an agent, longer than a lease. */                         \
     X(restarts_in_place, true) /* Primaries that were started again where they were. */        \
     X(clones, true)                                                                            \
     X(promotions, true)                                                                        \
     X(fences, true)                                                                            \
     X(releases, true)                                                                          \
-    X(transfers, false) /* Of Raft leadership to who hears more.  */                       \
+    X(transfers, false) /* Of Raft leadership to who hears more.  */                           \
     X(elections, true)                                                                         \
     X(unknown_outcomes, true) /* Proposals nobody answered. */                                 \
     X(refused_commands, true) /* Committed, and refused by compare-and-set. */                 \
@@ -34,6 +62,9 @@ struct sim_stats {
 #define SIM_STATS_MEMBER(name, required) uint64_t name;
     SIM_STATS(SIM_STATS_MEMBER)
 #undef SIM_STATS_MEMBER
+#define SIM_STATS_FAULT(name, weight) uint64_t fault_##name;
+    SIM_FAULT_KINDS(SIM_STATS_FAULT)
+#undef SIM_STATS_FAULT
 };
 
 #endif
