@@ -228,12 +228,15 @@ static void fill_lease_view(struct agent *a, struct view_lease *v)
 {
     struct lease_time now = agent_lease_now();
     uint64_t remaining_ns = lease_owner_remaining_ns(&a->owner, now);
+    uint64_t margin_ms = a->view.conf.fence_margin_ms; /* Until there is a guard. */
 
     *v = (struct view_lease){
         .live = remaining_ns > 0,
         .continued = a->continued && !a->caught_up,
         .epoch = lease_owner_epoch(&a->owner),
         .remaining_ms = remaining_ns / NS_PER_MS,
+        .confirmed_ms =
+            remaining_ns / NS_PER_MS > margin_ms ? remaining_ns / NS_PER_MS - margin_ms : 0,
         .promised_ms = own_promise_ms(a, now),
         .live_since_ms = remaining_ns > 0 ? a->live_since_ms : 0,
         .wanted_since_ms = a->wanted_since_ms,

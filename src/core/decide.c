@@ -309,6 +309,6 @@ bool decide_is_primary_now(const struct view *view)
                view->op.running == ACTION_NONE;
     }
     /* Before the store has the database, it may yet be discarded for another one. */
-    return is_primary(facts.bits) && (facts.bits & F(INIT_DONE)) &&
+    return is_primary(facts.bits) && (facts.bits & F(INIT_DONE)) && !(facts.bits & F(FROZEN)) &&
            view->op.running != ACTION_FENCE && view->op.running != ACTION_STOP;
 }

@@ -23,6 +23,7 @@ const struct impossible node_impossible[] = {
     {F(INIT_RUNNING) | F(INIT_DONE),    0,              "one state of initialisation"},
     {F(INIT_RUNNING),                   F(OWNER_ME) | F(OWNER_OTHER), "an owner initialises"},
     {F(PG_STOPPED) | F(LEFT_OVERS),     0,              "processes are left or not"},
+    {F(PG_STOPPED) | F(FROZEN),         0,              "processes are frozen"},
     {F(PG_STOPPED) | F(RUNS_PRIMARY),   0,              "stopped or running"},
     {F(PG_STOPPED) | F(RUNS_STANDBY),   0,              "stopped or running"},
     {F(LEFT_OVERS) | F(RUNS_PRIMARY),   0,              "no postmaster, or one"},

@@ -69,7 +69,7 @@ static uint64_t ownership_facts(const struct view *view)
     const struct view_lease *lease = &view->lease;
     bool me = lookup_owner_is_me(view);
     uint64_t wanted_ms = lease->epoch == p->epoch ? lease->wanted_since_ms : 0;
-    bool live = lease->live && lease->remaining_ms > view->conf.fence_margin_ms;
+    bool live = lease->live && lease->confirmed_ms > 0;
     bool continued = lease->continued && !view->raft.caught_up;
     bool leased = me && live && !continued && lease->epoch == p->epoch;
 
@@ -137,8 +137,9 @@ static uint64_t postgres_facts(const struct view *view)
            bit_if(!witness && !gone && !pg->postmaster_alive, F(LEFT_OVERS)) |
            bit_if(running && s->pg_role == PG_ROLE_PRIMARY, F(RUNS_PRIMARY)) |
            bit_if(running && s->pg_role == PG_ROLE_STANDBY, F(RUNS_STANDBY)) |
-           bit_if(may_write(view), F(MAY_WRITE)) | bit_if(pg->was_primary, F(WAS_PRIMARY)) |
-           bit_if(s->clean_shutdown, F(CLEAN)) |
+           bit_if(may_write(view), F(MAY_WRITE)) |
+           bit_if(!witness && !gone && pg->frozen, F(FROZEN)) |
+           bit_if(pg->was_primary, F(WAS_PRIMARY)) | bit_if(s->clean_shutdown, F(CLEAN)) |
            bit_if(pg->promoted_checkpoint_due, F(CHECKPOINT_DUE)) |
            bit_if(s->nofailover || s->failover_priority == 0, F(BARRED));
 }

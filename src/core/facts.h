@@ -19,7 +19,7 @@
     X(CAUGHT_UP,          "caught-up",          "this node's copy of the store is up to date") \
     X(OWNER_ME,           "owner-me",           "the store names this node, and this boot of it, as owner") \
     X(OWNER_OTHER,        "owner-other",        "the store names another node as owner") \
-    X(LEASE,              "lease",              "we hold the lease of the present epoch, and its end is further away than the fence margin") \
+    X(LEASE,              "lease",              "we hold the lease of the present epoch, and the guard has confirmed a deadline that is still ahead") \
     X(HELD,               "held",               "the store says that the present epoch has held a lease") \
     X(UNFENCED,           "unfenced",           "our epoch is marked unfenced (pause)") \
     X(UNTOUCHED,          "untouched",          "nobody has ever held a lease in this cluster") \
@@ -28,6 +28,7 @@
     X(INIT_RUNNING,       "init-running",       "the owner of the present epoch makes the database") \
     X(INIT_DONE,          "init-done",          "the cluster has a database") \
     X(MAY_WRITE,          "may-write",          "PostgreSQL takes writes, or will by itself") \
+    X(FROZEN,             "frozen",             "the guard has frozen PostgreSQL, or is about to") \
     X(PG_STOPPED,         "pg-stopped",         "no process of the data directory is left") \
     X(LEFT_OVERS,         "left-overs",         "the postmaster is gone, processes of it are not") \
     X(RUNS_PRIMARY,       "runs-primary",       "PostgreSQL runs out of recovery") \

@@ -24,9 +24,14 @@
 const struct node_rule node_rules[] = {
     /* name                      all                                            none                             action                effects         why */
 
-    /* Nobody writes without the lease. */
-    {"fence",                    F(MAY_WRITE),                                  F(LEASE) | EXEMPT,               ACTION_FENCE,         0,              "PostgreSQL takes writes and we do not hold the lease"},
-    {"fence-start",              F(OP_MAKES_PRIMARY),                           F(LEASE),                        ACTION_FENCE,         0,              "PostgreSQL is being made primary and we do not hold the lease"},
+    /* What the guard has frozen is thawed by a live lease, or killed; nothing else is done to it. */
+    {"frozen-lost",              F(FROZEN) | F(OWNER_OTHER) | F(CAUGHT_UP),     0,                               ACTION_FENCE,         EFFECT_KILL,    "PostgreSQL is frozen, and the epoch has passed to another"},
+    {"frozen-stop",              F(FROZEN) | F(STOPPING),                       F(UNFENCED),                     ACTION_FENCE,         EFFECT_KILL,    "told to stop while PostgreSQL is frozen: let go it could acknowledge a write"},
+    {"frozen",                   F(FROZEN),                                     F(LEFT_OVERS),                   ACTION_NONE,          0,              "the guard has frozen PostgreSQL: it goes on with the lease, or is killed"},
+
+    /* Nobody writes without the lease. The guard comes first; this is for when it does not. */
+    {"fence",                    F(MAY_WRITE),                                  F(LEASE) | EXEMPT,               ACTION_FENCE,         EFFECT_KILL,    "PostgreSQL takes writes and we do not hold the lease"},
+    {"fence-start",              F(OP_MAKES_PRIMARY),                           F(LEASE),                        ACTION_FENCE,         EFFECT_KILL,    "PostgreSQL is being made primary and we do not hold the lease"},
     {"fence-other-database",     F(MAY_WRITE) | F(OTHER_SYSID),                 F(UNTOUCHED),                    ACTION_FENCE,         0,              "PostgreSQL takes writes for a database that is not the cluster's"},
     {"fence-old-timeline",       F(MAY_WRITE) | F(OLD_PRIMARY),                 F(UNTOUCHED) | F(PAUSED),        ACTION_FENCE,         0,              "PostgreSQL takes writes on a timeline that the cluster has left, or may have"},
     {"bootstrap-lost",           F(OP_BOOTSTRAPS),                              F(OWNER_ME),                     ACTION_FENCE,         0,              "somebody else is to make the database now"},
@@ -121,8 +126,8 @@ const struct node_rule *node_rules_match(uint64_t bits)
 
 const char *node_effects_format(unsigned effects, char *text, size_t size)
 {
-    static const char *const names[] = {"keep", "release", "ask",    "refuse",
-                                        "exit", "declare", "problem"};
+    static const char *const names[] = {"keep", "release", "ask",     "refuse",
+                                        "exit", "declare", "problem", "kill"};
     struct sbuf b;
 
     sbuf_init(&b, text, size);
@@ -263,6 +268,7 @@ static void fill_node(const struct view *view, const struct node_facts *f,
     node->action = rule->effects & EFFECT_KEEP ? view->op.running : rule->action;
     node->upstream = f->upstream;
     node->timeline = f->bits & F(DECLARED) ? view->store->line.timeline : 0;
+    node->kill = (rule->effects & EFFECT_KILL) != 0;
     node->is_problem = (rule->effects & EFFECT_PROBLEM) != 0;
     node->fork_lsn = facts_fork_lsn(view);
     node->diverged = (f->bits & F(DIVERGED)) != 0;
@@ -344,9 +350,7 @@ static bool positions_are_to_be_asked(const struct view *view)
 static void add_wakes(const struct view *view, const struct node_facts *f, struct decision *d)
 {
     if (view->lease.live) {
-        uint64_t margin = MIN(view->conf.fence_margin_ms, view->lease.remaining_ms);
-
-        propose_wake(view, d, view->now_ms + view->lease.remaining_ms - margin);
+        propose_wake(view, d, view->now_ms + view->lease.confirmed_ms);
         propose_wake(view, d, view->now_ms + view->lease.remaining_ms);
     }
     if ((f->bits & F(ADOPTED)) && !view->lease.live) {

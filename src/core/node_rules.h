@@ -17,6 +17,7 @@ enum node_effect {
     EFFECT_EXIT = 1 << 4,    /* The agent may leave. */
     EFFECT_DECLARE = 1 << 5, /* Say which timeline a promotion here will write. */
     EFFECT_PROBLEM = 1 << 6, /* A condition that only an operator ends: the status shows it. */
+    EFFECT_KILL = 1 << 7,    /* The fence is SIGKILL at once: there is no time left to ask. */
 };
 
 struct node_rule {

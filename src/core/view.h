@@ -35,7 +35,8 @@ struct view_conf { /* From the dynamic configuration and the file. */
     uint64_t retry_timeout_ms;
     int64_t maximum_lag_on_failover; /* Bytes; -1 = no bound. */
     uint64_t primary_start_timeout_ms;
-    uint64_t fence_margin_ms;  /* Fencing starts this long before the deadline. */
+    uint64_t fence_margin_ms;  /* So long before its end a promise of a process before this one
+                                * counts as over: what it fenced by is not known. */
     uint64_t status_period_ms; /* ttl/10 within [100 ms, 1 s]. */
     bool check_timeline;
     bool use_pg_rewind;
@@ -77,6 +78,8 @@ struct view_lease {
     bool live;                /* This node holds the lease of `epoch` now. */
     uint64_t epoch;           /* The epoch it renews; 0 = none. */
     uint64_t remaining_ms;    /* 0 when not live. */
+    uint64_t confirmed_ms;    /* What is left until the deadline that the guard has confirmed for
+                               * `epoch`: so long PostgreSQL may write. 0 = it confirmed none. */
     uint64_t promised_ms;     /* What is left of this node's own promise to itself, made in this
                                * boot: any lease it ever counted ends before that. */
     uint64_t live_since_ms;   /* Start of the present unbroken lease; 0 when not live. */
@@ -104,6 +107,7 @@ struct view_loss { /* WAL that a rewind or clone here gave up. */
 
 struct view_pg { /* Local PostgreSQL beyond what struct status says. */
     bool postmaster_alive;
+    bool frozen;          /* The guard has stopped all of it, or is about to. */
     uint32_t n_processes; /* Of this data directory, postmaster included. */
     uint64_t seen_ms;     /* Of the last successful observation; 0 = never. */
     uint64_t gone_ms;     /* When the postmaster's exit was noticed; 0 = not. */

@@ -2,8 +2,9 @@
  * FENCE: from now on no write may be acknowledged. CLEAN_UP: the postmaster is
  * gone, what it left behind must go too.
  *
- * Happy path of a fence: SIGQUIT goes out while it is being started, inside
- * the tick that decided it; most of PostgreSQL is gone within milliseconds;
+ * Happy path of a fence: where there is no lease any more, SIGKILL to everything,
+ * inside the tick that decided it; with the lease SIGQUIT goes out first, in that
+ * tick too; most of PostgreSQL is gone within milliseconds;
  * what is not after FENCE_QUIT_MS gets SIGKILL, and is counted until no
  * process of the data directory is left.
  *
@@ -24,8 +25,17 @@
 #define FENCE_POLL_MS 20
 #define FENCE_NAG_MS  SECONDS(5)
 
+/* The deadline is over, or frozen processes would take the signal for later. */
+static bool is_hard(struct seq *s)
+{
+    return op_of(s)->decision.kill;
+}
+
 static enum seq_next quit_run(struct seq *s)
 {
+    if (is_hard(s)) {
+        return SEQ_NEXT;
+    }
     pg_signal_stop(op_pg(op_of(s)), PG_STOP_IMMEDIATE);
     s->poll_every_ms = FENCE_POLL_MS;
     return SEQ_POLL;

@@ -53,6 +53,7 @@ static void build(uint8_t who)
     view.lease.live = is_primary;
     view.lease.epoch = is_primary ? 5 : 0;
     view.lease.remaining_ms = 2500;
+    view.lease.confirmed_ms = 2500;
     decision.node.rule = decision.cluster.rule = "test-rule";
     decision.node.why = decision.cluster.why = "a test";
 }

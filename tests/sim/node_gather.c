@@ -133,6 +133,7 @@ static void fill_lease_view(struct sim *s, struct sim_node *n, struct view_lease
 {
     struct sim_agent *a = n->agent;
     uint64_t left_ns = lease_owner_remaining_ns(&a->owner, sim_lease_now(s, n));
+    uint64_t margin_ms = a->view.conf.fence_margin_ms; /* In place of a guard. */
     struct lease_voter_status voter;
 
     lease_voter_status(&a->voter, sim_lease_now(s, n), &voter);
@@ -140,6 +141,7 @@ static void fill_lease_view(struct sim *s, struct sim_node *n, struct view_lease
         .live = left_ns > 0,
         .epoch = lease_owner_epoch(&a->owner),
         .remaining_ms = left_ns / NS_PER_MS,
+        .confirmed_ms = left_ns / NS_PER_MS > margin_ms ? left_ns / NS_PER_MS - margin_ms : 0,
         .promised_ms = voter.state == LEASE_PROMISE_LIVE && voter.owner == n->id
                            ? voter.left_ns / NS_PER_MS
                            : 0,

@@ -5,25 +5,69 @@
 
 static void a_primary_without_the_lease_is_fenced(void **state)
 {
-    /* The lease ends within the fence margin; then it is another epoch's; then over. */
+    /* The deadline that the guard confirmed is over; then it is another epoch's; then there is
+     * none. */
     struct scene *s = scene_new_primary();
 
     (void)state;
     assert_node(s, "primary", ACTION_NONE);
     assert_true(decide_is_primary_now(&s->view));
-    s->view.lease.remaining_ms = 501;
+    s->view.lease.confirmed_ms = 1;
     assert_node(s, "primary", ACTION_NONE);
     assert_int_equal(s->decision.wake_ms, TEST_NOW + 1);
 
-    s->view.lease.remaining_ms = 500;
+    s->view.lease.confirmed_ms = 0; /* Whatever the lease itself says. */
     assert_node(s, "fence", ACTION_FENCE);
+    assert_true(s->decision.node.kill);
     assert_false(decide_is_primary_now(&s->view));
-    s->view.lease.remaining_ms = 2900;
+    s->view.lease.confirmed_ms = 2900;
     s->view.lease.epoch = 2;
     assert_node(s, "fence", ACTION_FENCE);
     s->view.lease = (struct view_lease){.epoch = 1};
     assert_node(s, "fence", ACTION_FENCE);
     assert_true(s->decision.renew_lease);
+    free(s);
+}
+
+static void what_is_frozen_waits_for_the_lease_or_is_killed(void **state)
+{
+    /* The guard was in time: the agent does not stop, start or signal anything. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    s->view.pg.frozen = true;
+    s->view.lease.confirmed_ms = 0;
+    assert_node(s, "frozen", ACTION_NONE);
+    assert_true(s->decision.renew_lease);
+    assert_false(decide_is_primary_now(&s->view));
+
+    s->view.lease.confirmed_ms =
+        2900; /* The lease is back: it is thawed by the guard, in its time. */
+    assert_node(s, "frozen", ACTION_NONE);
+    assert_false(decide_is_primary_now(&s->view));
+
+    s->view.self.stopping = true;
+    assert_node(s, "frozen-stop", ACTION_FENCE);
+    assert_true(s->decision.node.kill);
+    free(s);
+}
+
+static void what_is_frozen_is_killed_when_the_epoch_has_passed(void **state)
+{
+    /* pg1 was cut off; pg2 was made primary meanwhile; an old store does not count. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    s->view.self.status.pg_role = PG_ROLE_PRIMARY;
+    s->view.pg.was_primary = true;
+    s->view.pg.frozen = true;
+    assert_node(s, "frozen-lost", ACTION_FENCE);
+    assert_true(s->decision.node.kill);
+    s->view.raft.caught_up = false;
+    assert_node(s, "frozen", ACTION_NONE);
+
+    s->view.pg.postmaster_alive = false; /* Only backends are left. */
+    assert_node(s, "fence", ACTION_FENCE);
     free(s);
 }
 
@@ -1064,6 +1108,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_primary_without_the_lease_is_fenced),
+        cmocka_unit_test(what_is_frozen_waits_for_the_lease_or_is_killed),
+        cmocka_unit_test(what_is_frozen_is_killed_when_the_epoch_has_passed),
         cmocka_unit_test(a_promotion_is_fenced_when_the_lease_goes),
         cmocka_unit_test(an_earlier_boot_of_this_node_owns_nothing),
         cmocka_unit_test(a_restarted_agent_leaves_the_primary_running_for_a_moment),

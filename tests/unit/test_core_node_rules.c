@@ -113,14 +113,15 @@ static void walk(struct walk *w, size_t i, struct cube c)
     }
 }
 
-static uint64_t seen[64];
+#define RULES_MAX 128
+static uint64_t seen[RULES_MAX];
 
 static void walk_nodes(void (*visit)(size_t rule, struct cube c))
 {
-    static uint64_t all[64], none[64];
+    static uint64_t all[RULES_MAX], none[RULES_MAX];
     struct walk w = {node_theory(), node_rules_n, all, none, visit, 0};
 
-    assert_true(node_rules_n < 64);
+    assert_true(node_rules_n < RULES_MAX);
     for (size_t i = 0; i < node_rules_n; i++) {
         all[i] = node_rules[i].all;
         none[i] = node_rules[i].none;
@@ -132,7 +133,7 @@ static void walk_nodes(void (*visit)(size_t rule, struct cube c))
 
 static void walk_clusters(void (*visit)(size_t rule, struct cube c))
 {
-    static uint64_t all[64], none[64];
+    static uint64_t all[RULES_MAX], none[RULES_MAX];
     struct walk w = {cluster_theory(), cluster_rules_n, all, none, visit, 0};
 
     for (size_t i = 0; i < cluster_rules_n; i++) {
@@ -187,7 +188,7 @@ static void never(size_t rule, struct cube c, uint64_t yes, uint64_t no)
 
 static void check_action(size_t rule, struct cube c)
 {
-    const uint64_t exempt = F(UNFENCED) | F(UNTOUCHED) | F(ADOPTED) | F(CONTINUED);
+    const uint64_t exempt = F(UNFENCED) | F(UNTOUCHED) | F(ADOPTED) | F(CONTINUED) | F(FROZEN);
 
     switch (node_rules[rule].action) {
     case ACTION_PROMOTE:
@@ -236,7 +237,8 @@ static void check_action(size_t rule, struct cube c)
     case ACTIONS:
         return;
     }
-    /* Writes without a lease go on by one of the four exemptions only. */
+    /* Writes without a lease go on by one of the four exemptions only. What is frozen
+     * writes nothing. */
     never(rule, c, F(MAY_WRITE), F(LEASE) | exempt);
 }
 
@@ -459,6 +461,7 @@ static void shake_view(struct rng *r, struct view *v)
     v->lease.live = coin(r);
     v->lease.epoch = v->store->primary.epoch;
     v->lease.remaining_ms = v->lease.live ? 1 + upto(r, 3000) : 0;
+    v->lease.confirmed_ms = v->lease.live ? upto(r, 3) * 700 : 0;
     v->lease.continued = v->lease.remaining_ms % 2 == 0;
     v->lease.promised_ms = upto(r, 3000);
     v->lease.live_since_ms = v->lease.live ? v->now_ms - upto(r, 2000) : 0;
@@ -466,6 +469,7 @@ static void shake_view(struct rng *r, struct view *v)
     v->positions_asked_ms = coin(r) ? v->now_ms - upto(r, 2000) : 0;
     v->pg.postmaster_alive = coin(r);
     v->pg.n_processes = v->pg.postmaster_alive ? 5 : upto(r, 1);
+    v->pg.frozen = upto(r, 7) == 0;
     v->pg.seen_ms = v->now_ms - upto(r, 2000);
     v->pg.gone_ms = v->pg.postmaster_alive ? 0 : v->now_ms - upto(r, 12000);
     v->pg.was_primary = coin(r);
@@ -538,6 +542,7 @@ static void lean(struct rng *r, struct scene *s)
     v->pg.seen_ms = v->now_ms;
     v->lease.live = v->store->primary.has_owner;
     v->lease.remaining_ms = v->lease.live ? 2000 : 0;
+    v->lease.confirmed_ms = v->lease.remaining_ms;
     v->lease.live_since_ms = v->lease.live ? v->now_ms - 1500 : 0;
     v->positions_asked_ms = v->now_ms - 1200;
     v->peers[0].status = status_make(PG2, MODE_POSTGRES);

@@ -217,6 +217,7 @@ static inline void fill_view(struct play *p, int i)
     v->lease.live = lease_is_live(p, n);
     v->lease.epoch = n->wanted_epoch;
     v->lease.remaining_ms = v->lease.live ? n->lease_until_ms - p->now_ms : 0;
+    v->lease.confirmed_ms = v->lease.remaining_ms > 500 ? v->lease.remaining_ms - 500 : 0;
     v->lease.promised_ms = n->promise_instance == n->instance && p->now_ms < n->promise_until_ms
                                ? n->promise_until_ms - p->now_ms
                                : 0;

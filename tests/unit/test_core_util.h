@@ -182,6 +182,7 @@ static inline void scene_give_lease(struct scene *s)
     s->view.lease = (struct view_lease){.live = true,
                                         .epoch = s->store.primary.epoch,
                                         .remaining_ms = 2900,
+                                        .confirmed_ms = 2900,
                                         .live_since_ms = TEST_NOW - 1000};
     s->view.self.status.lease_epoch = s->store.primary.epoch;
     s->view.self.status.promise = PROMISE_LIVE;

@@ -100,6 +100,7 @@ static void build(const char *self)
         view.lease.live = true;
         view.lease.epoch = 5;
         view.lease.remaining_ms = 2500;
+        view.lease.confirmed_ms = 2500;
         view.pg.n_replicas = 1;
         view.pg.replicas[0] = (struct view_replica){.name = "pg2",
                                                     .user = "replicator",
