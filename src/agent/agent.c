@@ -267,6 +267,7 @@ static void open_postgres(struct agent *a)
     a->pg = pg_new(&options);
     ops.pg = a->pg;
     a->ops = ops_new(&ops);
+    pg_loss_recall(a->pg);
     pg_observe(a->pg, clock_ms());
 }
 

@@ -173,6 +173,9 @@ static void act(struct agent *a, uint64_t now_ms)
         pg_sync_slots(a->pg, &a->store);
     }
     end_stale_walsender(a, now_ms);
+    if (d->loss_told) {
+        pg_loss_told(a->pg);
+    }
     wake_at(a, now_ms, MIN(d->wake_ms, ops_ms));
 }
 

@@ -208,18 +208,12 @@ static bool is_on_record(const struct store *store, const char *node, const char
     return false;
 }
 
-/* What a rewind or clone gave up here is told once (S7). */
-static void say_loss(const struct view *view, struct decision *d)
+static void describe_loss(const struct view_loss *loss, char *text, size_t size)
 {
-    const struct view_loss *loss = &view->pg.loss;
-    char evidence[TEXT_SIZE], from[LSN_TEXT_SIZE], to[LSN_TEXT_SIZE];
-    struct command *c;
+    char from[LSN_TEXT_SIZE], to[LSN_TEXT_SIZE];
     struct sbuf b;
 
-    if (loss->timeline == 0) {
-        return;
-    }
-    sbuf_init(&b, evidence, sizeof(evidence)); /* A long path is cut. */
+    sbuf_init(&b, text, size); /* A long path is cut. */
     sbuf_printf(&b, "timeline %u from %s", loss->timeline,
                 lsn_format(loss->from, from, sizeof(from)));
     if (loss->to != 0) {
@@ -230,7 +224,25 @@ static void say_loss(const struct view *view, struct decision *d)
     }
     sbuf_printf(&b, "; %s%s", loss->kept[0] != '\0' ? "kept in " : "not kept (diverged_keep)",
                 loss->kept);
-    if (is_on_record(view->store, view->self.status.name, evidence)) {
+}
+
+/*
+ * What a rewind or clone gave up here is told once (S7), also when the agent that did it
+ * died before: by the one that reads its record, as soon as it knows the ledger.
+ */
+static void say_loss(const struct view *view, uint64_t bits, struct decision *d)
+{
+    const struct view_loss *loss = &view->pg.loss;
+    char evidence[TEXT_SIZE];
+    struct command *c;
+
+    if (loss->timeline == 0 || loss->sysid != view->store->cluster.sysid ||
+        !(bits & F(CAUGHT_UP))) {
+        return;
+    }
+    describe_loss(loss, evidence, sizeof(evidence));
+    d->loss_told = is_on_record(view->store, view->self.status.name, evidence);
+    if (d->loss_told) {
         return;
     }
     c = propose_begin(view, d, COMMAND_LEDGER_ADD);
@@ -292,7 +304,7 @@ void decide(const struct view *view, struct decision *d)
     say_history(view, facts.bits, d);
     publish_member(view, facts.bits, d);
     say_progress(view, facts.bits, d);
-    say_loss(view, d);
+    say_loss(view, facts.bits, d);
     end_stale_walsender(view, facts.bits, d);
     POST(d->node.rule != NULL && d->cluster.rule != NULL);
     POST(d->n_commands <= DECISION_COMMANDS_MAX);

@@ -75,6 +75,7 @@ struct decision {
     char stale_walsender[NAME_SIZE]; /* End the WAL sender of this member: nobody listens to it;
                                       * empty = of none. */
     uint64_t stale_for_ms;           /* The member has not streamed for so long. */
+    bool loss_told;                  /* The ledger has the loss of the view. */
     uint32_t n_commands;
     struct command commands[DECISION_COMMANDS_MAX]; /* Only the first n_commands mean anything. */
     uint64_t wake_ms;                               /* Look again at this time at the latest. */

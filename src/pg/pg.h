@@ -176,6 +176,7 @@ struct pg_kept {
     uint32_t n_lost;    /* Segments from `from` on. */
     uint32_t n_missing; /* Of those, not kept: more than the limit. */
     uint32_t n_before;  /* Kept too: pg_rewind needs them if it is cut off. */
+    bool told;          /* The cluster's ledger has it. */
 };
 
 /* Copies it beside the data directory, at most `limit` bytes in all; older copies are
@@ -186,6 +187,12 @@ void pg_keep_restore(struct pg *pg, pg_done_cb cb, void *data);
 /* The rewind is through: only what was diverged stays. */
 void pg_keep_trim(struct pg *pg, pg_done_cb cb, void *data);
 const struct pg_kept *pg_kept(const struct pg *pg);
+
+/* What was given up and the ledger does not have yet is in the view (pg_loss.c): what an
+ * agent before us recorded, once this was called, and what this one does. */
+void pg_loss_recall(struct pg *pg);
+/* The ledger has it. Once a loss, in the background; then the next one is in the view. */
+void pg_loss_told(struct pg *pg);
 
 /* Removes the content of the data directory (and the targets of pg_wal and
  * tablespace links), not the directory itself nor pg_making_dir. Refuses DATA_FOREIGN.

@@ -268,11 +268,12 @@ static void fill_view(const struct pg *pg, struct view_pg *view)
     view->gone_ms = pg->gone_ms;
     view->was_primary = was_primary(pg);
     view->taken_timeline = pg->taken_timeline;
-    view->loss = (struct view_loss){.timeline = pg->kept.timeline,
-                                    .from = pg->kept.from,
-                                    .to = pg->kept.to,
-                                    .bytes = pg->kept.bytes};
-    (void)str_copy(view->loss.kept, sizeof(view->loss.kept), pg->kept.path); /* For people. */
+    view->loss = (struct view_loss){.sysid = pg->loss.sysid,
+                                    .timeline = pg->loss.timeline,
+                                    .from = pg->loss.from,
+                                    .to = pg->loss.to,
+                                    .bytes = pg->loss.bytes};
+    (void)str_copy(view->loss.kept, sizeof(view->loss.kept), pg->loss.path); /* For people. */
     view->rewind_timeline = d->data == DATA_REWINDING ? d->rewind_timeline : 0;
     if (d->has_control) {
         view->can_rewind = d->control.wal_log_hints || d->control.data_checksums != 0;

@@ -207,6 +207,8 @@ struct pg {
 
     char making[PATH_MAX]; /* Where initdb or a clone puts its work; of the last mark. */
     struct pg_kept kept;   /* Of the last pg_keep_diverged or pg_keep_restore. */
+    struct pg_kept loss;   /* To be told to the ledger; timeline 0 = none. */
+    bool loss_busy;        /* It was told, and that is being recorded. */
 
     /* Operations. */
     pg_done_cb promote_cb;

@@ -256,6 +256,15 @@ static void say_kept(const struct pg_kept *k, uint64_t limit)
                 (unsigned long long)limit);
 }
 
+/* Also whether it was told already. */
+static int read_found(struct keep *k, struct err *err)
+{
+    char path[PATH_MAX];
+
+    (void)str_copy(path, sizeof(path), k->kept.path); /* Same size. */
+    return pg_kept_read(path, &k->kept) ? 0 : err_set(err, "%s/RECORD can not be read", path);
+}
+
 static int keep_segments(struct keep *k, const char *pg_wal, struct segments *s, size_t n_lost,
                          struct err *err)
 {
@@ -273,8 +282,8 @@ static int keep_segments(struct keep *k, const char *pg_wal, struct segments *s,
     if (mkdir(base, 0700) != 0 && errno != EEXIST) {
         return err_set_errno(err, errno, "creating %s", base);
     }
-    if (pg_kept_find(base, is_same, &k->kept)) {
-        return 0; /* Said when it was kept. */
+    if (pg_kept_find(base, is_same, &k->kept)) { /* Said when it was kept. */
+        return read_found(k, err);
     }
     if (fill_dir(k, pg_wal, base, s, n, err) != 0 ||
         pg_kept_make_room(base, k->kept.path, k->limit, err) != 0) {
@@ -331,6 +340,9 @@ static void on_kept(struct pg_job *job)
     struct keep *k = CONTAINER_OF(job, struct keep, work.job);
 
     k->work.pg->kept = k->kept;
+    if (k->work.status == 0 && !k->kept.told) {
+        k->work.pg->loss = k->kept;
+    }
     pg_work_done(job);
 }
 

@@ -13,6 +13,7 @@
 #include "pg/pg_internal.h"
 
 #define COPY_SIZE (1 << 20)
+#define TOLD      "told=ledger\n" /* The last line of RECORD, when it was. */
 
 void pg_kept_base(const char *data_dir, char *path, size_t size)
 {
@@ -176,8 +177,28 @@ bool pg_kept_read(const char *dir, struct pg_kept *ret)
     ret->from = lsn_of(text, "from=");
     ret->to = lsn_of(text, "to=");
     ret->bytes = number_of(text, "bytes=");
+    ret->told = strstr(text, TOLD) != NULL;
     free(text);
     return true;
+}
+
+int pg_kept_note_told(const char *dir, struct err *err)
+{
+    char path[PATH_MAX + 8];
+    struct strbuf out = {0};
+    char *text;
+    int status;
+
+    (void)snprintf(path, sizeof(path), "%s/RECORD", dir);
+    text = pg_file_read(path, PG_KEPT_RECORD_MAX);
+    if (text == NULL) {
+        return err_set_errno(err, errno, "reading %s", path);
+    }
+    strbuf_printf(&out, "%s%s", text, TOLD);
+    status = pg_file_write(path, out.data, out.length, 0600, err);
+    strbuf_deinit(&out);
+    free(text);
+    return status;
 }
 
 /* ---- Making room ---- */

@@ -24,6 +24,9 @@ bool pg_kept_find(const char *base, bool (*is)(const char *dir, const struct pg_
 /* From the RECORD of a directory; false if there is none. */
 bool pg_kept_read(const char *dir, struct pg_kept *ret);
 
+/* RECORD says from now on that the ledger has it. */
+MUST_USE int pg_kept_note_told(const char *dir, struct err *err);
+
 /* Removes what was cut off. Says so. */
 MUST_USE int pg_kept_remove_parts(const char *base, struct err *err);
 

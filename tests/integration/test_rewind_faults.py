@@ -4,6 +4,7 @@ needs none (S5, S7, L1). The ordinary course is in test_rewind.py."""
 import contextlib
 import json
 import os
+import pathlib
 import re
 import signal
 
@@ -180,3 +181,51 @@ def test_who_is_behind_the_fork_just_follows():
         c.wait_healthy(60)
         assert sequences(behind, "rewind") == 0
         assert behind.sql_value("select count(*) from kept where what = 'more'") == 2000
+
+
+def losses_told(node):
+    return node.log().count("rule=diverged-wal")
+
+
+def record_of(node):
+    (directory,) = pathlib.Path(f"{node.data_dir}.diverged").iterdir()
+    return (directory / "RECORD").read_text()
+
+
+def test_a_loss_is_told_by_the_next_agent_when_the_first_one_could_not():
+    """There is no majority from before the rewind is through until its agent is killed. The
+    primary is one still: its lease lasts."""
+    with rewind_cluster(names=("pg1", "pg2", "w1", "w2", "w3"), dcs={"ttl": 20}) as c:
+        fill(c, 20)
+        old, new, _ = diverge(c)
+        point = Point("rewind: dry run", "before", "agent")
+        arm(old, point)
+        old.start()
+        wait_stopped(old, point)
+        witnesses = [n for n in c.nodes.values() if n not in (old, new)]
+        offset = len(new.log())
+        for node in witnesses:
+            node.kill_agent()
+        wait(
+            lambda: "Raft leadership changed. leader=0" in new.log()[offset:],
+            10,
+            "nobody to take a proposal",
+        )
+        os.kill(old.process.pid, signal.SIGCONT)
+        wait(lambda: "Sequence done. sequence=rewind" in old.log(), 60, "the rewind to end")
+        old.kill_agent()
+        assert "told=" not in record_of(old)
+
+        for node in [*witnesses, old]:
+            node.start()
+        c.wait_healthy(60)
+        witness = c["w1"]
+        wait(lambda: losses_told(witness) > 0, 60, "the loss on record on another node")
+        wait(lambda: "told=" in record_of(old), 60, "the record to say so")
+
+        # Once: not by the agent after that one, either.
+        old.kill_agent()
+        old.start()
+        c.wait_healthy(60)
+        assert_rejoined(c, old, new)
+        assert losses_told(witness) == 1

@@ -931,6 +931,53 @@ static void an_order_by_name_is_on_record(void **state)
     free(s);
 }
 
+static const struct command_ledger_add *loss_of(const struct scene *s)
+{
+    const struct command *c = scene_find(s, COMMAND_LEDGER_ADD);
+
+    return c != NULL && str_equal(c->ledger_add.rule, "diverged-wal") ? &c->ledger_add : NULL;
+}
+
+static void a_loss_is_told_until_the_ledger_has_it(void **state)
+{
+    struct scene *s = scene_new_standby();
+    const struct command_ledger_add *told;
+    struct command c = {.kind = COMMAND_LEDGER_ADD};
+
+    (void)state;
+    scene_decide(s);
+    assert_null(loss_of(s));
+    s->view.pg.loss = (struct view_loss){
+        .sysid = 7, .timeline = 1, .from = 9 * MB, .to = 11 * MB, .bytes = 2 * MB, .kept = "/k/1"};
+    scene_decide(s);
+    told = loss_of(s);
+    assert_non_null(told);
+    assert_string_equal(told->evidence, "timeline 1 from 0/900000 to 0/B00000, 2097152 bytes; "
+                                        "kept in /k/1");
+    assert_string_equal(told->node, "pg1");
+    assert_false(s->decision.loss_told);
+
+    c.ledger_add = *told; /* Committed. */
+    scene_apply(s, &c);
+    scene_decide(s);
+    assert_null(loss_of(s));
+    assert_true(s->decision.loss_told);
+
+    s->view.pg.loss.from = 10 * MB; /* Another one. */
+    s->view.raft.caught_up = false; /* It may be on record. */
+    scene_decide(s);
+    assert_null(loss_of(s));
+    assert_false(s->decision.loss_told);
+    s->view.raft.caught_up = true;
+    s->view.pg.loss.sysid = 8; /* Of a database that is not the cluster's. */
+    scene_decide(s);
+    assert_null(loss_of(s));
+    s->view.pg.loss.sysid = 7;
+    scene_decide(s);
+    assert_non_null(loss_of(s));
+    free(s);
+}
+
 static void requests_that_can_not_be_done_end_with_a_reason(void **state)
 {
     /* One after another, each against its rule. */
@@ -1150,6 +1197,7 @@ int main(void)
         cmocka_unit_test(the_last_owner_is_waited_for_while_it_recovers),
         cmocka_unit_test(owners_that_give_up_in_a_row_are_paced),
         cmocka_unit_test(an_order_by_name_is_on_record),
+        cmocka_unit_test(a_loss_is_told_until_the_ledger_has_it),
         cmocka_unit_test(requests_that_can_not_be_done_end_with_a_reason),
         cmocka_unit_test(a_scheduled_switchover_waits_for_its_time),
         cmocka_unit_test(a_member_publishes_what_it_is_but_not_in_a_stream),

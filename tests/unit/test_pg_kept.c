@@ -105,6 +105,7 @@ static void a_record_is_read_back(void **state)
 {
     static const char text[] = "system_identifier=7710592769172253692\ntimeline=3\nfrom=0/3423F58\n"
                                "to=1/40000A0\nbytes=4307401032\nsegments_of_it=2\n";
+    struct err err = {""};
     struct pg_kept kept;
     int fd;
 
@@ -119,6 +120,12 @@ static void a_record_is_read_back(void **state)
     assert_int_equal(kept.timeline, 3);
     assert_true(kept.from == 0x3423F58);
     assert_true(kept.to == UINT64_C(0x1040000A0));
+    assert_true(kept.bytes == UINT64_C(4307401032));
+    assert_false(kept.told);
+
+    assert_int_equal(pg_kept_note_told(root, &err), 0);
+    assert_true(pg_kept_read(root, &kept));
+    assert_true(kept.told);
     assert_true(kept.bytes == UINT64_C(4307401032));
 }
 

@@ -1,0 +1,77 @@
+/*
+ * What was given up is told to the cluster's ledger (S7): by the agent that did it, or,
+ * when that one died before, by one after it, out of what is kept beside the data
+ * directory. RECORD says when it was told: the ledger forgets old entries, and must not
+ * hear of them again.
+ */
+#include "base/log.h"
+#include "base/str.h"
+#include "pg/pg_internal.h"
+#include "pg/pg_kept.h"
+
+struct loss_work {
+    struct pg_work work; /* First: freed through it. */
+    char told[PATH_MAX]; /* Directory of what the ledger has now; empty = none. */
+    struct pg_kept next; /* To be told; timeline 0 = none. */
+};
+
+static bool is_untold(const char *dir, const struct pg_kept *kept)
+{
+    struct pg_kept found;
+
+    (void)kept;
+    return pg_kept_read(dir, &found) && found.timeline != 0 && !found.told;
+}
+
+static void run_loss(struct pg_job *job)
+{
+    struct loss_work *w = CONTAINER_OF(job, struct loss_work, work.job);
+    struct pg_kept found = {0};
+    char base[PATH_MAX];
+
+    if (w->told[0] != '\0' && pg_kept_note_told(w->told, &w->work.err) != 0) {
+        log_warning("A loss that is on record in the cluster may be told to it again after a "
+                    "restart of the agent: that it was told can not be written. problem=\"%s\"",
+                    w->work.err.text);
+        return; /* Nor is the next one looked for: it would be the same. */
+    }
+    pg_kept_base(w->work.opts->o.data_dir, base, sizeof(base));
+    if (pg_kept_find(base, is_untold, &found)) {
+        (void)pg_kept_read(found.path, &w->next); /* It was, a moment ago. */
+    }
+}
+
+static void on_loss(struct pg_job *job)
+{
+    struct loss_work *w = CONTAINER_OF(job, struct loss_work, work.job);
+    struct pg *pg = w->work.pg;
+
+    pg->loss_busy = false;
+    /* What was kept meanwhile is found when this one was told. */
+    if (pg->loss.timeline == 0 || str_equal(pg->loss.path, w->told)) {
+        pg->loss = w->next;
+    }
+    pg_changed(pg);
+    pg_work_done(job);
+}
+
+static void submit(struct pg *pg, const char *told)
+{
+    struct loss_work *w = xmalloc(sizeof(*w));
+
+    pg->loss_busy = true;
+    (void)str_copy(w->told, sizeof(w->told), told); /* Same size. */
+    pg_work_submit(pg, &w->work, run_loss, on_loss, NULL, NULL);
+}
+
+void pg_loss_recall(struct pg *pg)
+{
+    submit(pg, "");
+}
+
+void pg_loss_told(struct pg *pg)
+{
+    if (!pg->loss_busy && pg->loss.timeline != 0) {
+        submit(pg, pg->loss.path);
+    }
+}
