@@ -17,6 +17,32 @@ struct clock_pair clock_pair_now(void)
     return (struct clock_pair){read_ns(CLOCK_MONOTONIC_RAW), read_ns(CLOCK_BOOTTIME)};
 }
 
+static uint64_t add_ns(uint64_t t, uint64_t duration_ns)
+{
+    return t > UINT64_MAX - duration_ns ? UINT64_MAX : t + duration_ns;
+}
+
+struct clock_pair clock_pair_add(struct clock_pair t, uint64_t duration_ns)
+{
+    return (struct clock_pair){add_ns(t.raw_ns, duration_ns), add_ns(t.boot_ns, duration_ns)};
+}
+
+uint64_t clock_pair_elapsed_ns(struct clock_pair since, struct clock_pair now)
+{
+    if (now.raw_ns < since.raw_ns || now.boot_ns < since.boot_ns) {
+        return UINT64_MAX;
+    }
+    return MAX(now.raw_ns - since.raw_ns, now.boot_ns - since.boot_ns);
+}
+
+uint64_t clock_pair_left_ns(struct clock_pair deadline, struct clock_pair now)
+{
+    if (now.raw_ns >= deadline.raw_ns || now.boot_ns >= deadline.boot_ns) {
+        return 0;
+    }
+    return MIN(deadline.raw_ns - now.raw_ns, deadline.boot_ns - now.boot_ns);
+}
+
 uint64_t clock_ms(void)
 {
     return read_ns(CLOCK_BOOTTIME) / NS_PER_MS;

@@ -17,6 +17,16 @@ struct clock_pair {
 
 struct clock_pair clock_pair_now(void);
 
+/* The moment that is duration_ns after t; saturates. */
+struct clock_pair clock_pair_add(struct clock_pair t, uint64_t duration_ns);
+
+/* Elapsed as an owner counts it: the larger of the two. A clock that went backwards
+ * counts as if everything had elapsed. */
+uint64_t clock_pair_elapsed_ns(struct clock_pair since, struct clock_pair now);
+
+/* Left until the deadline as an owner counts it: the smaller; 0 if over on either. */
+uint64_t clock_pair_left_ns(struct clock_pair deadline, struct clock_pair now);
+
 /* CLOCK_BOOTTIME in milliseconds: intervals, deadlines, ticks. */
 uint64_t clock_ms(void);
 

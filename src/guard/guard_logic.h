@@ -14,7 +14,11 @@
  *
  * Every call that depends on time takes `now`; what is left is counted as an owner
  * must (the larger of the two elapsed times). The caller calls guard_logic_step()
- * after each event and at `wake_ns`, carries out the action and tells the result.
+ * after each event and when the time it named is over, carries out the action, tells
+ * the result and calls again until there is nothing to do: what is done again and again
+ * (looks, kills) is asked for once a period, so that this ends. Before the word of an
+ * agent is judged, step() has been called for the same `now`: a guard that comes late
+ * fences before it listens.
  */
 #ifndef VECHE_GUARD_GUARD_LOGIC_H
 #define VECHE_GUARD_GUARD_LOGIC_H
@@ -22,6 +26,13 @@
 #include "base/clock.h"
 
 #define GUARD_FREEZE_LEAD_NS UINT64_C(50000000) /* Begins at least so long before the deadline. */
+#define GUARD_TTL_NS_MIN     UINT64_C(1000000000)
+#define GUARD_TTL_NS_MAX     UINT64_C(3600000000000)
+
+/* How often it looks again. */
+#define GUARD_LOOK_FREEZING_NS UINT64_C(1000000)
+#define GUARD_LOOK_FROZEN_NS   UINT64_C(10000000)
+#define GUARD_KILL_AGAIN_NS    UINT64_C(10000000)
 
 enum guard_phase {
     GUARD_EMPTY = 0, /* No process of PostgreSQL is known. */
@@ -42,7 +53,7 @@ enum guard_verdict {
     GUARD_REFUSED_INSTANCE,  /* Of another boot's owner. */
     GUARD_REFUSED_FAR,       /* Further away than ttl. */
     GUARD_REFUSED_OVER,      /* The deadline has passed. */
-    GUARD_REFUSED_NO_LEASE,  /* A primary is not started without a live deadline. */
+    GUARD_REFUSED_NO_LEASE,  /* A primary is not started without a live deadline ahead. */
     GUARD_REFUSED_RUNS,      /* There are processes of PostgreSQL already. */
     GUARD_REFUSED_KILLING,   /* Everything is being killed. */
 };
@@ -61,7 +72,7 @@ enum guard_action {
 /* Why everything was, or is being, killed. Permanent names, for logs. */
 enum guard_why {
     GUARD_WHY_NONE = 0,
-    GUARD_WHY_LATE,      /* Not all stopped at the deadline. */
+    GUARD_WHY_LATE,      /* Not all was stopped at the deadline, or there was none. */
     GUARD_WHY_CONTINUED, /* A stopped process was continued by somebody. */
     GUARD_WHY_EPOCH,     /* The epoch passed to another. */
     GUARD_WHY_ORDER,     /* The agent said so. */
@@ -88,14 +99,16 @@ struct guard_logic {
     uint64_t epoch;        /* Highest armed; 0 = none. */
     uint64_t closed_epoch; /* It and lower ones are never armed again. */
     uint64_t ttl_ns;
-    struct clock_pair deadline; /* Forward only within an epoch. */
+    struct clock_pair deadline; /* Forward only within an epoch; 0 = none. */
     bool may_write;
     /* PostgreSQL. */
     enum guard_phase phase;
     enum guard_why why;                /* KILLING: the reason. */
     struct clock_pair freeze_began;    /* FREEZING, FROZEN. */
     struct clock_pair frozen_at;       /* FROZEN. */
-    struct clock_pair frozen_deadline; /* The deadline that this freeze was for. */
+    struct clock_pair frozen_deadline; /* FROZEN: the deadline that this freeze was for. */
+    bool acted;                        /* Looked, or killed, in this phase, */
+    struct clock_pair acted_at;        /* the last time then. */
     uint64_t freeze_ns_max;            /* Longest seen, from asking to all stopped. */
     /* Counted, for metrics and the closing report. */
     uint64_t n_freezes, n_thaws, n_kills, n_refused;
@@ -106,19 +119,22 @@ struct guard_logic {
 void guard_logic_init(struct guard_logic *g, uint64_t kill_after_ns);
 
 /* The agent's word. Accepting one while FROZEN under the same epoch thaws at the next
- * step; a higher epoch while freezing or frozen kills. */
+ * step; a higher epoch while freezing or frozen, or after the deadline, kills: somebody
+ * else may have been primary in between. */
 MUST_USE enum guard_verdict guard_logic_on_arm(struct guard_logic *g, struct clock_pair now,
                                                const struct guard_arm *arm);
 /* Before a release: that epoch and lower ones are over. Kills what may still write. */
 void guard_logic_on_close(struct guard_logic *g, uint64_t epoch);
-/* May PostgreSQL be started now? as_primary needs a live deadline armed with may_write. */
+/* May PostgreSQL be started now? as_primary needs a live deadline armed with may_write,
+ * far enough away that it is not frozen at once. If accepted it counts as running. */
 MUST_USE enum guard_verdict guard_logic_on_start(struct guard_logic *g, struct clock_pair now,
                                                  bool as_primary);
-/* Found running, started by something else. may_write: not known to be a standby: fenced at
- * once without a live deadline. */
+/* Found running, started by something else. may_write: not known to be a standby: without
+ * a live deadline it is fenced at once, and for good: nobody knows the epoch that it ran
+ * under. So an agent that owns it arms first and then adopts. */
 void guard_logic_on_adopt(struct guard_logic *g, bool may_write);
-/* The epoch passed to another (WHY_EPOCH), or an order (WHY_ORDER), or SIGTERM, which
- * kills only while freezing or frozen (WHY_SIGNAL). */
+/* The epoch passed to another (WHY_EPOCH: it is closed too), or an order (WHY_ORDER), or
+ * SIGTERM, which kills only while freezing or frozen (WHY_SIGNAL). */
 void guard_logic_on_kill(struct guard_logic *g, enum guard_why why);
 /* No process is left. */
 void guard_logic_on_gone(struct guard_logic *g);
@@ -132,12 +148,13 @@ struct guard_look {
 void guard_logic_on_looked(struct guard_logic *g, struct clock_pair now,
                            const struct guard_look *look);
 
-/* What is to be done now, and when to come again at the latest (UINT64_MAX: after the
- * next event). At most 90 % of what is left, design.md section 5, Clock. */
+/* What is to be done now, and how long after `now` to come again at the latest
+ * (UINT64_MAX: after the next event). At most 90 % of what is left, design.md section 5,
+ * Clock. */
 enum guard_action guard_logic_step(struct guard_logic *g, struct clock_pair now,
                                    uint64_t *ret_wake_ns);
 
-/* Until the deadline, as an owner counts it; 0: over, or none. */
+/* Until the deadline, as an owner counts it; 0: over, closed, or none. */
 uint64_t guard_logic_left_ns(const struct guard_logic *g, struct clock_pair now);
 
 #endif

@@ -38,11 +38,40 @@ static void clocks_do_not_go_back(void **state)
     assert_true(clock_wall_us() > 0);
 }
 
+static void a_pair_counts_what_is_worse_for_an_owner(void **state)
+{
+    /* BOOTTIME went 3 on while RAW went 5, and the other way round. */
+    struct clock_pair since = {100, 200};
+
+    (void)state;
+    assert_int_equal(clock_pair_elapsed_ns(since, (struct clock_pair){105, 203}), 5);
+    assert_int_equal(clock_pair_elapsed_ns(since, (struct clock_pair){103, 205}), 5);
+    assert_int_equal(clock_pair_left_ns((struct clock_pair){110, 210}, since), 10);
+    assert_int_equal(clock_pair_left_ns((struct clock_pair){110, 207}, since), 7);
+    assert_int_equal(clock_pair_left_ns((struct clock_pair){107, 210}, since), 7);
+}
+
+static void a_pair_at_its_edges(void **state)
+{
+    /* Over on one clock, backwards on one clock, past the end of numbers. */
+    struct clock_pair t = {100, 200};
+    struct clock_pair late = clock_pair_add((struct clock_pair){UINT64_MAX - 1, 5}, 10);
+
+    (void)state;
+    assert_int_equal(clock_pair_left_ns((struct clock_pair){100, 300}, t), 0);
+    assert_int_equal(clock_pair_left_ns((struct clock_pair){300, 200}, t), 0);
+    assert_true(clock_pair_elapsed_ns(t, (struct clock_pair){99, 300}) == UINT64_MAX);
+    assert_true(clock_pair_elapsed_ns(t, (struct clock_pair){300, 199}) == UINT64_MAX);
+    assert_true(late.raw_ns == UINT64_MAX && late.boot_ns == 15);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wall_clock_is_written_as_iso_8601),
         cmocka_unit_test(clocks_do_not_go_back),
+        cmocka_unit_test(a_pair_counts_what_is_worse_for_an_owner),
+        cmocka_unit_test(a_pair_at_its_edges),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
