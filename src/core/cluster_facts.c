@@ -334,10 +334,10 @@ static void gather_candidates(const struct view *view, struct cluster_facts *f)
 static bool owner_recovers(const struct view *view, struct cluster_facts *f)
 {
     const struct store_primary *p = &view->store->primary;
-    const struct status *s = lookup_status(view, p->owner_id);
+    const struct status *s = lookup_named(view, p->owner);
     uint64_t since = MAX(view->raft.leader_since_ms, view->raft.epoch_applied_ms);
 
-    if (!p->has_owner || !p->held || s == NULL || !lookup_is_heard(view, p->owner_id) ||
+    if (!p->has_owner || !p->held || s == NULL || !lookup_is_heard(view, s->id) ||
         s->data != DATA_VALID || s->timeline < lookup_newest_timeline(view) ||
         s->pg_state == PG_STATE_RUNNING || s->pg_state == PG_STATE_START_FAILED) {
         return false;

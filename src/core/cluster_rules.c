@@ -256,7 +256,7 @@ void cluster_rules_decide(const struct view *view, struct decision *d)
     act(view, &f, rule, d);
     if ((f.bits & READY) == READY) {
         request_rules_decide(view, &f, d);
-        voter_rules_decide(view, d);
+        voter_rules_decide(view, &f, d);
         propose_wake(view, d, f.timer_ms);
         propose_wake(view, d, f.recovery_ms);
     }

@@ -58,7 +58,7 @@ void cluster_facts_gather(const struct view *view, struct cluster_facts *ret_fac
 void cluster_rules_decide(const struct view *view, struct decision *d);
 
 /* Who is to vote: fills d->voters. Only on the leader. */
-void voter_rules_decide(const struct view *view, struct decision *d);
+void voter_rules_decide(const struct view *view, const struct cluster_facts *f, struct decision *d);
 
 enum voter_act { VOTER_NOTHING, VOTER_REMOVE, VOTER_ADD };
 struct voter_rule_info {

@@ -290,6 +290,15 @@ static bool is_declared(const struct view *view)
            l->lsn == lookup_position(s);
 }
 
+/* By name: the data is still ours where the Raft state was lost and the id with it. */
+static bool wrote_line(const struct view *view)
+{
+    const struct store_line *l = &view->store->line;
+
+    return l->owner_id != 0 && l->timeline == view->self.status.timeline &&
+           str_equal(l->owner, view->self.status.name);
+}
+
 static uint64_t data_facts(const struct view *view)
 {
     const struct status *s = &view->self.status;
@@ -298,7 +307,7 @@ static uint64_t data_facts(const struct view *view)
     uint32_t newest = lookup_newest_timeline(view);
     bool diverged = good && is_diverged(view, newest);
     bool other_owner = store->primary.has_owner && !lookup_owner_is_me(view);
-    bool old_me = other_owner && store->primary.owner_id == s->id;
+    bool old_me = other_owner && str_equal(store->primary.owner, s->name);
     bool end_known = s->timeline < newest && own_timeline_end(view) != 0;
 
     return bit_if(good, F(DATA_GOOD)) | bit_if(diverged, F(DIVERGED)) |
@@ -308,7 +317,7 @@ static uint64_t data_facts(const struct view *view)
                       s->sysid != store->cluster.sysid,
                   F(OTHER_SYSID)) |
            bit_if(view->pg.was_primary && other_owner && !old_me && !end_known && !diverged &&
-                      !(s->timeline == store->line.timeline && lookup_line_is_mine(view)),
+                      !wrote_line(view),
                   F(UNSURE)) | /* While no newer line is declared, ours has not ended. */
            bit_if(s->timeline >= newest && is_line_ours(view), F(NEWEST_TIMELINE)) |
            bit_if(view->pg.postmaster_alive && s->pg_role == PG_ROLE_PRIMARY &&

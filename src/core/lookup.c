@@ -25,6 +25,13 @@ const struct status *lookup_status(const struct view *view, node_id id)
     return peer != NULL ? &peer->status : NULL;
 }
 
+const struct status *lookup_named(const struct view *view, const char *name)
+{
+    const struct store_member *m = store_find_member(view->store, name);
+
+    return m != NULL ? lookup_status(view, m->id) : NULL;
+}
+
 bool lookup_is_heard_since(const struct view *view, node_id id, uint64_t since_ms)
 {
     const struct view_peer *peer = lookup_peer(view, id);

@@ -14,6 +14,9 @@ const struct view_peer *lookup_peer(const struct view *view, node_id id);
 /* The newest status of a node, this one included; NULL if it never sent one. */
 const struct status *lookup_status(const struct view *view, node_id id);
 
+/* The same of the member with that name, under the id it has now. */
+const struct status *lookup_named(const struct view *view, const char *name);
+
 /* Its status came in within the last two status periods. This node always. */
 bool lookup_is_heard(const struct view *view, node_id id);
 

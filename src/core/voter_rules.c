@@ -9,6 +9,9 @@
  * that must not lose its vote to a copy. One change at a time, ttl_max after the
  * one before, so that majorities of neighbouring sets share a voter that
  * remembers its promises.
+ *
+ * An owner is removed like anybody else once nobody is bound to it: its node may be
+ * the only one that is fit to be primary, and comes back under the new id only.
  */
 #include <inttypes.h>
 
@@ -25,6 +28,7 @@ struct voter_case {
     bool old_votes;                    /* The id that the store has for that name is a voter. */
     uint64_t silent_ms;                /* How long that id was not heard, as far as we know. */
     uint64_t ttl_max_ms;
+    bool promises_are_over; /* Of a majority: no lease lives. */
 };
 
 static bool is_stranger(const struct voter_case *c)
@@ -37,11 +41,11 @@ static bool is_taken(const struct voter_case *c)
     return c->old_votes && c->silent_ms < c->ttl_max_ms;
 }
 
-static bool is_owner(const struct voter_case *c)
+static bool is_live_owner(const struct voter_case *c)
 {
     const struct store_primary *p = &c->view->store->primary;
 
-    return c->old_votes && p->has_owner && p->owner_id == c->member->id;
+    return c->old_votes && p->has_owner && p->owner_id == c->member->id && !c->promises_are_over;
 }
 
 static bool change_runs(const struct voter_case *c)
@@ -79,7 +83,7 @@ static const struct {
     /* clang-format off */
     {{"voter-stranger",     VOTER_NOTHING, "the node that asks has the name of no member"},                    is_stranger},
     {{"voter-name-taken",   VOTER_NOTHING, "there is already a node of that name running, or was a moment ago"}, is_taken},
-    {{"voter-owner",        VOTER_NOTHING, "the old id is owner: first somebody else must be"},                is_owner},
+    {{"voter-owner",        VOTER_NOTHING, "the old id is owner, and its lease may live"},                     is_live_owner},
     {{"voter-change-runs",  VOTER_NOTHING, "one change at a time"},                                            change_runs},
     {{"voter-too-early",    VOTER_NOTHING, "promises of before the last change may still run"},                is_too_early},
     {{"voter-remove",       VOTER_REMOVE,  "the old id is gone for good: its node is back under a new one"},   old_is_to_go},
@@ -168,7 +172,7 @@ static void note(const struct view *view, struct decision *d)
     (void)str_copy(c->ledger_add.result, NAME_SIZE, "proposed");
 }
 
-void voter_rules_decide(const struct view *view, struct decision *d)
+void voter_rules_decide(const struct view *view, const struct cluster_facts *f, struct decision *d)
 {
     d->voters = (struct voter_decision){.rule = NULL};
     for (uint32_t i = 0; i < view->n_peers; i++) {
@@ -180,6 +184,7 @@ void voter_rules_decide(const struct view *view, struct decision *d)
             continue;
         }
         c = case_of(view, s);
+        c.promises_are_over = (f->bits & F(C_PROMISES_OVER)) != 0;
         rule = match(&c);
         if (d->voters.rule == NULL || rule->act != VOTER_NOTHING) {
             fill(&c, rule, &d->voters);

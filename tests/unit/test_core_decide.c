@@ -455,6 +455,26 @@ static void a_former_primary_that_diverged_is_rewound_once_there_is_a_primary(vo
     free(s);
 }
 
+/* Its Raft state was lost, its data was not: it must tell where its WAL ends, or with a
+ * bound on lag nobody could ever be primary again. */
+static void a_former_primary_under_a_new_id_knows_its_timeline(void **state)
+{
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    scene_stop_postgres(s, true, false);
+    s->view.lease = (struct view_lease){0};
+    s->store.line = (struct store_line){.epoch = 1, .owner_id = PG1, .owner = "pg1", .timeline = 1};
+    s->view.self.status.id = 11;
+    s->view.self.member.id = 11;
+    assert_node(s, "standby-without-primary", ACTION_START_STANDBY);
+
+    (void)str_copy(s->store.line.owner, NAME_SIZE, "pg2");
+    (void)str_copy(s->store.primary.owner, NAME_SIZE, "pg2");
+    assert_node(s, "history-unknown", ACTION_NONE);
+    free(s);
+}
+
 static struct scene *scene_new_diverged(void)
 {
     struct scene *s = scene_new_standby();
@@ -891,6 +911,25 @@ static void the_last_owner_is_waited_for_while_it_recovers(void **state)
     free(s);
 }
 
+/* Its Raft state was lost, its data was not. */
+static void the_last_owner_is_waited_for_under_a_new_id(void **state)
+{
+    struct scene *s = scene_new_standby();
+    struct status *pg2 = &s->view.peers[0].status;
+
+    (void)state;
+    s->view.raft.leader_since_ms = TEST_NOW - 5000;
+    s->view.peers[1].status.promise = PROMISE_NONE;
+    *pg2 = status_make(PG2, MODE_POSTGRES);
+    pg2->id = 22;
+    pg2->instance = 999;
+    pg2->pg_state = PG_STATE_STARTING;
+    s->store.members[1].id = 22;
+    s->view.raft.voters[1] = 22;
+    assert_cluster(s, "wait-for-last-owner");
+    free(s);
+}
+
 static void owners_that_give_up_in_a_row_are_paced(void **state)
 {
     /* Both gave up one after the other. */
@@ -1175,6 +1214,7 @@ int main(void)
         cmocka_unit_test(a_start_that_fails_gives_way_to_who_is_ready),
         cmocka_unit_test(a_start_that_takes_too_long_is_cut_off),
         cmocka_unit_test(a_former_primary_that_diverged_is_rewound_once_there_is_a_primary),
+        cmocka_unit_test(a_former_primary_under_a_new_id_knows_its_timeline),
         cmocka_unit_test(what_diverged_is_discarded_only_by_configuration),
         cmocka_unit_test(a_recovery_in_single_user_mode_is_not_fenced),
         cmocka_unit_test(a_rewind_that_fails_again_and_again_ends),
@@ -1195,6 +1235,7 @@ int main(void)
         cmocka_unit_test(leadership_goes_to_who_hears_more_voters),
         cmocka_unit_test(nobody_gives_leadership_away_instead_of_judging),
         cmocka_unit_test(the_last_owner_is_waited_for_while_it_recovers),
+        cmocka_unit_test(the_last_owner_is_waited_for_under_a_new_id),
         cmocka_unit_test(owners_that_give_up_in_a_row_are_paced),
         cmocka_unit_test(an_order_by_name_is_on_record),
         cmocka_unit_test(a_loss_is_told_until_the_ledger_has_it),

@@ -28,8 +28,8 @@ static struct scene *scene_of_a_loss(void)
     struct scene *s = scene_new();
 
     s->view.peers[0].received_ms = TEST_NOW - 2 * TTL_MAX;
-    s->view.peers[2] = (struct view_peer){
-        .status = joiner(), .received_ms = TEST_NOW - 10, .connected = true};
+    s->view.peers[2] =
+        (struct view_peer){.status = joiner(), .received_ms = TEST_NOW - 10, .connected = true};
     s->view.n_peers = 3;
     return s;
 }
@@ -94,13 +94,27 @@ static void the_leader_does_not_give_its_own_vote_away(void **state)
     free(s);
 }
 
-static void an_owner_is_not_removed(void **state)
+static void an_owner_is_not_removed_while_its_lease_may_live(void **state)
 {
     struct scene *s = scene_of_a_loss();
 
     (void)state;
     scene_take(s, PG2, 102);
+    s->view.peers[1].status.promise = PROMISE_LIVE;
     assert_string_equal(rule_of(s), "voter-owner");
+    assert_int_equal(s->decision.voters.remove, 0);
+    free(s);
+}
+
+/* It may be the only one with data that is fit for a primary. */
+static void an_owner_whose_lease_is_over_may_come_back(void **state)
+{
+    struct scene *s = scene_of_a_loss();
+
+    (void)state;
+    scene_take(s, PG2, 102);
+    assert_string_equal(rule_of(s), "voter-remove");
+    assert_int_equal(s->decision.voters.remove, PG2);
     free(s);
 }
 
@@ -181,7 +195,8 @@ int main(void)
         cmocka_unit_test(the_old_id_goes_before_the_new_one_comes),
         cmocka_unit_test(a_voter_that_was_heard_keeps_its_vote),
         cmocka_unit_test(the_leader_does_not_give_its_own_vote_away),
-        cmocka_unit_test(an_owner_is_not_removed),
+        cmocka_unit_test(an_owner_is_not_removed_while_its_lease_may_live),
+        cmocka_unit_test(an_owner_whose_lease_is_over_may_come_back),
         cmocka_unit_test(changes_keep_their_distance),
         cmocka_unit_test(a_name_nobody_knows_is_not_let_in),
         cmocka_unit_test(who_was_not_heard_or_does_not_ask_is_not_added),
