@@ -40,6 +40,33 @@ static bool has_other_database(const struct sim *s, const struct sim_node *n)
            s->wal.branches[n->pg.flushed.branch].sysid != store->cluster.sysid;
 }
 
+/* Who declared the newest timeline lost its Raft state before it promoted. Under its new
+ * id it does not vouch for it, nobody else can, and a bound was asked for: an order of
+ * an operator's is needed (docs/decisions/0005). */
+static bool needs_an_order(const struct sim *s)
+{
+    const struct store *store = NULL;
+
+    for (int i = 0; i < s->n_nodes; i++) {
+        const struct sim_node *n = s->nodes[i];
+
+        if (!n->is_up || !n->agent->caught_up) {
+            return false;
+        }
+        store = &n->agent->store;
+    }
+    for (int i = 0; i < s->n_nodes; i++) {
+        const struct sim_node *n = s->nodes[i];
+
+        if (n->id == store->line.owner_id ||
+            (n->pg.data == DATA_VALID &&
+             wal_timeline(&s->wal, n->pg.flushed) >= store->line.timeline)) {
+            return false;
+        }
+    }
+    return store->line.owner_id != 0 && (s->lag_bound >= 0 || s->check_timeline);
+}
+
 static bool all_is_well(const struct sim *s, const char **ret_what, const struct sim_node **ret_who)
 {
     const struct sim_node *primary = find_primary(s);
@@ -72,11 +99,12 @@ bool checks_liveness_is_over(struct sim *s)
     const char *what;
     const struct sim_node *who;
 
-    if (all_is_well(s, &what, &who)) {
+    if (all_is_well(s, &what, &who) || needs_an_order(s)) {
         if (s->checks->well_since_us == 0) {
             s->checks->well_since_us = s->now_us;
         }
         if (s->now_us >= s->checks->well_since_us + STAY_US) {
+            s->stats.orders_needed += needs_an_order(s);
             check_s3_stores_equal(s);
             return true;
         }

@@ -44,6 +44,10 @@ void check_s4_writable(struct sim *s, const struct sim_node *n, struct wal_pos a
 /* A standby was accepted by its upstream. */
 void check_wal_stream(struct sim *s, const struct sim_node *n, const struct sim_node *upstream);
 
+/* S6 (check_s6.c): it votes, or acknowledges entries; these are to vote. */
+void check_s6_voice(struct sim *s, const struct sim_node *n);
+void check_s6_voters(struct sim *s, const struct sim_node *n, const struct lease_voter_set *set);
+
 /* L1 (check_l1.c). True when all is well, or the time is over (then it failed). */
 bool checks_liveness_is_over(struct sim *s);
 void checks_count_faults(struct sim *s);

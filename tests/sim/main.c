@@ -157,6 +157,8 @@ static const char *promise_of(enum sim_mutant mutant)
         [MUTANT_WORST_CANDIDATE] = "S4: promoted",
         [MUTANT_RELEASE_BEFORE_STOP] = "S1:",
         [MUTANT_NO_CAS] = "S3:",
+        [MUTANT_KEEPS_ID] = "S6:",
+        [MUTANT_ADDS_FIRST] = "S6:",
     };
 
     return promises[mutant];

@@ -133,6 +133,19 @@ static void release_first(const struct view *v, struct decision *d)
     (void)str_copy(c->epoch_release.rule, NAME_SIZE, "mutant");
 }
 
+/* The old id keeps its vote beside the new one. */
+static void add_first(const struct view *v, struct decision *d)
+{
+    for (uint32_t i = 0; i < v->n_peers && d->voters.remove != 0; i++) {
+        const struct status *status = &v->peers[i].status;
+
+        if (status->wants_vote && !lookup_is_voter(v, status->id)) {
+            d->voters.remove = 0;
+            d->voters.add = status->id;
+        }
+    }
+}
+
 void mutate_decision(struct sim *s, struct sim_node *n, struct decision *d)
 {
     switch (s->options.mutant) {
@@ -147,9 +160,13 @@ void mutate_decision(struct sim *s, struct sim_node *n, struct decision *d)
     case MUTANT_RELEASE_BEFORE_STOP:
         release_first(&n->agent->view, d);
         break;
+    case MUTANT_ADDS_FIRST:
+        add_first(&n->agent->view, d);
+        break;
     case MUTANT_NONE:
     case MUTANT_NO_QUARANTINE:
     case MUTANT_NO_CAS:
+    case MUTANT_KEEPS_ID:
     case MUTANTS:
         break;
     }

@@ -11,9 +11,14 @@ static void fill_heard(const struct sim_node *n, uint64_t now_ms, struct status 
 {
     const struct view *v = &n->agent->view;
 
-    status->heard[status->n_heard++] = n->id;
+    const struct lease_voter_set *voters = &n->agent->leadership.voters;
+
+    if (lease_voter_set_has(voters, n->id)) {
+        status->heard[status->n_heard++] = n->id;
+    }
     for (uint32_t i = 0; i < v->n_peers && status->n_heard < VOTERS_MAX; i++) {
-        if (v->peers[i].received_ms + 2 * node_status_period_ms(n) >= now_ms) {
+        if (v->peers[i].received_ms + 2 * node_status_period_ms(n) >= now_ms &&
+            lease_voter_set_has(voters, v->peers[i].status.id)) {
             status->heard[status->n_heard++] = v->peers[i].status.id;
         }
     }
@@ -53,6 +58,8 @@ static void fill_status(struct sim *s, struct sim_node *n, uint64_t now_ms)
         .applied_index = a->store.applied_index,
         .raft_term = a->leadership.term,
         .raft_leader = a->leadership.leader != SIM_NOBODY ? s->nodes[a->leadership.leader]->id : 0,
+        .wants_vote = !lease_voter_set_has(&a->leadership.voters, n->id),
+        .ttl_max_ms = lease_voter_ttl_max_ns(&a->voter) / NS_PER_MS,
         .stopping = a->stopping_since_ms != 0,
         .nofailover = n->nofailover,
         .failover_priority = 1,
@@ -108,7 +115,7 @@ static void fill_member(const struct sim_node *n, struct store_member *m)
     }
 }
 
-static void fill_raft(const struct sim *s, const struct sim_node *n, struct view_raft *v)
+static void fill_raft(const struct sim_node *n, struct view_raft *v)
 {
     const struct sim_agent *a = n->agent;
 
@@ -119,14 +126,14 @@ static void fill_raft(const struct sim *s, const struct sim_node *n, struct view
         .term = a->leadership.term,
         .leader_since_ms = a->leader_since_ms,
         .caught_up = a->caught_up,
-        .n_voters = (uint8_t)s->n_nodes,
+        .voters_change = a->leadership.voters.index > a->leadership.committed.index,
+        .voters_changed_ms = a->voters_changed_ms,
+        .n_voters = a->leadership.voters.n,
         .epoch_applied_ms = a->epoch_applied_ms,
         .cluster_id = 77,
         .formed_now = n->life == 1,
     };
-    for (int i = 0; i < s->n_nodes; i++) {
-        v->voters[i] = s->nodes[i]->id;
-    }
+    memcpy(v->voters, a->leadership.voters.ids, sizeof(v->voters));
 }
 
 static void fill_lease_view(struct sim *s, struct sim_node *n, struct view_lease *v)
@@ -153,9 +160,11 @@ static void fill_lease_view(struct sim *s, struct sim_node *n, struct view_lease
 static void fill_connected(const struct sim *s, const struct sim_node *n, struct view *v)
 {
     for (uint32_t i = 0; i < v->n_peers; i++) {
-        int peer = (int)(v->peers[i].status.id - s->nodes[0]->id);
+        node_id id = v->peers[i].status.id;
+        int peer = sim_index_of(id);
 
-        v->peers[i].connected = s->nodes[peer]->is_up && sim_can_reach(s, n->i, peer);
+        v->peers[i].connected =
+            s->nodes[peer]->is_up && s->nodes[peer]->id == id && sim_can_reach(s, n->i, peer);
     }
 }
 
@@ -174,7 +183,7 @@ void node_gather(struct sim *s, struct sim_node *n)
     v->self.stopping = a->stopping_since_ms != 0;
     v->self.stopping_since_ms = a->stopping_since_ms;
     v->self.diverged_since_ms = a->diverged_since_ms;
-    fill_raft(s, n, &v->raft);
+    fill_raft(n, &v->raft);
     fill_lease_view(s, n, &v->lease);
     fill_connected(s, n, v);
     v->positions_asked_ms =

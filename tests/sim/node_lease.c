@@ -18,18 +18,19 @@ static void write_promise_file(struct sim *s, struct sim_node *n)
     }
 }
 
-/* All nodes are voters from the beginning. */
 static void tell_sets(struct sim *s, struct sim_node *n)
 {
-    struct lease_voter_set set = {.index = 1, .n = (uint8_t)s->n_nodes};
+    const struct sim_leadership *l = &n->agent->leadership;
+    const struct lease_voter_set *logged =
+        l->voters.index > l->committed.index && l->voters.n > 0 ? &l->voters : NULL;
 
-    for (int i = 0; i < s->n_nodes; i++) {
-        set.ids[i] = s->nodes[i]->id;
+    if (l->committed.n == 0) {
+        return;
     }
-    if (lease_voter_on_sets(&n->agent->voter, &set, NULL)) {
+    if (lease_voter_on_sets(&n->agent->voter, &l->committed, logged)) {
         write_promise_file(s, n);
     }
-    lease_owner_on_sets(&n->agent->owner, &set, NULL);
+    lease_owner_on_sets(&n->agent->owner, &l->committed, logged);
 }
 
 void node_lease_init(struct sim *s, struct sim_node *n)
@@ -46,7 +47,6 @@ void node_lease_init(struct sim *s, struct sim_node *n)
         s->stats.quarantines += n->longest_grant_ns != 0 ? 1 : 0;
     }
     lease_owner_init(&a->owner, n->id, n->instance, rng_next(&s->rng));
-    tell_sets(s, n);
 }
 
 static void on_longest_written(struct sim *s, const struct sim_event *e)
@@ -149,6 +149,7 @@ void node_lease_on_store(struct sim *s, struct sim_node *n, unsigned changes)
     struct sim_agent *a = n->agent;
     const struct store_primary *primary = &a->store.primary;
 
+    tell_sets(s, n);
     if (changes & CHANGE_CONFIG) {
         lease_voter_on_ttl(&a->voter, sim_lease_now(s, n), a->ttl_ms * NS_PER_MS);
         lease_owner_on_ttl(&a->owner, a->ttl_ms * NS_PER_MS);

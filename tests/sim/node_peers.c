@@ -11,21 +11,43 @@
 
 /* ---- Status ---- */
 
-static struct view_peer *place_for(struct view *v, node_id id)
+static struct view_peer *find_peer(struct view *v, node_id id)
 {
     for (uint32_t i = 0; i < v->n_peers; i++) {
         if (v->peers[i].status.id == id) {
             return &v->peers[i];
         }
     }
-    ASSERT(v->n_peers < MEMBERS_MAX);
-    return &v->peers[v->n_peers++];
+    return NULL;
+}
+
+/* A node that came back under a new id takes the place of the old one, once that has
+ * lost its vote. */
+static struct view_peer *place_for(struct sim_node *n, node_id id)
+{
+    struct view *v = &n->agent->view;
+    struct view_peer *p = find_peer(v, id);
+
+    for (uint32_t i = 0; p == NULL && i < v->n_peers; i++) {
+        node_id old = v->peers[i].status.id;
+
+        if (sim_index_of(old) == sim_index_of(id) &&
+            !lease_voter_set_has(&n->agent->leadership.voters, old)) {
+            p = &v->peers[i];
+            *p = (struct view_peer){.reach_timeline = p->reach_timeline, .reach_lsn = p->reach_lsn};
+        }
+    }
+    if (p == NULL) {
+        ASSERT(v->n_peers < MEMBERS_MAX);
+        p = &v->peers[v->n_peers++];
+    }
+    return p;
 }
 
 static void on_status(struct sim *s, const struct sim_event *e)
 {
     struct sim_node *n = s->nodes[e->node];
-    struct view_peer *p = place_for(&n->agent->view, ((const struct status *)e->data)->id);
+    struct view_peer *p = place_for(n, ((const struct status *)e->data)->id);
 
     p->status = *(const struct status *)e->data;
     lookup_note_reach(&n->agent->store, p);
@@ -54,11 +76,10 @@ void node_tell_status(struct sim *s, struct sim_node *n)
 static void on_positions(struct sim *s, const struct sim_event *e)
 {
     struct sim_node *n = s->nodes[e->node];
-    struct view_peer *p = place_for(&n->agent->view, s->nodes[e->from]->id);
+    struct view_peer *p = find_peer(&n->agent->view, s->nodes[e->from]->id);
 
-    if (p->status.id == 0) {
-        n->agent->view.n_peers--; /* Never heard of: its status comes first. */
-        return;
+    if (p == NULL) {
+        return; /* Never heard of: its status comes first. */
     }
     p->positions = *(const struct positions *)e->data;
     p->positions_ms = sim_local_ms(s, n);

@@ -190,6 +190,26 @@ struct lease_time sim_lease_now(const struct sim *s, const struct sim_node *n)
                                .boot_ns = sim_clock_ns(s, &n->boot_clock)};
 }
 
+/* ---- Ids ---- */
+
+#define FIRST_ID 1000
+#define ID_STEP  100
+
+node_id sim_first_id(int i)
+{
+    return FIRST_ID + (node_id)i;
+}
+
+node_id sim_next_id(node_id id)
+{
+    return id + ID_STEP;
+}
+
+int sim_index_of(node_id id)
+{
+    return (int)((id - FIRST_ID) % ID_STEP);
+}
+
 /* ---- One seed ---- */
 
 const char *sim_mutant_name(enum sim_mutant mutant)
@@ -201,6 +221,8 @@ const char *sim_mutant_name(enum sim_mutant mutant)
         [MUTANT_WORST_CANDIDATE] = "worst-candidate",
         [MUTANT_RELEASE_BEFORE_STOP] = "release-before-stop",
         [MUTANT_NO_CAS] = "no-cas",
+        [MUTANT_KEEPS_ID] = "keeps-id",
+        [MUTANT_ADDS_FIRST] = "adds-first",
     };
 
     return names[mutant];

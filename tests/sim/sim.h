@@ -36,6 +36,8 @@ enum sim_mutant {
     MUTANT_WORST_CANDIDATE,
     MUTANT_RELEASE_BEFORE_STOP,
     MUTANT_NO_CAS,
+    MUTANT_KEEPS_ID,
+    MUTANT_ADDS_FIRST,
     MUTANTS
 };
 
@@ -142,6 +144,11 @@ bool sim_chance(struct sim *s, uint32_t permille);
 /* Clocks of a node. */
 uint64_t sim_clock_ns(const struct sim *s, const struct sim_clock *clock);
 void sim_clock_set(const struct sim *s, struct sim_clock *clock, uint64_t ns, int64_t ppm);
+/* Ids: a node that lost its disk has another one, and stays the same node. */
+node_id sim_first_id(int i);
+node_id sim_next_id(node_id id);
+int sim_index_of(node_id id);
+
 uint64_t sim_local_ms(const struct sim *s, const struct sim_node *n);
 struct lease_time sim_lease_now(const struct sim *s, const struct sim_node *n);
 

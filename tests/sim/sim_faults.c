@@ -155,6 +155,49 @@ static void delay(struct sim *s)
     heal_links_after(s, 1000, 15000);
 }
 
+/* ---- Disks ---- */
+
+/* As many as may be lost at a time: one. Everybody votes, and knows it. */
+static bool may_lose(struct sim *s)
+{
+    uint64_t index = 0;
+
+    if (s->log_kind->lose == NULL) {
+        return false;
+    }
+    for (int i = 0; i < s->n_nodes; i++) {
+        struct sim_leadership l;
+
+        s->log_kind->leadership(s, s->nodes[i], &l);
+        if (l.voters.index != l.committed.index || (i > 0 && l.voters.index != index)) {
+            return false;
+        }
+        index = l.voters.index;
+        for (int j = 0; j < s->n_nodes; j++) {
+            if (!lease_voter_set_has(&l.voters, s->nodes[j]->id)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void lose_disk(struct sim *s)
+{
+    struct sim_node *n = a_victim(s);
+
+    if (!may_lose(s)) {
+        return;
+    }
+    TRACE(s, n, "FAULT its Raft state is lost");
+    sim_node_crash(s, n);
+    if (sim_chance(s, 500)) {
+        sim_node_boot(s, n);
+    }
+    sim_node_lose(s, n);
+    sim_node_start_after(s, n, sim_between(s, 200, 15000) * SIM_MS);
+}
+
 /* ---- Processes and machines ---- */
 
 static void crash(struct sim *s)

@@ -82,6 +82,9 @@ static void apply_entry(struct sim *s, struct sim_node *n, uint32_t index)
     } else {
         result.index = m->fsm.applied_index;
     }
+    if (c->voters.n > 0) {
+        sim_node_on_leadership(s, n);
+    }
     if (is_mine) {
         answer(s, n, c, &result);
     }
@@ -126,6 +129,7 @@ static struct sim_log *create(struct sim *s)
     for (int i = 0; i < s->n_nodes; i++) {
         log->nodes[i].voted_for = SIM_NOBODY;
         log->nodes[i].leader = SIM_NOBODY;
+        log->nodes[i].knows_first = true;
         store_init(&log->nodes[i].fsm);
     }
     return log;
@@ -171,6 +175,7 @@ static void stop(struct sim *s, struct sim_node *n)
     m->role = MODEL_DOWN;
     m->leader = SIM_NOBODY;
     m->n = m->durable; /* The rest was only in memory. */
+    model_voters_at(s, n, m->n, &m->voters);
 }
 
 static void propose(struct sim *s, struct sim_node *n, const struct sim_proposal *p)
@@ -191,12 +196,25 @@ static void leadership(const struct sim *s, const struct sim_node *n, struct sim
 
     *l = (struct sim_leadership){
         .is_leader = m->role == MODEL_LEADER, .leader = m->leader, .term = m->term};
+    l->voters = m->voters;
+    model_voters_at(s, n, m->commit, &l->committed);
 }
 
 static void stall(struct sim *s, struct sim_node *n, uint64_t until_us)
 {
     (void)s;
     n->disk_stalled_until_us = until_us;
+}
+
+static void lose(struct sim *s, struct sim_node *n)
+{
+    struct model_node *m = &s->log->nodes[n->i];
+
+    free(m->snapshot);
+    memset(m, 0, sizeof(*m));
+    m->voted_for = SIM_NOBODY;
+    m->leader = SIM_NOBODY;
+    store_init(&m->fsm);
 }
 
 static void relink(struct sim *s)
@@ -212,6 +230,8 @@ const struct sim_log_kind sim_log_model = {
     .propose = propose,
     .leadership = leadership,
     .transfer = model_transfer,
+    .change_voters = model_change_voters,
+    .lose = lose,
     .stall = stall,
     .relink = relink,
 };

@@ -20,6 +20,8 @@ struct sim_leadership {
     bool is_leader;
     int leader; /* SIM_NOBODY = none known. */
     uint64_t term;
+    struct lease_voter_set voters;    /* Newest, as in struct consensus_leadership. */
+    struct lease_voter_set committed; /* n = 0: none known yet. */
 };
 
 /* A command on its way into the log. Bytes NULL: a barrier. */
@@ -42,6 +44,10 @@ struct sim_log_kind {
     void (*propose)(struct sim *s, struct sim_node *leader, const struct sim_proposal *p);
     void (*leadership)(const struct sim *s, const struct sim_node *n, struct sim_leadership *l);
     void (*transfer)(struct sim *s, struct sim_node *from, int to);
+    /* On the leader: one of the two is 0. */
+    void (*change_voters)(struct sim *s, struct sim_node *leader, node_id remove, node_id add);
+    /* Its process is gone, and so is what it had on disk. NULL: can not happen. */
+    void (*lose)(struct sim *s, struct sim_node *n);
     /* Its disk does not answer until then. */
     void (*stall)(struct sim *s, struct sim_node *n, uint64_t until_us);
     /* Links have changed. */

@@ -23,7 +23,7 @@ struct sim_node *sim_node_add(struct sim *s, enum node_mode mode)
 
     ASSERT(s->n_nodes < SIM_NODES_MAX);
     n->i = s->n_nodes;
-    n->id = UINT64_C(1000) + (uint64_t)n->i;
+    n->id = sim_first_id(n->i);
     n->mode = mode;
     (void)snprintf(n->name, sizeof(n->name), "%s%d", mode == MODE_WITNESS ? "w" : "pg", n->i + 1);
     n->agent = xmalloc(sizeof(*n->agent));
@@ -118,6 +118,7 @@ static void on_start(struct sim *s, const struct sim_event *e)
     node_lease_init(s, n);
     mutate_start(s, n);
     s->log_kind->start(s, n);
+    sim_node_on_leadership(s, n);
     begin_timers(s, n);
     sim_node_dirty(s, n);
 }
@@ -138,6 +139,20 @@ void sim_node_crash(struct sim *s, struct sim_node *n)
     n->agent_paused_until_us = 0;
     if (n->mode == MODE_POSTGRES) {
         sim_pg_kill(s, n);
+    }
+}
+
+void sim_node_lose(struct sim *s, struct sim_node *n)
+{
+    ASSERT(!n->is_up && s->log_kind->lose != NULL);
+    s->log_kind->lose(s, n);
+    s->stats.disks_lost++;
+    n->lost_id = n->id;
+    if (s->options.mutant != MUTANT_KEEPS_ID) {
+        n->id = sim_next_id(n->id);
+    }
+    if (sim_chance(s, 300)) {
+        n->longest_grant_ns = 0; /* The identity file with it. */
     }
 }
 
@@ -222,16 +237,6 @@ static void propose_all(struct sim *s, struct sim_node *n, struct decision *d)
     }
 }
 
-static int node_by_id(const struct sim *s, node_id id)
-{
-    for (int i = 0; i < s->n_nodes; i++) {
-        if (s->nodes[i]->id == id) {
-            return i;
-        }
-    }
-    return SIM_NOBODY;
-}
-
 static void act(struct sim *s, struct sim_node *n, struct decision *d)
 {
     if (n->mode == MODE_POSTGRES) {
@@ -240,7 +245,10 @@ static void act(struct sim *s, struct sim_node *n, struct decision *d)
     node_lease_tick(s, n, d);
     propose_all(s, n, d);
     if (d->cluster.transfer_to != 0) {
-        s->log_kind->transfer(s, n, node_by_id(s, d->cluster.transfer_to));
+        s->log_kind->transfer(s, n, sim_index_of(d->cluster.transfer_to));
+    }
+    if (d->voters.remove != 0 || d->voters.add != 0) {
+        s->log_kind->change_voters(s, n, d->voters.remove, d->voters.add);
     }
     if (d->ask_positions) {
         node_ask_positions(s, n);
@@ -372,5 +380,9 @@ void sim_node_on_leadership(struct sim *s, struct sim_node *n)
     if (a->leadership.is_leader && !old.is_leader) {
         a->leader_since_ms = sim_local_ms(s, n);
     }
+    if (a->leadership.committed.index != old.committed.index && old.committed.n > 0) {
+        a->voters_changed_ms = sim_local_ms(s, n);
+    }
+    node_lease_on_store(s, n, 0);
     sim_node_dirty(s, n);
 }

@@ -22,6 +22,7 @@ struct sim_agent {
     uint64_t ttl_ms;
     struct sim_leadership leadership;
     uint64_t leader_since_ms;
+    uint64_t voters_changed_ms; /* The present voters were committed; 0 = before the start. */
     uint64_t epoch_applied_ms;
 
     struct lease_voter voter;
@@ -53,6 +54,7 @@ struct sim_agent {
 struct sim_node {
     int i;
     node_id id;
+    node_id lost_id; /* Under which it lost its disk last; 0 = never. */
     char name[NAME_SIZE];
     enum node_mode mode;
     bool nofailover;
@@ -89,6 +91,9 @@ void sim_node_start_after(struct sim *s, struct sim_node *n, uint64_t after_us);
 void sim_node_kill_agent(struct sim *s, struct sim_node *n);
 /* All processes of the node are gone. */
 void sim_node_crash(struct sim *s, struct sim_node *n);
+
+/* Its Raft state is lost while it is down: it comes back under another id. */
+void sim_node_lose(struct sim *s, struct sim_node *n);
 
 /* Something was observed: a tick follows. */
 void sim_node_dirty(struct sim *s, struct sim_node *n);

@@ -177,7 +177,12 @@ static void leadership(const struct sim *s, const struct sim_node *n, struct sim
     raft_leader(r, &id, &address);
     *l = (struct sim_leadership){.is_leader = raft_state(r) == RAFT_LEADER,
                                  .leader = (int)id - 1,
-                                 .term = raft_current_term(r)};
+                                 .term = raft_current_term(r),
+                                 .voters = {.index = 1, .n = (uint8_t)s->n_nodes}};
+    for (int i = 0; i < s->n_nodes; i++) {
+        l->voters.ids[i] = s->nodes[i]->id; /* They stay the same here. */
+    }
+    l->committed = l->voters;
 }
 
 static void tell_leadership(struct sim *s)

@@ -1,6 +1,7 @@
 /* Terms, votes and replication of the log's model; see sim_log.c. */
 #include "sim_raft_model.h"
 
+#include "checks.h"
 #include "sim_node.h"
 #include "trace.h"
 
@@ -19,6 +20,7 @@ enum message_kind {
 
 struct message {
     enum message_kind kind;
+    node_id from, to; /* A node that lost its disk is another one from then on. */
     uint64_t term;
     bool is_pre_vote, is_transfer, granted;
     uint32_t last_index; /* Of VOTE; of APPEND: the entry before the first. */
@@ -41,26 +43,48 @@ static uint64_t term_at(const struct model_node *m, uint32_t index)
     return index > 0 ? m->entries[index - 1].term : 0;
 }
 
-static uint32_t majority(const struct sim *s)
+static uint32_t majority(const struct model_node *m)
 {
-    return (uint32_t)s->n_nodes / 2 + 1;
+    return m->voters.n / 2u + 1;
 }
 
-static void send(struct sim *s, struct sim_node *n, int to, const struct message *content)
+static bool votes(struct sim *s, struct sim_node *n)
+{
+    return lease_voter_set_has(&node_of(s, n)->voters, n->id);
+}
+
+/* What a majority is counted from. */
+static bool binds(const struct message *r)
+{
+    return (r->kind == MESSAGE_VOTE && !r->is_pre_vote) ||
+           (r->kind == MESSAGE_VOTED && r->granted && !r->is_pre_vote) ||
+           (r->kind == MESSAGE_APPENDED && r->granted);
+}
+
+static void send(struct sim *s, struct sim_node *n, node_id to, const struct message *content)
 {
     size_t size = offsetof(struct message, entries) + content->n * sizeof(content->entries[0]);
     struct message *copy = xmalloc(size);
 
+    if (binds(content)) {
+        check_s6_voice(s, n);
+    }
     memcpy(copy, content, size);
-    sim_send(s, &(struct sim_message){
-                    .from = n->i, .to = to, .fn = on_message, .data = copy, .ordered = true});
+    copy->from = n->id;
+    copy->to = to;
+    sim_send(
+        s,
+        &(struct sim_message){
+            .from = n->i, .to = sim_index_of(to), .fn = on_message, .data = copy, .ordered = true});
 }
 
 static void send_to_others(struct sim *s, struct sim_node *n, const struct message *content)
 {
-    for (int i = 0; i < s->n_nodes; i++) {
-        if (i != n->i) {
-            send(s, n, i, content);
+    const struct lease_voter_set *voters = &node_of(s, n)->voters;
+
+    for (uint8_t v = 0; v < voters->n; v++) {
+        if (voters->ids[v] != n->id) {
+            send(s, n, voters->ids[v], content);
         }
     }
 }
@@ -68,6 +92,43 @@ static void send_to_others(struct sim *s, struct sim_node *n, const struct messa
 static void reset_election(struct sim *s, struct model_node *m)
 {
     m->election_at_us = s->now_us + sim_between(s, ELECTION_US, 2 * ELECTION_US);
+}
+
+/* ---- Voters ---- */
+
+static const struct lease_voter_set *change_at(const struct sim *s, const struct model_node *m,
+                                               uint32_t index)
+{
+    return &s->log->commands[m->entries[index - 1].command].voters;
+}
+
+void model_voters_at(const struct sim *s, const struct sim_node *n, uint32_t last,
+                     struct lease_voter_set *ret_set)
+{
+    const struct model_node *m = &s->log->nodes[n->i];
+
+    while (last > 0 && change_at(s, m, last)->n == 0) {
+        last--;
+    }
+    *ret_set = (struct lease_voter_set){.n = 0};
+    if (last > 0) {
+        *ret_set = *change_at(s, m, last);
+        ret_set->index = last;
+    } else if (m->knows_first) {
+        ret_set->index = 1;
+        for (int i = 0; i < s->n_nodes; i++) {
+            ret_set->ids[ret_set->n++] = sim_first_id(i);
+        }
+    }
+}
+
+/* They count from the moment on in which they are in the log. */
+static void note_voters(struct sim *s, struct sim_node *n)
+{
+    struct model_node *m = node_of(s, n);
+
+    model_voters_at(s, n, m->n, &m->voters);
+    sim_node_on_leadership(s, n);
 }
 
 /* ---- Roles ---- */
@@ -91,9 +152,10 @@ static void step_down(struct sim *s, struct sim_node *n, uint64_t term)
     sim_node_on_leadership(s, n);
 }
 
-static void replicate_to(struct sim *s, struct sim_node *n, int to)
+static void replicate_to(struct sim *s, struct sim_node *n, node_id id)
 {
     struct model_node *m = node_of(s, n);
+    int to = sim_index_of(id);
     struct message r = {.kind = MESSAGE_APPEND, .term = m->term, .commit = m->commit};
 
     r.last_index = m->next[to] - 1;
@@ -102,7 +164,7 @@ static void replicate_to(struct sim *s, struct sim_node *n, int to)
         r.entries[r.n++] = m->entries[i - 1];
     }
     m->next[to] += r.n; /* Optimistic; a refusal or the next silence resets it. */
-    send(s, n, to, &r);
+    send(s, n, id, &r);
 }
 
 static void advance_commit(struct sim *s, struct sim_node *n)
@@ -110,12 +172,14 @@ static void advance_commit(struct sim *s, struct sim_node *n)
     struct model_node *m = node_of(s, n);
 
     for (uint32_t index = m->durable; index > m->commit && term_at(m, index) == m->term; index--) {
-        uint32_t have = 1;
+        uint32_t have = 0;
 
-        for (int i = 0; i < s->n_nodes; i++) {
-            have += i != n->i && m->match[i] >= index ? 1u : 0u;
+        for (uint8_t v = 0; v < m->voters.n; v++) {
+            node_id id = m->voters.ids[v];
+
+            have += id == n->id || m->match[sim_index_of(id)] >= index ? 1u : 0u;
         }
-        if (have >= majority(s)) {
+        if (have >= majority(m)) {
             m->commit = index;
             model_apply(s, n);
             return;
@@ -148,7 +212,7 @@ static void on_flushed(struct sim *s, const struct sim_event *e)
     if (m->role == MODEL_LEADER) {
         advance_commit(s, n);
     } else if (m->leader != SIM_NOBODY) {
-        send(s, n, m->leader,
+        send(s, n, s->nodes[m->leader]->id,
              &(struct message){.kind = MESSAGE_APPENDED,
                                .term = m->term,
                                .granted = true,
@@ -177,6 +241,17 @@ static void flush(struct sim *s, struct sim_node *n)
                                   .data = term});
 }
 
+static void replicate(struct sim *s, struct sim_node *n)
+{
+    const struct lease_voter_set *voters = &node_of(s, n)->voters;
+
+    for (uint8_t v = 0; v < voters->n; v++) {
+        if (voters->ids[v] != n->id) {
+            replicate_to(s, n, voters->ids[v]);
+        }
+    }
+}
+
 void model_append_own(struct sim *s, struct sim_node *n, uint32_t command)
 {
     struct model_node *m = node_of(s, n);
@@ -184,12 +259,43 @@ void model_append_own(struct sim *s, struct sim_node *n, uint32_t command)
     ASSERT(m->role == MODEL_LEADER);
     ASSERT(m->n < MODEL_ENTRIES_MAX);
     m->entries[m->n++] = (struct model_entry){m->term, command};
+    if (s->log->commands[command].voters.n > 0) {
+        note_voters(s, n);
+    }
     flush(s, n);
-    for (int i = 0; i < s->n_nodes; i++) {
-        if (i != n->i) {
-            replicate_to(s, n, i);
+    replicate(s, n);
+}
+
+/* One change at a time, and none before an entry of the leader's own term is committed. */
+void model_change_voters(struct sim *s, struct sim_node *n, node_id remove, node_id add)
+{
+    struct model_node *m = node_of(s, n);
+    struct model_command change = {.proposal = {.from = SIM_NOBODY}};
+
+    if (m->role != MODEL_LEADER || m->commit < m->voters.index ||
+        term_at(m, m->commit) != m->term) {
+        return;
+    }
+    for (uint8_t v = 0; v < m->voters.n; v++) {
+        if (m->voters.ids[v] != remove) {
+            change.voters.ids[change.voters.n++] = m->voters.ids[v];
         }
     }
+    if (add != 0) {
+        int i = sim_index_of(add);
+
+        change.voters.ids[change.voters.n++] = add;
+        m->next[i] = m->n + 1;
+        m->match[i] = 0;
+        m->contact_us[i] = s->now_us;
+        s->stats.new_ids++;
+    }
+    TRACE(s, n, "raft: voters change, %u without %llx, with %llx", change.voters.n,
+          (unsigned long long)remove, (unsigned long long)add);
+    check_s6_voters(s, n, &change.voters);
+    ASSERT(s->log->n_commands < MODEL_COMMANDS_MAX);
+    s->log->commands[s->log->n_commands] = change;
+    model_append_own(s, n, s->log->n_commands++);
 }
 
 static void become_leader(struct sim *s, struct sim_node *n)
@@ -234,7 +340,7 @@ static void campaign(struct sim *s, struct sim_node *n, bool is_pre_vote, bool i
 
 /* ---- Messages ---- */
 
-static void on_vote(struct sim *s, struct sim_node *n, int from, const struct message *r)
+static void on_vote(struct sim *s, struct sim_node *n, const struct message *r)
 {
     struct model_node *m = node_of(s, n);
     bool has_leader = m->role == MODEL_LEADER ||
@@ -242,6 +348,7 @@ static void on_vote(struct sim *s, struct sim_node *n, int from, const struct me
     bool up_to_date = r->last_term > term_at(m, m->n) ||
                       (r->last_term == term_at(m, m->n) && r->last_index >= m->n);
     struct message answer = {.kind = MESSAGE_VOTED, .is_pre_vote = r->is_pre_vote};
+    int from = sim_index_of(r->from);
 
     if (has_leader && !r->is_transfer) {
         return;
@@ -249,27 +356,31 @@ static void on_vote(struct sim *s, struct sim_node *n, int from, const struct me
     if (!r->is_pre_vote && r->term > m->term) {
         step_down(s, n, r->term);
     }
-    answer.term = r->is_pre_vote ? r->term : m->term;
-    answer.granted = up_to_date && r->term >= m->term &&
+    answer.granted = votes(s, n) && up_to_date && r->term >= m->term &&
                      (r->is_pre_vote || m->voted_for == SIM_NOBODY || m->voted_for == from);
+    answer.term = answer.granted ? r->term : m->term;
     if (answer.granted && !r->is_pre_vote) {
         m->voted_for = from;
         reset_election(s, m);
     }
-    send(s, n, from, &answer);
+    send(s, n, r->from, &answer);
 }
 
-static void on_voted(struct sim *s, struct sim_node *n, int from, const struct message *r)
+static void on_voted(struct sim *s, struct sim_node *n, const struct message *r)
 {
     struct model_node *m = node_of(s, n);
     uint64_t term = m->term + (m->is_pre_vote ? 1 : 0);
 
-    if (m->role != MODEL_CANDIDATE || r->is_pre_vote != m->is_pre_vote || r->term != term ||
-        !r->granted) {
+    if (!r->granted && r->term > m->term) {
+        step_down(s, n, r->term); /* Two that are left would ask in vain for ever. */
         return;
     }
-    m->votes |= 1u << from;
-    if ((uint32_t)__builtin_popcount(m->votes) < majority(s)) {
+    if (m->role != MODEL_CANDIDATE || r->is_pre_vote != m->is_pre_vote || r->term != term ||
+        !r->granted || !lease_voter_set_has(&m->voters, r->from)) {
+        return;
+    }
+    m->votes |= 1u << sim_index_of(r->from);
+    if ((uint32_t)__builtin_popcount(m->votes) < majority(m)) {
         return;
     }
     if (m->is_pre_vote) {
@@ -284,6 +395,7 @@ static void take_entries(struct sim *s, struct sim_node *n, const struct message
 {
     struct model_node *m = node_of(s, n);
     bool changed = false;
+    bool voters_changed = !m->knows_first;
 
     for (uint32_t i = 0; i < r->n; i++) {
         uint32_t index = r->last_index + 1 + i;
@@ -296,20 +408,27 @@ static void take_entries(struct sim *s, struct sim_node *n, const struct message
         m->n = index;
         m->durable = MIN(m->durable, index - 1);
         m->entries[index - 1] = r->entries[i];
+        voters_changed =
+            voters_changed || index <= m->voters.index || change_at(s, m, index)->n > 0;
         changed = true;
     }
     if (changed) {
+        m->knows_first = true;
         flush(s, n);
+    }
+    if (changed && voters_changed) {
+        note_voters(s, n);
     }
 }
 
-static void on_append(struct sim *s, struct sim_node *n, int from, const struct message *r)
+static void on_append(struct sim *s, struct sim_node *n, const struct message *r)
 {
     struct model_node *m = node_of(s, n);
     struct message answer = {.kind = MESSAGE_APPENDED, .term = m->term};
+    int from = sim_index_of(r->from);
 
     if (r->term < m->term) {
-        send(s, n, from, &answer);
+        send(s, n, r->from, &answer);
         return;
     }
     if (r->term > m->term || m->role != MODEL_FOLLOWER) {
@@ -326,38 +445,39 @@ static void on_append(struct sim *s, struct sim_node *n, int from, const struct 
     answer.granted = r->last_index <= m->n && term_at(m, r->last_index) == r->last_term;
     if (!answer.granted) {
         answer.match = MIN(m->commit, r->last_index);
-        send(s, n, from, &answer);
+        send(s, n, r->from, &answer);
         return;
     }
     take_entries(s, n, r);
     m->verified = MAX(m->verified, r->last_index + r->n);
     answer.match = MIN(m->durable, m->verified);
-    send(s, n, from, &answer);
+    send(s, n, r->from, &answer);
     m->leader_commit = MAX(m->leader_commit, MIN(r->commit, r->last_index + r->n));
     follow_commit(s, n);
 }
 
-static void on_appended(struct sim *s, struct sim_node *n, int from, const struct message *r)
+static void on_appended(struct sim *s, struct sim_node *n, const struct message *r)
 {
     struct model_node *m = node_of(s, n);
+    int from = sim_index_of(r->from);
 
     if (r->term > m->term) {
         step_down(s, n, r->term);
         return;
     }
-    if (m->role != MODEL_LEADER || r->term < m->term) {
+    if (m->role != MODEL_LEADER || r->term < m->term || !lease_voter_set_has(&m->voters, r->from)) {
         return;
     }
     m->contact_us[from] = s->now_us;
     if (!r->granted) {
         m->next[from] = r->match + 1;
-        replicate_to(s, n, from);
+        replicate_to(s, n, r->from);
         return;
     }
     m->match[from] = MAX(m->match[from], r->match);
     advance_commit(s, n);
     if (m->next[from] <= m->n) {
-        replicate_to(s, n, from);
+        replicate_to(s, n, r->from);
     }
 }
 
@@ -366,24 +486,25 @@ static void on_message(struct sim *s, const struct sim_event *e)
     struct sim_node *n = s->nodes[e->node];
     const struct message *r = e->data;
 
-    if (node_of(s, n)->role == MODEL_DOWN) {
+    if (node_of(s, n)->role == MODEL_DOWN || r->to != n->id) {
         return;
     }
     switch (r->kind) {
     case MESSAGE_VOTE:
-        on_vote(s, n, e->from, r);
+        on_vote(s, n, r);
         break;
     case MESSAGE_VOTED:
-        on_voted(s, n, e->from, r);
+        on_voted(s, n, r);
         break;
     case MESSAGE_APPEND:
-        on_append(s, n, e->from, r);
+        on_append(s, n, r);
         break;
     case MESSAGE_APPENDED:
-        on_appended(s, n, e->from, r);
+        on_appended(s, n, r);
         break;
     case MESSAGE_TIMEOUT_NOW:
-        if (r->term == node_of(s, n)->term && node_of(s, n)->role == MODEL_FOLLOWER) {
+        if (r->term == node_of(s, n)->term && node_of(s, n)->role == MODEL_FOLLOWER &&
+            votes(s, n)) {
             campaign(s, n, false, true);
         }
         break;
@@ -395,12 +516,14 @@ static void on_message(struct sim *s, const struct sim_event *e)
 static bool has_contact(struct sim *s, struct sim_node *n)
 {
     struct model_node *m = node_of(s, n);
-    uint32_t have = 1;
+    uint32_t have = 0;
 
-    for (int i = 0; i < s->n_nodes; i++) {
-        have += i != n->i && s->now_us < m->contact_us[i] + ELECTION_US ? 1u : 0u;
+    for (uint8_t v = 0; v < m->voters.n; v++) {
+        node_id id = m->voters.ids[v];
+
+        have += id == n->id || s->now_us < m->contact_us[sim_index_of(id)] + ELECTION_US ? 1u : 0u;
     }
-    return have >= majority(s);
+    return have >= majority(m);
 }
 
 static void heartbeat(struct sim *s, struct sim_node *n)
@@ -414,8 +537,8 @@ static void heartbeat(struct sim *s, struct sim_node *n)
         if (s->now_us > m->contact_us[i] + 3 * HEARTBEAT_US) {
             m->next[i] = m->match[i] + 1; /* What was sent may be lost. */
         }
-        replicate_to(s, n, i);
     }
+    replicate(s, n);
 }
 
 static void on_tick(struct sim *s, const struct sim_event *e)
@@ -431,7 +554,7 @@ static void on_tick(struct sim *s, const struct sim_event *e)
         } else if (e->number % (HEARTBEAT_US / TICK_US) == 0) {
             heartbeat(s, n);
         }
-    } else if (s->now_us >= m->election_at_us) {
+    } else if (s->now_us >= m->election_at_us && votes(s, n)) {
         campaign(s, n, true, false);
     }
     sim_after(s, TICK_US, &next);
@@ -439,6 +562,7 @@ static void on_tick(struct sim *s, const struct sim_event *e)
 
 void model_start(struct sim *s, struct sim_node *n)
 {
+    model_voters_at(s, n, node_of(s, n)->n, &node_of(s, n)->voters);
     reset_election(s, node_of(s, n));
     sim_after(
         s, TICK_US,
@@ -454,5 +578,6 @@ void model_transfer(struct sim *s, struct sim_node *from, int to)
     }
     TRACE(s, from, "raft: hands leadership to %s", s->nodes[to]->name);
     s->stats.transfers++;
-    send(s, from, to, &(struct message){.kind = MESSAGE_TIMEOUT_NOW, .term = m->term});
+    send(s, from, s->nodes[to]->id,
+         &(struct message){.kind = MESSAGE_TIMEOUT_NOW, .term = m->term});
 }

@@ -18,7 +18,8 @@ enum model_role {
 };
 
 struct model_command {
-    struct sim_proposal proposal; /* Bytes are owned. */
+    struct sim_proposal proposal;  /* Bytes are owned. */
+    struct lease_voter_set voters; /* n > 0: these vote from this entry on. */
 };
 
 struct model_entry {
@@ -33,6 +34,7 @@ struct model_node {
     uint32_t durable; /* Entries 1..durable are flushed. */
     uint32_t n;
     struct model_entry entries[MODEL_ENTRIES_MAX];
+    bool knows_first; /* The first voters: not before the first entry, where the disk was lost. */
     uint8_t *snapshot;
     size_t snapshot_size;
     uint32_t snapshot_index;
@@ -41,9 +43,10 @@ struct model_node {
     enum model_role role;
     int leader;
     uint32_t commit, applied;
-    uint32_t verified;      /* Our log is the leader's up to here. */
-    uint32_t leader_commit; /* As the leader says, and our log agrees with it so far. */
-    struct store fsm;       /* The copy of the consensus thread. */
+    uint32_t verified;             /* Our log is the leader's up to here. */
+    uint32_t leader_commit;        /* As the leader says, and our log agrees with it so far. */
+    struct store fsm;              /* The copy of the consensus thread. */
+    struct lease_voter_set voters; /* Of the newest entry that says so. */
     bool is_pre_vote;
     uint32_t votes; /* Bit per node. */
     uint64_t election_at_us;
@@ -66,6 +69,10 @@ void model_forget_proposals(struct sim *s, struct sim_node *n);
 
 /* sim_raft_model.c */
 void model_start(struct sim *s, struct sim_node *n);
+/* Who votes by the entries up to that one. */
+void model_voters_at(const struct sim *s, const struct sim_node *n, uint32_t last,
+                     struct lease_voter_set *ret_set);
+void model_change_voters(struct sim *s, struct sim_node *n, node_id remove, node_id add);
 void model_append_own(struct sim *s, struct sim_node *n, uint32_t command);
 void model_transfer(struct sim *s, struct sim_node *from, int to);
 

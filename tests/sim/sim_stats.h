@@ -31,7 +31,8 @@
     X(slow_stream, 6)       \
     X(switch_over, 10)      \
     X(fail_over, 3)         \
-    X(change_ttl, 2)
+    X(change_ttl, 2)        \
+    X(lose_disk, 6)
 
 /* name, required: saw_everything() of main.c has the word `fixture` */
 #define SIM_STATS(X)                                                                           \
@@ -41,6 +42,8 @@
     X(refusals, true)    /* Notes in the ledger, promotions and requests refused. */           \
     X(quarantines, true) /* Voters that started without their promises. */                     \
     X(reboots, true)                                                                           \
+    X(disks_lost, !fixture)    /* Raft states; the fixture keeps them. */                      \
+    X(new_ids, !fixture)       /* That became voters. */                                       \
     X(restarts, true)          /* Of processes, in the same boot. */                           \
     X(slews_of_boottime, true) /* By more than a twentieth, against RAW. */                    \
     X(long_pauses, !fixture)   /* Of an agent, longer than a lease. */                         \
@@ -49,7 +52,8 @@
     X(promotions, true)                                                                        \
     X(fences, true)                                                                            \
     X(releases, true)                                                                          \
-    X(transfers, false) /* Of Raft leadership to who hears more.  */                           \
+    X(orders_needed, false) /* Ended well but for an order of an operator's. */                \
+    X(transfers, false)     /* Of Raft leadership to who hears more.  */                       \
     X(elections, true)                                                                         \
     X(unknown_outcomes, true) /* Proposals nobody answered. */                                 \
     X(refused_commands, true) /* Committed, and refused by compare-and-set. */                 \
