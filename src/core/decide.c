@@ -13,6 +13,7 @@
 #include "core/lookup.h"
 #include "core/node_rules.h"
 #include "core/propose.h"
+#include "core/sync_rules.h"
 
 #define LOSS_RULE    "diverged-wal"
 #define STALE_MIN_MS UINT64_C(1000)
@@ -298,6 +299,7 @@ void decide(const struct view *view, struct decision *d)
     node_facts_gather(view, &facts);
     node_rules_decide(view, &facts, d);
     cluster_rules_decide(view, d);
+    sync_rules_decide(view, facts.bits, d);
     say_held(view, facts.bits, d);
     say_initialised(view, facts.bits, d);
     say_line(view, facts.bits, d);
@@ -322,5 +324,6 @@ bool decide_is_primary_now(const struct view *view)
     }
     /* Before the store has the database, it may yet be discarded for another one. */
     return is_primary(facts.bits) && (facts.bits & F(INIT_DONE)) && !(facts.bits & F(FROZEN)) &&
-           view->op.running != ACTION_FENCE && view->op.running != ACTION_STOP;
+           view->op.running != ACTION_FENCE && view->op.running != ACTION_STOP &&
+           !view->sync.gate_closed;
 }

@@ -13,7 +13,7 @@
 #include "core/view.h"
 #include "store/command.h"
 
-#define DECISION_COMMANDS_MAX 7
+#define DECISION_COMMANDS_MAX 8
 
 struct upstream {
     char name[NAME_SIZE]; /* Member to follow or clone from; empty = none. */
@@ -64,8 +64,17 @@ struct cluster_decision {
     node_id transfer_to; /* Hand Raft leadership to this voter; 0 = no. */
 };
 
+struct sync_decision {     /* core/sync_rules.h */
+    struct sync_wait wait; /* What postgresql.conf shall say. */
+    bool probe;            /* A commit of our own shall wait. */
+    bool gate_open;        /* Clients may come in. */
+    bool tightens;         /* A standby is being made, or proven, synchronous. */
+    bool gave_up;          /* That took too long. */
+};
+
 struct decision {
     struct node_decision node;
+    struct sync_decision sync;
     struct cluster_decision cluster;
     struct voter_decision voters;
     bool renew_lease;   /* Renew the lease of store->primary.epoch. */

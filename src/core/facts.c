@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "core/lookup.h"
+#include "core/syncset.h"
 #include "lease.h"
 
 uint64_t facts_takeover_wait_ms(const struct view *view)
@@ -82,6 +83,8 @@ static uint64_t ownership_facts(const struct view *view)
            bit_if(me && !leased && is_over(view, wanted_ms, 2 * view->conf.ttl_ms),
                   F(LONG_WITHOUT)) |
            bit_if(me && lookup_is_forced(view->store), F(FORCED)) |
+           bit_if(syncset_is_of(view->store, view->conf.sync_mode, view->self.status.name),
+                  F(SYNC_MINE)) |
            bit_if(view->store->cluster.init == INIT_RUNNING, F(INIT_RUNNING)) |
            bit_if(view->store->cluster.init == INIT_DONE, F(INIT_DONE)) |
            bit_if(view->raft.caught_up, F(CAUGHT_UP));

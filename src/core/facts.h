@@ -69,6 +69,7 @@
     X(POSITIONS,          "positions",          "everybody who can answer told its position since we got the lease") \
     X(BETTER,             "better",             "another member has more WAL and could take over") \
     X(LAGS,               "lags",               "we miss more WAL than maximum_lag_on_failover allows") \
+    X(SYNC_MINE,          "sync-mine",          "the store lets nobody take over whom the synchronous mode forbids once we take writes") \
     X(BARRED,             "barred",             "our tags forbid promotion") \
     X(FORCED,             "forced",             "an operator ordered this node by name") \
     X(CHECKPOINT_DUE,     "checkpoint-due",     "promoted, and not checkpointed since") \

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "core/lookup.h"
 #include "core/propose.h"
+#include "core/sync_rules.h"
 
 #define OWNED  (F(OWNER_ME) | F(LEASE))
 #define EXEMPT (F(UNFENCED) | F(UNTOUCHED) | F(ADOPTED) | F(CONTINUED))
@@ -81,6 +82,7 @@ const struct node_rule node_rules[] = {
     {"lag-bound",                OWNED | F(RUNS_STANDBY) | F(LAGS),             F(FORCED),                       ACTION_NONE,          EFFECT_RELEASE, "we miss more WAL than maximum_lag_on_failover allows"},
     {"off-line",                 OWNED | F(RUNS_STANDBY) | F(OFF_LINE),         F(FORCED),                       ACTION_NONE,          EFFECT_RELEASE, "our WAL is not of the line that the cluster went on with"},
     {"declare-timeline",         OWNED | F(RUNS_STANDBY),                       F(DECLARED),                     ACTION_NONE,          EFFECT_DECLARE, "before anything is written on a new timeline everybody is to know of it"},
+    {"claim-sync",               OWNED | F(RUNS_STANDBY),                       F(SYNC_MINE),                    ACTION_NONE,          EFFECT_CLAIM,   "before anything is written here nobody else may be left who could take over without it"},
     {"promote",                  OWNED | F(RUNS_STANDBY),                       0,                               ACTION_PROMOTE,       0,              "owner with the lease, and nobody is better placed"},
     {"wait-for-start",           F(OWNER_ME),                                   0,                               ACTION_NONE,          0,              "PostgreSQL is starting or stopping"},
 
@@ -126,8 +128,8 @@ const struct node_rule *node_rules_match(uint64_t bits)
 
 const char *node_effects_format(unsigned effects, char *text, size_t size)
 {
-    static const char *const names[] = {"keep", "release", "ask",     "refuse",
-                                        "exit", "declare", "problem", "kill"};
+    static const char *const names[] = {"keep",    "release", "ask",  "refuse", "exit",
+                                        "declare", "problem", "kill", "claim"};
     struct sbuf b;
 
     sbuf_init(&b, text, size);
@@ -385,11 +387,15 @@ void node_rules_decide(const struct view *view, const struct node_facts *facts, 
     if (rule->effects & EFFECT_DECLARE) {
         declare(view, d);
     }
+    if (rule->effects & EFFECT_CLAIM) {
+        sync_rules_claim(view, d);
+    }
     d->ask_positions = (rule->effects & EFFECT_ASK) && positions_are_to_be_asked(view);
     d->may_exit = (rule->effects & EFFECT_EXIT) != 0;
     d->renew_lease = (facts->bits & F(OWNER_ME)) && !d->drop_lease && !d->may_exit;
     add_wakes(view, facts, d);
     POST(IMPLIES(d->node.action == ACTION_PROMOTE, facts->bits & F(LEASE)));
     POST(IMPLIES(rule->action == ACTION_PROMOTE, d->node.timeline > view->self.status.timeline));
+    POST(IMPLIES(rule->action == ACTION_PROMOTE, facts->bits & F(SYNC_MINE))); /* S2 */
     POST(IMPLIES(d->drop_lease, !(facts->bits & F(MAY_WRITE))));
 }

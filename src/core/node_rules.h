@@ -18,6 +18,7 @@ enum node_effect {
     EFFECT_DECLARE = 1 << 5, /* Say which timeline a promotion here will write. */
     EFFECT_PROBLEM = 1 << 6, /* A condition that only an operator ends: the status shows it. */
     EFFECT_KILL = 1 << 7,    /* The fence is SIGKILL at once: there is no time left to ask. */
+    EFFECT_CLAIM = 1 << 8,   /* Make the synchronous state our own. */
 };
 
 struct node_rule {

@@ -10,11 +10,19 @@ bool syncset_allows(const struct store *store, const char *name)
     return store_sync_allows(store, name);
 }
 
+bool syncset_is_of(const struct store *store, enum sync_mode mode, const char *name)
+{
+    return str_equal(store->sync.primary, mode == SYNC_OFF ? "" : name);
+}
+
 bool syncset_confirms(const struct store *store, const char *name)
 {
     const struct store_sync *y = &store->sync;
 
     PRE(y->n_names <= SYNC_MAX);
+    if (y->primary[0] != '\0' && str_equal(y->primary, name)) {
+        return true;
+    }
     if (y->primary[0] == '\0' || (y->quorum != 0 && y->quorum < y->n_names)) {
         return false;
     }

@@ -29,6 +29,26 @@ enum node_action {
 
 const char *node_action_name(enum node_action action);
 
+enum sync_mode {
+    SYNC_OFF,
+    SYNC_ON,     /* Commits wait for a standby while there is one. */
+    SYNC_STRICT, /* They wait until there is one. */
+};
+
+/* For whom commits wait: synchronous_standby_names. */
+enum sync_wait_kind {
+    SYNC_WAIT_USER,    /* Wanted only: whatever the configuration says; modes are off. */
+    SYNC_WAIT_KEEP,    /* Wanted only: as it is. */
+    SYNC_WAIT_NOBODY,  /* Empty: they do not wait. */
+    SYNC_WAIT_FOREVER, /* The placeholder, a name nobody has. */
+    SYNC_WAIT_NAME,    /* That one standby. */
+    SYNC_WAIT_OTHER,   /* Seen only: nothing that we wrote. */
+};
+struct sync_wait {
+    enum sync_wait_kind kind;
+    char name[NAME_SIZE]; /* SYNC_WAIT_NAME. */
+};
+
 struct view_conf { /* From the dynamic configuration and the file. */
     uint64_t ttl_ms;
     uint64_t loop_wait_ms;
@@ -38,6 +58,7 @@ struct view_conf { /* From the dynamic configuration and the file. */
     uint64_t fence_margin_ms;  /* So long before its end a promise of a process before this one
                                 * counts as over: what it fenced by is not known. */
     uint64_t status_period_ms; /* ttl/10 within [100 ms, 1 s]. */
+    enum sync_mode sync_mode;
     bool check_timeline;
     bool use_pg_rewind;
     bool remove_on_rewind_failure;     /* Clone when pg_rewind failed for good. */
@@ -132,6 +153,22 @@ struct view_pg { /* Local PostgreSQL beyond what struct status says. */
     struct store_history history; /* The oldest of them. */
 };
 
+/* Synchronous commit here, as far as it is known (core/sync_rules.h). */
+struct view_sync {
+    bool known;             /* PostgreSQL runs and was asked; nothing is being changed. */
+    struct sync_wait wait;  /* What it has read. That may not be in force yet. */
+    bool held;              /* With the placeholder: a commit of ours was seen to wait, and no WAL
+                             * sender released any more. */
+    lsn_t held_lsn;         /* What was acknowledged until then ends before. */
+    bool released;          /* It ended, not cut off, since commits wait for a standby. */
+    bool gate_closed;       /* pg_hba.conf keeps clients out. */
+    uint64_t gone_since_ms; /* The standby of the store does not stream since then; 0 = it does. */
+    uint64_t since_ms;      /* Tightening goes on since then; 0 = it does not. */
+    uint64_t retry_ms;      /* It was given up: not again before that. */
+    uint64_t risky_revision; /* The last revision at which a tightening may have been proposed, by
+                              * this process or the one before it. */
+};
+
 struct view_op {              /* ops/: one sequence at a time. */
     enum node_action running; /* ACTION_NONE = none. */
     char step[NAME_SIZE];
@@ -166,6 +203,7 @@ struct view {
     struct view_raft raft;
     struct view_lease lease;
     struct view_pg pg;
+    struct view_sync sync;
     struct view_op op;
     uint32_t n_peers; /* Others, never this node. */
     struct view_peer peers[MEMBERS_MAX];

@@ -73,7 +73,9 @@ enum apply_result apply_sync_set(struct apply *a, const struct command_sync_set 
         return result;
     }
     if (sync_is_already(sync, c, sorted)) {
-        return APPLY_UNCHANGED;
+        sync->revision++; /* What was decided before and is still on its way is void. */
+        a->changes |= CHANGE_SYNC;
+        return APPLY_DONE;
     }
     PUT(sync->primary, c->primary);
     sync->n_names = c->n_names;

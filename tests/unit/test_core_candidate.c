@@ -214,6 +214,7 @@ static void a_confirmed_synchronous_standby_is_exempt_from_the_bound(void **stat
     (void)str_copy(s->store.sync.names[0], NAME_SIZE, "pg2");
     s->store.sync.n_names = 1;
     assert_string_equal(verdict(s, "pg2"), "eligible");
+    assert_string_equal(verdict(s, "pg1"), "eligible"); /* It was the primary. */
     free(s);
 }
 

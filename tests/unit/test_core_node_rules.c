@@ -194,6 +194,7 @@ static void check_action(size_t rule, struct cube c)
     case ACTION_PROMOTE:
         never(rule, c, 0, F(LEASE));
         never(rule, c, 0, F(POSITIONS));
+        never(rule, c, 0, F(SYNC_MINE)); /* S2 */
         never(rule, c, F(LAGS), F(FORCED));
         never(rule, c, F(BARRED), F(FORCED));
         break;
@@ -436,6 +437,7 @@ static void shake_store(struct rng *r, struct scene *s)
         store->n_history = 1;
         store->history[0] = (struct store_history){.timeline = 1 + upto(r, 1), .lsn = 8 * MB};
     }
+    (void)str_copy(store->sync.primary, NAME_SIZE, coin(r) ? "pg1" : coin(r) ? "pg2" : "");
     store->progress = (struct store_progress){upto(r, 6) * 2 * MB, upto(r, 3), 0, 0};
 }
 
@@ -450,6 +452,7 @@ static void shake_view(struct rng *r, struct view *v)
     v->pg.rewind_timeline = (uint32_t)upto(r, 3);
     v->self.diverged_since_ms = coin(r) ? v->now_ms - upto(r, 6000) : 0;
     v->conf.maximum_lag_on_failover = (int64_t)(upto(r, 4) * MB) - 1;
+    v->conf.sync_mode = (enum sync_mode)upto(r, 2);
     v->raft.is_leader = coin(r);
     v->raft.caught_up = upto(r, 5) != 0;
     v->raft.usable = upto(r, 5) != 0;

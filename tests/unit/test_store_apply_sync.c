@@ -23,10 +23,32 @@ static void set_is_kept_sorted_and_counted(void **state)
     assert_string_equal(newest_entry(w)->result, "sync-set");
     c = sync_command(w, "pg2", "pg3");
     c->quorum = 1;
-    assert_int_equal(run(w), APPLY_UNCHANGED);
+    assert_int_equal(run(w), APPLY_DONE);
+    assert_int_equal(w->changes, CHANGE_SYNC);
+    assert_true(sync->n_names == 2 && sync->quorum == 1 && sync->revision == 2);
     sync_command(w, "pg2", NULL);
     assert_int_equal(run(w), APPLY_DONE);
-    assert_true(sync->n_names == 1 && sync->names[1][0] == '\0' && sync->revision == 2);
+    assert_true(sync->n_names == 1 && sync->names[1][0] == '\0' && sync->revision == 3);
+    free(w);
+}
+
+static void the_same_set_again_voids_what_is_on_its_way(void **state)
+{
+    /* pg1 degraded; a tightening decided before comes in late. */
+    struct world *w = world_with_owner();
+    struct command_sync_set *c = sync_command(w, NULL, NULL);
+    uint64_t n_ledger;
+
+    (void)state;
+    assert_int_equal(run(w), APPLY_DONE);
+    n_ledger = w->store.n_ledger;
+    sync_command(w, NULL, NULL);
+    assert_int_equal(run(w), APPLY_DONE);
+    assert_true(w->store.n_ledger == n_ledger);
+    c = sync_command(w, "pg2", NULL);
+    c->expect_sync_revision = 1;
+    assert_int_equal(run(w), APPLY_REFUSED_SYNC);
+    assert_true(w->store.sync.n_names == 0 && w->store.sync.revision == 2);
     free(w);
 }
 
@@ -230,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(set_is_kept_sorted_and_counted),
+        cmocka_unit_test(the_same_set_again_voids_what_is_on_its_way),
         cmocka_unit_test(set_decided_on_other_state_is_refused),
         cmocka_unit_test(set_must_make_sense),
         cmocka_unit_test(synchronous_mode_can_be_left),
