@@ -592,6 +592,13 @@ static struct scene *lean_owner(struct rng *r)
         v->self.status.pg_role = PG_ROLE_STANDBY;
         v->pg.was_primary = false;
         v->positions_asked_ms = v->now_ms - upto(r, 1200);
+        v->conf.sync_mode = coin(r) ? SYNC_ON : SYNC_OFF;
+        s->store.line = (struct store_line){.epoch = 1,
+                                            .owner_id = PG1,
+                                            .owner = "pg1",
+                                            .timeline = 2,
+                                            .parent = 1,
+                                            .lsn = lookup_position(&v->self.status)};
     }
     if (upto(r, 7) == 0) {
         v->lease = (struct view_lease){.epoch = 1, .wanted_since_ms = v->now_ms - upto(r, 9000)};
