@@ -60,7 +60,7 @@ void cluster_rules_decide(const struct view *view, struct decision *d);
 /* Who is to vote: fills d->voters. Only on the leader. */
 void voter_rules_decide(const struct view *view, const struct cluster_facts *f, struct decision *d);
 
-enum voter_act { VOTER_NOTHING, VOTER_REMOVE, VOTER_ADD };
+enum voter_act { VOTER_NOTHING, VOTER_REMOVE, VOTER_NAME, VOTER_ADD };
 struct voter_rule_info {
     const char *name;
     enum voter_act act;

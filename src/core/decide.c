@@ -36,30 +36,6 @@ static bool members_are_same(const struct store_member *a, const struct store_me
            a->last_state == b->last_state;
 }
 
-static void fill_member_set(const struct store_member *m, enum pg_state last_state,
-                            struct command_member_set *c)
-{
-    (void)str_copy(c->name, sizeof(c->name), m->name);
-    c->id = m->id;
-    c->mode = m->mode;
-    (void)str_copy(c->raft_address, sizeof(c->raft_address), m->raft_address);
-    (void)str_copy(c->api_url, sizeof(c->api_url), m->api_url);
-    (void)str_copy(c->pg_host, sizeof(c->pg_host), m->pg_host);
-    c->pg_port = m->pg_port;
-    c->pg_version = m->pg_version;
-    (void)str_copy(c->veche_version, sizeof(c->veche_version), m->veche_version);
-    (void)str_copy(c->glibc_version, sizeof(c->glibc_version), m->glibc_version);
-    c->nofailover = m->nofailover;
-    c->noloadbalance = m->noloadbalance;
-    c->clonefrom = m->clonefrom;
-    c->nosync = m->nosync;
-    c->nostream = m->nostream;
-    c->failover_priority = m->failover_priority;
-    (void)str_copy(c->replicatefrom, sizeof(c->replicatefrom), m->replicatefrom);
-    (void)str_copy(c->tags, sizeof(c->tags), m->tags);
-    c->last_state = last_state;
-}
-
 /* A server that does not run tells its major version at most: what is known in full
  * stays until another version is seen, so that a stop and a start write nothing. */
 static uint32_t version_of(const struct view *view, const struct store_member *known)
@@ -81,7 +57,6 @@ static void publish_member(const struct view *view, uint64_t bits, struct decisi
     struct store_member m = view->self.member;
     const struct store_member *known = store_find_member(view->store, m.name);
     bool stopped = (bits & F(STOPPING)) && (bits & F(QUIET));
-    struct command *c;
 
     m.pg_version = version_of(view, known);
     m.last_state = stopped ? PG_STATE_STOPPED : PG_STATE_RUNNING;
@@ -89,10 +64,7 @@ static void publish_member(const struct view *view, uint64_t bits, struct decisi
         (known != NULL && members_are_same(known, &m))) {
         return;
     }
-    c = propose_begin(view, d, COMMAND_MEMBER_SET);
-    if (c != NULL) {
-        fill_member_set(&m, m.last_state, &c->member_set);
-    }
+    propose_member(view, d, &m);
 }
 
 static void say_held(const struct view *view, uint64_t bits, struct decision *d)

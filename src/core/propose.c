@@ -54,6 +54,38 @@ struct command *propose_begin(const struct view *view, struct decision *d, enum 
     return c;
 }
 
+static void fill_member_set(const struct store_member *m, struct command_member_set *c)
+{
+    (void)str_copy(c->name, sizeof(c->name), m->name);
+    c->id = m->id;
+    c->mode = m->mode;
+    (void)str_copy(c->raft_address, sizeof(c->raft_address), m->raft_address);
+    (void)str_copy(c->api_url, sizeof(c->api_url), m->api_url);
+    (void)str_copy(c->pg_host, sizeof(c->pg_host), m->pg_host);
+    c->pg_port = m->pg_port;
+    c->pg_version = m->pg_version;
+    (void)str_copy(c->veche_version, sizeof(c->veche_version), m->veche_version);
+    (void)str_copy(c->glibc_version, sizeof(c->glibc_version), m->glibc_version);
+    c->nofailover = m->nofailover;
+    c->noloadbalance = m->noloadbalance;
+    c->clonefrom = m->clonefrom;
+    c->nosync = m->nosync;
+    c->nostream = m->nostream;
+    c->failover_priority = m->failover_priority;
+    (void)str_copy(c->replicatefrom, sizeof(c->replicatefrom), m->replicatefrom);
+    (void)str_copy(c->tags, sizeof(c->tags), m->tags);
+    c->last_state = m->last_state;
+}
+
+void propose_member(const struct view *view, struct decision *d, const struct store_member *m)
+{
+    struct command *c = propose_begin(view, d, COMMAND_MEMBER_SET);
+
+    if (c != NULL) {
+        fill_member_set(m, &c->member_set);
+    }
+}
+
 void propose_line(const struct view *view, struct decision *d, const struct command_line_set *line)
 {
     struct command *c = propose_begin(view, d, COMMAND_LINE_SET);

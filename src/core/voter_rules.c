@@ -10,6 +10,9 @@
  * one before, so that majorities of neighbouring sets share a voter that
  * remembers its promises.
  *
+ * Before a new id votes the store says whose it is: should that node lose its state
+ * once more, the id is found and removed.
+ *
  * An owner is removed like anybody else once nobody is bound to it: its node may be
  * the only one that is fit to be primary, and comes back under the new id only.
  */
@@ -65,6 +68,11 @@ static bool old_is_to_go(const struct voter_case *c)
     return c->old_votes;
 }
 
+static bool is_unnamed(const struct voter_case *c)
+{
+    return c->member->id != c->joiner->id;
+}
+
 static bool is_full(const struct voter_case *c)
 {
     return c->view->raft.n_voters >= VOTERS_MAX;
@@ -87,6 +95,7 @@ static const struct {
     {{"voter-change-runs",  VOTER_NOTHING, "one change at a time"},                                            change_runs},
     {{"voter-too-early",    VOTER_NOTHING, "promises of before the last change may still run"},                is_too_early},
     {{"voter-remove",       VOTER_REMOVE,  "the old id is gone for good: its node is back under a new one"},   old_is_to_go},
+    {{"voter-name",         VOTER_NAME,    "first the store is told under which id the member is back"},       is_unnamed},
     {{"voter-full",         VOTER_NOTHING, "there are as many voters as can be"},                              is_full},
     {{"voter-add",          VOTER_ADD,     "a member that lost its Raft state votes again, under a new id"},   always},
     /* clang-format on */
@@ -172,6 +181,28 @@ static void note(const struct view *view, struct decision *d)
     (void)str_copy(c->ledger_add.result, NAME_SIZE, "proposed");
 }
 
+static void tell_name(const struct view *view, const struct voter_case *c, struct decision *d)
+{
+    struct store_member m = *c->member;
+
+    m.id = c->joiner->id;
+    propose_member(view, d, &m);
+}
+
+/* Its node has come back once more meanwhile. */
+static bool is_replaced(const struct view *view, const struct view_peer *p)
+{
+    for (uint32_t i = 0; i < view->n_peers; i++) {
+        const struct view_peer *other = &view->peers[i];
+
+        if (other != p && other->received_ms > p->received_ms &&
+            str_equal(other->status.name, p->status.name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void voter_rules_decide(const struct view *view, const struct cluster_facts *f, struct decision *d)
 {
     d->voters = (struct voter_decision){.rule = NULL};
@@ -180,7 +211,8 @@ void voter_rules_decide(const struct view *view, const struct cluster_facts *f, 
         const struct voter_rule_info *rule;
         struct voter_case c;
 
-        if (!s->wants_vote || lookup_is_voter(view, s->id) || !lookup_is_heard(view, s->id)) {
+        if (!s->wants_vote || lookup_is_voter(view, s->id) || !lookup_is_heard(view, s->id) ||
+            is_replaced(view, &view->peers[i])) {
             continue;
         }
         c = case_of(view, s);
@@ -188,6 +220,9 @@ void voter_rules_decide(const struct view *view, const struct cluster_facts *f, 
         rule = match(&c);
         if (d->voters.rule == NULL || rule->act != VOTER_NOTHING) {
             fill(&c, rule, &d->voters);
+        }
+        if (rule->act == VOTER_NAME) {
+            tell_name(view, &c, d);
         }
         if (rule->act != VOTER_NOTHING) {
             note(view, d);

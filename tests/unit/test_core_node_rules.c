@@ -825,7 +825,8 @@ static void print_cluster_rules(struct strbuf *b)
     }
     strbuf_printf(b, "\n# Who votes, of each node that asks, the first that holds\n");
     for (size_t i = 0; voter_rule_info(i) != NULL; i++) {
-        static const char *const acts[] = {"-", "remove the old id", "add the new id"};
+        static const char *const acts[] = {"-", "remove the old id", "tell the store",
+                                           "add the new id"};
         const struct voter_rule_info *r = voter_rule_info(i);
 
         strbuf_printf(b, "%s -> %s\n    why: %s\n", r->name, acts[r->act], r->why);

@@ -56,6 +56,13 @@ static void the_old_id_goes_before_the_new_one_comes(void **state)
     s->view.raft.n_voters = 2;
     s->view.raft.voters[1] = W;
     s->view.raft.voters_changed_ms = TEST_NOW - TTL_MAX;
+    assert_string_equal(rule_of(s), "voter-name");
+    assert_int_equal(s->decision.voters.add, 0);
+    assert_non_null(scene_find(s, COMMAND_MEMBER_SET));
+    assert_int_equal(scene_find(s, COMMAND_MEMBER_SET)->member_set.id, NEW_ID);
+    assert_string_equal(scene_find(s, COMMAND_MEMBER_SET)->member_set.name, "pg2");
+
+    scene_apply(s, scene_find(s, COMMAND_MEMBER_SET));
     assert_string_equal(rule_of(s), "voter-add");
     assert_int_equal(s->decision.voters.add, NEW_ID);
     assert_int_equal(s->decision.voters.remove, 0);
@@ -63,6 +70,39 @@ static void the_old_id_goes_before_the_new_one_comes(void **state)
     s->view.raft.n_voters = 3;
     s->view.raft.voters[2] = NEW_ID;
     assert_string_equal(rule_of(s), "none");
+    free(s);
+}
+
+/* It became a voter and lost its state again before it had said a word. */
+static void an_id_that_never_spoke_is_removed_too(void **state)
+{
+    struct scene *s = scene_of_a_loss();
+
+    (void)state;
+    s->store.members[1].id = NEW_ID;
+    s->view.raft.voters[1] = NEW_ID;
+    s->view.peers[2].status.id = NEW_ID + 1;
+    s->view.peers[2].received_ms = TEST_NOW;
+    assert_string_equal(rule_of(s), "voter-remove");
+    assert_int_equal(s->decision.voters.remove, NEW_ID);
+    free(s);
+}
+
+/* Both were heard a moment ago: only the one that is there now is served. */
+static void of_two_new_ids_of_a_node_the_latest_counts(void **state)
+{
+    struct scene *s = scene_of_a_loss();
+
+    (void)state;
+    s->view.raft.n_voters = 2;
+    s->view.raft.voters[1] = W;
+    s->view.peers[3] = s->view.peers[2];
+    s->view.peers[3].status.id = NEW_ID + 1;
+    s->view.peers[3].received_ms++;
+    s->view.n_peers = 4;
+    s->store.members[1].id = NEW_ID;
+    assert_string_equal(rule_of(s), "voter-name");
+    assert_int_equal(scene_find(s, COMMAND_MEMBER_SET)->member_set.id, NEW_ID + 1);
     free(s);
 }
 
@@ -193,6 +233,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nobody_asks),
         cmocka_unit_test(the_old_id_goes_before_the_new_one_comes),
+        cmocka_unit_test(an_id_that_never_spoke_is_removed_too),
+        cmocka_unit_test(of_two_new_ids_of_a_node_the_latest_counts),
         cmocka_unit_test(a_voter_that_was_heard_keeps_its_vote),
         cmocka_unit_test(the_leader_does_not_give_its_own_vote_away),
         cmocka_unit_test(an_owner_is_not_removed_while_its_lease_may_live),
