@@ -267,7 +267,7 @@ static void open_postgres(struct agent *a)
     a->pg = pg_new(&options);
     ops.pg = a->pg;
     a->ops = ops_new(&ops);
-    pg_loss_recall(a->pg);
+    pg_loss_recall(a->pg, ops.diverged_keep);
     pg_observe(a->pg, clock_ms());
 }
 

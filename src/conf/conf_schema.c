@@ -152,7 +152,7 @@ static const struct conf_row rows[] = {
     {"postgresql.create_replica_method", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.create_replica_methods"},
     {"postgresql.use_pg_rewind", CONF_BOOL, CONF_MUST, "set it in bootstrap.dcs", LATER, .fallback = "true"},
     {"postgresql.use_slots", CONF_BOOL, CONF_MUST, "set it in bootstrap.dcs", LATER, .fallback = "true"},
-    {"postgresql.diverged_keep", CONF_BYTES, CONF_MUST, "WAL that a rewind or clone gives up is kept in <data_dir>.diverged, so much of it in all; 0: none", AT(pg_diverged_keep), .fallback = "1GB", .max = INT64_C(1) << 50},
+    {"postgresql.diverged_keep", CONF_BYTES, CONF_MUST, "WAL given up by a rewind or clone is kept in <data_dir>.diverged, so much in all; 0: its record. More while pg_rewind works", AT(pg_diverged_keep), .fallback = "1GB", .max = INT64_C(1) << 50},
     {"postgresql.rewind", CONF_ANY, CONF_SHOULD, "options of pg_rewind", LATER},
     {"postgresql.remove_data_directory_on_rewind_failure", CONF_BOOL, CONF_MUST, "set it in bootstrap.dcs", LATER, .fallback = "false"},
     {"postgresql.remove_data_directory_on_diverged_timelines", CONF_BOOL, CONF_MUST, "set it in bootstrap.dcs", LATER, .fallback = "false"},

@@ -204,7 +204,11 @@ enum seq_next op_keep_run(struct seq *s)
     if (op_look(o)->status.data != DATA_VALID) {
         return SEQ_NEXT; /* Nothing is in it; or what was, was kept by the first try. */
     }
-    pg_keep_diverged(op_pg(o), o->decision.fork_lsn, o->ops->options.diverged_keep, op_on_done, o);
+    pg_keep_diverged(op_pg(o),
+                     &(struct pg_keep){.fork = o->decision.fork_lsn,
+                                       .limit = o->ops->options.diverged_keep,
+                                       .for_rewind = o->action == ACTION_REWIND},
+                     op_on_done, o);
     return SEQ_WAIT;
 }
 
@@ -270,7 +274,7 @@ static enum seq_next trim_run(struct seq *s)
 {
     struct op *o = op_of(s);
 
-    pg_keep_trim(op_pg(o), op_on_done, o);
+    pg_keep_trim(op_pg(o), o->ops->options.diverged_keep, op_on_done, o);
     return SEQ_WAIT;
 }
 
@@ -288,7 +292,7 @@ const struct seq_step op_rewind_steps[] = {
     {"look",              look_run,      look_run,     NULL,          SECONDS(60), NULL},
     {"recover",           recover_run,   recover_done, op_kill_child, STILL_MS,    child_progress},
     {"archive",           archive_run,   archive_done, op_kill_child, STILL_MS,    child_progress},
-    {"keep",              op_keep_run,   NULL,         NULL,          0,           NULL}, /* A copy; bounded by diverged_keep. */
+    {"keep",              op_keep_run,   NULL,         NULL,          0,           NULL}, /* A copy; bounded by the room there is. */
     {"dry run",           dry_run,       NULL,         op_kill_child, STILL_MS,    child_progress},
     {"mark",              mark_run,      NULL,         NULL,          0,           NULL}, /* A copy, as keep. */
     {"rewind",            rewind_run,    NULL,         op_kill_child, STILL_MS,    child_progress},

@@ -179,18 +179,24 @@ struct pg_kept {
     bool told;          /* The cluster's ledger has it. */
 };
 
-/* Copies it beside the data directory, at most `limit` bytes in all; older copies are
- * removed for it. Nobody uses the data directory. What it did is pg_kept(). */
-void pg_keep_diverged(struct pg *pg, lsn_t fork, uint64_t limit, pg_done_cb cb, void *data);
+struct pg_keep {
+    lsn_t fork;      /* Where the cluster left the timeline; 0 = not known. */
+    uint64_t limit;  /* Bytes in all; older copies are removed for it. */
+    bool for_rewind; /* Also what it needs to be done again, until pg_keep_trim. */
+};
+
+/* Copies it beside the data directory. Nobody uses that. What it did is pg_kept(). */
+void pg_keep_diverged(struct pg *pg, const struct pg_keep *what, pg_done_cb cb, void *data);
 /* After a rewind that was cut off: puts it back for another one. Else does nothing. */
 void pg_keep_restore(struct pg *pg, pg_done_cb cb, void *data);
-/* The rewind is through: only what was diverged stays. */
-void pg_keep_trim(struct pg *pg, pg_done_cb cb, void *data);
+/* The rewind is through: only what was diverged stays, and is within `limit`. */
+void pg_keep_trim(struct pg *pg, uint64_t limit, pg_done_cb cb, void *data);
 const struct pg_kept *pg_kept(const struct pg *pg);
 
 /* What was given up and the ledger does not have yet is in the view (pg_loss.c): what an
- * agent before us recorded, once this was called, and what this one does. */
-void pg_loss_recall(struct pg *pg);
+ * agent before us recorded, once this was called, and what this one does. Also does what
+ * that agent did not come to, pg_keep_trim. */
+void pg_loss_recall(struct pg *pg, uint64_t limit);
 /* The ledger has it. Once a loss, in the background; then the next one is in the view. */
 void pg_loss_told(struct pg *pg);
 

@@ -6,8 +6,10 @@
  * Kept are the segments from the fork on, as many as the bound allows, oldest first;
  * then, while there is room, those before it, newest first: pg_rewind reads them back
  * to the last checkpoint both sides have, and removes them. If it is cut off they are
- * what it can be done again with, and with pg_control as it was (pg_keep_restore); when
- * it is through they go (pg_keep_trim).
+ * what it can be done again with, and with pg_control as it was (pg_keep_restore). So for
+ * as long as it works the bound does not hold, only the room of the file system does;
+ * when it is through, what exceeds the bound goes, and what lies before the fork
+ * (pg_keep_trim; after a restart of the agent pg_loss_recall).
  *
  * File names: xlog_internal.h, XLogFileName.
  */
@@ -15,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "base/str.h"
@@ -23,10 +26,14 @@
 
 #define WAL_ID_SIZE UINT64_C(0x100000000)
 
+/* More than lies between two checkpoints (max_wal_size), most likely. */
+#define BEFORE_MAX (UINT64_C(8) << 30)
+
 struct keep {
     struct pg_work work; /* First: freed through it. */
     lsn_t fork;          /* 0 = not known: all of the timeline. */
-    uint64_t limit;      /* Bytes; 0 = keep nothing. */
+    uint64_t limit;      /* Bytes; 0 = the record alone. */
+    bool for_rewind;     /* More, until pg_keep_trim. */
     struct pg_kept kept;
 };
 
@@ -265,32 +272,57 @@ static int read_found(struct keep *k, struct err *err)
     return pg_kept_read(path, &k->kept) ? 0 : err_set(err, "%s/RECORD can not be read", path);
 }
 
+/* The bound holds, but not for what a rewind is done again with; that leaves half of the
+ * room to others. */
+static size_t how_many(const struct keep *k, const char *base, const struct segments *s,
+                       size_t n_lost)
+{
+    uint64_t fit = k->limit / s->size, needed = MIN(s->n, n_lost + BEFORE_MAX / s->size), room = 0;
+    struct statvfs fs;
+
+    if (!k->for_rewind || needed <= fit) {
+        return MIN(s->n, fit);
+    }
+    if (statvfs(base, &fs) == 0) {
+        room = (uint64_t)fs.f_bavail * fs.f_frsize / 2 / s->size;
+    }
+    if (room < needed) {
+        log_warning("Not all WAL that pg_rewind may read can be copied for as long as it works: "
+                    "if it is cut off, it can perhaps not be done again. Make room, or raise "
+                    "diverged_keep. directory=%s segments=%zu room=%llu",
+                    base, s->n, (unsigned long long)room);
+    }
+    return MIN(needed, MAX(fit, room));
+}
+
 static int keep_segments(struct keep *k, const char *pg_wal, struct segments *s, size_t n_lost,
                          struct err *err)
 {
     char base[PATH_MAX];
     uint64_t fit = k->limit / s->size;
-    size_t n = MIN(s->n, fit);
+    size_t n;
+    int status;
 
     k->kept.n_lost = (uint32_t)n_lost;
     if (k->kept.to == 0 && k->kept.from != 0) { /* At most. */
         k->kept.bytes = n_lost > 0 ? n_lost * s->size - k->kept.from % s->size : 0;
     }
-    k->kept.n_missing = (uint32_t)(n_lost > n ? n_lost - n : 0);
-    k->kept.n_before = (uint32_t)(n > n_lost ? n - n_lost : 0);
+    k->kept.n_missing = (uint32_t)(n_lost > fit ? n_lost - fit : 0);
     pg_kept_base(k->work.opts->o.data_dir, base, sizeof(base));
     if (mkdir(base, 0700) != 0 && errno != EEXIST) {
         return err_set_errno(err, errno, "creating %s", base);
     }
     if (pg_kept_find(base, is_same, &k->kept)) { /* Said when it was kept. */
-        return read_found(k, err);
+        status = read_found(k, err);
+    } else {
+        n = how_many(k, base, s, n_lost);
+        k->kept.n_before = (uint32_t)(n > n_lost ? n - n_lost : 0);
+        status = fill_dir(k, pg_wal, base, s, n, err);
+        if (status == 0) {
+            say_kept(&k->kept, k->limit);
+        }
     }
-    if (fill_dir(k, pg_wal, base, s, n, err) != 0 ||
-        pg_kept_make_room(base, k->kept.path, k->limit, err) != 0) {
-        return -1;
-    }
-    say_kept(&k->kept, k->limit);
-    return 0;
+    return status != 0 || k->for_rewind ? status : pg_kept_trim(&k->kept, base, k->limit, err);
 }
 
 static int keep(struct keep *k, struct err *err)
@@ -310,10 +342,6 @@ static int keep(struct keep *k, struct err *err)
     k->kept.to = control.state == PG_CONTROL_SHUT_DOWN ? pg_control_lsn(&control) : 0;
     k->kept.from = k->fork;
     k->kept.bytes = k->fork != 0 && k->kept.to > k->fork ? k->kept.to - k->fork : 0;
-    if (k->limit == 0) {
-        say_kept(&k->kept, 0);
-        return 0;
-    }
     (void)snprintf(pg_wal, sizeof(pg_wal), "%s/pg_wal", data_dir);
     status = list_segments(pg_wal, &s, err);
     if (status == 0 && s.n > 0) {
@@ -346,12 +374,13 @@ static void on_kept(struct pg_job *job)
     pg_work_done(job);
 }
 
-void pg_keep_diverged(struct pg *pg, lsn_t fork, uint64_t limit, pg_done_cb cb, void *data)
+void pg_keep_diverged(struct pg *pg, const struct pg_keep *what, pg_done_cb cb, void *data)
 {
     struct keep *k = xmalloc(sizeof(*k));
 
-    k->fork = fork;
-    k->limit = limit;
+    k->fork = what->fork;
+    k->limit = what->limit;
+    k->for_rewind = what->for_rewind;
     pg_work_submit(pg, &k->work, run_keep, on_kept, cb, data);
 }
 
@@ -408,29 +437,54 @@ void pg_keep_restore(struct pg *pg, pg_done_cb cb, void *data)
 
 /* ---- When the rewind is through ---- */
 
-/* What lies before the fork is the cluster's. A failure leaves more than is needed. */
-static void run_trim(struct pg_job *job)
+/* What lies before the fork is the cluster's; the rest counts from the fork on. */
+static int trim_dir(const struct pg_kept *kept, uint64_t limit, struct err *err)
 {
-    struct keep *k = CONTAINER_OF(job, struct keep, work.job);
     struct segments s = {0};
     char path[PATH_MAX + PG_SEGMENT_NAME_SIZE];
+    uint64_t fork_number, fit;
 
-    if (k->kept.path[0] != '\0' && k->kept.from != 0 &&
-        list_segments(k->kept.path, &s, &k->work.err) == 0) {
+    if (list_segments(kept->path, &s, err) != 0) {
+        return -1;
+    }
+    if (s.n > 0) {
+        fork_number = kept->from / s.size;
+        fit = limit / s.size;
+        qsort_r(s.items, s.n, sizeof(s.items[0]), compare, &fork_number);
         for (size_t i = 0; i < s.n; i++) {
-            if (s.items[i].number < k->kept.from / s.size) {
-                (void)snprintf(path, sizeof(path), "%s/%s", k->kept.path, s.items[i].name);
-                (void)unlink(path);
+            if (i >= fit || s.items[i].number < fork_number) {
+                (void)snprintf(path, sizeof(path), "%s/%s", kept->path, s.items[i].name);
+                (void)unlink(path); /* What stays counts when room is made. */
             }
         }
     }
     free(s.items);
+    return 0;
 }
 
-void pg_keep_trim(struct pg *pg, pg_done_cb cb, void *data)
+int pg_kept_trim(const struct pg_kept *kept, const char *base, uint64_t limit, struct err *err)
+{
+    return trim_dir(kept, limit, err) == 0 ? pg_kept_make_room(base, kept->path, limit, err) : -1;
+}
+
+static void run_trim(struct pg_job *job)
+{
+    struct keep *k = CONTAINER_OF(job, struct keep, work.job);
+    char base[PATH_MAX];
+
+    pg_kept_base(k->work.opts->o.data_dir, base, sizeof(base));
+    if (k->kept.path[0] != '\0' && pg_kept_trim(&k->kept, base, k->limit, &k->work.err) != 0) {
+        log_warning("More is kept of diverged WAL than diverged_keep says. directory=%s "
+                    "problem=\"%s\"",
+                    k->kept.path, k->work.err.text); /* The rewind is through all the same. */
+    }
+}
+
+void pg_keep_trim(struct pg *pg, uint64_t limit, pg_done_cb cb, void *data)
 {
     struct keep *k = xmalloc(sizeof(*k));
 
     k->kept = pg->kept;
+    k->limit = limit;
     pg_work_submit(pg, &k->work, run_trim, pg_work_done, cb, data);
 }

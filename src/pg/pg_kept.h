@@ -35,4 +35,9 @@ MUST_USE int pg_kept_remove_parts(const char *base, struct err *err);
 MUST_USE int pg_kept_make_room(const char *base, const char *newest, uint64_t limit,
                                struct err *err);
 
+/* When what it was kept for is through: removes what exceeds `limit`, and older
+ * directories for it. (pg_keep.c) */
+MUST_USE int pg_kept_trim(const struct pg_kept *kept, const char *base, uint64_t limit,
+                          struct err *err);
+
 #endif

@@ -12,6 +12,8 @@
 struct loss_work {
     struct pg_work work; /* First: freed through it. */
     char told[PATH_MAX]; /* Directory of what the ledger has now; empty = none. */
+    bool trims;          /* What an agent before us left. */
+    uint64_t limit;
     struct pg_kept next; /* To be told; timeline 0 = none. */
 };
 
@@ -21,6 +23,42 @@ static bool is_untold(const char *dir, const struct pg_kept *kept)
 
     (void)kept;
     return pg_kept_read(dir, &found) && found.timeline != 0 && !found.told;
+}
+
+static bool is_readable(const char *dir, const struct pg_kept *kept)
+{
+    struct pg_kept found;
+
+    (void)kept;
+    return pg_kept_read(dir, &found);
+}
+
+/* A rewind or clone that was through: the data directory is of a later line. Before, it
+ * may be done again with what is there. */
+static bool is_given_up(const char *data_dir, const struct pg_kept *kept)
+{
+    char path[PATH_MAX];
+    struct pg_control control;
+    struct err ignored;
+    uint32_t timeline;
+
+    return pg_mark_rewind(data_dir, &timeline, path, sizeof(path)) == PG_REWIND_NONE &&
+           pg_control_read(data_dir, &control, &ignored) == 0 && control.sysid == kept->sysid &&
+           MAX(control.timeline, control.min_recovery_timeline) > kept->timeline;
+}
+
+static void trim_newest(const struct loss_work *w, const char *base)
+{
+    struct pg_kept found = {0}, newest;
+    struct err err;
+
+    if (pg_kept_find(base, is_readable, &found) && pg_kept_read(found.path, &newest) &&
+        is_given_up(w->work.opts->o.data_dir, &newest) &&
+        pg_kept_trim(&newest, base, w->limit, &err) != 0) {
+        log_warning("More is kept of diverged WAL than diverged_keep says. directory=%s "
+                    "problem=\"%s\"",
+                    newest.path, err.text);
+    }
 }
 
 static void run_loss(struct pg_job *job)
@@ -36,6 +74,9 @@ static void run_loss(struct pg_job *job)
         return; /* Nor is the next one looked for: it would be the same. */
     }
     pg_kept_base(w->work.opts->o.data_dir, base, sizeof(base));
+    if (w->trims) {
+        trim_newest(w, base);
+    }
     if (pg_kept_find(base, is_untold, &found)) {
         (void)pg_kept_read(found.path, &w->next); /* It was, a moment ago. */
     }
@@ -55,23 +96,29 @@ static void on_loss(struct pg_job *job)
     pg_work_done(job);
 }
 
-static void submit(struct pg *pg, const char *told)
+static void submit(struct pg *pg, struct loss_work *w)
 {
-    struct loss_work *w = xmalloc(sizeof(*w));
-
     pg->loss_busy = true;
-    (void)str_copy(w->told, sizeof(w->told), told); /* Same size. */
     pg_work_submit(pg, &w->work, run_loss, on_loss, NULL, NULL);
 }
 
-void pg_loss_recall(struct pg *pg)
+void pg_loss_recall(struct pg *pg, uint64_t limit)
 {
-    submit(pg, "");
+    struct loss_work *w = xmalloc(sizeof(*w));
+
+    w->trims = true;
+    w->limit = limit;
+    submit(pg, w);
 }
 
 void pg_loss_told(struct pg *pg)
 {
-    if (!pg->loss_busy && pg->loss.timeline != 0) {
-        submit(pg, pg->loss.path);
+    struct loss_work *w;
+
+    if (pg->loss_busy || pg->loss.timeline == 0) {
+        return;
     }
+    w = xmalloc(sizeof(*w));
+    (void)str_copy(w->told, sizeof(w->told), pg->loss.path); /* Same size. */
+    submit(pg, w);
 }

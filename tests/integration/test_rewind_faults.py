@@ -229,3 +229,30 @@ def test_a_loss_is_told_by_the_next_agent_when_the_first_one_could_not():
         c.wait_healthy(60)
         assert_rejoined(c, old, new)
         assert losses_told(witness) == 1
+
+
+def segments_kept(node):
+    (directory,) = pathlib.Path(f"{node.data_dir}.diverged").iterdir()
+    return [p.name for p in directory.iterdir() if re.fullmatch(r"[0-9A-F]{24}", p.name)]
+
+
+@pytest.mark.parametrize("step", ["configure", "trim"])
+def test_little_room_for_diverged_wal_costs_no_rewind(step):
+    """diverged_keep bounds what stays. What a rewind needs to be done again is there while
+    it may be cut off, and goes when it is through, by whoever lives then."""
+    with rewind_cluster(**{"postgresql.diverged_keep": 0}) as c:
+        fill(c, 20)
+        old, new, _ = diverge(c)
+        point = Point(f"rewind: {step}", "before", "agent")
+        arm(old, point)
+        old.start()
+        wait_stopped(old, point)
+        assert len(segments_kept(old)) > 1
+        old.kill_agent()
+        old.start()
+        assert_rejoined(c, old, new)
+        assert sequences(old, "clone") == 0
+        assert sequences(old, "rewind") == (2 if step == "configure" else 1)
+        assert "Diverged WAL is kept in part" in old.log()
+        wait(lambda: segments_kept(old) == [], 60, "the bound to hold")
+        assert "bytes=" in record_of(old)

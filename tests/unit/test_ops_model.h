@@ -253,10 +253,9 @@ void pg_mark_rewinding(struct pg *pg, uint32_t timeline, const char *why, pg_don
     begin(pg, "mark-rewind", effect_rewinding, cb, data);
 }
 
-void pg_keep_diverged(struct pg *pg, lsn_t fork, uint64_t limit, pg_done_cb cb, void *data)
+void pg_keep_diverged(struct pg *pg, const struct pg_keep *what, pg_done_cb cb, void *data)
 {
-    (void)fork;
-    (void)limit;
+    (void)what;
     assert_int_equal(pg->n_left, 0);
     assert_int_equal(pg->data, DATA_VALID);
     begin(pg, "keep", NULL, cb, data);
@@ -268,8 +267,9 @@ void pg_keep_restore(struct pg *pg, pg_done_cb cb, void *data)
     begin(pg, "restore", NULL, cb, data);
 }
 
-void pg_keep_trim(struct pg *pg, pg_done_cb cb, void *data)
+void pg_keep_trim(struct pg *pg, uint64_t limit, pg_done_cb cb, void *data)
 {
+    (void)limit;
     assert_int_equal(pg->data, DATA_VALID);
     begin(pg, "trim", NULL, cb, data);
 }
