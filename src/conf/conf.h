@@ -80,6 +80,9 @@ struct conf {
     struct kv_list pg_hba, pg_ident, pg_recovery_conf;
     struct kv_list pg_basebackup; /* option -> value or NULL */
 
+    /* guard: */
+    uint64_t guard_kill_after_ms;
+
     /* bootstrap: */
     bool has_bootstrap;
     char *bootstrap_dcs; /* Canonical JSON of bootstrap.dcs, "{}" if none. */

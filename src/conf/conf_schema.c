@@ -171,6 +171,9 @@ static const struct conf_row rows[] = {
     {"bootstrap.post_bootstrap", CONF_TEXT, CONF_MUST, "command run after it, with a connection string", AT(bootstrap_post_bootstrap), .reload = CONF_ONCE},
     {"bootstrap.post_init", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "bootstrap.post_bootstrap"},
 
+    {"guard", CONF_SECTION, CONF_REPLACED, "The guard, which freezes PostgreSQL when the lease runs out", USED},
+    {"guard.kill_after", CONF_DURATION, CONF_REPLACED, "what is frozen for so long is killed", AT(guard_kill_after_ms), .fallback = "30", .min = 1000, .max = HOURS(1)},
+
     {"watchdog", CONF_SECTION, CONF_MUST, "The kernel's watchdog", USED},
     {"watchdog.mode", CONF_CHOICE, CONF_MUST, "use it", LATER, .fallback = "off", .choices = "off|automatic|required|auto|require|disable|disabled|on|true|false|yes|no"},
     {"watchdog.device", CONF_PATH, CONF_MUST, "its device", SILENT, .fallback = "/dev/watchdog"},
