@@ -385,6 +385,7 @@ const struct seq_step op_bootstrap_steps[] = {
     {"access",            hba_run,          NULL,         op_kill_child, INITDB_MS,   NULL},
     {"configure",         conf_run,         NULL,         NULL,          MINUTES(1),  NULL},
     {"unmark",            unmark_run,       NULL,         NULL,          MINUTES(1),  NULL},
+    {"arm",               op_arm_run,       op_arm_run,   NULL,          MINUTES(1),  NULL},
     {"start server",      server_run,       NULL,         NULL,          MINUTES(1),  NULL},
     {"wait until ready",  op_ready_run,     op_ready_run, NULL,          MINUTES(5),  NULL},
     {"post bootstrap",    script_run,       NULL,         op_kill_child, SCRIPT_MS,   NULL},

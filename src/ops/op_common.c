@@ -130,6 +130,16 @@ enum seq_next op_conf_run(struct seq *s)
 
 /* ---- The server ---- */
 
+/* What becomes writable by itself does so under a deadline that the guard knows. Without
+ * the lease there is none: then this waits, and the next decision cuts it off. */
+enum seq_next op_arm_run(struct seq *s)
+{
+    const struct pg_guard *guard = &pg_options(op_pg(op_of(s)))->guard;
+
+    s->poll_every_ms = 50; /* Its answer is a change, and comes sooner. */
+    return guard->arm == NULL || guard->arm(guard->data) ? SEQ_NEXT : SEQ_POLL;
+}
+
 enum seq_next op_server_run(struct seq *s)
 {
     struct op *o = op_of(s);

@@ -2,8 +2,8 @@
  * A running standby becomes primary. Only decided with the lease: from the
  * signal on it may become writable at any moment.
  *
- * Happy path: paused replay is resumed; what was received is replayed; the
- * promotion is signalled and watched until the server is out of recovery.
+ * Happy path: paused replay is resumed; what was received is replayed; the guard is
+ * armed; the promotion is signalled and watched until the server is out of recovery.
  *
  * Failure modes:
  *  - queries hold replay up: after PROMOTE_WAIT_MS the sessions that do are
@@ -116,6 +116,7 @@ const struct seq_step op_promote_steps[] = {
     {"resume replay",  resume_run,  go_on_anyway, NULL,          0,           NULL}, /* pg_execute's. */
     {"wait for replay",replay_run,  replay_run,   NULL,          0,           NULL}, /* PROMOTE_WAIT_MS */
     {"unblock replay", unblock_run, go_on_anyway, NULL,          0,           NULL}, /* pg_execute's. */
+    {"arm",            op_arm_run,   op_arm_run,   NULL,          0,           NULL}, /* The lease's. */
     {"promote",        promote_run, NULL,         promote_abort, 0,           NULL}, /* decide()'s. */
     {"confirm",        seen_run,    seen_run,     NULL,          SECONDS(10), NULL},
     {0},

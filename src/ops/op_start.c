@@ -36,6 +36,7 @@ const struct seq_step op_start_primary_steps[] = {
     /* name                run                done           abort  limit ms     progress */
     {"count out",          op_absent_run,     op_absent_run, NULL,  SECONDS(60), NULL},
     {"configure",          primary_conf_run,  NULL,          NULL,  SECONDS(60), NULL},
+    {"arm",                op_arm_run,        op_arm_run,    NULL,  0,           NULL}, /* The lease's. */
     {"start server",       op_server_run,     NULL,          NULL,  SECONDS(60), NULL},
     {"wait until ready",   op_ready_run,      op_ready_run,  NULL,  0,           NULL},
     {0},

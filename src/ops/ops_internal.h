@@ -107,6 +107,7 @@ enum seq_next op_settle_run(struct seq *s); /* What was made moves to its place.
 enum seq_next op_unmark_run(struct seq *s);
 enum seq_next op_keep_run(struct seq *s); /* op_rewind.c */
 enum seq_next op_conf_run(struct seq *s);
+enum seq_next op_arm_run(struct seq *s); /* Until the guard is armed for a primary. */
 enum seq_next op_server_run(struct seq *s);
 enum seq_next op_ready_run(struct seq *s);
 

@@ -26,6 +26,32 @@ struct pg_credentials {
     const struct kv_list *ssl; /* sslmode, sslcert, ... ; NULL = none. */
 };
 
+/* ---- The parent of the postmaster ---- */
+
+/* Ends a start: the postmaster's pid and pidfd, which is then ours; or pid 0 and why. Once,
+ * never before returning. */
+typedef void (*pg_launched_cb)(void *data, pid_t pid, int pidfd, const char *problem);
+
+struct pg_launch { /* Pointers live for the call. */
+    bool as_primary;
+    const char *path;
+    const char *const *argv; /* Both end with NULL. */
+    const char *const *env;
+    const char *cwd;
+    int output_fd;
+};
+
+/* The guard, as the agent knows it: it starts the postmaster and stops it from writing
+ * without the lease. launch NULL: there is none, we are the parent (unit tests). */
+struct pg_guard {
+    /* 0: cb will come; -1 and why. */
+    int (*launch)(void *data, const struct pg_launch *launch, pg_launched_cb cb, void *cb_data,
+                  struct err *err);
+    /* Whether it is armed for a primary; asks for that. on_change follows. */
+    bool (*arm)(void *data);
+    void *data;
+};
+
 /* All pointers must stay valid until pg_close, or until pg_set_options replaced
  * them (a reload). */
 struct pg_options {
@@ -50,6 +76,7 @@ struct pg_options {
     const char *config_base_name; /* "postgresql" */
     bool use_slots;
     uint64_t ttl_ms; /* tcp_user_timeout, wal_sender_timeout, ... follow it. */
+    struct pg_guard guard;
     /* Something seen changed (state, exit of the postmaster, a promotion): the
      * agent marks itself dirty. */
     void (*on_change)(void *data);
@@ -94,9 +121,9 @@ struct pg_start {
  * pgpass, standby.signal (or removes it), for that start. On a worker thread. */
 void pg_write_conf(struct pg *pg, const struct pg_start *start, pg_done_cb cb, void *data);
 
-/* Forks the postmaster (own session, survives us, clean inheritance), watches it
- * by pidfd. cb at once after exec or its failure; readiness shows in pg_fill. A
- * failure later is in pg_fill's problem with PostgreSQL's last FATAL line. */
+/* Has the guard start the postmaster, or forks it (own session, survives us, clean
+ * inheritance); watches it by pidfd. cb at once after exec or its failure; readiness shows in
+ * pg_fill. A failure later is in pg_fill's problem with PostgreSQL's last FATAL line. */
 void pg_start_server(struct pg *pg, const struct pg_start *start, pg_done_cb cb, void *data);
 
 enum pg_stop_mode {

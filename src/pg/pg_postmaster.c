@@ -1,8 +1,8 @@
 /*
  * The postmaster while it lives: its pidfd on the loop, signals to it and to what
- * it leaves behind. Ours is our child, which PostgreSQL does not mind, and which
- * lets us wait for it: no zombie keeps its lock file alive. When the agent dies it
- * goes on under init; the next agent adopts it by postmaster.pid, and init reaps it.
+ * it leaves behind. Its parent is the guard, which reaps it: no zombie keeps its lock
+ * file alive; without a guard (unit tests) we are. When the agent dies it goes on; the
+ * next agent adopts it by postmaster.pid.
  */
 #include <errno.h>
 #include <signal.h>

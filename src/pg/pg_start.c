@@ -1,6 +1,7 @@
 /*
  * Starting the postmaster. On the thread: what could make a good start fail is
- * cleared and the command line is made; on the loop: fork, wait for exec, watch.
+ * cleared and the command line is made; on the loop: the guard is asked to start it,
+ * or, without one, fork, wait for exec; then watch.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -139,19 +140,99 @@ static void fill_argv(const struct start *s, struct kv_list *texts, const char *
     argv[n] = NULL;
 }
 
-static int launch(struct start *s, struct pg_spawned *ret, struct err *err)
+/* It runs: from here on it is watched. */
+static void take_over(struct start *s, pid_t pid, int pidfd, bool is_child)
 {
-    struct kv_list texts = {0};
-    const char **argv = xmalloc((s->params.n + 8) * sizeof(*argv));
+    struct pg *pg = s->work.pg;
+
+    (void)str_copy(pg->disk.path, sizeof(pg->disk.path), s->data_path);
+    pg_postmaster_watch(pg, pid, pidfd, is_child);
+    pg->postmaster.starts_as_standby = s->how.as_standby;
+    pg->raised = s->raised;
+    log_info("PostgreSQL starts. pid=%d as=%s", (int)pid,
+             s->how.as_standby ? "standby" : "primary");
+    if (s->raised) {
+        log_warning("Parameters were raised to what pg_control demands of a standby, restart "
+                    "pending. See max_connections and its like.");
+    }
+}
+
+/* ---- By the guard ---- */
+
+static void on_launched(void *data, pid_t pid, int pidfd, const char *problem)
+{
+    struct start *s = data;
+    struct pg *pg = s->work.pg;
+    bool called_off = pg->stop_asked; /* Fenced or stopped since the guard was asked. */
+
+    if (pid == 0) {
+        s->work.status = err_set(&s->work.err, "%s", problem);
+    } else if (pg->closing || pg->postmaster.pid != 0) { /* Adopted by its lock file already. */
+        (void)close(pidfd); /* It is the guard's; the next agent adopts it. */
+    } else {
+        take_over(s, pid, pidfd, false);
+    }
+    finish(s);
+    if (called_off && !pg->closing) {
+        (void)pg_kill_all(pg); /* Who called it off counts. */
+    }
+    pg_release(pg);
+}
+
+static int ask_guard(struct start *s, const char *const *argv, struct err *err)
+{
+    struct pg *pg = s->work.pg;
+    const struct pg_guard *guard = &pg->opts->o.guard;
+    char **env = pg_spawn_environment(NULL);
+    struct pg_launch launch = {.as_primary = !s->how.as_standby,
+                               .path = s->program,
+                               .argv = argv,
+                               .env = (const char *const *)env,
+                               .cwd = s->data_path,
+                               .output_fd = s->log_fd};
+    int status = guard->launch(guard->data, &launch, on_launched, s, err);
+
+    if (status == 0) {
+        pg_hold(pg);
+    }
+    pg_spawn_free_environment(env);
+    return status;
+}
+
+/* ---- By ourselves ---- */
+
+static int fork_it(struct start *s, const char *const *argv, struct err *err)
+{
+    struct pg *pg = s->work.pg;
+    struct pg_spawned spawned;
     struct pg_spawn spawn = {.path = s->program,
                              .argv = argv,
                              .cwd = s->data_path,
                              .output_fd = s->log_fd,
                              .outlives_us = true};
+
+    if (pg_spawn(&spawn, &spawned, err) != 0) {
+        return -1;
+    }
+    take_over(s, spawned.pid, spawned.pidfd, true);
+    s->exec_fd = spawned.exec_fd;
+    s->poll = xmalloc(sizeof(*s->poll));
+    s->poll->data = s;
+    ASSERT(uv_poll_init(pg->opts->o.loop, s->poll, s->exec_fd) == 0);
+    ASSERT(uv_poll_start(s->poll, UV_READABLE, on_exec) == 0);
+    pg_hold(pg);
+    return 0;
+}
+
+static int launch(struct start *s, struct err *err)
+{
+    struct kv_list texts = {0};
+    const char **argv = xmalloc((s->params.n + 8) * sizeof(*argv));
     int status;
 
     fill_argv(s, &texts, argv);
-    status = pg_spawn(&spawn, ret, err);
+    status =
+        s->work.pg->opts->o.guard.launch != NULL ? ask_guard(s, argv, err) : fork_it(s, argv, err);
     free(argv);
     kv_deinit(&texts);
     return status;
@@ -161,7 +242,6 @@ static void on_prepared(struct pg_job *job)
 {
     struct start *s = CONTAINER_OF(job, struct start, work.job);
     struct pg *pg = s->work.pg;
-    struct pg_spawned spawned;
 
     if (s->work.status == 0 && pg->postmaster.pid != 0) {
         s->work.status = err_set(&s->work.err, "it runs already, pid %d", (int)pg->postmaster.pid);
@@ -171,28 +251,11 @@ static void on_prepared(struct pg_job *job)
         s->work.status = err_set(&s->work.err, "called off");
     }
     if (s->work.status == 0) {
-        s->work.status = launch(s, &spawned, &s->work.err);
+        s->work.status = launch(s, &s->work.err);
     }
     if (s->work.status != 0) {
         finish(s);
-        return;
     }
-    (void)str_copy(pg->disk.path, sizeof(pg->disk.path), s->data_path);
-    pg_postmaster_watch(pg, spawned.pid, spawned.pidfd, true);
-    pg->postmaster.starts_as_standby = s->how.as_standby;
-    pg->raised = s->raised;
-    log_info("PostgreSQL starts. pid=%d as=%s", (int)spawned.pid,
-             s->how.as_standby ? "standby" : "primary");
-    if (s->raised) {
-        log_warning("Parameters were raised to what pg_control demands of a standby, restart "
-                    "pending. See max_connections and its like.");
-    }
-    s->exec_fd = spawned.exec_fd;
-    s->poll = xmalloc(sizeof(*s->poll));
-    s->poll->data = s;
-    ASSERT(uv_poll_init(pg->opts->o.loop, s->poll, s->exec_fd) == 0);
-    ASSERT(uv_poll_start(s->poll, UV_READABLE, on_exec) == 0);
-    pg_hold(pg);
 }
 
 void pg_start_server(struct pg *pg, const struct pg_start *start, pg_done_cb cb, void *data)

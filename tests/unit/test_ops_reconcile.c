@@ -395,6 +395,40 @@ static void an_agent_that_leaves_does_not_stop_a_promotion(void **state)
     bench_deinit(&b);
 }
 
+static bool is_armed(void *data)
+{
+    return *(bool *)data;
+}
+
+static void nothing_becomes_primary_before_the_guard_is_armed(void **state)
+{
+    static const enum node_action actions[] = {ACTION_PROMOTE, ACTION_START_PRIMARY};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(actions); i++) {
+        bool armed = false;
+        struct bench b;
+
+        bench_init(&b);
+        set_scene(&b, actions[i]);
+        b.pg.replay_paused = false;
+        b.pg.options.guard = (struct pg_guard){.arm = is_armed, .data = &armed};
+        decide_on(&b, actions[i], "");
+        if (actions[i] == ACTION_START_PRIMARY) {
+            finish(&b.pg, 0); /* The configuration. */
+        }
+        b.now_ms += 60000;
+        (void)ops_tick(b.ops, b.now_ms);
+        assert_null(strstr(b.pg.trace, actions[i] == ACTION_PROMOTE ? "promote" : "server"));
+        armed = true;
+        b.now_ms += 1000;
+        (void)ops_tick(b.ops, b.now_ms);
+        assert_non_null(strstr(b.pg.trace, actions[i] == ACTION_PROMOTE ? "promote" : "server"));
+        finish(&b.pg, 0);
+        bench_deinit(&b);
+    }
+}
+
 static void failures_back_off_from_one_second_to_sixty(void **state)
 {
     static const uint64_t delays_s[] = {1, 2, 4, 8, 16, 32, 60, 60};
@@ -598,6 +632,7 @@ int main(void)
         cmocka_unit_test(a_stop_gets_harder_when_it_hangs),
         cmocka_unit_test(a_promotion_given_up_stops_the_server),
         cmocka_unit_test(an_agent_that_leaves_does_not_stop_a_promotion),
+        cmocka_unit_test(nothing_becomes_primary_before_the_guard_is_armed),
         cmocka_unit_test(failures_back_off_from_one_second_to_sixty),
         cmocka_unit_test(a_back_off_of_one_action_does_not_delay_another),
         cmocka_unit_test(a_source_that_refuses_costs_nothing),
