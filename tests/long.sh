@@ -3,7 +3,7 @@
 # closed; ends with one line "N passed, N failed", as run.sh does.
 #
 #   tests/long.sh              everything, a few hours
-#   tests/long.sh kills lxc    only these stages: asan kills fuzz rewind sim lxc debian13 next
+#   tests/long.sh kills lxc    only these stages: asan kills fuzz rewind model sim lxc debian13 next
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,6 +38,15 @@ stage_rewind() {
     VECHE_REWIND_MB=3000 run_pytest tests/integration/test_rewind.py
 }
 
+# The larger worlds of the lease's model, one after the other: each takes GB.
+stage_model() {
+    local run
+    while read -r run; do
+        # shellcheck disable=SC2086
+        check "model $run" env MODEL_MEMORY=12000 subprojects/lease/model/run.sh $run
+    done < <(subprojects/lease/model/run.sh --list --long)
+}
+
 stage_sim() {
     need_build
     check '10,000 seeds' "$build/tests/sim/sim" --seeds 10000
@@ -53,5 +62,5 @@ stage_lxc() {
 stage_debian13() { run_script tests/debian13.sh; }
 stage_next() { run_script tests/debian13.sh --suite forky; }
 
-[ $# -gt 0 ] || set -- asan kills fuzz rewind sim lxc debian13 next
+[ $# -gt 0 ] || set -- asan kills fuzz rewind model sim lxc debian13 next
 run_stages "$@"

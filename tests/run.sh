@@ -31,7 +31,7 @@ stage_sanitize() {
     check 'configure with sanitizers' configure "$build-asan" -Dwerror=true \
         -Db_sanitize=address,undefined -Db_lundef=false &&
         check 'compile with sanitizers' compile "$build-asan"
-    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_meson "$build-asan" --no-suite sim -t 4
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_meson "$build-asan" --no-suite sim --no-suite model -t 4
     check '200 seeds with sanitizers' "$build-asan/tests/sim/sim" --seeds 200
     # Formation, failover, switchover, restart, REST; long.sh runs all of them so.
     local build="$build-asan"

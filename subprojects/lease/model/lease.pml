@@ -1,0 +1,617 @@
+/*
+ * The lease as a model for spin: every history of a small world. README.md says
+ * what is abstracted and why that hides nothing, and what run.sh does with it.
+ *
+ * One process picks the next event: a step of one voter, of one owner, of the
+ * log, or of time. All state is in the globals below. A configuration defines
+ * some of
+ *   RELEASE  owners have a PostgreSQL and a guard; freeze, thaw, kill, release
+ *   SETS     the voter set grows and shrinks while owners do not hear of it
+ *   TTLS     the ttl in the store is raised and lowered
+ *   SLEW     BOOTTIME of every node runs at 0 to 2 times its rate
+ *   SUSPEND  owners are suspended: their RAW stops, their BOOTTIME does not
+ * and the numbers here. MUTANT_x breaks one rule, REACH_x asks for a sight.
+ */
+#ifndef VOTERS
+#define VOTERS 3
+#endif
+#ifndef EPOCHS
+#define EPOCHS 3 /* Epoch e has an owner of its own, so this is take-overs + 1. */
+#endif
+#ifndef TTL
+#define TTL 2 /* In ticks; the longest with TTLS. */
+#endif
+#ifndef REBOOTS
+#define REBOOTS 1 /* Of each voter, */
+#endif
+#ifndef REBOOTS_ALL
+#define REBOOTS_ALL (VOTERS * REBOOTS) /* and of all together. */
+#endif
+
+/* Rounds of an owner by age: begun in this tick, one tick ago, ... A lease of a
+ * round as old as the ttl would be over. The mutant keeps answers to older ones. */
+#ifdef MUTANT_UNKNOWN_ROUND
+#define AGES (TTL + 1)
+#else
+#define AGES TTL
+#endif
+#define SLOT(e, a) (((e) - 1) * AGES + (a))
+#define MIN(a, b) ((a) < (b) -> (a) : (b))
+#define MAX(a, b) ((a) > (b) -> (a) : (b))
+#define LESS(a, b) ((a) > (b) -> (a) - (b) : 0)
+
+typedef voter {
+    byte promise; /* Epoch of its live promise, or 0. */
+    byte until;   /* Ticks until that is over. */
+    byte highest; /* Highest epoch it applied or promised to. */
+    byte silent;  /* Ticks of quarantine left. */
+    byte need;    /* To have applied before the quarantine is over: epochs. */
+    byte reboots;
+    byte grant[EPOCHS * AGES]; /* By SLOT, answers on their way: what was granted. */
+#ifdef RELEASE
+    bit released; /* It applied the release of `highest`. */
+#endif
+#ifdef SETS
+    byte log; /* Newest voter set in its log. */
+#endif
+#ifdef TTLS
+    byte applied;  /* How far it applied the changes of the ttl. */
+    byte floor;    /* The longest grant its identity file allows. */
+    byte lowering; /* Ticks until that may be less, plus 1; 0: it need not. */
+#endif
+#ifdef SLEW
+    byte until_boot; /* As until and silent, on the other clock. */
+    byte silent_boot;
+#endif
+};
+
+voter v[VOTERS];
+byte left[EPOCHS + 1]; /* Ticks of the lease of each epoch's owner. */
+byte committed = 1;    /* Newest epoch in the log. */
+byte held;             /* Highest epoch that ever held a lease. */
+byte reboots;
+#if defined(SLEW) || defined(SUSPEND)
+byte left_boot[EPOCHS + 1];      /* As left, on BOOTTIME. */
+byte age_raw[EPOCHS * AGES];     /* Ticks since rounds were begun, */
+byte age_boot[EPOCHS * AGES];    /* on the clocks of their owners. */
+byte pace_voter[VOTERS];         /* Scratch: how far BOOTTIME goes in this tick, */
+byte pace_boot[EPOCHS + 1];      /* for owners too, */
+byte pace_raw[EPOCHS + 1];       /* and RAW. */
+#endif
+#ifdef RELEASE
+mtype = { OFF, RUNS, FROZEN };
+mtype pg[EPOCHS + 1] = OFF;   /* PostgreSQL of each owner. */
+byte guarded[EPOCHS + 1];     /* Ticks left as its guard was told. */
+byte stage[EPOCHS + 1];       /* Of its release. */
+#define GUARD_CLOSED 1
+#define ROUNDS_DROPPED 2
+#define RELEASE_COMMITTED 3
+byte n_thaws;                 /* 1: there was one. Only counted if asked for. */
+#endif
+#ifdef SETS
+byte newest;             /* Newest voter set in the leader's log. */
+bit is_committed = 1;    /* It. All older ones are. */
+byte wait;               /* Ticks until the next change may be proposed. */
+byte known[EPOCHS + 1];  /* Newest committed set that each owner has heard of. */
+#endif
+#ifdef TTLS
+byte changes; /* Of the ttl, committed. */
+#endif
+
+/* Scratch, 0 between events. */
+byte i, k, n;
+int key_x, key_y;
+
+/* ---- Time ---------------------------------------------------------------- */
+
+#ifdef SLEW
+#ifdef MUTANT_BOOTTIME_ALONE
+#define PROMISE_ENDED(j) (v[j].until_boot == 0)
+#define IS_SILENT(j) (v[j].silent_boot > 0)
+#else
+#define PROMISE_ENDED(j) (v[j].until == 0 && v[j].until_boot == 0)
+#define IS_SILENT(j) (v[j].silent > 0 || v[j].silent_boot > 0)
+#endif
+#else
+#define PROMISE_ENDED(j) (v[j].until == 0)
+#define IS_SILENT(j) (v[j].silent > 0)
+#endif
+
+#if defined(SLEW) || defined(SUSPEND)
+#if defined(MUTANT_OWNER_BOOTTIME_ALONE)
+#define LEFT(e) left_boot[e]
+#elif defined(MUTANT_OWNER_RAW_ALONE)
+#define LEFT(e) left[e]
+#else
+#define LEFT(e) MIN(left[e], left_boot[e])
+#endif
+#define LEFT_RAW_OF(e, a, d) LESS(d, age_raw[SLOT(e, a)])
+#define LEFT_BOOT_OF(e, a, d) LESS(d, age_boot[SLOT(e, a)])
+#if defined(MUTANT_OWNER_BOOTTIME_ALONE)
+#define LEFT_OF(e, a, d) LEFT_BOOT_OF(e, a, d)
+#elif defined(MUTANT_OWNER_RAW_ALONE)
+#define LEFT_OF(e, a, d) LEFT_RAW_OF(e, a, d)
+#else
+#define LEFT_OF(e, a, d) MIN(LEFT_RAW_OF(e, a, d), LEFT_BOOT_OF(e, a, d))
+#endif
+#else
+#define LEFT(e) left[e]
+#define LEFT_OF(e, a, d) LESS(d, a)
+#endif
+
+/* What a voter says in answer to a round grows older with the round. */
+inline age_rounds() {
+    for (i : 0 .. VOTERS - 1) {
+        for (k : 1 .. EPOCHS) {
+#ifdef MUTANT_UNKNOWN_ROUND
+            v[i].grant[SLOT(k, TTL)] = MAX(v[i].grant[SLOT(k, TTL)], v[i].grant[SLOT(k, TTL - 1)]);
+#endif
+            for (n : 1 .. TTL - 1) {
+                v[i].grant[SLOT(k, TTL - n)] = v[i].grant[SLOT(k, TTL - n - 1)]
+            }
+            v[i].grant[SLOT(k, 0)] = 0
+        }
+    }
+#if defined(SLEW) || defined(SUSPEND)
+    for (k : 1 .. EPOCHS) {
+        for (n : 1 .. TTL - 1) {
+            age_raw[SLOT(k, TTL - n)] = MIN(TTL, age_raw[SLOT(k, TTL - n - 1)] + pace_raw[k]);
+            age_boot[SLOT(k, TTL - n)] = MIN(TTL, age_boot[SLOT(k, TTL - n - 1)] + pace_boot[k])
+        }
+    }
+#endif
+    skip
+}
+
+inline age_voters() {
+    for (i : 0 .. VOTERS - 1) {
+        v[i].until = LESS(v[i].until, 1);
+        v[i].silent = LESS(v[i].silent, 1);
+#ifdef SLEW
+        v[i].until_boot = LESS(v[i].until_boot, pace_voter[i]);
+        v[i].silent_boot = LESS(v[i].silent_boot, pace_voter[i]);
+#endif
+#ifdef TTLS
+        v[i].lowering = (v[i].lowering > 1 -> v[i].lowering - 1 : v[i].lowering);
+#endif
+        if
+        :: PROMISE_ENDED(i) ->
+            v[i].promise = 0;
+            v[i].until = 0
+        :: else
+        fi
+    }
+    skip
+}
+
+inline age_owners() {
+    for (i : 1 .. EPOCHS) {
+#if defined(SLEW) || defined(SUSPEND)
+        left[i] = LESS(left[i], pace_raw[i]);
+        left_boot[i] = LESS(left_boot[i], pace_boot[i]);
+        if
+        :: LEFT(i) == 0 ->
+            left[i] = 0;
+            left_boot[i] = 0
+        :: else
+        fi
+#else
+        left[i] = LESS(left[i], 1)
+#endif
+#ifdef RELEASE
+        ;
+        guarded[i] = LESS(guarded[i], 1);
+        if
+        :: guarded[i] == 0 && pg[i] == RUNS -> pg[i] = FROZEN
+        :: else
+        fi
+#endif
+    }
+    skip
+}
+
+inline tick() {
+    printf("> tick\n");
+    age_rounds();
+    age_voters();
+    age_owners();
+#ifdef SETS
+    wait = LESS(wait, 1);
+#endif
+    i = 0
+}
+
+/* ---- A voter ------------------------------------------------------------- */
+
+#ifdef MUTANT_NO_CATCH_UP
+#define IS_QUARANTINED(j) IS_SILENT(j)
+#else
+#define IS_QUARANTINED(j) (IS_SILENT(j) || v[j].highest < v[j].need)
+#endif
+
+#ifdef RELEASE
+#define IS_RELEASED(j, e) (v[j].highest == e && v[j].released)
+#else
+#define IS_RELEASED(j, e) false
+#endif
+
+#define MAY_GRANT(j, e) \
+    (committed >= e && !IS_QUARANTINED(j) && e >= v[j].highest && !IS_RELEASED(j, e) && \
+     (v[j].promise == 0 || v[j].promise == e))
+
+/* How long it promises, and what it says, when asked for d. */
+#ifdef TTLS
+#define SHORT (TTL - 1)
+#define TTL_AT(change) ((change) % 2 -> TTL : SHORT)
+#ifdef MUTANT_UNWRITTEN
+#define MAY_PROMISE(j) TTL_AT(v[j].applied)
+#else
+#define MAY_PROMISE(j) MIN(v[j].floor, TTL_AT(v[j].applied))
+#endif
+#ifdef MUTANT_OWN_TTL
+#define PROMISED(j, d) MAY_PROMISE(j)
+#define SAID(j, d) d
+#else
+#define PROMISED(j, d) MIN(d, MAY_PROMISE(j))
+#define SAID(j, d) PROMISED(j, d)
+#endif
+#elif defined(SETS)
+/* The set it names: its newest, and the one before if that is not committed. */
+#define NAMES_TWO(said) ((said) % 2 == 0)
+#define NEWEST_NAMED(said) (((said) - 1) / 2)
+#define PROMISED(j, d) TTL
+#define SAID(j, d) (1 + 2 * v[j].log + (v[j].log == newest && !is_committed))
+#else
+#define PROMISED(j, d) TTL
+#define SAID(j, d) TTL
+#endif
+
+#ifdef SETS
+#define IS_NEWS(j, e, a, d) \
+    (v[j].until < TTL || v[j].promise != e || v[j].grant[SLOT(e, a)] != SAID(j, d))
+#elif defined(SLEW)
+#define IS_NEWS(j, e, a, d) \
+    (v[j].until < TTL || v[j].until_boot < TTL || v[j].promise != e || v[j].grant[SLOT(e, a)] == 0)
+#else
+#define IS_NEWS(j, e, a, d) \
+    (v[j].until < PROMISED(j, d) || v[j].promise != e || v[j].grant[SLOT(e, a)] < SAID(j, d))
+#endif
+
+inline know_epoch(j, e) {
+#ifdef RELEASE
+    v[j].released = (v[j].highest < e -> 0 : v[j].released);
+#endif
+    v[j].highest = MAX(v[j].highest, e);
+    v[j].need = (v[j].highest < v[j].need -> v[j].need : 0)
+}
+
+/* A renewal of epoch e and of the round of that age, asking for d, is granted. */
+inline renew(j, e, a, d) {
+    printf("> voter %d grants epoch %d %d, round of %d ticks ago\n", j, e, SAID(j, d), a);
+#ifdef SETS
+    v[j].grant[SLOT(e, a)] = SAID(j, d); /* The old answer is lost. */
+#else
+    v[j].grant[SLOT(e, a)] = MAX(v[j].grant[SLOT(e, a)], SAID(j, d));
+#endif
+    v[j].until = MAX(v[j].until, PROMISED(j, d));
+#ifdef SLEW
+    v[j].until_boot = TTL;
+#endif
+    v[j].promise = e;
+    know_epoch(j, e)
+}
+
+/* Knowing more only makes a voter refuse more, but it ends the quarantine. */
+#ifdef APPLY_AT_ANY_TIME
+#define APPLIES(j) (v[j].highest < committed)
+#else
+#define APPLIES(j) (v[j].highest < v[j].need)
+#endif
+
+inline apply_epoch(j) {
+    printf("> voter %d applies epoch %d\n", j, v[j].highest + 1);
+    know_epoch(j, v[j].highest + 1)
+}
+
+/* Without a good promise file: all it knew is gone but for its identity file. */
+inline reboot(j) {
+    printf("> voter %d reboots\n", j);
+    v[j].reboots++;
+    reboots++;
+    v[j].promise = 0;
+    v[j].until = 0;
+    v[j].highest = 0;
+    v[j].need = committed; /* What a barrier proposed after the start is behind. */
+#ifdef MUTANT_NO_QUARANTINE
+    v[j].silent = 0;
+#elif defined(TTLS)
+    v[j].silent = v[j].floor;
+    v[j].applied = changes; /* By the end of the quarantine, since of the barrier. */
+    v[j].lowering = (TTL_AT(changes) < v[j].floor -> v[j].floor + 1 : 0);
+#else
+    v[j].silent = TTL;
+#endif
+#ifdef SLEW
+    v[j].until_boot = 0;
+    v[j].silent_boot = v[j].silent;
+#endif
+#ifdef RELEASE
+    v[j].released = 0;
+#endif
+    skip
+}
+
+/* ---- The ttl ------------------------------------------------------------- */
+
+#ifdef TTLS
+#ifndef CHANGES
+#define CHANGES 2
+#endif
+
+inline apply_ttl(j) {
+    v[j].applied++;
+    printf("> voter %d applies ttl %d\n", j, TTL_AT(v[j].applied));
+#ifdef MUTANT_LOWERED_AT_ONCE
+    v[j].floor = MIN(v[j].floor, TTL_AT(v[j].applied));
+#endif
+    v[j].lowering = (TTL_AT(v[j].applied) < v[j].floor -> v[j].floor + 1 : 0)
+}
+
+inline write_longest(j) {
+    printf("> voter %d has %d in its identity file\n", j, TTL_AT(v[j].applied));
+    v[j].floor = TTL_AT(v[j].applied);
+    v[j].lowering = 0
+}
+
+#define CHANGE_TTL \
+    :: d_step { changes < CHANGES -> \
+                changes++; printf("> ttl %d is committed\n", TTL_AT(changes)) }
+#define TTL_OF(j) \
+    :: d_step { v[j].applied < changes -> apply_ttl(j) } \
+    :: d_step { TTL_AT(v[j].applied) > v[j].floor || v[j].lowering == 1 -> write_longest(j) }
+#else
+#define CHANGE_TTL
+#define TTL_OF(j)
+#endif
+
+/* ---- An owner ------------------------------------------------------------ */
+
+#ifdef MUTANT_UNKNOWN_ROUND
+#define HAS(j, e, a, d) (v[j].grant[SLOT(e, a)] >= d || (a == 0 && v[j].grant[SLOT(e, TTL)] >= d))
+#else
+#define HAS(j, e, a, d) (v[j].grant[SLOT(e, a)] >= d)
+#endif
+#define HAS_MAJORITY(e, a, d) (2 * (HAS(0, e, a, d) + HAS(1, e, a, d) + HAS(2, e, a, d)) > VOTERS)
+
+#ifdef RELEASE
+#define HAS_ROUNDS(e) (stage[e] < ROUNDS_DROPPED)
+#else
+#define HAS_ROUNDS(e) true
+#endif
+
+/* The round of epoch e begun a ticks ago counts, with d the smallest grant. */
+inline complete(e, a, d) {
+    printf("> owner of epoch %d counts its round of %d ticks ago\n", e, a);
+#if defined(SLEW) || defined(SUSPEND)
+    left[e] = LEFT_RAW_OF(e, a, d);
+    left_boot[e] = LEFT_BOOT_OF(e, a, d);
+#else
+    left[e] = LEFT_OF(e, a, d);
+#endif
+    assert(held <= e); /* No round completes after a later epoch held a lease. */
+    held = e
+}
+
+/* ---- PostgreSQL, its guard, and release ----------------------------------- */
+
+#ifdef RELEASE
+/* The agent tells the guard its deadline; later and less is as good. */
+#define TELL(e) \
+    :: d_step { stage[e] < GUARD_CLOSED && LEFT(e) > guarded[e] -> \
+                printf("> guard of epoch %d is told\n", e); guarded[e] = LEFT(e) }
+#define START(e) \
+    :: d_step { stage[e] < GUARD_CLOSED && guarded[e] > 0 && pg[e] == OFF -> \
+                printf("> owner of epoch %d starts\n", e); pg[e] = RUNS }
+#ifdef MUTANT_THAW_LATE
+#define MAY_THAW(e) true
+#else
+#define MAY_THAW(e) (stage[e] < GUARD_CLOSED && guarded[e] > 0)
+#endif
+#ifdef REACH_THAW
+#define COUNT_THAW n_thaws = 1
+#else
+#define COUNT_THAW skip
+#endif
+#define THAW(e) \
+    :: d_step { pg[e] == FROZEN && MAY_THAW(e) -> \
+                printf("> guard of epoch %d thaws\n", e); pg[e] = RUNS; COUNT_THAW }
+#define KILL(e) \
+    :: d_step { pg[e] != OFF -> printf("> guard of epoch %d kills\n", e); pg[e] = OFF }
+#ifdef MUTANT_RELEASE_BEFORE_STOP
+#define MAY_CLOSE(e) true
+#define STILL_GUARDED(e) guarded[e]
+#else
+#define MAY_CLOSE(e) (pg[e] == OFF)
+#define STILL_GUARDED(e) 0
+#endif
+#define CLOSE(e) \
+    :: d_step { stage[e] < GUARD_CLOSED && MAY_CLOSE(e) -> \
+                printf("> guard of epoch %d closes it\n", e); \
+                stage[e] = GUARD_CLOSED; guarded[e] = STILL_GUARDED(e) }
+#define DROP(e) \
+    :: d_step { stage[e] == GUARD_CLOSED -> \
+                printf("> owner of epoch %d drops its rounds\n", e); \
+                stage[e] = ROUNDS_DROPPED; left[e] = 0 }
+#define COMMIT_RELEASE(e) \
+    :: d_step { stage[e] == ROUNDS_DROPPED && committed == e -> \
+                printf("> release of epoch %d is committed\n", e); stage[e] = RELEASE_COMMITTED }
+#define PG(e) TELL(e) START(e) THAW(e) KILL(e) CLOSE(e) DROP(e) COMMIT_RELEASE(e)
+
+/* In the order of the log: before any later epoch. */
+#define MUST_APPLY_RELEASE(j) (stage[v[j].highest] == RELEASE_COMMITTED && !v[j].released)
+#define APPLY_RELEASE(j) :: d_step { MUST_APPLY_RELEASE(j) -> apply_release(j) }
+
+inline apply_release(j) {
+    printf("> voter %d applies the release of epoch %d\n", j, v[j].highest);
+    v[j].released = 1;
+    if
+    :: v[j].promise == v[j].highest -> v[j].promise = 0; v[j].until = 0
+    :: else
+    fi
+}
+#else
+#define PG(e)
+#define MUST_APPLY_RELEASE(j) false
+#define APPLY_RELEASE(j)
+#endif
+
+/* ---- What is checked, and what must be reachable ------------------------- */
+
+inline check() {
+    n = 0;
+    for (i : 1 .. EPOCHS) {
+#ifdef RELEASE
+        n = n + (left[i] > 0 || pg[i] == RUNS);
+        assert(pg[i] != RUNS || held <= i)
+#else
+        n = n + (left[i] > 0)
+#endif
+    }
+    assert(n <= 1); /* No two live leases, and no two that write. */
+}
+
+inline check_reach() {
+#ifdef REACH_TAKEOVERS
+    assert(held < EPOCHS);
+#endif
+#ifdef REACH_REBOOTS
+    assert(reboots < REBOOTS_ALL || LEFT(EPOCHS) == 0);
+#endif
+#ifdef REACH_ROUNDS
+    assert(held < EPOCHS || v[0].grant[SLOT(EPOCHS, 0)] == 0 || v[0].grant[SLOT(EPOCHS, TTL - 1)] == 0);
+#endif
+#ifdef REACH_RELEASE
+    /* The next epoch is held while a voter's promise to a released one would run. */
+    assert(held < EPOCHS || stage[EPOCHS - 1] < RELEASE_COMMITTED || v[0].promise != EPOCHS - 1);
+#endif
+#ifdef REACH_TTL
+    assert(held < EPOCHS || v[0].applied < CHANGES || v[0].floor > SHORT || v[0].reboots == 0);
+#endif
+#ifdef REACH_LONG
+    assert(LEFT(1) < TTL);
+#endif
+#ifdef REACH_THAW
+    assert(n_thaws == 0);
+#endif
+    skip
+}
+
+/* Voters are alike: of states that differ in their order only, one is kept. */
+#ifdef RELEASE
+#define FIELDS_RELEASE(F) F(released, 2)
+#else
+#define FIELDS_RELEASE(F)
+#endif
+#ifdef TTLS
+#define FIELDS_TTLS(F) F(applied, 4) F(floor, 4) F(lowering, 5)
+#else
+#define FIELDS_TTLS(F)
+#endif
+#ifdef SLEW
+#define FIELDS_SLEW(F) F(until_boot, 4) F(silent_boot, 4)
+#else
+#define FIELDS_SLEW(F)
+#endif
+#define FIELDS(F) \
+    F(promise, 4) F(until, 4) F(highest, 4) F(silent, 4) F(need, 4) F(reboots, 3) \
+    FIELDS_RELEASE(F) FIELDS_TTLS(F) FIELDS_SLEW(F)
+
+#define WEIGH(f, size) key_x = key_x * size + v[x].f; key_y = key_y * size + v[y].f;
+#define SWAP(f, size) k = v[x].f; v[x].f = v[y].f; v[y].f = k;
+
+inline sort_pair(x, y) {
+    key_x = 0;
+    key_y = 0;
+    FIELDS(WEIGH)
+    for (i : 0 .. EPOCHS * AGES - 1) {
+        WEIGH(grant[i], 3)
+    }
+    if
+    :: key_x > key_y ->
+        FIELDS(SWAP)
+        for (i : 0 .. EPOCHS * AGES - 1) {
+            SWAP(grant[i], 3)
+        }
+    :: else
+    fi
+}
+
+inline settle() {
+    check();
+    check_reach();
+#ifndef SETS
+    sort_pair(0, 1);
+    sort_pair(1, 2);
+    sort_pair(0, 1);
+#endif
+    i = 0;
+    k = 0;
+    n = 0;
+    key_x = 0;
+    key_y = 0
+}
+
+/* ---- The world ----------------------------------------------------------- */
+
+#define RENEW(j, e, a, d) \
+    :: d_step { MAY_GRANT(j, e) && IS_NEWS(j, e, a, d) -> renew(j, e, a, d) }
+#define COMPLETE(e, a, d) \
+    :: d_step { HAS_ROUNDS(e) && HAS_MAJORITY(e, a, d) && LEFT_OF(e, a, d) > LEFT(e) -> complete(e, a, d) }
+#define VOTER(j) \
+    :: d_step { v[j].reboots < REBOOTS && reboots < REBOOTS_ALL -> reboot(j) } \
+    :: d_step { APPLIES(j) && !MUST_APPLY_RELEASE(j) -> apply_epoch(j) } \
+    APPLY_RELEASE(j) TTL_OF(j)
+
+#define ASK(e, a, d) RENEW(0, e, a, d) RENEW(1, e, a, d) RENEW(2, e, a, d) COMPLETE(e, a, d)
+#ifdef TTLS
+#define ROUND(e, a) ASK(e, a, TTL) ASK(e, a, SHORT)
+#else
+#define ROUND(e, a) ASK(e, a, TTL)
+#endif
+#if TTL == 1
+#define OWNER(e) ROUND(e, 0) PG(e)
+#elif TTL == 2
+#define OWNER(e) ROUND(e, 0) ROUND(e, 1) PG(e)
+#elif TTL == 3
+#define OWNER(e) ROUND(e, 0) ROUND(e, 1) ROUND(e, 2) PG(e)
+#endif
+
+active proctype world() {
+    d_step {
+        for (i : 0 .. VOTERS - 1) {
+            v[i].highest = 1;
+#ifdef TTLS
+            v[i].floor = SHORT
+#endif
+        }
+        i = 0
+    }
+    do
+    :: atomic {
+        if
+        :: d_step { tick() }
+        :: d_step { committed < EPOCHS -> committed++; printf("> epoch %d is committed\n", committed) }
+        CHANGE_TTL
+        OWNER(1)
+        OWNER(2)
+#if EPOCHS > 2
+        OWNER(3)
+#endif
+        VOTER(0)
+        VOTER(1)
+        VOTER(2)
+        fi;
+        d_step { settle() }
+    }
+    od
+}
