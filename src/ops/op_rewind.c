@@ -19,7 +19,9 @@
  *    does not cover pages that were copied already: core says so
  *    (facts_rewind_obstacle);
  *  - pg_rewind stands still: killed. Its length has no limit;
- *  - the start fails: the rewind is through, it is started again in place.
+ *  - the start fails: the rewind is through, it is started again in place;
+ *  - the agent dies: its child goes with it, but not what archive_command and
+ *    restore_command have started. The next agent's "count out" ends that.
  *
  * PostgreSQL: src/bin/pg_rewind/pg_rewind.c.
  */
@@ -39,6 +41,7 @@ static enum seq_next run_with_password(struct op *o, const struct op_args *args)
     struct kv_list env = {0};
     enum seq_next next;
 
+    kv_add(&env, PG_HELPS_VARIABLE, pg_options(op_pg(o))->data_dir); /* restore_command */
     kv_add(&env, "PGCONNECT_TIMEOUT", "10");
     kv_add(&env, "PGOPTIONS", "-c statement_timeout=0 -c lock_timeout=0");
     if (rewind->password != NULL) {
@@ -168,6 +171,7 @@ static enum seq_next archive_run(struct seq *s)
     const struct pg_options *pg = pg_options(op_pg(o));
     const char *mode = pg->parameters != NULL ? kv_get(pg->parameters, "archive_mode") : NULL;
     const char *command = pg->parameters != NULL ? kv_get(pg->parameters, "archive_command") : NULL;
+    struct kv_list env = {0};
     struct op_args args = {0};
     enum seq_next next;
 
@@ -181,7 +185,9 @@ static enum seq_next archive_run(struct seq *s)
     op_args_add(&args, "archive");
     op_args_add(&args, "%s", pg->data_dir);
     op_args_add(&args, "%s", command);
-    next = op_run_child(o, op_args_list(&args), NULL);
+    kv_add(&env, PG_HELPS_VARIABLE, pg->data_dir);
+    next = op_run_child(o, op_args_list(&args), &env);
+    kv_deinit(&env);
     op_args_deinit(&args);
     return next;
 }

@@ -158,6 +158,10 @@ void pg_execute(struct pg *pg, const char *sql, uint64_t deadline_ms, pg_done_cb
 
 /* ---- Children (pg_proc.c) ---- */
 
+/* Names the data directory in the environment of a child that runs an operator's command:
+ * whatever that command starts inherits it, and is found by pg_kill_strays. */
+#define PG_HELPS_VARIABLE "VECHE_WORKS_FOR"
+
 struct pg_child;
 /* Runs argv[0] from bin_dir as a child in its own process group with a clean
  * environment plus `env`; its output goes to the log line by line; its last lines

@@ -25,10 +25,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "base/str.h"
+#include "pg/pg.h"
 
 #define DELETED " (deleted)"
 
@@ -192,11 +195,36 @@ static bool is_told(pid_t pid, const char *data_dir)
     return false;
 }
 
+/* Whether its environment has the variable with that value. Another user's can not be
+ * read, and is not ours. */
+static bool has_variable(pid_t pid, const char *name, const char *value)
+{
+    size_t length = strlen(name);
+    char path[64], *text = NULL;
+    size_t size = 0;
+    bool found = false;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+    file = fopen(path, "re");
+    while (file != NULL && !found && getdelim(&text, &size, '\0', file) > 0) {
+        found = strncmp(text, name, length) == 0 && text[length] == '=' &&
+                str_equal(text + length + 1, value);
+    }
+    if (file != NULL) {
+        (void)fclose(file); /* Only read. */
+    }
+    free(text);
+    return found;
+}
+
 static bool is_helper_of(pid_t pid, const char *data_dir)
 {
     static const char *const names[] = {"pg_basebackup", "pg_rewind", "initdb", NULL};
 
-    return runs_one_of(pid, names) && is_told(pid, data_dir) && !pg_process_is_zombie(pid);
+    return ((runs_one_of(pid, names) && is_told(pid, data_dir)) ||
+            has_variable(pid, PG_HELPS_VARIABLE, data_dir)) &&
+           !pg_process_is_zombie(pid);
 }
 
 size_t pg_helpers_kill(const char *data_dir)

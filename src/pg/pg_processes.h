@@ -18,9 +18,10 @@ size_t pg_processes_find(const char *data_path, pid_t *pids, size_t max);
 bool pg_process_is_of(pid_t pid, const char *data_path);
 
 /*
- * Programs that write the data directory from outside: pg_basebackup, pg_rewind,
- * initdb, whoever started them. An agent's own end with it, but not what they have
- * forked (pg_basebackup's receiver of WAL, with its slot on the source).
+ * Programs that work on the data directory from outside: pg_basebackup, pg_rewind,
+ * initdb, whoever started them; and what was started with PG_HELPS_VARIABLE. An agent's
+ * own end with it, but not what they have forked (pg_basebackup's receiver of WAL, with
+ * its slot on the source; archive_command).
  * data_dir: as it stands in their arguments. Returns how many got SIGKILL.
  */
 size_t pg_helpers_kill(const char *data_dir);

@@ -10,7 +10,7 @@ import signal
 
 import pytest
 
-from test_kill_points import Point, arm, mark_of, stop_file, wait_stopped
+from test_kill_points import Point, arm, mark_of, state_of, stop_file, wait_stopped
 from veche import Cluster, wait
 
 ROWS = 20000  # That only the old primary has.
@@ -256,3 +256,29 @@ def test_little_room_for_diverged_wal_costs_no_rewind(step):
         assert "Diverged WAL is kept in part" in old.log()
         wait(lambda: segments_kept(old) == [], 60, "the bound to hold")
         assert "bytes=" in record_of(old)
+
+
+def test_an_archive_command_does_not_outlive_its_agent_into_the_next_rewind():
+    """It hangs on the old primary alone, and only while that is rewound."""
+    command = "if test -e hang; then echo $$ > hung; exec sleep 600; fi; test ! -e stuck"
+    parameters = {"archive_mode": "on", "archive_command": command}
+    with rewind_cluster(dcs={"postgresql": {"parameters": parameters}}) as c:
+        fill(c, 20)
+        old = c.primary()
+        stuck, hang, hung = (old.data_dir / name for name in ("stuck", "hang", "hung"))
+        stuck.touch()
+        old, new, _ = diverge(c)
+        hang.touch()
+        old.start()
+        wait(lambda: hung.exists() and hung.read_text().strip(), 60, "the archive_command")
+        pid = int(hung.read_text())
+        old.kill_agent()
+        assert state_of(pid) not in (None, "Z"), "it would not have been left"
+
+        hang.unlink()
+        stuck.unlink()
+        old.start()
+        wait(lambda: state_of(pid) in (None, "Z"), 60, "an end of what was left")
+        assert_rejoined(c, old, new)
+        said = old.log()
+        assert said.index("Killing what an earlier agent left") < said.index("Diverged WAL is kept")
