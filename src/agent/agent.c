@@ -253,6 +253,7 @@ static void open_postgres(struct agent *a)
         .users = &c->bootstrap_users,
         .post_bootstrap = c->bootstrap_post_bootstrap,
         .basebackup = &c->pg_basebackup,
+        .rewind = &c->pg_rewind,
         .diverged_keep = (uint64_t)c->pg_diverged_keep,
         .ttl_ms = a->dynamic.ttl_ms,
         .stop_file = stop_file(),

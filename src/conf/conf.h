@@ -78,7 +78,7 @@ struct conf {
     struct conf_user superuser, replication, rewind;
     struct kv_list pg_parameters; /* Local ones; controlled ones already dropped with a warning. */
     struct kv_list pg_hba, pg_ident, pg_recovery_conf;
-    struct kv_list pg_basebackup; /* option -> value or NULL */
+    struct kv_list pg_basebackup, pg_rewind; /* option -> value or NULL */
 
     /* guard: */
     uint64_t guard_kill_after_ms;

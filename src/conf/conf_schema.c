@@ -153,7 +153,7 @@ static const struct conf_row rows[] = {
     {"postgresql.use_pg_rewind", CONF_BOOL, CONF_MUST, "set it in bootstrap.dcs", LATER, .fallback = "true"},
     {"postgresql.use_slots", CONF_BOOL, CONF_MUST, "set it in bootstrap.dcs", LATER, .fallback = "true"},
     {"postgresql.diverged_keep", CONF_BYTES, CONF_MUST, "WAL given up by a rewind or clone is kept in <data_dir>.diverged, so much in all; 0: its record. More while pg_rewind works", AT(pg_diverged_keep), .fallback = "1GB", .max = INT64_C(1) << 50},
-    {"postgresql.rewind", CONF_ANY, CONF_SHOULD, "options of pg_rewind", LATER},
+    {"postgresql.rewind", CONF_OPTIONS, CONF_SHOULD, "options of pg_rewind", AT(pg_rewind), .choices = "target-pgdata|source-pgdata|source-server|write-recovery-conf|dry-run|restore-target-wal|config-file|no-ensure-shutdown|no-sync|version|help"},
     {"postgresql.remove_data_directory_on_rewind_failure", CONF_BOOL, CONF_MUST, "set it in bootstrap.dcs", LATER, .fallback = "false"},
     {"postgresql.remove_data_directory_on_diverged_timelines", CONF_BOOL, CONF_MUST, "set it in bootstrap.dcs", LATER, .fallback = "false"},
     {"postgresql.pg_ctl_timeout", CONF_DURATION, CONF_MUST, "wait for a start, stop or restart", LATER, .fallback = "60"},

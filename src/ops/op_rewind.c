@@ -52,6 +52,13 @@ static enum seq_next run_with_password(struct op *o, const struct op_args *args)
     return next;
 }
 
+static void add_program(struct op_args *args, const struct pg_options *pg, const char *name)
+{
+    bool has_bin_dir = pg->bin_dir != NULL && pg->bin_dir[0] != '\0';
+
+    op_args_add(args, "%s%s%s", has_bin_dir ? pg->bin_dir : "", has_bin_dir ? "/" : "", name);
+}
+
 static enum seq_next ask_run(struct seq *s)
 {
     struct op *o = op_of(s);
@@ -123,7 +130,6 @@ static enum seq_next recover_run(struct seq *s)
     struct op *o = op_of(s);
     const struct pg_options *pg = pg_options(op_pg(o));
     const struct status *status = &op_look(o)->status;
-    bool has_bin_dir = pg->bin_dir != NULL && pg->bin_dir[0] != '\0';
     struct op_args args = {0};
     enum seq_next next;
 
@@ -137,7 +143,7 @@ static enum seq_next recover_run(struct seq *s)
     op_args_add(&args, "-c");
     op_args_add(&args, "%s", recover_script);
     op_args_add(&args, "recover");
-    op_args_add(&args, "%s%spostgres", has_bin_dir ? pg->bin_dir : "", has_bin_dir ? "/" : "");
+    add_program(&args, pg, "postgres");
     op_args_add(&args, "%s", pg->data_dir);
     op_args_add(&args, "%s/%s.conf", pg->config_dir, pg->config_base_name);
     next = op_run_child(o, op_args_list(&args), NULL);
@@ -220,6 +226,30 @@ enum seq_next op_keep_run(struct seq *s)
 
 /* ---- pg_rewind ---- */
 
+/*
+ * WAL that is not in pg_wal any more comes from the archive, where there is a
+ * restore_command; pg_rewind takes that from the configuration of its target, which it
+ * can be told the place of from PostgreSQL 15 on. Without one it would refuse the option.
+ */
+static const char rewind_script[] =
+    "postgres=$1 rewind=$2 data=$3 conf=$4; shift 4\n"
+    "restore=$(\"$postgres\" -D \"$data\" --config_file=\"$conf\" -C restore_command)\n"
+    "if [ -n \"$restore\" ]; then\n"
+    "  if \"$rewind\" --help | grep -q -e --config-file; then\n"
+    "    set -- \"$@\" --restore-target-wal --config-file=\"$conf\"\n"
+    "  elif [ \"$conf\" = \"$data/postgresql.conf\" ]; then\n"
+    "    set -- \"$@\" --restore-target-wal\n"
+    "  fi\n"
+    "fi\n"
+    "exec \"$rewind\" \"$@\"\n";
+
+/* Ours to set, or harmful: the mark goes when pg_rewind has synced its work. */
+static const char *const refused_options[] = {
+    "target-pgdata", "source-pgdata",      "source-server", "write-recovery-conf",
+    "dry-run",       "restore-target-wal", "config-file",   "no-ensure-shutdown",
+    "no-sync",       "version",            "help",          NULL,
+};
+
 static enum seq_next run_rewind(struct op *o, bool dry)
 {
     const struct pg_options *pg = pg_options(op_pg(o));
@@ -227,7 +257,14 @@ static enum seq_next run_rewind(struct op *o, bool dry)
     struct op_args args = {0};
     enum seq_next next;
 
-    op_args_add(&args, "pg_rewind");
+    op_args_add(&args, "/bin/sh");
+    op_args_add(&args, "-c");
+    op_args_add(&args, "%s", rewind_script);
+    op_args_add(&args, "rewind");
+    add_program(&args, pg, "postgres");
+    add_program(&args, pg, "pg_rewind");
+    op_args_add(&args, "%s", pg->data_dir);
+    op_args_add(&args, "%s/%s.conf", pg->config_dir, pg->config_base_name);
     op_args_add(&args, "--target-pgdata=%s", pg->data_dir);
     op_args_add(&args, "--no-ensure-shutdown"); /* It is. */
     if (dry) {
@@ -235,6 +272,7 @@ static enum seq_next run_rewind(struct op *o, bool dry)
     }
     op_args_add(&args, "--source-server=%s",
                 pg_rewind_conninfo(op_pg(o), &o->start.upstream, conninfo, sizeof(conninfo)));
+    op_args_add_options(&args, o->ops->options.rewind, refused_options, "postgresql.rewind");
     next = run_with_password(o, &args);
     op_args_deinit(&args);
     return next;

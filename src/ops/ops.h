@@ -19,6 +19,7 @@ struct ops_options {
     const struct kv_list *users;      /* bootstrap.users: name -> "password\toption,option". */
     const char *post_bootstrap;       /* NULL = none. */
     const struct kv_list *basebackup; /* postgresql.basebackup options. */
+    const struct kv_list *rewind;     /* postgresql.rewind options. */
     uint64_t ttl_ms;
     uint64_t diverged_keep; /* Bytes of diverged WAL that are kept; 0 = none. */
     const char *stop_file; /* NULL; only for tests of interruption: op_stop_point.c. */

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from veche import Cluster, processes_of, wait
+from veche import PG_BIN, Cluster, processes_of, wait
 
 # Of the database that is rewound; tests/long.sh asks for some GB.
 MEGABYTES = int(os.environ.get("VECHE_REWIND_MB", "300"))
@@ -280,3 +280,46 @@ def test_wal_that_waits_for_the_archive_gets_there_first(open_dir):
         }
         whole = sorted(lost)[:-1]  # The last one is not full.
         assert whole and set(whole) <= {p.name for p in archive.iterdir()}
+
+
+def redo_segment_of(node):
+    told = subprocess.run(
+        [PG_BIN / "pg_controldata", "-D", node.data_dir], capture_output=True, text=True, check=True
+    ).stdout
+    return re.search(r"REDO WAL file: +([0-9A-F]{24})", told).group(1)
+
+
+def test_wal_that_only_the_archive_has_is_read_there(open_dir):
+    """Everything before the last checkpoint is gone from the old primary's pg_wal, that is
+    also what it wrote since the fork."""
+    parameters = {
+        "archive_mode": "on",
+        "archive_command": f"cp %p {open_dir}/%f",
+        "restore_command": f"cp {open_dir}/%f %p",
+    }
+    c = Cluster(
+        dcs={"maximum_lag_on_failover": 1 << 40, "postgresql": {"parameters": parameters}}
+    )
+    c.make_nodes()
+    for node in c.postgres_nodes:
+        node.overrides["postgresql.rewind"] = ["progress"]
+    with c:
+        c.start_and_wait()
+        old, new = lose_wal(c)
+        wal = old.data_dir / "pg_wal"
+        gone = [
+            p for p in wal.iterdir()
+            if re.fullmatch(r"[0-9A-F]{24}", p.name) and p.name < redo_segment_of(old)
+        ]  # fmt: skip
+        assert len(gone) > 1
+        for segment in gone:
+            if not (open_dir / segment.name).exists():  # It was to be archived yet.
+                (open_dir / segment.name).write_bytes(segment.read_bytes())
+                (open_dir / segment.name).chmod(0o644)
+            segment.unlink()
+        offset = start_again(c, old)
+        c.wait_healthy()
+        log = log_since(old, offset)
+        assert "Sequence done. sequence=rewind" in log and "sequence=clone" not in log
+        assert "kB (100%) copied" in log  # What postgresql.rewind asks for.
+        same_data(c, "lost")

@@ -48,7 +48,7 @@ static void every_sequence_does_its_operations_in_order(void **state)
     } golden[] = {
         {ACTION_BOOTSTRAP, "mark remove initdb settle /bin/sh conf-primary unmark server "},
         {ACTION_REWIND,
-         "psql /bin/sh keep pg_rewind mark-rewind pg_rewind conf-standby unmark trim server "},
+         "psql /bin/sh keep /bin/sh mark-rewind /bin/sh conf-standby unmark trim server "},
         {ACTION_CLONE, "psql keep mark remove pg_basebackup settle conf-standby unmark server "},
         {ACTION_START_PRIMARY, "conf-primary server "},
         {ACTION_START_STANDBY, "conf-standby server "},
