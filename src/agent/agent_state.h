@@ -42,6 +42,13 @@ struct action { /* A switchover or failover asked for over REST, waiting for its
     bool failover;
 };
 
+struct sync_memory { /* agent/sync.c: what the rules of synchronous modes want remembered. */
+    uint64_t risky_revision;
+    uint64_t gone_since_ms;
+    uint64_t since_ms;
+    uint64_t retry_ms;
+};
+
 struct agent {
     /* Fixed from start to end. */
     struct conf *conf;
@@ -144,6 +151,8 @@ struct agent {
     uv_timer_t observe_timer;
     bool dirty;
 
+    struct sync_memory sync; /* agent/sync.c */
+
     /* Requests over REST. */
     struct action actions[AGENT_ACTIONS_MAX];
 
@@ -176,6 +185,12 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *options);
 void agent_gather(struct agent *a, uint64_t now_ms);
 void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status);
 uint64_t agent_status_period_ms(const struct agent *a);
+/* sync.c */
+void agent_sync_fill(struct agent *a, uint64_t now_ms, struct view_sync *view);
+void agent_sync_tick(struct agent *a, uint64_t now_ms); /* Carries out d->sync. */
+void agent_sync_on_propose(struct agent *a, const struct command *c);
+void agent_sync_on_caught_up(struct agent *a);
+enum sync_mode agent_sync_mode(const struct agent *a);
 /* contact.c: fills status->problem if it is empty and no majority is heard for long. */
 void agent_contact_problem(struct agent *a, uint64_t now_ms, struct status *status);
 

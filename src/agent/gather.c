@@ -152,6 +152,7 @@ static void fill_conf(struct agent *a, struct view_conf *v)
         .primary_start_timeout_ms = d->primary_start_timeout_ms,
         .fence_margin_ms = MIN(500, d->ttl_ms / 4),
         .status_period_ms = agent_status_period_ms(a),
+        .sync_mode = agent_sync_mode(a),
         .check_timeline = d->check_timeline,
         .use_pg_rewind = d->use_pg_rewind,
         .remove_on_rewind_failure = d->remove_on_rewind_failure,
@@ -264,6 +265,7 @@ void agent_gather(struct agent *a, uint64_t now_ms)
     v->self.diverged_since_ms = a->diverged_since_ms;
     fill_raft(a, &v->raft);
     fill_lease_view(a, &v->lease);
+    agent_sync_fill(a, now_ms, &v->sync);
     v->n_peers = a->n_peers;
     memcpy(v->peers, a->peers, sizeof(v->peers));
     v->positions_asked_ms =

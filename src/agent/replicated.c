@@ -114,6 +114,7 @@ static void check_barrier(struct agent *a)
 {
     if (!a->caught_up && a->barrier_known && a->store.applied_index >= a->barrier_index) {
         a->caught_up = true;
+        agent_sync_on_caught_up(a);
         log_info("The local state is up to date. index=%llu",
                  (unsigned long long)a->store.applied_index);
         agent_lease_on_primary(a, 0);

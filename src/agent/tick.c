@@ -161,7 +161,9 @@ static void act(struct agent *a, uint64_t now_ms)
         ops_ms = ops_tick(a->ops, now_ms);
     }
     agent_lease_tick(a, now_ms);
+    agent_sync_tick(a, now_ms);
     for (uint32_t i = 0; i < d->n_commands; i++) {
+        agent_sync_on_propose(a, &d->commands[i]);
         agent_propose(a, &d->commands[i]);
     }
     if (d->cluster.transfer_to != 0 && a->consensus != NULL) {

@@ -37,7 +37,9 @@ struct conf_dynamic {
     bool use_pg_rewind;
     bool remove_on_rewind_failure;
     bool remove_on_diverged_timelines;
-    char synchronous_mode[16]; /* "off", "on", "quorum" as written; acted on later. */
+    char synchronous_mode[16]; /* "off", "on", "quorum" as written; quorum counts as on. */
+    bool synchronous_mode_strict;
+    uint64_t synchronous_node_count; /* 1 is acted on. */
     struct kv_list parameters; /* postgresql.parameters */
     struct kv_list hba;        /* postgresql.pg_hba lines (as keys) */
     struct kv_list ident;

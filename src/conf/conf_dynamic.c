@@ -39,6 +39,25 @@ static void adjust_times(struct conf_dynamic *d, const struct conf_node *root, c
     POST(d->loop_wait_ms + 2 * d->retry_timeout_ms <= d->ttl_ms);
 }
 
+/* What is accepted and not done in full yet. */
+static void check_sync(const struct conf_dynamic *d, const struct conf_node *root,
+                       const char *prefix, const struct conf_diag *diag)
+{
+    char key[CONF_KEY_SIZE];
+
+    if (strcmp(d->synchronous_mode, "quorum") == 0) {
+        (void)snprintf(key, sizeof(key), "%ssynchronous_mode", prefix);
+        conf_warn(diag, conf_node_child(root, "synchronous_mode"), key,
+                  "quorum is not there yet, taken as on: one standby by name");
+    }
+    if (d->synchronous_node_count > 1) {
+        (void)snprintf(key, sizeof(key), "%ssynchronous_node_count", prefix);
+        conf_warn(diag, conf_node_child(root, "synchronous_node_count"), key,
+                  "more than one is not there yet, got %llu; using 1",
+                  (unsigned long long)d->synchronous_node_count);
+    }
+}
+
 int conf_dynamic_read(struct conf_node *root, const char *prefix, struct conf_dynamic *ret_dynamic,
                       const struct conf_diag *diag)
 {
@@ -50,6 +69,7 @@ int conf_dynamic_read(struct conf_node *root, const char *prefix, struct conf_dy
         return -1;
     }
     adjust_times(&d, root, prefix, diag);
+    check_sync(&d, root, prefix, diag);
     conf_controlled_check(&d.parameters, conf_node_find(root, "postgresql.parameters"), prefix,
                           diag);
     *ret_dynamic = d;

@@ -12,7 +12,10 @@ static const char *role_of(const struct view *v, const struct store_member *m)
     if (m == http_leader(v)) {
         return "leader";
     }
-    return m->mode == MODE_WITNESS ? "witness" : "replica";
+    if (m->mode == MODE_WITNESS) {
+        return "witness";
+    }
+    return http_is_synchronous(v, m->name) ? "sync_standby" : "replica";
 }
 
 static const char *state_of(const struct store_member *m, const struct status *s)

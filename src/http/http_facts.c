@@ -3,6 +3,9 @@
  */
 #include "http/http_routes.h"
 
+#include "base/str.h"
+#include "core/syncset.h"
+
 bool http_is_primary(const struct view *view)
 {
     return decide_is_primary_now(view);
@@ -12,6 +15,13 @@ bool http_holds_lease(const struct view *view)
 {
     return view->lease.live &&
            (view->lease.continued || view->lease.epoch == view->store->primary.epoch);
+}
+
+bool http_is_synchronous(const struct view *view, const char *name)
+{
+    return view->store->primary.has_owner &&
+           str_equal(view->store->sync.primary, view->store->primary.owner) &&
+           !str_equal(view->store->sync.primary, name) && syncset_confirms(view->store, name);
 }
 
 bool http_is_standby(const struct view *view)

@@ -127,6 +127,26 @@ void http_handle_replica(const struct http_request *r, struct http_reply *reply)
     answer(r, reply, replica_is_fine(r));
 }
 
+static bool is_synchronous(const struct http_request *r)
+{
+    return http_is_synchronous(r->view, r->view->self.status.name);
+}
+
+void http_handle_sync(const struct http_request *r, struct http_reply *reply)
+{
+    answer(r, reply, replica_is_fine(r) && is_synchronous(r));
+}
+
+void http_handle_async(const struct http_request *r, struct http_reply *reply)
+{
+    answer(r, reply, replica_is_fine(r) && !is_synchronous(r));
+}
+
+void http_handle_read_only_sync(const struct http_request *r, struct http_reply *reply)
+{
+    answer(r, reply, http_is_primary(r->view) || (replica_is_fine(r) && is_synchronous(r)));
+}
+
 void http_handle_read_only(const struct http_request *r, struct http_reply *reply)
 {
     answer(r, reply, http_is_primary(r->view) || replica_is_fine(r));

@@ -45,7 +45,7 @@ static void add_patroni(struct strbuf *b, const struct view *v)
         {"patroni_xlog_location", "counter", "Current location of the WAL, 0 if this node is not the primary.", running && !standby ? (double)s->flushed : 0},
         {"patroni_standby_leader", "gauge", "Value is 1 if this node is the standby leader, 0 otherwise.", 0},
         {"patroni_replica", "gauge", "Value is 1 if this node is a replica, 0 otherwise.", standby},
-        {"patroni_sync_standby", "gauge", "Value is 1 if this node is a sync standby, 0 otherwise.", 0},
+        {"patroni_sync_standby", "gauge", "Value is 1 if this node is a sync standby, 0 otherwise.", standby && http_is_synchronous(v, s->name)},
         {"patroni_quorum_standby", "gauge", "Value is 1 if this node is a quorum standby, 0 otherwise.", 0},
         {"patroni_xlog_received_location", "counter", "Current location of the received WAL, 0 if this node is not a replica.", standby ? (double)s->received : 0},
         {"patroni_xlog_replayed_location", "counter", "Current location of the replayed WAL, 0 if this node is not a replica.", standby ? (double)s->replayed : 0},

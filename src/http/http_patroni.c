@@ -153,6 +153,9 @@ void http_add_patroni_body(const struct http_request *r, struct http_reply *repl
         set_time(o, "postmaster_start_time", s->postmaster_start_us);
     }
     json_object_set_new(o, "role", json_string(http_role(v)));
+    if (http_is_standby(v) && http_is_synchronous(v, s->name)) {
+        json_object_set_new(o, "sync_standby", json_true());
+    }
     add_postgres(o, v);
     add_cluster(o, v);
     json_object_set_new(o, "patroni",

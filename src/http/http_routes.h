@@ -54,6 +54,9 @@ void http_reply_text(struct http_reply *reply, unsigned code, const char *text);
 void http_handle_primary(const struct http_request *request, struct http_reply *reply);
 void http_handle_leader(const struct http_request *request, struct http_reply *reply);
 void http_handle_replica(const struct http_request *request, struct http_reply *reply);
+void http_handle_sync(const struct http_request *request, struct http_reply *reply);
+void http_handle_async(const struct http_request *request, struct http_reply *reply);
+void http_handle_read_only_sync(const struct http_request *request, struct http_reply *reply);
 void http_handle_read_only(const struct http_request *request, struct http_reply *reply);
 void http_handle_health(const struct http_request *request, struct http_reply *reply);
 void http_handle_liveness(const struct http_request *request, struct http_reply *reply);
@@ -78,7 +81,9 @@ void http_handle_failover(const struct http_request *request, struct http_reply 
 /* http_facts.c: what several answers need. */
 bool http_is_primary(const struct view *view); /* Lease, running primary, no fence. */
 bool http_holds_lease(const struct view *view);
-bool http_is_standby(const struct view *view);   /* Running, in recovery. */
+bool http_is_standby(const struct view *view);
+/* A standby that the store names. */
+bool http_is_synchronous(const struct view *view, const char *name);   /* Running, in recovery. */
 lsn_t http_primary_lsn(const struct view *view); /* Best known position of the primary; 0. */
 const char *http_role(const struct view *view);  /* "primary", "replica", ... */
 /* The newest status of a member; NULL if it has been silent for longer than ttl. */

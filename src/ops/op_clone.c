@@ -119,7 +119,7 @@ static enum seq_next copy_run(struct seq *s)
     op_args_add(&args, "--wal-method=stream");
     op_args_add(&args, "--no-password");
     op_args_add(&args, "--dbname=%s",
-                pg_conninfo(op_pg(o), &o->start.upstream, conninfo, sizeof(conninfo)));
+                pg_clone_conninfo(op_pg(o), &o->start.upstream, conninfo, sizeof(conninfo)));
     if (options == NULL || !kv_has(options, "checkpoint")) {
         op_args_add(&args, "--checkpoint=fast");
     }

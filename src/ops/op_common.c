@@ -123,7 +123,10 @@ enum seq_next op_unmark_run(struct seq *s)
 enum seq_next op_conf_run(struct seq *s)
 {
     struct op *o = op_of(s);
+    bool sync = pg_options(op_pg(o))->sync_on;
 
+    o->start.sync.kind = sync ? SYNC_WAIT_FOREVER : SYNC_WAIT_USER;
+    o->start.closed = sync && !o->start.as_standby && !o->start.unfinished;
     pg_write_conf(op_pg(o), &o->start, op_on_done, o);
     return SEQ_WAIT;
 }

@@ -196,6 +196,7 @@ struct pg *pg_new(const struct pg_options *options)
     pg_hold(pg);
     pg->conn = pg_conn_new(options->loop);
     pg_hold(pg);
+    pg_sync_init(pg);
     pg->timer = xmalloc(sizeof(*pg->timer));
     pg->timer->data = pg;
     ASSERT(uv_timer_init(options->loop, pg->timer) == 0);
@@ -236,6 +237,7 @@ void pg_close(struct pg *pg, void (*cb)(void *data), void *data)
         pg_child_kill(pg_child_of(it));
     }
     drop_executions(pg);
+    pg_sync_close(pg);
     pg_promote_check(pg);
     pg_observe_close(pg);
     pg_postmaster_drop(pg);

@@ -75,6 +75,7 @@ struct pg_options {
     const char *custom_conf;      /* NULL = none. */
     const char *config_base_name; /* "postgresql" */
     bool use_slots;
+    bool sync_on; /* A synchronous mode: what starts lets no commit through before it is told. */
     uint64_t ttl_ms; /* tcp_user_timeout, wal_sender_timeout, ... follow it. */
     struct pg_guard guard;
     /* Something seen changed (state, exit of the postmaster, a promotion): the
@@ -115,6 +116,8 @@ struct pg_start {
     bool as_standby;
     struct upstream upstream; /* Empty name: a standby that follows nobody. */
     bool unfinished;          /* It may be marked incomplete: what runs next completes it. */
+    bool closed;              /* pg_hba.conf keeps clients out, but for replication. */
+    struct sync_wait sync;    /* For whom commits wait. */
 };
 
 /* Writes postgresql.conf (renaming the original once), pg_hba.conf, pg_ident.conf,
@@ -155,6 +158,17 @@ void pg_reload(struct pg *pg); /* SIGHUP */
 void pg_promote(struct pg *pg, uint32_t timeline, pg_done_cb cb, void *data);
 /* One statement as superuser in its own session, bounded by deadline_ms. */
 void pg_execute(struct pg *pg, const char *sql, uint64_t deadline_ms, pg_done_cb cb, void *data);
+
+/* ---- Synchronous commit (pg_sync.c) ---- */
+
+/* What is known of it here; the agent adds what it remembers itself. */
+void pg_sync_fill(const struct pg *pg, struct view_sync *view);
+
+/* One step towards what was decided, unless one is under way: writes the configuration
+ * and reloads, or starts a commit of our own. `start`: the role in which it runs, with
+ * the upstream of a standby. Cheap: call it in every tick while no sequence runs. */
+void pg_sync_apply(struct pg *pg, const struct sync_decision *decision,
+                   const struct pg_start *start);
 
 /* ---- Children (pg_proc.c) ---- */
 
@@ -242,6 +256,9 @@ const char *pg_rewind_conninfo(const struct pg *pg, const struct upstream *upstr
                                size_t size);
 const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
                         size_t size);
+/* For a copy: its stream of WAL is not the standby's and must not be taken for it. */
+const char *pg_clone_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
+                              size_t size);
 /* "pg-1" -> "pg_1" as Patroni maps names to slot names. */
 const char *pg_slot_name(const char *member, char *text, size_t size);
 

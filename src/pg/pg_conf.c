@@ -70,8 +70,8 @@ static bool is_secret(const char *name)
 }
 
 static const char *conninfo_as(const struct pg_options *o, const struct pg_credentials *c,
-                               const struct upstream *upstream, const char *more, char *text,
-                               size_t size)
+                               const struct upstream *upstream, const char *application,
+                               const char *more, char *text, size_t size)
 {
     static const char *const preferred[] = {"sslmode", "gssencmode", "channel_binding"};
     struct sbuf b;
@@ -86,7 +86,7 @@ static const char *conninfo_as(const struct pg_options *o, const struct pg_crede
     add_conninfo(&b, "host", upstream->host);
     add_conninfo(&b, "port", port);
     add_conninfo(&b, "dbname", o->database);
-    add_conninfo(&b, "application_name", o->name);
+    add_conninfo(&b, "application_name", application);
     for (size_t i = 0; c->ssl != NULL && i < c->ssl->n; i++) {
         if (c->ssl->items[i].value != NULL && !is_secret(c->ssl->items[i].key)) {
             add_conninfo(&b, c->ssl->items[i].key, c->ssl->items[i].value);
@@ -107,14 +107,14 @@ static const char *conninfo_as(const struct pg_options *o, const struct pg_crede
 const char *pg_conf_conninfo(const struct pg_options *o, const struct upstream *upstream,
                              char *text, size_t size)
 {
-    return conninfo_as(o, &o->replication, upstream, "", text, size);
+    return conninfo_as(o, &o->replication, upstream, o->name, "", text, size);
 }
 
 /* A source that vanished is noticed; one that was demoted is refused. */
 const char *pg_rewind_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
                                size_t size)
 {
-    return conninfo_as(&pg->opts->o, &pg->opts->o.rewind, upstream,
+    return conninfo_as(&pg->opts->o, &pg->opts->o.rewind, upstream, pg->opts->o.name,
                        " target_session_attrs='read-write' keepalives_idle='10'"
                        " keepalives_interval='5' tcp_user_timeout='30000'",
                        text, size);
@@ -126,7 +126,50 @@ const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, ch
     return pg_conf_conninfo(&pg->opts->o, upstream, text, size);
 }
 
+const char *pg_clone_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
+                              size_t size)
+{
+    const struct pg_options *o = &pg->opts->o;
+    char application[NAME_SIZE + 8];
+
+    (void)snprintf(application, sizeof(application), "%s (copy)", o->name); /* No member's name. */
+    return conninfo_as(o, &o->replication, upstream, application, "", text, size);
+}
+
 /* ---- postgresql.conf ---- */
+
+const char *pg_sync_text(const struct sync_wait *wait, char *text, size_t size)
+{
+    switch (wait->kind) {
+    case SYNC_WAIT_FOREVER:
+        (void)snprintf(text, size, "\"%s\"", PG_SYNC_PLACEHOLDER);
+        break;
+    case SYNC_WAIT_NAME: /* A member's name: nothing in it needs to be escaped. */
+        PRE(name_is_valid(wait->name));
+        (void)snprintf(text, size, "\"%s\"", wait->name);
+        break;
+    case SYNC_WAIT_USER:
+    case SYNC_WAIT_KEEP:
+    case SYNC_WAIT_NOBODY:
+    case SYNC_WAIT_OTHER:
+        text[0] = '\0';
+        break;
+    }
+    return text;
+}
+
+/* A postmaster that starts its server anew after a crash would let clients in before
+ * commits wait again: it ends instead, and is started with clients kept out. */
+static void set_sync(const struct pg_render *r, struct kv_list *params)
+{
+    char text[NAME_SIZE + 8];
+
+    if (r->start->sync.kind != SYNC_WAIT_USER) {
+        kv_set(params, "synchronous_standby_names",
+               pg_sync_text(&r->start->sync, text, sizeof(text)));
+        kv_set(params, "restart_after_crash", "off");
+    }
+}
 
 static void add_includes(const struct pg_render *r, struct strbuf *out)
 {
@@ -200,6 +243,7 @@ void pg_conf_render(const struct pg_render *r, struct strbuf *out)
     struct kv_list params = {0};
 
     pg_params_plain(r->o, r->major, &params);
+    set_sync(r, &params);
     (void)pg_params_controlled(r->o, r->control, false, &params); /* The start logs. */
     if (r->socket_dir != NULL && !kv_has(&params, "unix_socket_directories")) {
         kv_add(&params, "unix_socket_directories", r->socket_dir);
@@ -298,7 +342,7 @@ void pg_conf_render_pgpass(const struct pg_options *o, struct strbuf *out)
 
 /* It is read after postgresql.conf and would win (guc.c); pg_basebackup -R and ALTER
  * SYSTEM put recovery parameters there. */
-bool pg_conf_strip_auto(const char *text, struct strbuf *out)
+bool pg_conf_strip_auto(const char *text, bool sync, struct strbuf *out)
 {
     bool stripped = false;
 
@@ -315,7 +359,9 @@ bool pg_conf_strip_auto(const char *text, struct strbuf *out)
             name[length] = '\0';
         }
         class = pg_param_classify(name);
-        if (class == PG_PARAM_RECOVERY || class == PG_PARAM_OWN) {
+        if (class == PG_PARAM_RECOVERY || class == PG_PARAM_OWN ||
+            (sync && (str_equal(name, "synchronous_standby_names") ||
+                      str_equal(name, "restart_after_crash")))) {
             stripped = true;
         } else {
             strbuf_add(out, text, n);

@@ -156,6 +156,53 @@ static int rename_in(const char *dir, const char *from, const char *to, struct e
     return 0;
 }
 
+static int write_closed(const struct pg_options *o, const struct strbuf *out, struct err *err)
+{
+    bool configured = o->hba != NULL && o->hba->n > 0;
+    char path[PATH_MAX];
+
+    path_of(o->config_dir, HBA_KEPT, path, sizeof(path));
+    /* What is there already may be a closed one, and the original waits. */
+    if (!configured && access(path, F_OK) != 0 &&
+        rename_in(o->config_dir, "pg_hba.conf", HBA_KEPT, err) != 0) {
+        return -1;
+    }
+    return write_text(o->config_dir, "pg_hba.conf", out, 0600, err);
+}
+
+/* The lines that count when the gate is open. */
+static char *read_open_hba(const struct pg_options *o)
+{
+    struct strbuf lines = {0};
+    char path[PATH_MAX];
+    char *text;
+
+    if (o->hba != NULL && o->hba->n > 0) {
+        pg_conf_render_lines(o->hba, "pg_hba.conf", &lines);
+        return lines.data;
+    }
+    path_of(o->config_dir, HBA_KEPT, path, sizeof(path));
+    text = pg_file_read(path, PG_TEXT_FILE_MAX);
+    if (text != NULL) {
+        return text;
+    }
+    path_of(o->config_dir, "pg_hba.conf", path, sizeof(path));
+    return pg_file_read(path, PG_TEXT_FILE_MAX);
+}
+
+static int write_gate(const struct pg_options *o, struct err *err)
+{
+    char *lines = read_open_hba(o);
+    struct strbuf out = {0};
+    int status;
+
+    pg_gate_render(o, lines != NULL ? lines : "", &out);
+    status = write_closed(o, &out, err);
+    strbuf_deinit(&out);
+    free(lines);
+    return status;
+}
+
 /*
  * A database that is not finished admits the superuser from this host and nobody
  * else. PostgreSQL's own file, when none is configured, waits under another name and
@@ -171,15 +218,15 @@ static int write_hba(const struct pg_options *o, const struct pg_start *start, s
     if (o->parameters != NULL && kv_has(o->parameters, "hba_file")) {
         return 0;
     }
+    if (start->closed && !start->unfinished) {
+        return write_gate(o, err);
+    }
     if (!start->unfinished) {
         return configured ? write_lines(o, o->hba, "hba_file", "pg_hba.conf", err)
                           : rename_in(o->config_dir, HBA_KEPT, "pg_hba.conf", err);
     }
-    if (!configured && rename_in(o->config_dir, "pg_hba.conf", HBA_KEPT, err) != 0) {
-        return -1;
-    }
     pg_conf_render_closed_hba(o, &out);
-    status = write_text(o->config_dir, "pg_hba.conf", &out, 0600, err);
+    status = write_closed(o, &out, err);
     strbuf_deinit(&out);
     return status;
 }
@@ -201,7 +248,7 @@ static int write_pgpass(const struct pg_options *o, struct err *err)
     return status;
 }
 
-static int strip_auto_conf(const struct pg_options *o, struct err *err)
+static int strip_auto_conf(const struct pg_options *o, bool sync, struct err *err)
 {
     char path[PATH_MAX];
     struct strbuf out = {0};
@@ -213,7 +260,7 @@ static int strip_auto_conf(const struct pg_options *o, struct err *err)
     if (text == NULL) {
         return errno == ENOENT ? 0 : err_set_errno(err, errno, "reading %s", path);
     }
-    if (pg_conf_strip_auto(text, &out)) {
+    if (pg_conf_strip_auto(text, sync, &out)) {
         status = write_text(o->data_dir, "postgresql.auto.conf", &out, 0600, err);
     }
     strbuf_deinit(&out);
@@ -250,7 +297,7 @@ static int write_all_files(const struct conf_work *w, struct err *err)
     if (write_pgpass(o, err) != 0 || write_postgresql_conf(o, &w->start, err) != 0 ||
         write_hba(o, &w->start, err) != 0 ||
         write_lines(o, o->ident, "ident_file", "pg_ident.conf", err) != 0 ||
-        strip_auto_conf(o, err) != 0) {
+        strip_auto_conf(o, w->start.sync.kind != SYNC_WAIT_USER, err) != 0) {
         return -1;
     }
     return w->start.as_standby ? 0 : write_signal_files(o, &w->start, err);

@@ -25,6 +25,7 @@ struct pg_conn {
     bool connecting;
     bool reached; /* Somebody took the connection. */
     bool busy;    /* cb is owed. */
+    bool warned;  /* The server warned of something since the statement began. */
     bool timer_closed;
     enum pg_answer ready; /* Answer to give from the timer; NONE = it is the deadline. */
     char text[TEXT_SIZE];
@@ -243,10 +244,13 @@ static void fill_params(const struct pg_conn_target *t, const char *port, const 
     p->values[p->n] = NULL;
 }
 
-static void ignore_notice(void *data, const PGresult *result)
+/* Nobody reads it; but a commit that did not wait to the end says so by a warning. */
+static void on_notice(void *data, const PGresult *result)
 {
-    (void)data;
-    (void)result;
+    struct pg_conn *c = data;
+
+    c->warned = c->warned ||
+                str_equal(PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED), "WARNING");
 }
 
 static void start_session(struct pg_conn *c, const struct pg_conn_target *t, uint64_t timeout_ms)
@@ -264,7 +268,7 @@ static void start_session(struct pg_conn *c, const struct pg_conn_target *t, uin
         return;
     }
     (void)PQsetErrorVerbosity(c->pq, PQERRORS_VERBOSE);
-    (void)PQsetNoticeReceiver(c->pq, ignore_notice, NULL);
+    (void)PQsetNoticeReceiver(c->pq, on_notice, c);
     c->connecting = true;
     /* The first wait is always for writing, as PQconnectPoll's manual says. */
     if (PQstatus(c->pq) == CONNECTION_BAD || !start_poll(c, UV_WRITABLE, on_connect_event)) {
@@ -412,11 +416,17 @@ bool pg_conn_is_open(const struct pg_conn *c)
     return c->pq != NULL && !c->connecting;
 }
 
+bool pg_conn_is_warned(const struct pg_conn *c)
+{
+    return c->warned;
+}
+
 void pg_conn_query(struct pg_conn *c, const struct pg_conn_target *target, const char *sql,
                    uint64_t deadline_ms, pg_conn_cb cb, void *data)
 {
     PRE(!c->busy && !c->closing && cb != NULL);
     c->busy = true;
+    c->warned = false;
     c->cb = cb;
     c->data = data;
     c->sql = xstrdup(sql);

@@ -48,6 +48,7 @@ void pg_conn_query(struct pg_conn *c, const struct pg_conn_target *target, const
                    uint64_t deadline_ms, pg_conn_cb cb, void *data);
 bool pg_conn_is_busy(const struct pg_conn *c);
 bool pg_conn_is_open(const struct pg_conn *c);
+bool pg_conn_is_warned(const struct pg_conn *c); /* The last statement came with a warning. */
 
 /* Drops the session; a statement under way ends with PG_ANSWER_LOST, later. */
 void pg_conn_reset(struct pg_conn *c);

@@ -65,6 +65,7 @@ struct pg_disk {
     struct pg_pidfile pidfile;
     uint32_t n_processes;
     uint64_t free_blocks; /* Of its file system; 0 = not known. */
+    bool gate_closed;     /* pg_hba.conf is pg_gate_render's. */
 };
 
 void pg_look(const struct pg_options *o, struct pg_disk *ret_disk);
@@ -120,6 +121,8 @@ struct pg_row {
     struct view_replica replicas[MEMBERS_MAX];
     uint32_t n_slots;
     struct pg_slot slots[PG_SLOTS_MAX];
+    char sync_names[TEXT_SIZE]; /* synchronous_standby_names, cut. */
+    int64_t waiting_pid;        /* A session of ours whose commit waits for a standby; 0 = none. */
 };
 
 extern const char pg_row_sql[];
@@ -147,6 +150,24 @@ struct pg_postmaster {
     bool starts_as_standby; /* As we started it; else standby.signal told. */
     uv_poll_t *poll;
     uint64_t started_ms; /* When we started or adopted it. */
+};
+
+struct pg_sync { /* pg_sync.c */
+    pid_t postmaster;   /* Of which the rest is known. */
+    bool writing;
+    struct sync_wait next; /* That. */
+    uint64_t round;        /* Only rows from this observation on are of what was written. */
+    uint64_t row_round;    /* Observation of the last row. */
+    uint64_t again_ms;     /* The same is not written again before this. */
+    struct sync_wait file; /* Written last; SYNC_WAIT_KEEP = nothing by this process yet. */
+    struct pg_conn *conn; /* Of our own commit. */
+    bool probing;
+    uint64_t probed_ms; /* It ended last. */
+    int64_t probe_pid;  /* Seen to wait; 0 = not. */
+    bool quiet;         /* The last row: it waits, and no WAL sender can release it. */
+    bool held;
+    lsn_t held_lsn;
+    bool released;
 };
 
 struct pg {
@@ -210,6 +231,8 @@ struct pg {
     struct pg_kept loss;   /* To be told to the ledger; timeline 0 = none. */
     bool loss_busy;        /* It was told, and that is being recorded. */
 
+    struct pg_sync sync;
+
     /* Operations. */
     pg_done_cb promote_cb;
     void *promote_data;
@@ -249,6 +272,11 @@ enum pg_pidfile_status pg_pidfile_status_of(const struct pg *pg);
 void pg_postmaster_watch(struct pg *pg, pid_t pid, int pidfd, bool is_child);
 void pg_postmaster_drop(struct pg *pg);
 uint32_t pg_kill_count(const struct pg *pg); /* Processes of the data directory now. */
+
+void pg_sync_init(struct pg *pg);
+void pg_sync_row(struct pg *pg); /* After each row. */
+bool pg_sync_is_awaiting(const struct pg *pg); /* Something changes soon that no event tells of. */
+void pg_sync_close(struct pg *pg);
 
 void pg_promote_check(struct pg *pg); /* After each observation and exit. */
 
@@ -290,8 +318,17 @@ void pg_conf_render_lines(const struct kv_list *lines, const char *what, struct 
 /* Admits the superuser from this host only. */
 void pg_conf_render_closed_hba(const struct pg_options *o, struct strbuf *out);
 void pg_conf_render_pgpass(const struct pg_options *o, struct strbuf *out);
-/* postgresql.auto.conf without recovery parameters. False if it had none. */
-bool pg_conf_strip_auto(const char *text, struct strbuf *out);
+/* postgresql.auto.conf without recovery parameters, and those of synchronous commit if
+ * `sync`. False if it had none. */
+bool pg_conf_strip_auto(const char *text, bool sync, struct strbuf *out);
+/* The value of synchronous_standby_names. A name of Patroni's, so that what watches it
+ * knows it; conf/ refuses it to members. */
+#define PG_SYNC_PLACEHOLDER "__patroni_strict_sync_replica_placeholder__"
+const char *pg_sync_text(const struct sync_wait *wait, char *text, size_t size);
+/* pg_gate.c: of the lines of a pg_hba.conf those for replication, and what lets us in. */
+#define PG_GATE_HEADER "# Closed by Veche: clients wait until commits are known to wait.\n"
+void pg_gate_render(const struct pg_options *o, const char *lines, struct strbuf *out);
+bool pg_gate_is_closed(const struct pg_options *o);
 bool pg_conf_is_ours(const char *text);
 const char *pg_conf_conninfo(const struct pg_options *o, const struct upstream *upstream,
                              char *text, size_t size);

@@ -240,6 +240,7 @@ void pg_look(const struct pg_options *o, struct pg_disk *ret_disk)
     d->has_standby_signal =
         exists_in(o->data_dir, "standby.signal") || exists_in(o->data_dir, "recovery.signal");
     d->free_blocks = statvfs(o->data_dir, &fs) == 0 ? fs.f_bfree : 0;
+    d->gate_closed = pg_gate_is_closed(o);
     pg_look_pidfile(o->data_dir, &d->pidfile);
     if (d->path[0] != '\0') {
         d->n_processes = (uint32_t)pg_processes_find(d->path, NULL, 0);

@@ -89,12 +89,16 @@ static uint64_t fingerprint(const struct pg *pg)
     mix_number(&hash, r->checkpoint_timeline);
     mix_number(&hash, (r->streaming ? 1U : 0) | (r->replay_paused ? 2U : 0) |
                           (r->pending_restart ? 4U : 0));
+    mix_text(&hash, r->sync_names);
+    mix_number(&hash, (d->gate_closed ? 1U : 0) | (pg->sync.held ? 2U : 0) |
+                          (pg->sync.released ? 4U : 0));
     mix_text(&hash, r->upstream_host);
     mix_number(&hash, r->upstream_port);
     for (uint32_t i = 0; i < r->n_replicas; i++) {
         mix_text(&hash, r->replicas[i].name);
         mix_text(&hash, r->replicas[i].state);
         mix_text(&hash, r->replicas[i].sync_state);
+        mix_number(&hash, r->replicas[i].sync_priority);
     }
     return hash;
 }
@@ -133,7 +137,7 @@ static bool is_awaiting(const struct pg *pg)
     if (pg->postmaster.pid == 0) {
         return pg->disk.n_processes > 0 || pg->end_unseen;
     }
-    return pg->stop_asked || !pg->has_row;
+    return pg->stop_asked || !pg->has_row || pg_sync_is_awaiting(pg);
 }
 
 static void ask(struct pg *pg);
@@ -241,6 +245,7 @@ static void take_row(struct pg *pg, const PGresult *result)
     note_stream(pg, &row);
     pg->row = row;
     pg->has_row = true;
+    pg_sync_row(pg);
     pg->was_primary = !row.in_recovery;
     pg->postmaster.was_ready = true;
     pg->seen_ms = clock_ms();

@@ -37,6 +37,8 @@ enum column {
     COL_REPLICAS,
     COL_SLOTS,
     COL_SETTINGS,
+    COL_SYNC_NAMES,
+    COL_WAITING,
     COLUMNS
 };
 
@@ -74,7 +76,10 @@ const char pg_row_sql[] =
                    " ORDER BY application_name, pid) FROM pg_stat_replication),"
                    " (SELECT string_agg(concat_ws(E'\\x1f', slot_name, slot_type, active::text,"
                    " coalesce(restart_lsn::text, '')), E'\\x1e' ORDER BY slot_name)"
-                   " FROM pg_replication_slots WHERE NOT temporary), g.settings"
+                   " FROM pg_replication_slots WHERE NOT temporary), g.settings,"
+                   " current_setting('synchronous_standby_names'),"
+                   " (SELECT max(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+                   "  AND application_name = 'veche' AND usename = current_user)"
                    " FROM p CROSS JOIN pg_control_system() y"
                    " CROSS JOIN LATERAL (SELECT timeline_id FROM pg_control_checkpoint()"
                    "  WHERE p.r IS NOT NULL OFFSET 0) k"
@@ -285,6 +290,8 @@ int pg_row_parse(const PGresult *result, struct pg_row *ret_row, struct kv_list 
     row.pending_restart = is_true(result, COL_PENDING);
     row.start_us = number_at(result, COL_START);
     row.version = (uint32_t)number_at(result, COL_VERSION);
+    (void)str_copy(row.sync_names, sizeof(row.sync_names), cell(result, COL_SYNC_NAMES));
+    row.waiting_pid = number_at(result, COL_WAITING);
     pg_row_parse_conninfo(cell(result, COL_CONNINFO), row.upstream_host, sizeof(row.upstream_host),
                           &row.upstream_port);
     parse_replicas(cell(result, COL_REPLICAS), &row);

@@ -21,6 +21,7 @@ from veche import (
     Cluster,
     free_port,
     wait,
+    when_settled,
 )
 
 EXAMPLES = ROOT / "deploy/haproxy"
@@ -269,10 +270,13 @@ def test_a_failover_moves_both_ports(setup, report):
     assert_routed(c, proxies)
 
 
-def test_paths_of_synchronous_replication_mark_nobody_up(setup):
-    """/sync and /async come later; until then no node may be taken for one."""
+@when_settled
+def test_without_synchronous_standbys_all_are_asynchronous(setup):
     c, _ = setup
+    primary = c.primary()
     for node in c.nodes.values():
-        for path in ("/sync", "/synchronous", "/async", "/asynchronous"):
-            assert node.http(path, "OPTIONS").status in (404, 503)
-            assert node.http(path).status in (404, 503)
+        is_async = node is not primary and not node.witness
+        for path in ("/sync", "/synchronous"):
+            assert node.http(path, "OPTIONS").status == 503
+        for path in ("/async", "/asynchronous"):
+            assert node.http(path, "OPTIONS").status == (200 if is_async else 503)

@@ -127,7 +127,6 @@ static void the_second_installation_loads(void **state)
     static const char *const warnings[] = {
         "i2.yml:10:3: log: accepted, but not acted on yet: dir",
         "i2.yml:21:1: etcd: not used: raft: takes its place",
-        "i2.yml:38:5: bootstrap.dcs: accepted, but not acted on yet: synchronous_mode",
     };
     struct kv_list merged = {0};
     struct conf_dynamic d;
@@ -145,6 +144,7 @@ static void the_second_installation_loads(void **state)
     assert_string_equal(kv_get(&merged, "checkpoint_completion_target"), "0.7");
     assert_int_equal(d.maximum_lag_on_failover, 0);
     assert_string_equal(d.synchronous_mode, "on");
+    assert_true(!d.synchronous_mode_strict && d.synchronous_node_count == 1);
     assert_string_equal(l.conf->raft_password, "the #2 secret");
     assert_string_equal(kv_get(&l.conf->bootstrap_users, "repl"),
                         "repl-pass\tcreaterole,createdb,replication");
@@ -181,7 +181,6 @@ static void the_fourth_installation_loads(void **state)
 {
     static const char *const warnings[] = {
         "i4.yml:12:1: etcd3: not used: raft: takes its place",
-        "i4.yml:30:5: bootstrap.dcs: accepted, but not acted on yet: synchronous_mode",
         ("i4.yml:25:5: bootstrap.dcs.ttl: loop_wait + 2 * retry_timeout must not exceed ttl, got "
          "10 "
          "+ 2 * 27 > 60 s; using loop_wait 6 and retry_timeout 27"),

@@ -162,6 +162,7 @@ static void health_paths_tell_the_role(void **state)
         {"/read-only", 200, 200, 503}, {"/health", 200, 200, 200},     {"/liveness", 200, 200, 200},
         {"/readiness", 200, 200, 200}, {"/patroni", 200, 200, 200},    {"/cluster", 200, 200, 200},
         {"/history", 200, 200, 200},   {"/config", 200, 200, 200},     {"/metrics", 200, 200, 200},
+        {"/sync", 503, 503, 503},      {"/async", 503, 200, 503},
     };
 
     (void)state;
@@ -173,6 +174,34 @@ static void health_paths_tell_the_role(void **state)
         build("w");
         assert_int_equal(code_of(table[i].path), table[i].witness);
     }
+}
+
+/* pg2 holds every acknowledged commit of pg1; then of nobody any more. */
+static void a_synchronous_standby_is_told_from_the_others(void **state)
+{
+    static const struct expected table[] = {
+        {"/sync", 503, 200, 503},           {"/synchronous", 503, 200, 503},
+        {"/async", 503, 503, 503},          {"/asynchronous", 503, 503, 503},
+        {"/read-only-sync", 200, 200, 503}, {"/replica", 503, 200, 503},
+    };
+    static const char *const names[] = {"pg1", "pg2", "w"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        const int codes[] = {table[i].primary, table[i].standby, table[i].witness};
+
+        for (size_t k = 0; k < ARRAY_LENGTH(names); k++) {
+            build(names[k]);
+            (void)str_copy(store.sync.primary, NAME_SIZE, "pg1");
+            (void)str_copy(store.sync.names[0], NAME_SIZE, "pg2");
+            store.sync.n_names = 1;
+            assert_int_equal(code_of(table[i].path), codes[k]);
+        }
+    }
+    build("pg2"); /* pg1 let go. */
+    store.sync = (struct store_sync){.primary = "pg1", .n_names = 1, .names = {"pg2"}};
+    store.primary.has_owner = false;
+    assert_int_equal(code_of("/sync"), 503);
 }
 
 /* Every GET path also takes HEAD and OPTIONS; nothing else does. */
@@ -376,6 +405,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(health_paths_tell_the_role),
+        cmocka_unit_test(a_synchronous_standby_is_told_from_the_others),
         cmocka_unit_test(get_paths_take_head_and_options),
         cmocka_unit_test(a_primary_without_lease_or_postgres_is_none),
         cmocka_unit_test(the_leader_is_known_by_hearsay),

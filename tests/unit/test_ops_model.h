@@ -299,6 +299,12 @@ void pg_remove_data(struct pg *pg, pg_done_cb cb, void *data)
     begin(pg, "remove", NULL, cb, data);
 }
 
+const char *pg_clone_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
+                              size_t size)
+{
+    return pg_conninfo(pg, upstream, text, size);
+}
+
 const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
                         size_t size)
 {

@@ -288,10 +288,76 @@ static void the_auto_file_loses_recovery_parameters_only(void **state)
                                    "  restore_command='x'\n"
                                    "work_mem = '1MB'\n"
                                    "recovery_target_timeline = '3'",
-                                   &out));
+                                   false, &out));
     assert_string_equal(out.data, "# Do not edit\nwork_mem = '1MB'\n");
     strbuf_deinit(&out);
-    assert_false(pg_conf_strip_auto("work_mem = '1MB'\n", &out));
+    assert_false(pg_conf_strip_auto("work_mem = '1MB'\n", true, &out));
+    strbuf_deinit(&out);
+    assert_false(pg_conf_strip_auto("synchronous_standby_names = ''\n", false, &out));
+    strbuf_deinit(&out);
+    assert_true(pg_conf_strip_auto("synchronous_standby_names = ''\na = 'b'\n", true, &out));
+    assert_string_equal(out.data, "a = 'b'\n");
+    strbuf_deinit(&out);
+}
+
+static void a_closed_gate_admits_standbys_and_us(void **state)
+{
+    /* With a password, and without one; what is narrowed and what is left out. */
+    static const char lines[] = "# old\n"
+                                "local all all trust\n"
+                                "host replication repl 10.0.0.0/8 md5\r\n"
+                                "  hostssl app, replication  all 0.0.0.0/0 cert\n"
+                                "host all app 10.0.0.0/8 md5\n"
+                                "host \"replication\" \"a b\",postgres 10.1.0.0/16 md5\n"
+                                "host sameuser +dba,x samenet peer map=m\n"
+                                "include other.conf";
+    struct pg_options o = {.superuser = {.user = "postgres", .password = "x"}};
+    struct strbuf out = {0};
+
+    (void)state;
+    pg_gate_render(&o, lines, &out);
+    assert_string_equal(out.data,
+                        PG_GATE_HEADER "local all \"postgres\" md5\n"
+                                       "host all \"postgres\" samehost md5\n"
+                                       "host replication repl 10.0.0.0/8 md5\n"
+                                       "  hostssl app, replication  all 0.0.0.0/0 cert\n"
+                                       "host \"replication\" \"a b\",postgres 10.1.0.0/16 md5\n");
+    strbuf_deinit(&out);
+    o.superuser.password = NULL;
+    o.superuser.user = "po\"s";
+    pg_gate_render(&o, lines, &out);
+    assert_string_equal(out.data,
+                        PG_GATE_HEADER "local all \"po\"\"s\" trust\n"
+                                       "host replication repl 10.0.0.0/8 md5\n"
+                                       "  hostssl app, replication  all 0.0.0.0/0 cert\n"
+                                       "host \"replication\" \"a b\",postgres 10.1.0.0/16 md5\n"
+                                       "host sameuser \"po\"\"s\" samenet peer map=m\n");
+    strbuf_deinit(&out);
+}
+
+static void for_whom_commits_wait_is_always_quoted(void **state)
+{
+    /* What the user says of it counts only while no mode is on. */
+    struct pg_options o = options();
+    struct pg_start start = {.as_standby = true};
+    struct pg_render r = {.o = &o, .major = 15, .start = &start};
+    struct strbuf out = {0};
+
+    (void)state;
+    kv_add(&parameters, "synchronous_standby_names", "*");
+    pg_conf_render(&r, &out);
+    assert_non_null(strstr(out.data, "\nsynchronous_standby_names = '*'\n"));
+    assert_null(strstr(out.data, "restart_after_crash"));
+    strbuf_deinit(&out);
+    start.sync = (struct sync_wait){SYNC_WAIT_NAME, "pg-2"};
+    pg_conf_render(&r, &out);
+    assert_non_null(strstr(out.data, "\nsynchronous_standby_names = '\"pg-2\"'\n"));
+    assert_non_null(strstr(out.data, "\nrestart_after_crash = 'off'\n"));
+    assert_null(strstr(out.data, "'*'"));
+    strbuf_deinit(&out);
+    start.sync = (struct sync_wait){.kind = SYNC_WAIT_FOREVER};
+    pg_conf_render(&r, &out);
+    assert_non_null(strstr(out.data, " = '\"" PG_SYNC_PLACEHOLDER "\"'\n"));
     strbuf_deinit(&out);
 }
 
@@ -376,6 +442,8 @@ int main(void)
         cmocka_unit_test_teardown(no_secret_is_in_a_connection_string, clear),
         cmocka_unit_test_teardown(the_password_file_escapes, clear),
         cmocka_unit_test_teardown(the_auto_file_loses_recovery_parameters_only, clear),
+        cmocka_unit_test_teardown(a_closed_gate_admits_standbys_and_us, clear),
+        cmocka_unit_test_teardown(for_whom_commits_wait_is_always_quoted, clear),
         cmocka_unit_test_teardown(lines_with_a_line_end_inside_are_left_out, clear),
         cmocka_unit_test_teardown(slot_names_are_patronis, clear),
         cmocka_unit_test_teardown(children_do_not_get_our_variables, clear),

@@ -1,0 +1,122 @@
+/*
+ * Synchronous modes: what a view alone does not tell, and handing the decision to pg/.
+ */
+#include <inttypes.h>
+
+#include "agent/agent_state.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#define RETRY_MS SECONDS(30)
+
+enum sync_mode agent_sync_mode(const struct agent *a)
+{
+    const struct conf_dynamic *d = &a->dynamic;
+
+    if (str_equal(d->synchronous_mode, "off")) {
+        return SYNC_OFF; /* Quorum counts as on; conf/ has warned. */
+    }
+    return d->synchronous_mode_strict ? SYNC_STRICT : SYNC_ON;
+}
+
+static bool streams(const struct view_pg *pg, const char *name)
+{
+    for (uint32_t i = 0; i < pg->n_replicas; i++) {
+        if (str_equal(pg->replicas[i].name, name) &&
+            str_equal(pg->replicas[i].state, "streaming")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void note_gone(struct agent *a, uint64_t now_ms)
+{
+    const struct store_sync *y = &a->store.sync;
+    struct sync_memory *m = &a->sync;
+
+    if (y->n_names == 0 || !str_equal(y->primary, a->conf->name) ||
+        a->view.self.status.pg_role != PG_ROLE_PRIMARY || streams(&a->view.pg, y->names[0])) {
+        m->gone_since_ms = 0;
+    } else if (m->gone_since_ms == 0) {
+        m->gone_since_ms = now_ms;
+    }
+}
+
+void agent_sync_fill(struct agent *a, uint64_t now_ms, struct view_sync *view)
+{
+    struct sync_memory *m = &a->sync;
+
+    *view = (struct view_sync){.known = false};
+    if (a->pg == NULL) {
+        return;
+    }
+    pg_sync_fill(a->pg, view);
+    note_gone(a, now_ms);
+    view->gone_since_ms = m->gone_since_ms;
+    view->since_ms = m->since_ms;
+    view->retry_ms = m->retry_ms;
+    view->risky_revision = a->caught_up ? m->risky_revision : UINT64_MAX;
+}
+
+void agent_sync_on_caught_up(struct agent *a)
+{
+    a->sync.risky_revision = a->store.sync.revision; /* The process before us may have. */
+}
+
+void agent_sync_on_propose(struct agent *a, const struct command *c)
+{
+    if (c->kind == COMMAND_SYNC_SET && c->sync_set.n_names > 0) {
+        a->sync.risky_revision = MAX(a->sync.risky_revision, c->sync_set.expect_sync_revision);
+    }
+}
+
+static void note_tightening(struct agent *a, uint64_t now_ms)
+{
+    const struct sync_decision *d = &a->decision.sync;
+    struct sync_memory *m = &a->sync;
+
+    if (d->gave_up) {
+        m->retry_ms = now_ms + RETRY_MS;
+        log_warning("A standby did not become synchronous in time, writes go on without one. "
+                    "Look at its disk and the network. tried_for_ms=%" PRIu64
+                    " next_try_in_ms=%" PRIu64,
+                    now_ms - m->since_ms, RETRY_MS);
+    }
+    m->since_ms = !d->tightens ? 0 : m->since_ms != 0 ? m->since_ms : now_ms;
+}
+
+/* What runs, so that the configuration is written for it. False if that is not known. */
+static bool fill_start(const struct agent *a, struct pg_start *start)
+{
+    const struct status *s = &a->view.self.status;
+    const char *upstream = a->view.pg.upstream;
+    const struct store_member *m = store_find_member(&a->store, upstream);
+
+    start->as_standby = s->pg_role == PG_ROLE_STANDBY;
+    if (!start->as_standby || upstream[0] == '\0') {
+        return true;
+    }
+    if (m == NULL) {
+        return false;
+    }
+    (void)str_copy(start->upstream.name, NAME_SIZE, m->name); /* Same sizes. */
+    (void)str_copy(start->upstream.host, HOST_SIZE, m->pg_host);
+    start->upstream.port = m->pg_port;
+    return true;
+}
+
+/* While a sequence is at it PostgreSQL's configuration is the sequence's. */
+void agent_sync_tick(struct agent *a, uint64_t now_ms)
+{
+    enum node_action running = a->view.op.running;
+    enum node_action next = a->decision.node.action;
+    struct pg_start start = {.as_standby = false};
+
+    note_tightening(a, now_ms);
+    if (a->pg != NULL && a->view.self.status.pg_state == PG_STATE_RUNNING &&
+        (running == ACTION_NONE || running == ACTION_CHECKPOINT) &&
+        (next == ACTION_NONE || next == ACTION_CHECKPOINT) && fill_start(a, &start)) {
+        pg_sync_apply(a->pg, &a->decision.sync, &start);
+    }
+}

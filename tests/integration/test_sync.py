@@ -1,0 +1,202 @@
+"""Synchronous modes on real PostgreSQL: no acknowledged row is lost (S2)."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+
+import psycopg2
+import pytest
+
+from veche import TTL, Cluster, Writer, wait
+
+APP_PASSWORD = "app secret"
+
+
+def sync_cluster(**dcs):
+    return Cluster(dcs={"synchronous_mode": True, **dcs})
+
+
+def role_of(c, name, asked=None):
+    node = asked or c[name]
+    return next(m["role"] for m in node.http("/cluster").json["members"] if m["name"] == name)
+
+
+def wait_sync(c, seconds=60):
+    """Until the store names the standby; returns primary and standby."""
+    primary = c.wait_healthy()
+    (standby,) = c.standbys()
+    wait(lambda: role_of(c, standby.name, primary) == "sync_standby", seconds, "a sync standby")
+    return primary, standby
+
+
+class SyncWriter(Writer):
+    """An acknowledgement that comes with a warning counts as none."""
+
+    def run(self):
+        connection = None
+        while not self.stopping.is_set():
+            try:
+                if connection is None:
+                    connection = psycopg2.connect(self.dsn())
+                    connection.autocommit = True
+                number = self.next_id
+                self.next_id += 1
+                sent = time.monotonic()
+                with connection.cursor() as cursor:
+                    cursor.execute(
+                        f"insert into {self.table} values (%s, inet_server_port())", (number,)
+                    )
+                if connection.notices:
+                    del connection.notices[:]
+                else:
+                    self.acknowledged.append((number, sent, time.monotonic()))
+                self.stopping.wait(self.pause)
+            except psycopg2.Error:
+                self.errors += 1
+                if connection is not None:
+                    with contextlib.suppress(Exception):
+                        connection.close()
+                    connection = None
+                self.stopping.wait(0.01)
+        if connection is not None:
+            connection.close()
+
+
+def start_writer(c):
+    writer = SyncWriter(c.postgres_nodes)
+    writer.prepare()
+    writer.start()
+    writer.wait_rows(20)
+    return writer
+
+
+def test_no_acknowledged_row_is_missing_after_the_primarys_node_is_killed(report):
+    # The bound of installation I2: a confirmed standby is exempt from it.
+    with sync_cluster(maximum_lag_on_failover=0) as c:
+        c.start()
+        primary, standby = wait_sync(c)
+        assert standby.http("/sync").status == 200 and standby.http("/async").status == 503
+        assert primary.http("/sync").status == 503
+        assert standby.status()["sync_standby"] is True
+        assert "Sync Standby" in primary.ctl("list").stdout
+        writer = start_writer(c)
+
+        killed_at = time.monotonic()
+        primary.kill()
+        assert c.wait_primary(10 * (TTL + 1), other_than=primary) is standby
+        writer.wait_rows(20)
+        report(f"write gap {writer.longest_gap(killed_at - 1):.2f} s")
+        primary.start()
+        assert wait_sync(c) == (standby, primary)
+        writer.wait_rows(20)
+        writer.stop()
+        assert writer.missing(standby) == []
+
+
+def refusal(c):
+    """Why the Raft leader of the moment chooses nobody."""
+    for node in c.nodes.values():
+        if node.running:
+            veche = node.status()["veche"]
+            if veche["cluster_rule"] == "no-candidate":
+                return veche["cluster_evidence"]
+    return ""
+
+
+def test_without_its_standby_on_goes_on_alone_and_nobody_else_may_lead(report):
+    with sync_cluster() as c:
+        c.start()
+        primary, standby = wait_sync(c)
+        writer = start_writer(c)
+
+        killed_at = time.monotonic()
+        standby.kill()
+        writer.wait_rows(20)
+        report(f"write gap {writer.longest_gap(killed_at - 1):.2f} s until degraded")
+        assert primary.sql_value("show synchronous_standby_names") == ""
+        refused = primary.ctl("switchover", "--candidate", standby.name, "--force", check=False)
+        assert refused.returncode != 0
+
+        primary.kill()
+        standby.start()
+        why = f"{standby.name}: sync (not in the synchronous set of {primary.name})"
+        wait(lambda: why in refusal(c), 60, "the refusal, with its reason")
+        assert not standby.is_primary()
+
+        primary.start()
+        assert wait_sync(c) == (primary, standby)
+        writer.wait_rows(20)
+        writer.stop()
+        assert writer.missing(primary) == []
+        ledger = primary.http("/cluster").text
+        assert ledger
+
+
+def waiting_commits(node):
+    return node.sql_value("select count(*) from pg_stat_activity where wait_event = 'SyncRep'")
+
+
+def test_strict_waits_for_its_standby():
+    with sync_cluster(synchronous_mode_strict=True) as c:
+        c.start()
+        primary, standby = wait_sync(c)
+        writer = start_writer(c)
+
+        standby.kill()
+        wait(lambda: waiting_commits(primary) > 0, 60, "a commit that waits")
+        wait(lambda: primary.sql_value("select count(*) from pg_stat_replication") == 0, 60, "gone")
+        acknowledged = len(writer.acknowledged)
+        # Longer than mode `on` would wait, by the agent's own clock.
+        look = "select extract(epoch from now() - query_start) > 5 from pg_stat_activity"
+        wait(lambda: primary.sql_value(look + " where wait_event = 'SyncRep'"), 60, "5 s of waiting")
+        assert len(writer.acknowledged) == acknowledged
+        assert role_of(c, standby.name, primary) == "sync_standby"
+
+        standby.start()
+        writer.wait_rows(20)
+        writer.stop()
+        assert writer.missing(primary) == []
+        primary.kill()
+        assert c.wait_primary(10 * (TTL + 1), other_than=primary) is standby
+        assert writer.missing(standby) == []
+
+
+def insert_and_wait(dsn):
+    """A commit that nobody acknowledges."""
+    with contextlib.suppress(psycopg2.Error), contextlib.closing(psycopg2.connect(dsn)) as k:
+        k.autocommit = True
+        k.cursor().execute("insert into t values (1)")
+
+
+def can_connect(dsn):
+    with contextlib.closing(psycopg2.connect(dsn)):
+        return True
+
+
+def test_a_primary_with_waiting_commits_lets_clients_in_only_when_it_is_proven():
+    with sync_cluster(synchronous_mode_strict=True) as c:
+        c.start()
+        primary, standby = wait_sync(c)
+        primary.sql("create table t (id int)")
+        primary.sql(f"create role app login password '{APP_PASSWORD}'")
+        app = primary.dsn(user="app", password=APP_PASSWORD)
+        assert can_connect(app)
+        standby.kill()
+        inserting = threading.Thread(target=insert_and_wait, args=(primary.dsn(),))
+        inserting.start()
+        wait(lambda: waiting_commits(primary) > 0, 60, "a commit that waits")
+        os.kill(primary.postmaster_pid(), signal.SIGKILL)
+        inserting.join(30)
+
+        # It is there after crash recovery, and no standby has it: nobody may see it.
+        wait(lambda: primary.sql_value("select count(*) from t") == 1, 60, "the restart in place")
+        with pytest.raises(psycopg2.OperationalError, match="pg_hba.conf"):
+            psycopg2.connect(app)
+        assert not primary.is_primary()
+
+        standby.start()
+        wait(lambda: can_connect(app), 60, "clients are let in")
+        assert wait_sync(c) == (primary, standby)
+        wait(lambda: standby.sql_value("select count(*) from t") == 1, 60, "the row there too")
