@@ -292,10 +292,11 @@ def redo_segment_of(node):
 def test_wal_that_only_the_archive_has_is_read_there(open_dir):
     """Everything before the last checkpoint is gone from the old primary's pg_wal, that is
     also what it wrote since the fork."""
+    up = open_dir / "up"  # Not before the fork: the standby would take from there what it lacks.
     parameters = {
         "archive_mode": "on",
         "archive_command": f"cp %p {open_dir}/%f",
-        "restore_command": f"cp {open_dir}/%f %p",
+        "restore_command": f"test -e {up} && cp {open_dir}/%f %p",
     }
     c = Cluster(
         dcs={"maximum_lag_on_failover": 1 << 40, "postgresql": {"parameters": parameters}}
@@ -306,6 +307,7 @@ def test_wal_that_only_the_archive_has_is_read_there(open_dir):
     with c:
         c.start_and_wait()
         old, new = lose_wal(c)
+        up.touch()
         wal = old.data_dir / "pg_wal"
         gone = [
             p for p in wal.iterdir()
@@ -323,3 +325,5 @@ def test_wal_that_only_the_archive_has_is_read_there(open_dir):
         assert "Sequence done. sequence=rewind" in log and "sequence=clone" not in log
         assert "kB (100%) copied" in log  # What postgresql.rewind asks for.
         same_data(c, "lost")
+        ((_, record),) = kept_of(old)
+        assert f"{lsn(record['from']) >> 24:08X}" in {p.name[16:] for p in gone}, "not needed"

@@ -6,12 +6,14 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
+import subprocess
 
 import pytest
 
 from test_kill_points import Point, arm, mark_of, state_of, stop_file, wait_stopped
-from veche import Cluster, wait
+from veche import PG_BIN, Cluster, wait
 
 ROWS = 20000  # That only the old primary has.
 LOST = "select count(*) from kept where what = 'lost'"
@@ -282,3 +284,41 @@ def test_an_archive_command_does_not_outlive_its_agent_into_the_next_rewind():
         assert_rejoined(c, old, new)
         said = old.log()
         assert said.index("Killing what an earlier agent left") < said.index("Diverged WAL is kept")
+
+
+def lose_a_standby(c):
+    victim = c.standbys()[0]
+    victim.kill()
+    shutil.rmtree(victim.data_dir)
+    return victim
+
+
+def lose_the_primary(c):
+    return diverge(c)[0]
+
+
+@pytest.mark.parametrize("sequence", ["clone", "rewind"])
+def test_the_mark_alone_tells_that_what_looks_whole_is_not(sequence):
+    """Cut off when all files are there: nothing but the mark keeps it from being started."""
+    with rewind_cluster() as c:
+        fill(c, 20)
+        victim = lose_a_standby(c) if sequence == "clone" else lose_the_primary(c)
+        point = Point(f"{sequence}: configure", "before", "agent")
+        arm(victim, point)
+        victim.start()
+        wait_stopped(victim, point)
+        victim.kill_agent()
+        told = subprocess.run(
+            [PG_BIN / "pg_controldata", "-D", victim.data_dir],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "Database system identifier" in told.stdout and "WARNING" not in told.stdout
+        assert (victim.data_dir / "PG_VERSION").exists()
+
+        offset = len(victim.log())
+        victim.start()
+        c.wait_healthy(60)
+        begun = re.findall(r"Sequence started\. sequence=(\S+)", victim.log()[offset:])
+        assert next(s for s in begun if s not in ("fence", "clean-up", "stop")) == sequence
