@@ -94,7 +94,7 @@ static bool fill_start(const struct agent *a, struct pg_start *start)
     const struct store_member *m = store_find_member(&a->store, upstream);
 
     start->as_standby = s->pg_role == PG_ROLE_STANDBY;
-    if (!start->as_standby || upstream[0] == '\0') {
+    if (!start->as_standby || upstream[0] == '\0') { /* pg_sync_apply looks whom it follows. */
         return true;
     }
     if (m == NULL) {

@@ -61,6 +61,11 @@ static bool may_mean(const char *users, const char *user)
     return list_has(users, "all") || list_has(users, user) || strpbrk(users, "+@/") != NULL;
 }
 
+static const char *superuser_of(const struct pg_options *o)
+{
+    return o->superuser.user != NULL ? o->superuser.user : "postgres";
+}
+
 static void add_name(struct strbuf *out, const char *name)
 {
     strbuf_add_text(out, "\"");
@@ -71,11 +76,29 @@ static void add_name(struct strbuf *out, const char *name)
     strbuf_add_text(out, "\"");
 }
 
-/* A line for replication stays; one that could let us in is narrowed to us. */
+/* Who needs the lines of the file: pg_rewind of a member that must come back before
+ * anything is proven; and we, if there is no password to write lines of our own with. */
+static bool is_needed(const struct pg_options *o, const char *user)
+{
+    return user != NULL && (o->superuser.password == NULL || !str_equal(user, superuser_of(o)));
+}
+
+static void add_narrowed(const char *type, const char *databases, const char *users,
+                         const char *user, const char *rest, size_t length, struct strbuf *out)
+{
+    if (may_mean(users, user)) {
+        strbuf_printf(out, "%s %s ", type, databases);
+        add_name(out, user);
+        strbuf_add(out, rest, length); /* Begins with a blank. */
+        strbuf_add_text(out, "\n");
+    }
+}
+
+/* A line for replication stays; one that could let one of ours in is narrowed to it. */
 static void add_line(const struct pg_options *o, const char *line, size_t length,
                      struct strbuf *out)
 {
-    const char *user = o->superuser.user != NULL ? o->superuser.user : "postgres";
+    const char *ours[] = {superuser_of(o), o->rewind.user};
     char type[FIELD_MAX], databases[FIELD_MAX], users[FIELD_MAX];
     const char *rest = take_field(line, type, sizeof(type));
 
@@ -87,11 +110,13 @@ static void add_line(const struct pg_options *o, const char *line, size_t length
     if (list_has(databases, "replication")) {
         strbuf_add(out, line, length);
         strbuf_add_text(out, "\n");
-    } else if (o->superuser.password == NULL && may_mean(users, user)) {
-        strbuf_printf(out, "%s %s ", type, databases); /* `rest` begins with a blank. */
-        add_name(out, user);
-        strbuf_add(out, rest, (size_t)(line + length - rest));
-        strbuf_add_text(out, "\n");
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(ours); i++) {
+        if (is_needed(o, ours[i]) && (i == 0 || !str_equal(ours[0], ours[i]))) {
+            add_narrowed(type, databases, users, ours[i], rest, (size_t)(line + length - rest),
+                         out);
+        }
     }
 }
 
@@ -99,12 +124,10 @@ void pg_gate_render(const struct pg_options *o, const char *lines, struct strbuf
 {
     static const char *const kinds[][2] = {{"local all ", " md5\n"},
                                            {"host all ", " samehost md5\n"}};
-    const char *user = o->superuser.user != NULL ? o->superuser.user : "postgres";
-
     strbuf_add_text(out, PG_GATE_HEADER);
     for (size_t i = 0; o->superuser.password != NULL && i < ARRAY_LENGTH(kinds); i++) {
         strbuf_add_text(out, kinds[i][0]); /* md5 also takes a SCRAM verifier. */
-        add_name(out, user);
+        add_name(out, superuser_of(o));
         strbuf_add_text(out, kinds[i][1]);
     }
     while (*lines != '\0') {

@@ -261,8 +261,10 @@ void pg_sync_apply(struct pg *pg, const struct sync_decision *decision,
     bool told = is_told(pg, &decision->wait);
 
     PRE(decision->wait.kind != SYNC_WAIT_OTHER);
-    if (pg->closing || pg->postmaster.pid == 0 || !is_known(pg)) {
-        return;
+    if (pg->closing || pg->postmaster.pid == 0 || !is_known(pg) ||
+        (start->as_standby && start->upstream.name[0] == '\0' &&
+         pg->row.upstream_host[0] != '\0')) {
+        return; /* It follows somebody we do not know: that would be overwritten. */
     }
     if (told && !opens) {
         if (decision->probe) {

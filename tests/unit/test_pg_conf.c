@@ -311,7 +311,8 @@ static void a_closed_gate_admits_standbys_and_us(void **state)
                                 "host \"replication\" \"a b\",postgres 10.1.0.0/16 md5\n"
                                 "host sameuser +dba,x samenet peer map=m\n"
                                 "include other.conf";
-    struct pg_options o = {.superuser = {.user = "postgres", .password = "x"}};
+    struct pg_options o = {.superuser = {.user = "postgres", .password = "x"},
+                           .rewind = {.user = "rewinder"}};
     struct strbuf out = {0};
 
     (void)state;
@@ -319,12 +320,14 @@ static void a_closed_gate_admits_standbys_and_us(void **state)
     assert_string_equal(out.data,
                         PG_GATE_HEADER "local all \"postgres\" md5\n"
                                        "host all \"postgres\" samehost md5\n"
+                                       "local all \"rewinder\" trust\n"
                                        "host replication repl 10.0.0.0/8 md5\n"
                                        "  hostssl app, replication  all 0.0.0.0/0 cert\n"
-                                       "host \"replication\" \"a b\",postgres 10.1.0.0/16 md5\n");
+                                       "host \"replication\" \"a b\",postgres 10.1.0.0/16 md5\n"
+                        "host sameuser \"rewinder\" samenet peer map=m\n");
     strbuf_deinit(&out);
     o.superuser.password = NULL;
-    o.superuser.user = "po\"s";
+    o.superuser.user = o.rewind.user = "po\"s";
     pg_gate_render(&o, lines, &out);
     assert_string_equal(out.data,
                         PG_GATE_HEADER "local all \"po\"\"s\" trust\n"
