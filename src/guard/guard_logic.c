@@ -34,9 +34,10 @@ static const char *const verdict_names[GUARD_VERDICTS] = {
 };
 
 static const char *const why_names[GUARD_WHYS] = {
-    [GUARD_WHY_NONE] = "none",     [GUARD_WHY_LATE] = "late",   [GUARD_WHY_CONTINUED] = "continued",
-    [GUARD_WHY_EPOCH] = "epoch",   [GUARD_WHY_ORDER] = "order", [GUARD_WHY_AGE] = "age",
-    [GUARD_WHY_SIGNAL] = "signal",
+    [GUARD_WHY_NONE] = "none",           [GUARD_WHY_LATE] = "late",
+    [GUARD_WHY_CONTINUED] = "continued", [GUARD_WHY_EPOCH] = "epoch",
+    [GUARD_WHY_ORDER] = "order",         [GUARD_WHY_AGE] = "age",
+    [GUARD_WHY_SIGNAL] = "signal",       [GUARD_WHY_ORPHANED] = "orphaned",
 };
 
 const char *guard_phase_name(enum guard_phase phase)
@@ -243,7 +244,8 @@ void guard_logic_on_adopt(struct guard_logic *g, bool may_write)
 
 void guard_logic_on_kill(struct guard_logic *g, enum guard_why why)
 {
-    PRE(why == GUARD_WHY_EPOCH || why == GUARD_WHY_ORDER || why == GUARD_WHY_SIGNAL);
+    PRE(why == GUARD_WHY_EPOCH || why == GUARD_WHY_ORDER || why == GUARD_WHY_SIGNAL ||
+        why == GUARD_WHY_ORPHANED);
     if (why == GUARD_WHY_EPOCH) {
         g->closed_epoch = MAX(g->closed_epoch, g->epoch);
     }

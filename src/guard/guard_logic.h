@@ -25,9 +25,10 @@
 
 #include "base/clock.h"
 
-#define GUARD_FREEZE_LEAD_NS UINT64_C(50000000) /* Begins at least so long before the deadline. */
-#define GUARD_TTL_NS_MIN     UINT64_C(1000000000)
-#define GUARD_TTL_NS_MAX     UINT64_C(3600000000000)
+#define GUARD_FREEZE_LEAD_NS UINT64_C(100000000) /* Begins at least so long before the deadline. \
+                                                  */
+#define GUARD_TTL_NS_MIN UINT64_C(1000000000)
+#define GUARD_TTL_NS_MAX UINT64_C(3600000000000)
 
 /* How often it looks again. */
 #define GUARD_LOOK_FREEZING_NS UINT64_C(1000000)
@@ -78,8 +79,9 @@ enum guard_why {
     GUARD_WHY_ORDER,     /* The agent said so. */
     GUARD_WHY_AGE,       /* Frozen for longer than guard.kill_after. */
     GUARD_WHY_SIGNAL,    /* SIGTERM while frozen. */
+    GUARD_WHY_ORPHANED,  /* The postmaster is gone and left processes behind. */
 };
-#define GUARD_WHYS (GUARD_WHY_SIGNAL + 1)
+#define GUARD_WHYS (GUARD_WHY_ORPHANED + 1)
 const char *guard_why_name(enum guard_why why);
 
 /* What the agent tells after every counted round. */
@@ -134,7 +136,8 @@ MUST_USE enum guard_verdict guard_logic_on_start(struct guard_logic *g, struct c
  * under. So an agent that owns it arms first and then adopts. */
 void guard_logic_on_adopt(struct guard_logic *g, bool may_write);
 /* The epoch passed to another (WHY_EPOCH: it is closed too), or an order (WHY_ORDER), or
- * SIGTERM, which kills only while freezing or frozen (WHY_SIGNAL). */
+ * the postmaster's end (WHY_ORPHANED), or SIGTERM, which kills only while freezing or
+ * frozen (WHY_SIGNAL). */
 void guard_logic_on_kill(struct guard_logic *g, enum guard_why why);
 /* No process is left. */
 void guard_logic_on_gone(struct guard_logic *g);

@@ -4,8 +4,15 @@
  * talks to processes of its own user and of root only (SO_PEERCRED), and to one
  * agent at a time: a new one that says hello takes the place of the old.
  *
+ * Started as `veche-guard RUNTIME_DIRECTORY NAME [READY_FD]`; "ready" and a newline are
+ * written to READY_FD when it listens. A second guard of the directory ends with
+ * VECHE_EXIT_IDENTITY. With the agent it is the other way round than usual: an agent that
+ * does not read what it is told is let go, connects again and is told the state anew. A
+ * packet that is not in order is answered by closing.
+ *
  * Versions: an agent speaks this version and the one before; a guard is replaced
- * only while PostgreSQL is down (docs/decisions/0010).
+ * only while PostgreSQL is down (docs/decisions/0010). A hello of another version is
+ * answered by a bare header of kind STATE with the guard's, and closing.
  */
 #ifndef VECHE_GUARD_GUARD_PROTOCOL_H
 #define VECHE_GUARD_GUARD_PROTOCOL_H
@@ -25,10 +32,10 @@ enum guard_kind {
     GUARD_HELLO = 1, /* struct guard_hello; first. Answered by STATE. */
     GUARD_ARM,       /* struct guard_arm_message. Answered by ARMED. */
     GUARD_CLOSE,     /* struct guard_close. Not answered. */
-    GUARD_START, /* struct guard_start; output and working directory's fds by SCM_RIGHTS. Answered
-                    by STARTED. */
-    GUARD_ADOPT, /* struct guard_adopt. Answered by STATE. */
-    GUARD_KILL,  /* struct guard_kill. Answered by events, and GONE at the end. */
+    GUARD_START,     /* struct guard_start; output and working directory's fds, in this order, by
+                        SCM_RIGHTS. Answered by STARTED, when exec is done. */
+    GUARD_ADOPT,     /* struct guard_adopt. Answered by STATE. A primary is armed before it. */
+    GUARD_KILL,  /* struct guard_kill. Answered by events, and STATE with phase EMPTY at the end. */
     GUARD_LEAVE, /* No PostgreSQL: end. Refused (STATE) while there is one. */
     /* Guard to agent. */
     GUARD_STATE = 100, /* struct guard_state; after hello, and whenever the phase changes. */
@@ -111,8 +118,8 @@ struct guard_kill {
 struct guard_ended {
     struct guard_header header;
     int32_t pid;
-    int32_t wait_status;
-    uint32_t n_left; /* Processes of PostgreSQL that are still there. */
+    int32_t wait_status; /* -1 = not known: it was adopted. */
+    uint32_t n_left;     /* Processes of PostgreSQL that are still there. */
 };
 
 struct guard_state {

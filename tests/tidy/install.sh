@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# meson install puts both programs in place, and they run from there.
+# meson install puts all programs in place, and they run from there.
 #   install.sh BUILD_DIRECTORY
 set -euo pipefail
 dir=$(mktemp -d)
@@ -7,6 +7,8 @@ trap 'rm -rf "$dir"' EXIT
 meson install -C "$1" --no-rebuild --destdir "$dir" --quiet
 veched=$(find "$dir" -type f -name veched)
 vechectl=$(find "$dir" -type f -name vechectl)
-[ -n "$veched" ] && [ -n "$vechectl" ]
+guard=$(find "$dir" -type f -path '*/sbin/*' -name veche-guard)
+[ -n "$guard" ] && [ -n "$veched" ] && [ -n "$vechectl" ]
 "$veched" --version | grep -q '^veched '
+"$guard" --version | grep -q '^veche-guard '
 "$vechectl" --help | grep -q '^usage: vechectl '

@@ -82,17 +82,17 @@ static void a_primary_is_frozen_before_the_deadline(void **state)
     struct guard_logic g = primary();
 
     (void)state;
-    assert_int_equal(step_at(&g, 2940), GUARD_DO_NOTHING);
-    assert_int_equal(step_at(&g, 2950), GUARD_DO_FREEZE);
+    assert_int_equal(step_at(&g, 2890), GUARD_DO_NOTHING);
+    assert_int_equal(step_at(&g, 2900), GUARD_DO_FREEZE);
     assert_int_equal(g.phase, GUARD_FREEZING);
-    assert_int_equal(step_at(&g, 2950), GUARD_DO_LOOK);
-    looked_at(&g, 2952, 3);
-    assert_int_equal(step_at(&g, 2952), GUARD_DO_NOTHING);
-    assert_int_equal(step_at(&g, 2953), GUARD_DO_LOOK);
-    looked_at(&g, 2954, 0);
+    assert_int_equal(step_at(&g, 2900), GUARD_DO_LOOK);
+    looked_at(&g, 2902, 3);
+    assert_int_equal(step_at(&g, 2902), GUARD_DO_NOTHING);
+    assert_int_equal(step_at(&g, 2903), GUARD_DO_LOOK);
+    looked_at(&g, 2904, 0);
 
     assert_int_equal(g.phase, GUARD_FROZEN);
-    assert_true(g.measured && g.late_ns_max == -(int64_t)MS(46));
+    assert_true(g.measured && g.late_ns_max == -(int64_t)MS(96));
     assert_int_equal(g.freeze_ns_max, MS(4));
 }
 
@@ -328,7 +328,7 @@ static void a_primary_needs_a_lease_to_start(void **state)
     assert_int_equal(guard_logic_on_start(&g, at_ms(3000), true), GUARD_REFUSED_NO_LEASE);
     assert_int_equal(guard_logic_on_start(&g, at_ms(2960), true), GUARD_REFUSED_NO_LEASE);
     assert_int_equal(g.phase, GUARD_EMPTY);
-    assert_int_equal(guard_logic_on_start(&g, at_ms(2900), true), GUARD_ACCEPTED);
+    assert_int_equal(guard_logic_on_start(&g, at_ms(2850), true), GUARD_ACCEPTED);
     assert_int_equal(guard_logic_on_start(&g, at_ms(2900), true), GUARD_REFUSED_RUNS);
     guard_logic_on_kill(&g, GUARD_WHY_ORDER);
     assert_int_equal(guard_logic_on_start(&g, at_ms(2900), false), GUARD_REFUSED_KILLING);
@@ -482,17 +482,17 @@ static void the_clock_that_went_further_counts(void **state)
 
 static void a_slow_freeze_makes_the_next_begin_earlier(void **state)
 {
-    /* 45 ms, twice that is 90; but never more than half a ttl. */
+    /* 95 ms, twice that is 190; but never more than half a ttl. */
     struct guard_logic g = primary();
 
     (void)state;
-    assert_int_equal(step_at(&g, 2950), GUARD_DO_FREEZE);
-    assert_int_equal(step_at(&g, 2950), GUARD_DO_LOOK);
+    assert_int_equal(step_at(&g, 2900), GUARD_DO_FREEZE);
+    assert_int_equal(step_at(&g, 2900), GUARD_DO_LOOK);
     looked_at(&g, 2995, 0);
     must_arm(&g, 3000, 5, 6000);
     assert_int_equal(step_at(&g, 3000), GUARD_DO_THAW);
-    assert_int_equal(step_at(&g, 5908), GUARD_DO_NOTHING);
-    assert_int_equal(step_at(&g, 5909), GUARD_DO_FREEZE);
+    assert_int_equal(step_at(&g, 5808), GUARD_DO_NOTHING);
+    assert_int_equal(step_at(&g, 5809), GUARD_DO_FREEZE);
 
     g = primary();
     g.freeze_ns_max = MS(60000);

@@ -1,0 +1,104 @@
+/*
+ * See guard_privileges.h.
+ */
+#include "guard/guard_privileges.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+
+#define PRIORITY   1     /* Above everything that is not real-time is enough. */
+#define STACK_SIZE 65536 /* More than it ever uses. */
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ASAN true
+#endif
+#endif
+#ifndef HAS_ASAN
+#define HAS_ASAN false
+#endif
+
+static void add(struct sbuf *trouble, const char *what, int errnum)
+{
+    sbuf_printf(trouble, "%s%s: %s", trouble->length > 0 ? "; " : "", what,
+                strerrordesc_np(errnum));
+}
+
+static bool take_priority(struct sbuf *trouble)
+{
+    struct sched_param param = {.sched_priority = PRIORITY};
+
+    /* Children begin as if the guard had none. */
+    if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &param) == 0) {
+        return true;
+    }
+    add(trouble, "real-time priority", errno);
+    return false;
+}
+
+static bool spare(struct sbuf *trouble)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    bool done = fd >= 0 && write(fd, "-1000", 5) == 5;
+
+    if (!done) {
+        add(trouble, "oom_score_adj", errno);
+    }
+    if (fd >= 0) {
+        (void)close(fd); /* Written at once. */
+    }
+    return done;
+}
+
+/* So that the stack is there before it is needed. */
+static void touch_stack(void)
+{
+    volatile char stack[STACK_SIZE];
+
+    for (size_t i = 0; i < sizeof(stack); i += 1024) {
+        stack[i] = 1;
+    }
+}
+
+static uint64_t read_locked(void)
+{
+    char line[256];
+    FILE *file = fopen("/proc/self/status", "re");
+    unsigned long long kb = 0;
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, "VmLck: %llu kB", &kb) == 1) {
+            break;
+        }
+    }
+    if (file != NULL) {
+        (void)fclose(file); /* Only read. */
+    }
+    return kb * 1024;
+}
+
+static bool lock_memory(struct sbuf *trouble)
+{
+    touch_stack();
+    if (HAS_ASAN) { /* Its shadow is terabytes. */
+        add(trouble, "memory is not locked", ENOTSUP);
+        return false;
+    }
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) == 0) {
+        return true;
+    }
+    add(trouble, "locking memory", errno);
+    return false;
+}
+
+void guard_privileges_take(struct guard_privileges *p, struct sbuf *trouble)
+{
+    p->is_locked = lock_memory(trouble);
+    p->is_realtime = take_priority(trouble);
+    p->is_spared = spare(trouble);
+    p->locked_bytes = read_locked();
+}

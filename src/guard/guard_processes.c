@@ -1,0 +1,309 @@
+/*
+ * See guard_processes.h.
+ */
+#include "guard/guard_processes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "base/str.h"
+
+#define FRESH_NS  (50 * NS_PER_MS)
+#define DEPTH_MAX 64 /* Of a chain of parents; also ends a loop that a race made. */
+
+/* ---- Reading ---- */
+
+/* Blanks and anything else may be in the name, which stands in parentheses. */
+bool guard_process_parse(const char *text, struct guard_process *ret)
+{
+    const char *at = strrchr(text, ')');
+    struct guard_process p = {0};
+    unsigned long long start;
+    int pid, ppid;
+    char state;
+
+    if (at == NULL || sscanf(text, "%d (", &pid) != 1 ||
+        sscanf(at,
+               ") %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+               &state, &ppid, &start) != 3 ||
+        pid <= 0 || ppid < 0) {
+        return false;
+    }
+    p.pid = pid;
+    p.ppid = ppid;
+    p.start = (uint32_t)start;
+    p.state = state;
+    *ret = p;
+    return true;
+}
+
+static bool read_process(const struct guard_processes *p, const char *pid,
+                         struct guard_process *ret)
+{
+    char path[32], text[1024];
+    ssize_t n;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "%s/stat", pid);
+    fd = openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    n = read(fd, text, sizeof(text) - 1);
+    (void)close(fd); /* Only read. */
+    text[MAX(n, 0)] = '\0';
+    return guard_process_parse(text, ret);
+}
+
+static bool read_pid(const struct guard_processes *p, pid_t pid, struct guard_process *ret)
+{
+    char text[16];
+
+    (void)snprintf(text, sizeof(text), "%d", (int)pid);
+    return read_process(p, text, ret);
+}
+
+static bool is_dead(const struct guard_process *process)
+{
+    return process->state == 'Z' || process->state == 'X' || process->state == 'x';
+}
+
+static bool is_stopped(const struct guard_process *process)
+{
+    return process->state == 'T' || (process->state == 'D' && process->told);
+}
+
+static int compare_pids(const void *a, const void *b)
+{
+    const struct guard_process *left = a, *right = b;
+
+    return left->pid < right->pid ? -1 : left->pid > right->pid;
+}
+
+static void take_name(struct guard_processes *p, const char *name)
+{
+    if (name[0] < '1' || name[0] > '9') {
+        return;
+    }
+    if (p->n_all == GUARD_PROCESSES_MAX) {
+        p->overflow = true;
+        return;
+    }
+    p->n_all += read_process(p, name, &p->all[p->n_all]);
+}
+
+/* The kernel lists them by ascending number. */
+static void read_all(struct guard_processes *p)
+{
+    long n;
+
+    p->n_all = 0;
+    p->overflow = lseek(p->proc_fd, 0, SEEK_SET) != 0;
+    while ((n = syscall(SYS_getdents64, p->proc_fd, p->names, sizeof(p->names))) > 0) {
+        for (long at = 0; at < n;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(const void *)&p->names[at];
+
+            take_name(p, entry->d_name);
+            at += entry->d_reclen;
+        }
+    }
+    p->overflow |= n < 0;
+}
+
+/* ---- Whose are they? ---- */
+
+static const struct guard_process *find(const struct guard_process *list, size_t n, pid_t pid)
+{
+    const struct guard_process key = {.pid = pid};
+
+    return bsearch(&key, list, n, sizeof(key), compare_pids);
+}
+
+static const struct guard_process *find_known(const struct guard_process *list, size_t n,
+                                              const struct guard_process *process)
+{
+    const struct guard_process *found = find(list, n, process->pid);
+
+    return found != NULL && found->start == process->start ? found : NULL;
+}
+
+static bool is_ours(const struct guard_processes *p, size_t n_was, const struct guard_process *at)
+{
+    for (int depth = 0; at != NULL && depth < DEPTH_MAX; depth++) {
+        if (at->pid == p->self) {
+            return depth > 0;
+        }
+        if (at->pid == p->adopted || find_known(p->was_ours, n_was, at) != NULL) {
+            return true;
+        }
+        at = find(p->all, p->n_all, at->ppid);
+    }
+    return false;
+}
+
+size_t guard_processes_scan(struct guard_processes *p)
+{
+    size_t n_was = p->n_ours;
+
+    p->read_at = clock_pair_now();
+    memcpy(p->was_ours, p->ours, n_was * sizeof(p->ours[0]));
+    read_all(p);
+    p->n_ours = 0;
+    for (size_t i = 0; i < p->n_all; i++) {
+        struct guard_process *process = &p->all[i];
+        const struct guard_process *was;
+
+        if (is_dead(process) || !is_ours(p, n_was, process)) {
+            continue;
+        }
+        if (p->n_ours == GUARD_OURS_MAX) {
+            p->overflow = true;
+            break;
+        }
+        was = find_known(p->was_ours, n_was, process);
+        process->told = was != NULL && was->told;
+        p->ours[p->n_ours++] = *process;
+    }
+    return p->n_ours;
+}
+
+void guard_processes_refresh(struct guard_processes *p, bool only_running)
+{
+    size_t n = 0;
+
+    p->read_at = clock_pair_now();
+    for (size_t i = 0; i < p->n_ours; i++) {
+        struct guard_process now, was = p->ours[i];
+
+        if (only_running && is_stopped(&was)) {
+            p->ours[n++] = was;
+        } else if (read_pid(p, was.pid, &now) && now.start == was.start && !is_dead(&now)) {
+            now.told = was.told;
+            p->ours[n++] = now;
+        }
+    }
+    p->n_ours = n;
+}
+
+/* ---- Signals ---- */
+
+int guard_pidfd_open(pid_t pid)
+{
+    return (int)syscall(SYS_pidfd_open, pid, 0); /* Close-on-exec by itself. */
+}
+
+/* The numbers do not come round within FRESH_NS. After that the one may have been used
+ * again, and who it is, is looked at, after the pidfd was opened. */
+static void signal_one(const struct guard_processes *p, const struct guard_process *process,
+                       int signal_number)
+{
+    bool is_fresh = clock_pair_elapsed_ns(p->read_at, clock_pair_now()) < FRESH_NS;
+    int fd = guard_pidfd_open(process->pid);
+    struct guard_process now;
+
+    if (fd < 0) {
+        return; /* Gone. */
+    }
+    if (is_fresh || (read_pid(p, process->pid, &now) && now.start == process->start)) {
+        (void)syscall(SYS_pidfd_send_signal, fd, signal_number, NULL, 0); /* Gone is as good. */
+    }
+    (void)close(fd); /* A pidfd. */
+}
+
+/* `first` before all others, since it is the one that starts new ones. */
+static void for_each(struct guard_processes *p, pid_t first,
+                     void (*cb)(struct guard_processes *p, struct guard_process *process))
+{
+    for (size_t i = 0; i < p->n_ours; i++) {
+        if (p->ours[i].pid == first) {
+            cb(p, &p->ours[i]);
+        }
+    }
+    for (size_t i = 0; i < p->n_ours; i++) {
+        if (p->ours[i].pid != first) {
+            cb(p, &p->ours[i]);
+        }
+    }
+}
+
+static void stop_one(struct guard_processes *p, struct guard_process *process)
+{
+    /* Who was told and runs still, is waiting for a processor. */
+    if (!is_stopped(process) && !process->told) {
+        signal_one(p, process, SIGSTOP);
+        process->told = true;
+    }
+}
+
+void guard_processes_stop(struct guard_processes *p, pid_t first)
+{
+    for_each(p, first, stop_one);
+}
+
+void guard_processes_stop_waiting(struct guard_processes *p)
+{
+    for (size_t i = 0; i < p->n_ours; i++) {
+        if (p->ours[i].state == 'D') {
+            signal_one(p, &p->ours[i], SIGSTOP);
+        }
+    }
+}
+
+static void continue_one(struct guard_processes *p, struct guard_process *process)
+{
+    signal_one(p, process, SIGCONT);
+}
+
+static void kill_one(struct guard_processes *p, struct guard_process *process)
+{
+    signal_one(p, process, SIGKILL);
+}
+
+void guard_processes_signal(struct guard_processes *p, int signal_number, pid_t first)
+{
+    PRE(signal_number == SIGCONT || signal_number == SIGKILL);
+    for_each(p, first, signal_number == SIGCONT ? continue_one : kill_one);
+}
+
+void guard_processes_forget_told(struct guard_processes *p)
+{
+    for (size_t i = 0; i < p->n_ours; i++) {
+        p->ours[i].told = false;
+    }
+}
+
+/* ---- Looks ---- */
+
+struct guard_look guard_processes_look(const struct guard_processes *p)
+{
+    struct guard_look look = {.n = (uint32_t)p->n_ours};
+
+    for (size_t i = 0; i < p->n_ours; i++) {
+        look.n_running += !is_stopped(&p->ours[i]);
+    }
+    if (p->overflow) { /* There are some that nobody looked at. */
+        look.n++;
+        look.n_running++;
+    }
+    return look;
+}
+
+uint32_t guard_processes_n_waiting(const struct guard_processes *p)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < p->n_ours; i++) {
+        n += p->ours[i].state == 'D';
+    }
+    return n;
+}
+
+int guard_processes_init(struct guard_processes *p, struct err *err)
+{
+    p->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    p->self = getpid();
+    return p->proc_fd >= 0 ? 0 : err_set_errno(err, errno, "opening /proc");
+}

@@ -1,0 +1,68 @@
+/*
+ * All processes of PostgreSQL: what descends from the guard (it starts the postmaster and
+ * is the subreaper of what is left behind) or from a postmaster that it adopted, and what
+ * did so at an earlier scan.
+ *
+ * Only /proc/PID/stat is read, into memory that is there from the start. Signals go by
+ * pidfd, right after a look or checked by the start time, so that a number used again
+ * meets nobody else.
+ */
+#ifndef VECHE_GUARD_GUARD_PROCESSES_H
+#define VECHE_GUARD_GUARD_PROCESSES_H
+
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "guard/guard_logic.h"
+
+#define GUARD_PROCESSES_MAX 8192 /* On the machine. */
+#define GUARD_OURS_MAX      4096
+
+struct guard_process {
+    pid_t pid;
+    pid_t ppid;
+    uint32_t start; /* Ticks since boot, the low bits: tells a number used again. */
+    char state;     /* As in /proc/PID/stat. */
+    bool told;      /* SIGSTOP was sent to it since the freeze began. */
+};
+
+struct guard_processes {
+    int proc_fd;               /* /proc */
+    pid_t self;                /* Of the guard. */
+    pid_t adopted;             /* A postmaster that is not our descendant; 0 = none. */
+    struct clock_pair read_at; /* The beginning of the last look. */
+    bool overflow;             /* There are more than fit: nothing can be said to be stopped. */
+    size_t n_all;              /* Ascending by pid, both. */
+    size_t n_ours;             /* Alive: no zombies. */
+    struct guard_process all[GUARD_PROCESSES_MAX];
+    struct guard_process ours[GUARD_OURS_MAX];
+    struct guard_process was_ours[GUARD_OURS_MAX];
+    char names[8192]; /* Of the directory /proc. */
+};
+
+int guard_processes_init(struct guard_processes *p, struct err *err);
+
+/* Finds them anew. Returns how many there are. */
+size_t guard_processes_scan(struct guard_processes *p);
+/* Looks again at those it knows, or only at those of them that run; finds no new ones. */
+void guard_processes_refresh(struct guard_processes *p, bool only_running);
+
+/* The freeze is over: nobody was told to stop. */
+void guard_processes_forget_told(struct guard_processes *p);
+/* SIGSTOP to those that have not stopped and were not told, `first` before all others. */
+void guard_processes_stop(struct guard_processes *p, pid_t first);
+/* A stop that waits for a process in D may have been taken back: tells it again. */
+void guard_processes_stop_waiting(struct guard_processes *p);
+/* To all, `first` before all others. */
+void guard_processes_signal(struct guard_processes *p, int signal_number, pid_t first);
+
+/* Of what is known. A process in D counts as stopped if it was told to. */
+struct guard_look guard_processes_look(const struct guard_processes *p);
+uint32_t guard_processes_n_waiting(const struct guard_processes *p); /* In D. */
+
+/* What /proc/PID/stat says; false = not of that form. For the fuzzer and tests as well. */
+MUST_USE bool guard_process_parse(const char *text, struct guard_process *ret);
+
+int guard_pidfd_open(pid_t pid);
+
+#endif

@@ -1,0 +1,809 @@
+"""The guard's process by itself: a scripted agent, real processes, real PostgreSQL.
+
+`busy` stands in for PostgreSQL: a parent and children that are sessions of their own, as
+backends are, each counting in shared memory, so that anything of it that runs shows.
+"""
+
+import ctypes
+import mmap
+import os
+import pathlib
+import pwd
+import signal
+import struct
+import subprocess
+import time
+
+import psycopg2
+import pytest
+
+import bare_guard as bg
+from bare_guard import MS, Client, Guard, is_gone, stat_of
+from disks import Disk
+from veche import PG_BIN, free_port, run_as_postgres, wait
+
+PYTHON = "/usr/bin/python3"
+BUSY = """
+import mmap, os, sys, time
+path, n, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+f = open(path, "r+b")
+m = mmap.mmap(f.fileno(), 0)
+def count(i):
+    view = memoryview(m).cast("Q")
+    while True:
+        view[i] += 1
+        if pause:
+            time.sleep(pause)
+for i in range(1, n + 1):
+    if os.fork() == 0:
+        os.setsid()
+        count(i)
+count(0)
+"""
+
+
+@pytest.fixture(params=["signals", "cgroup"])
+def guard(request):
+    with Guard(cgroup=request.param == "cgroup") as g:
+        yield g
+
+
+@pytest.fixture
+def plain():
+    with Guard() as g:
+        yield g
+
+
+class Busy:
+    """The counters of a `busy` that a guard started, or is told to adopt."""
+
+    def __init__(self, guard, n=5, pause=0.001):
+        self.n = n
+        self.path = guard.directory / "counters"
+        self.path.write_bytes(bytes(8 * (n + 1)))
+        os.chown(self.path, guard.user.pw_uid, guard.user.pw_gid)
+        self.argv = [PYTHON, "-c", BUSY, str(self.path), str(n), str(pause)]
+        with open(self.path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), 0)
+
+    def counts(self):
+        return struct.unpack(f"{self.n + 1}Q", self.map)
+
+    def wait_all_count(self):
+        before = self.counts()
+        wait(lambda: all(a > b for a, b in zip(self.counts(), before)), 60, "all count")
+
+    def assert_none_counts(self, seconds=0.1):
+        before = self.counts()
+        time.sleep(seconds)  # Nothing to wait for: it is that nothing happens.
+        assert self.counts() == before
+
+
+def start_busy(guard, client, ms=1000, **kwargs):
+    busy = Busy(guard, **kwargs)
+    assert client.arm(ms=ms) == bg.ACCEPTED
+    started = client.start(*busy.argv)
+    assert started.pid > 0, started.step
+    # Its start may take longer than a lease.
+    end = time.monotonic() + 60
+    while min(busy.counts()) == 0:
+        assert time.monotonic() < end
+        assert client.arm(ms=ms) == bg.ACCEPTED
+        time.sleep(0.02)
+    assert client.arm(ms=ms) == bg.ACCEPTED
+    return busy, started.pid
+
+
+def assert_in_time(state, report=None):
+    logic = state.logic
+    late = max(logic.frozen_at.raw - logic.frozen_deadline.raw,
+               logic.frozen_at.boot - logic.frozen_deadline.boot)  # fmt: skip
+    assert logic.measured and late < 0 and logic.late_max < 0
+    if report is not None:
+        took = logic.frozen_at.raw - logic.freeze_began.raw
+        report(f"frozen in {took / MS:.1f} ms, {late / MS:.1f} ms after the deadline")
+
+
+# ---- Freeze, and the two ways out ----
+
+
+def test_silence_of_the_agent_freezes_in_time_and_a_lease_thaws(guard, report):
+    client = guard.client()
+    busy, pid = start_busy(guard, client)
+    assert client.state.may_freeze == (guard.cgroup is not None)
+
+    state = client.until_phase(bg.FROZEN)
+    assert_in_time(state, report)
+    busy.assert_none_counts()
+    assert not is_gone(pid)
+
+    assert client.arm(ms=2000) == bg.ACCEPTED
+    client.until_phase(bg.ARMED)
+    busy.wait_all_count()
+    state = client.until_phase(bg.FROZEN)
+    assert_in_time(state)
+    assert (state.logic.n_freezes, state.logic.n_thaws, state.logic.n_kills) == (2, 1, 0)
+
+
+def test_an_agent_that_renews_is_never_frozen(guard):
+    client = guard.client()
+    busy, _ = start_busy(guard, client, ms=3000)
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        assert client.arm(ms=3000) == bg.ACCEPTED
+        time.sleep(0.2)
+    busy.wait_all_count()
+    client.hello()
+    assert client.state.logic.n_freezes == 0
+
+
+def test_the_death_of_the_agent_does_not_keep_it_from_freezing(guard):
+    client = guard.client()
+    busy, pid = start_busy(guard, client)
+    client.close()
+    again = guard.client()
+    assert again.until_phase(bg.FROZEN).postmaster == pid
+    busy.assert_none_counts()
+    assert_in_time(again.state)
+
+
+def test_frozen_for_longer_than_kill_after_is_killed(guard):
+    client = guard.client(kill_after_ms=700)
+    _, pid = start_busy(guard, client)
+    everything = guard.descendants()
+    assert len(everything) == 6 and pid in everything
+    client.until_phase(bg.FROZEN)
+    assert client.until_phase(bg.KILLING).logic.why == bg.AGE
+    client.until_phase(bg.EMPTY)
+    assert all(map(is_gone, everything))
+    assert client.ended[0].pid == pid and os.WTERMSIG(client.ended[0].wait_status) == 9
+
+
+def test_a_stray_sigcont_kills(plain):
+    client = plain.client()
+    busy, pid = start_busy(plain, client)
+    everything = plain.descendants()
+    client.until_phase(bg.FROZEN)
+    os.kill([p for p in everything if p != pid][2], signal.SIGCONT)
+    assert client.until_phase(bg.KILLING).logic.why == bg.CONTINUED
+    client.until_phase(bg.EMPTY)
+    assert all(map(is_gone, everything))
+
+
+def test_a_stray_sigcont_does_nothing_to_a_frozen_cgroup():
+    with Guard(cgroup=True) as guard:
+        client = guard.client()
+        busy, _ = start_busy(guard, client)
+        client.until_phase(bg.FROZEN)
+        for pid in guard.descendants():
+            os.kill(pid, signal.SIGCONT)
+        busy.assert_none_counts()
+        client.hello()
+        assert client.state.logic.phase == bg.FROZEN
+        # Whoever thaws the cgroup by hand is noticed like a SIGCONT.
+        (guard.cgroup / "pg/cgroup.freeze").write_text("0")
+        assert client.until_phase(bg.KILLING).logic.why == bg.CONTINUED
+        client.until_phase(bg.EMPTY)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_sigterm_while_frozen_kills_and_ends_the_guard(guard, number):
+    client = guard.client()
+    start_busy(guard, client)
+    everything = guard.descendants()
+    client.until_phase(bg.FROZEN)
+    guard.signal(number)
+    assert guard.process.wait(30) == 0
+    assert all(map(is_gone, everything))
+
+
+def test_sigterm_while_it_runs_waits_for_its_end(guard):
+    client = guard.client()
+    busy, pid = start_busy(guard, client, ms=5000)
+    guard.signal(signal.SIGTERM)
+    busy.wait_all_count()
+    assert guard.is_alive()
+    client.kill()
+    assert guard.process.wait(30) == 0
+    assert is_gone(pid)
+
+
+@pytest.mark.parametrize("why", [bg.ORDER, bg.EPOCH])
+def test_the_agent_may_order_to_kill(guard, why):
+    client = guard.client()
+    start_busy(guard, client, ms=5000)
+    everything = guard.descendants()
+    client.kill(why)
+    assert client.until_phase(bg.KILLING).logic.why == why
+    client.until_phase(bg.EMPTY)
+    assert all(map(is_gone, everything))
+    assert client.arm(ms=5000) == (bg.CLOSED if why == bg.EPOCH else bg.ACCEPTED)
+
+
+def test_a_closed_epoch_is_killed_and_never_armed_again(guard):
+    client = guard.client()
+    start_busy(guard, client, ms=5000)
+    client.close_epoch(5)
+    client.until_phase(bg.EMPTY)
+    assert client.arm(epoch=5) == bg.CLOSED
+    assert client.arm(epoch=6) == bg.ACCEPTED
+
+
+def test_a_higher_epoch_while_frozen_kills(guard):
+    client = guard.client()
+    start_busy(guard, client)
+    client.until_phase(bg.FROZEN)
+    assert client.arm(epoch=6) == bg.IS_KILLING
+    client.until_phase(bg.EMPTY)
+    assert client.arm(epoch=6) == bg.ACCEPTED
+    # And a frozen cgroup was left thawed for the next.
+    busy, _ = start_busy_of_epoch(guard, client, 6)
+    busy.wait_all_count()
+
+
+def start_busy_of_epoch(guard, client, epoch):
+    busy = Busy(guard)
+    assert client.arm(epoch=epoch, ms=20_000) == bg.ACCEPTED
+    started = client.start(*busy.argv)
+    assert started.pid > 0
+    return busy, started.pid
+
+
+def test_205_busy_processes_are_frozen_in_time(guard, report):
+    client = guard.client()
+    busy, _ = start_busy(guard, client, ms=2000, n=204, pause=0)
+    assert len(guard.descendants()) == 205
+    state = client.until_phase(bg.FROZEN, bg.KILLING)
+    assert_in_time(state, report)
+    busy.assert_none_counts()
+    client.kill()
+    client.until_phase(bg.EMPTY)
+
+
+# ---- Ends ----
+
+
+def test_what_a_killed_postmaster_leaves_is_killed_and_counted(guard):
+    client = guard.client()
+    _, pid = start_busy(guard, client, ms=20_000)
+    everything = guard.descendants()
+    os.kill(pid, signal.SIGKILL)
+    state = client.until_phase(bg.KILLING)
+    assert state.logic.why == bg.ORPHANED
+    client.until_phase(bg.EMPTY)
+    assert client.ended[0].n_left == 5
+    assert all(map(is_gone, everything))
+    wait(lambda: not zombies_of(guard.pid), 30, "all reaped")
+
+
+def zombies_of(parent):
+    return [p for p in os.listdir("/proc") if p.isdigit() and stat_of(p) == ("Z", parent)]
+
+
+def test_a_postmaster_killed_while_frozen_leaves_nothing_that_runs(guard):
+    client = guard.client()
+    busy, pid = start_busy(guard, client)
+    everything = guard.descendants()
+    client.until_phase(bg.FROZEN)
+    before = busy.counts()
+    os.kill(pid, signal.SIGKILL)
+    client.until_phase(bg.EMPTY)
+    assert all(map(is_gone, everything))
+    assert busy.counts() == before
+
+
+def test_an_exit_is_told_with_its_status(guard):
+    client = guard.client()
+    assert client.arm() == bg.ACCEPTED
+    started = client.start("/bin/sh", "-c", "exit 3")
+    assert started.pid > 0
+    wait(lambda: client.ended or client.receive(), 30, "the end")
+    client.until_phase(bg.EMPTY)
+    ended = client.ended[0]
+    assert (ended.pid, os.WEXITSTATUS(ended.wait_status), ended.n_left) == (started.pid, 3, 0)
+    assert os.waitstatus_to_exitcode(ended.wait_status) == 3
+
+
+def test_what_can_not_be_run_is_told(guard):
+    client = guard.client()
+    assert client.arm() == bg.ACCEPTED
+    started = client.start("/does/not/exist")
+    assert (started.pid, started.errnum, started.step) == (0, 2, b"exec")
+    assert client.pidfd is None
+    client.until_phase(bg.EMPTY)
+    assert client.arm() == bg.ACCEPTED
+    assert client.start("/bin/sh", "-c", "sleep 60").pid > 0
+
+
+def test_starts_are_refused_with_a_reason(guard):
+    client = guard.client()
+    assert client.start("/bin/true").verdict == bg.NO_LEASE
+    assert client.arm(may_write=False) == bg.ACCEPTED
+    assert client.start("/bin/true").verdict == bg.NO_LEASE
+    assert client.start("/bin/sleep", "60", as_primary=False).verdict == bg.ACCEPTED
+    assert client.start("/bin/sleep", "60", as_primary=False).verdict == bg.RUNS
+
+
+def test_a_standby_runs_unfenced(guard):
+    client = guard.client()
+    busy = Busy(guard)
+    assert client.arm(may_write=False) == bg.ACCEPTED
+    assert client.start(*busy.argv, as_primary=False).pid > 0
+    wait(lambda: min(busy.counts()) > 0, 60, "all run")
+    time.sleep(1.2)  # The lease is over.
+    busy.wait_all_count()
+    client.hello()
+    assert client.state.logic.phase == bg.OPEN
+    assert client.arm(may_write=True) == bg.ACCEPTED
+    client.until_phase(bg.FROZEN)
+    busy.assert_none_counts()
+
+
+def test_leaving(guard):
+    client = guard.client()
+    start_busy(guard, client, ms=5000)
+    client.leave()
+    client.hello()
+    assert client.state.logic.phase == bg.ARMED and guard.is_alive()
+    client.kill()
+    client.until_phase(bg.EMPTY)
+    client.leave()
+    assert guard.process.wait(30) == 0
+
+
+# ---- What a child inherits ----
+
+SHOW = """
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None)
+n = ctypes.c_int()
+libc.prctl(2, ctypes.byref(n))
+mask = os.umask(0)
+print("pdeathsig", n.value)
+print("umask", mask)
+print("policy", os.sched_getscheduler(0))
+print("nice", os.nice(0))
+print("oom", open("/proc/self/oom_score_adj").read().strip())
+print("fds", sorted(os.listdir("/proc/self/fd"))[:-1])
+print("links", [os.readlink(f"/proc/self/fd/{i}") for i in range(3)])
+print("cwd", os.getcwd())
+print("sid", os.getsid(0) == os.getpid())
+print("ppid", os.getppid())
+print("uid", os.getresuid(), os.getresgid(), os.getgroups())
+print("env", dict(os.environ))
+print("cgroup", open("/proc/self/cgroup").read().split("0::")[1].strip())
+for line in open("/proc/self/status"):
+    if line.startswith(("Sig", "Shd", "VmLck")):
+        print(*line.split())
+sys.stdout.flush()
+signal.pause()
+"""
+
+
+def test_what_a_child_inherits(guard):
+    client = guard.client()
+    output = guard.directory / "output"
+    output.touch()
+    os.chown(output, guard.user.pw_uid, guard.user.pw_gid)
+    assert client.arm(ms=20_000) == bg.ACCEPTED
+    started = client.start(PYTHON, "-c", SHOW, env=["A=b"], cwd="/var", output=output)
+    assert started.pid > 0
+    wait(lambda: "VmLck" in output.read_text(), 30, "its output")
+    lines = dict(line.split(" ", 1) for line in output.read_text().splitlines())
+    assert lines["pdeathsig"] == str(int(signal.SIGQUIT))
+    assert lines["umask"] == str(0o077)
+    assert lines["policy"] == str(os.SCHED_OTHER)
+    assert lines["nice"] == "0" and lines["oom"] == "0"
+    assert lines["fds"] == "['0', '1', '2']"
+    assert lines["links"] == str(["/dev/null", str(output), str(output)])
+    assert lines["cwd"] == "/var" and lines["sid"] == "True"
+    assert lines["ppid"] == str(guard.pid)
+    uid, gid = guard.user.pw_uid, guard.user.pw_gid
+    assert lines["uid"].startswith(f"({uid}, {uid}, {uid}) ({gid}, {gid}, {gid})")
+    assert "'A': 'b'" in lines["env"] and "PATH" not in lines["env"]
+    assert lines["cgroup"].endswith("/pg") == (guard.cgroup is not None)
+    for name in ("SigBlk:", "SigCgt:", "ShdPnd:"):
+        assert name == "SigCgt:" or int(lines[name], 16) == 0
+    # Python itself ignores SIGPIPE and SIGXFSZ.
+    assert int(lines["SigIgn:"], 16) == 1 << 12 | 1 << 24
+    assert lines["VmLck:"] == "0 kB"
+    # It dies with its guard.
+    guard.signal(signal.SIGKILL)
+    wait(lambda: is_gone(started.pid), 30, "its end")
+
+
+def test_the_guards_own_privileges(plain, report):
+    status = pathlib.Path(f"/proc/{plain.pid}/status").read_text()
+    locked_kb = int(status.split("VmLck:")[1].split()[0])
+    client = plain.client()
+    assert client.state.is_locked == (locked_kb > 0)
+    assert client.state.locked_bytes == locked_kb * 1024
+    report(f"locked memory: {locked_kb} kB, denied: {client.state.trouble.decode()}")
+    assert locked_kb < 2048
+    assert client.state.is_realtime == (os.sched_getscheduler(plain.pid) & 0xFF == os.SCHED_RR)
+    assert client.state.is_realtime and client.state.is_locked
+    assert b"real-time" not in client.state.trouble
+    assert b"cgroup" in client.state.trouble
+    assert os.getsid(plain.pid) == plain.pid
+    assert os.readlink(f"/proc/{plain.pid}/cwd") == "/"
+
+
+def test_without_privileges_it_says_so_and_works(report):
+    with Guard(privileged=False) as guard:
+        client = guard.client()
+        assert not client.state.is_realtime and not client.state.is_locked
+        for what in (b"real-time priority", b"locking memory", b"cgroup"):
+            assert what in client.state.trouble
+        client.until_event("does without")
+        busy, _ = start_busy(guard, client)
+        assert_in_time(client.until_phase(bg.FROZEN), report)
+        busy.assert_none_counts()
+
+
+# ---- Who may talk, and how ----
+
+
+def test_there_is_one_guard_of_a_directory(guard):
+    read_fd, write_fd = os.pipe()
+    second = guard.run(write_fd)
+    os.close(write_fd)
+    assert second.wait(30) == 65
+    assert os.read(read_fd, 10) == b""
+    os.close(read_fd)
+    assert "another guard runs here" in guard.log_path.read_text()
+    guard.client()  # The first one is well.
+
+
+def test_a_new_agent_takes_the_place_of_the_old(guard):
+    old = guard.client()
+    _, pid = start_busy(guard, old, ms=20_000)
+    assert old.arm(ms=20_000, kept=b"what I need") == bg.ACCEPTED
+    new = guard.client()
+    state = new.state
+    assert state.postmaster == pid and state.logic.phase == bg.ARMED
+    assert bytes(state.kept.bytes[: state.kept.size]) == b"what I need"
+    assert (state.logic.epoch, state.logic.instance) == (5, bg.ME)
+    while old.receive() is not None:
+        pass
+    assert new.arm(ms=20_000) == bg.ACCEPTED
+
+
+def test_lines_are_kept_for_the_next_agent(guard):
+    client = guard.client(kill_after_ms=300)
+    start_busy(guard, client)
+    client.drain()
+    client.close()
+    wait(lambda: len(guard.descendants()) == 0, 30, "the kill")
+    again = guard.client()
+    again.until_phase(bg.EMPTY)
+    again.until_event("No process")
+    text = "\n".join(again.events)
+    assert "PostgreSQL is frozen. epoch=5 processes=6" in text
+    assert "PostgreSQL is killed. why=age before=frozen" in text
+    assert text.count("PostgreSQL was started") <= 1
+
+
+def garbage():
+    head = bg.header
+    whole = bytes(bg.Hello(header=head(bg.HELLO, ctypes.sizeof(bg.Hello)), kill_after=1))
+    endless = bytearray(whole)
+    endless[32:] = b"x" * 4096
+    arm = bytearray(bytes(bg.ArmMessage(header=head(bg.ARM, ctypes.sizeof(bg.ArmMessage)))))
+    arm[bg.ArmMessage.arm.offset + bg.Arm.may_write.offset] = 2
+    return {
+        "empty text": b"hello",
+        "short header": bytes(head(bg.HELLO, 16))[:7],
+        "other magic": bytes(head(bg.LEAVE, 16, magic=7)),
+        "size not its own": bytes(head(bg.LEAVE, 17)),
+        "short hello": whole[:100],
+        "cut hello": bytes(head(bg.HELLO, 100)) + bytes(84),
+        "endless text": bytes(endless),
+        "unknown kind": bytes(head(99, 16)),
+        "a guard's kind": bytes(head(bg.STATE, 16)),
+        "oversized": bytes(head(bg.START, 65537)) + bytes(65521),
+        "a bool of 2": bytes(arm),
+        "a bad reason": bytes(bg.Kill(header=head(bg.KILL, 20), why=bg.AGE)),
+        "start of nothing": bytes(bg.StartHead(header=head(bg.START, 36))),
+        "adopts init": bytes(bg.Adopt(header=head(bg.ADOPT, 24), pid=1)),
+        "zeros": bytes(1000),
+        "noise": os.urandom(5000),
+    }
+
+
+@pytest.mark.parametrize("greeted", [False, True])
+def test_garbage_is_refused_and_the_guard_lives_on(guard, greeted):
+    first = guard.client()
+    busy, _ = start_busy(guard, first, ms=20_000)
+    for name, data in garbage().items():
+        client = Client(guard, hello=greeted)
+        client.send_bytes(data)
+        while client.receive() is not None:
+            pass
+        client.close()
+        assert guard.is_alive(), name
+    last = guard.client()
+    assert last.state.logic.phase == bg.ARMED
+    assert last.arm(ms=20_000) == bg.ACCEPTED
+    busy.wait_all_count()
+
+
+def test_nothing_is_done_for_who_did_not_say_hello(guard):
+    client = Client(guard, hello=False)
+    client.kill()
+    assert client.receive() is None
+    client.close()
+
+
+def test_another_version_is_told_ours(guard):
+    client = Client(guard, hello=False)
+    client.send_bytes(bytes(bg.header(bg.HELLO, 16, version=9)))
+    data = client.socket.recv(1000)
+    head = bg.Header.from_buffer_copy(data)
+    assert (len(data), head.kind, head.version) == (16, bg.STATE, bg.VERSION)
+    assert client.socket.recv(1000) == b""
+    client.close()
+
+
+TALK = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.connect(sys.argv[1])
+s.settimeout(30)
+try:
+    s.send(b"x" * 100)
+    data = s.recv(1000)
+except (BrokenPipeError, ConnectionResetError):
+    data = b""
+sys.exit(0 if data == b"" else 1)
+"""
+
+
+def test_another_user_is_refused(guard):
+    # The directory and the socket let everybody in here: it is the guard that refuses.
+    os.chmod(guard.directory, 0o755)
+    os.chmod(guard.directory / "guard.sock", 0o777)
+    nobody = pwd.getpwnam("nobody")
+    path = guard.directory / "guard.sock"
+    for _ in range(5):
+        subprocess.run([PYTHON, "-c", TALK, path], user=nobody.pw_uid, group=nobody.pw_gid,
+                       check=True)  # fmt: skip
+    client = guard.client()
+    client.until_event("another user")
+    client.hello()
+    assert sum("another user" in e for e in client.events) == 1
+
+
+def test_an_agent_that_does_not_read_is_let_go(guard):
+    client = guard.client()
+    start_busy(guard, client, ms=20_000)
+    message = bg.Hello(kill_after=30_000 * MS)
+    client.socket.settimeout(0.5)
+    with pytest.raises((BrokenPipeError, ConnectionResetError, TimeoutError)):
+        for _ in range(10_000):
+            client.send(bg.HELLO, message)
+    again = guard.client()
+    assert again.state.logic.phase == bg.ARMED
+
+
+# ---- PostgreSQL stuck in the kernel ----
+
+
+@pytest.fixture
+def disk(guard):
+    d = Disk(guard.directory, "stuck", 16)
+    yield d
+    everything = guard.descendants()
+    guard.process.kill()
+    for pid in everything:
+        os.kill(pid, signal.SIGKILL)
+    d.thaw()
+    wait(lambda: all(map(is_gone, everything)), 30, "nobody who uses the disk")
+    d.close()
+
+
+STUCK = """
+import os, sys, time
+path = sys.argv[1]
+if os.fork() == 0:
+    os.setsid()
+    while True:
+        with open(path, "w") as f:
+            f.write("x")
+            f.flush()
+            os.fsync(f.fileno())
+while True:
+    time.sleep(0.01)
+"""
+
+
+def test_a_process_in_d_counts_as_frozen(guard, disk):
+    client = guard.client()
+    path = disk.place / "file"
+    assert client.arm(ms=1500) == bg.ACCEPTED
+    pid = client.start(PYTHON, "-c", STUCK, str(path)).pid
+    assert pid > 0
+    wait(lambda: client.arm(ms=1500) == bg.ACCEPTED and path.exists(), 30, "a writer")
+    child = next(p for p in guard.descendants() if p != pid)
+    disk.freeze()
+    try:
+        wait(lambda: client.arm(ms=1500) == bg.ACCEPTED and stat_of(child)[0] == "D", 30, "a D")
+        state = client.until_phase(bg.FROZEN, bg.KILLING)
+        assert state.logic.phase == bg.FROZEN
+        assert_in_time(state)
+        assert stat_of(child)[0] == "D" and stat_of(pid)[0] in "TS"
+    finally:
+        disk.thaw()
+    # Let go by the disk it meets the stop, and does not run on.
+    wait(lambda: stat_of(child)[0] != "D", 30, "the disk")
+    written = path.stat().st_mtime_ns
+    time.sleep(0.2)  # Nothing to wait for.
+    client.hello()
+    assert client.state.logic.phase == bg.FROZEN and path.stat().st_mtime_ns == written
+
+    assert client.arm(ms=5000) == bg.ACCEPTED
+    client.until_phase(bg.ARMED)
+    wait(lambda: path.stat().st_mtime_ns != written, 30, "it goes on")
+    client.kill()
+    client.until_phase(bg.EMPTY)
+
+
+# ---- Adoption ----
+
+
+def run_outside(guard, busy):
+    """As another guard, or a person, would have started it; not our descendant for long."""
+    script = f"""
+import os, sys
+pid = os.fork()
+if pid == 0:
+    os.setsid()
+    for fd in (1, 2):
+        os.dup2(os.open("/dev/null", os.O_WRONLY), fd)
+    os.execv({busy.argv[0]!r}, {busy.argv!r})
+print(pid)
+"""
+    r = subprocess.run([PYTHON, "-c", script], capture_output=True, text=True, check=True,
+                       **run_as_postgres())  # fmt: skip
+    pid = int(r.stdout)
+    wait(lambda: min(busy.counts()) > 0, 60, "all run")
+    guard.pids += [pid, *bg.descendants(pid)]
+    return pid
+
+
+def test_an_adopted_server_is_frozen_thawed_and_killed(guard):
+    client = guard.client()
+    busy = Busy(guard)
+    pid = run_outside(guard, busy)
+    assert client.arm(ms=1500) == bg.ACCEPTED
+    state = client.adopt(pid, True)
+    assert (state.postmaster, state.adopted, state.may_freeze) == (pid, 1, 0)
+    assert state.logic.phase == bg.ARMED
+    state = client.until_phase(bg.FROZEN)
+    assert_in_time(state)
+    busy.assert_none_counts()
+    assert client.arm(ms=1500) == bg.ACCEPTED
+    client.until_phase(bg.ARMED)
+    busy.wait_all_count()
+    client.kill()
+    client.until_phase(bg.EMPTY)
+    assert all(map(is_gone, guard.pids))
+
+
+def test_children_of_an_adopted_server_are_known_after_its_death(guard):
+    client = guard.client()
+    busy = Busy(guard)
+    pid = run_outside(guard, busy)
+    assert client.arm(ms=20_000) == bg.ACCEPTED
+    client.adopt(pid, True)
+    os.kill(pid, signal.SIGKILL)
+    client.until_phase(bg.EMPTY)
+    assert (client.ended[0].pid, client.ended[0].wait_status, client.ended[0].n_left) == (pid, -1, 5)
+    assert all(map(is_gone, guard.pids))
+
+
+def test_an_adopted_primary_without_a_lease_is_fenced(guard):
+    client = guard.client()
+    busy = Busy(guard)
+    pid = run_outside(guard, busy)
+    client.adopt(pid, True)
+    client.until_phase(bg.EMPTY)
+    assert all(map(is_gone, guard.pids))
+
+
+def test_an_adopted_standby_is_left_alone(guard):
+    client = guard.client()
+    busy = Busy(guard)
+    pid = run_outside(guard, busy)
+    assert client.adopt(pid, False).logic.phase == bg.OPEN
+    busy.wait_all_count()
+    client.kill()
+    client.until_phase(bg.EMPTY)
+    assert all(map(is_gone, guard.pids))
+
+
+# ---- PostgreSQL ----
+
+
+@pytest.fixture
+def database(guard):
+    """A data directory, and the arguments to start it."""
+    data, port = guard.directory / "data", free_port()
+    subprocess.run([PG_BIN / "initdb", "-D", data, "-A", "trust", "-N", "-U", "postgres"],
+                   check=True, capture_output=True, cwd="/", **run_as_postgres())  # fmt: skip
+    argv = [PG_BIN / "postgres", "-D", data, "-p", port, "-k", guard.directory, "-c", "fsync=off"]
+
+    def connect():
+        c = psycopg2.connect(host=str(guard.directory), port=port, user="postgres")
+        c.autocommit = True
+        return c
+
+    return argv, data, connect
+
+
+def start_postgres(client, database):
+    argv, data, connect = database
+    assert client.arm(ms=3000) == bg.ACCEPTED
+    started = client.start(*argv, cwd=data, env=["LC_ALL=C"], output=data / "../output")
+    assert started.pid > 0, started.step
+
+    def try_connect():
+        assert client.arm(ms=3000) == bg.ACCEPTED
+        return connect()
+
+    return started.pid, wait(try_connect, 60, "PostgreSQL")
+
+
+def test_postgres_is_frozen_in_time_and_goes_on(guard, database, report):
+    client = guard.client()
+    pid, db = start_postgres(client, database)
+    at = db.cursor()
+    at.execute("create table t (n int)")
+    more = [database[2]() for _ in range(20)]
+    for c in more:
+        c.set_session(autocommit=True)
+        assert client.arm(ms=3000) == bg.ACCEPTED
+    state = client.until_phase(bg.FROZEN)
+    assert_in_time(state, report)
+    assert all(stat_of(p)[0] in ("T" if guard.cgroup is None else "S") for p in guard.descendants())
+
+    # On the same connections it goes on as if nothing had been.
+    assert client.arm(ms=3000) == bg.ACCEPTED
+    client.until_phase(bg.ARMED)
+    at.execute("insert into t values (1)")
+    for c in more:
+        c.cursor().execute("insert into t values (2)")
+        assert client.arm(ms=3000) == bg.ACCEPTED
+    at.execute("select count(*) from t")
+    assert at.fetchone() == (21,)
+
+    # A clean stop is its own: the guard only reaps and tells.
+    assert client.arm(ms=20_000, ttl_ms=20_000) == bg.ACCEPTED
+    os.kill(pid, signal.SIGINT)
+    client.until_phase(bg.EMPTY, seconds=60)
+    assert (client.ended[0].wait_status, client.ended[0].n_left) == (0, 0)
+
+
+def test_a_commit_is_not_acknowledged_by_what_is_frozen_and_killed(guard, database):
+    client = guard.client(kill_after_ms=500)
+    pid, db = start_postgres(client, database)
+    at = db.cursor()
+    at.execute("create table t (n int)")
+    client.until_phase(bg.FROZEN)
+    with pytest.raises(psycopg2.OperationalError):
+        at.execute("insert into t values (1)")
+    client.until_phase(bg.EMPTY)
+    assert is_gone(pid)
+
+
+def test_backends_of_a_killed_postmaster_are_killed(guard, database):
+    client = guard.client()
+    pid, db = start_postgres(client, database)
+    assert client.arm(ms=20_000, ttl_ms=20_000) == bg.ACCEPTED
+    at = db.cursor()
+    at.execute("select pg_backend_pid()")
+    backend = at.fetchone()[0]
+    os.kill(backend, signal.SIGSTOP)  # It would notice, and end by itself.
+    os.kill(pid, signal.SIGKILL)
+    client.until_phase(bg.EMPTY)
+    assert client.ended[0].n_left >= 1
+    assert is_gone(backend)
