@@ -4,10 +4,16 @@
  * reaped yet and of a stranger who got the number. There is one in the data directory
  * and one beside each socket, in the same format. A file of ours, that is, one that
  * names our data directory, is stale once no process of the directory is left, which
- * the caller has shown. PostgreSQL itself clears a file whose pid is free.
+ * the caller has shown. PostgreSQL itself clears a file whose pid is free, but not one
+ * that is empty: who was killed between creating and writing it leaves that.
  */
+#include <sys/stat.h>
+#include <time.h>
+
 #include "base/str.h"
 #include "pg/pg_internal.h"
+
+#define EMPTY_S 10 /* Longer than anybody needs to write what was created. */
 
 static bool is_same_dir(const char *dir, const char *data_path)
 {
@@ -16,12 +22,21 @@ static bool is_same_dir(const char *dir, const char *data_path)
     return realpath(dir, path) != NULL && str_equal(path, data_path);
 }
 
+/* Of our port and our user, and nobody is about to write it. */
+static bool is_left_empty(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0 &&
+           st.st_uid == geteuid() && st.st_mtime + EMPTY_S < time(NULL);
+}
+
 static int remove_if_ours(const char *path, const char *data_path, struct err *err)
 {
     struct pg_pidfile lock;
 
     pg_look_lock_file(path, &lock);
-    if (lock.pid == 0 || !is_same_dir(lock.data_dir, data_path)) {
+    if (!is_left_empty(path) && (lock.pid == 0 || !is_same_dir(lock.data_dir, data_path))) {
         return 0;
     }
     return pg_file_remove(path, err);
@@ -79,5 +94,5 @@ int pg_lock_remove_stale(const struct pg_options *o, const char *data_path, stru
     }
     /* Last: it tells where the others are. A copied directory holds one that names
      * another directory; where it lies makes it ours. */
-    return lock.pid != 0 ? pg_file_remove(path, err) : 0;
+    return pg_file_remove(path, err);
 }

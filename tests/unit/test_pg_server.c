@@ -5,6 +5,7 @@
  * happened.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <grp.h>
 #include <netinet/in.h>
@@ -751,6 +752,28 @@ static void a_stale_lock_file_is_no_obstacle(void **state)
     node_free(n);
 }
 
+/* Killed between creating and writing it, PostgreSQL leaves one that it never starts
+ * beside again. */
+static void an_empty_lock_file_is_no_obstacle(void **state)
+{
+    struct timespec long_ago[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    struct stat st;
+    struct node *n = node_new("empty");
+    char path[256], beside[64];
+
+    (void)state;
+    initdb(n);
+    write_file(n->data_dir, "postmaster.pid");
+    snprintf(beside, sizeof(beside), ".s.PGSQL.%u.lock", n->port);
+    write_file("/tmp", beside);
+    snprintf(path, sizeof(path), "/tmp/%s", beside);
+    assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+    pg_observe(n->pg, clock_ms());
+    start(n, &as_primary);
+    assert_true(stat(path, &st) != 0 || st.st_size > 0);
+    node_free(n);
+}
+
 static struct positions last_positions;
 
 static void on_positions(void *data, const struct positions *positions)
@@ -1005,6 +1028,7 @@ static int run_all(void)
         cmocka_unit_test(a_second_agent_adopts_and_stops),
         cmocka_unit_test(a_failed_start_says_why),
         cmocka_unit_test(a_stale_lock_file_is_no_obstacle),
+        cmocka_unit_test(an_empty_lock_file_is_no_obstacle),
         cmocka_unit_test(a_clone_streams_and_is_promoted),
         cmocka_unit_test(a_child_is_killed_with_all_it_started),
         cmocka_unit_test(what_is_no_database_is_not_touched),
@@ -1054,7 +1078,7 @@ static void clean_up(void)
 {
     static const char *const names[] = {"one",   "errors",  "busy",     "adopt", "fail",
                                         "stale", "p-1",     "S.2",      "child", "foreign",
-                                        "fence", "pending", "password", "links"};
+                                        "fence", "pending", "password", "links", "empty"};
 
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         kill_of(names[i]);
