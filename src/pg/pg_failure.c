@@ -154,29 +154,25 @@ static bool collector_path(const char *data_dir, char *path, size_t size)
     return name != NULL;
 }
 
+static const char *const fatal_words[] = {"FATAL:", "ВАЖНО:", NULL};
+
 /* walreceiver.c and libpqwalreceiver.c: what its FATAL lines have in common, and what
- * those of clients of this server do not have. English only: without a hit nothing is
- * told beyond that it does not stream. */
+ * those of clients of this server do not have; in the languages of find_word. Without a
+ * hit nothing is told beyond that it does not stream. */
+static const char *const receiver_words[] = {
+    "the primary server", "WAL stream",       "of the primary",  "primary and standby",
+    "главному серверу",   "главного сервера", "главном сервере", "главном и резервном",
+    "поток WAL",          "потока WAL",       "трансляцию WAL",  NULL};
+
 static bool is_of_receiver(const char *line)
 {
-    static const char *const words[] = {"the primary server", "WAL stream", "of the primary",
-                                        "primary and standby"};
-
-    if (strstr(line, "FATAL:") == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
-        if (strstr(line, words[i]) != NULL) {
-            return true;
-        }
-    }
-    return false;
+    return find_word(line, fatal_words) != NULL && find_word(line, receiver_words) != NULL;
 }
 
 /* The primary's own words stand last: "... failed: FATAL:  password ...". */
 static const char *skip_prefixes(const char *line)
 {
-    static const char *const marks[] = {"FATAL:", "ERROR:"};
+    static const char *const marks[] = {"FATAL:", "ERROR:", "ВАЖНО:", "ОШИБКА:"};
     const char *text = line;
 
     for (size_t i = 0; i < ARRAY_LENGTH(marks); i++) {
@@ -238,21 +234,20 @@ static const struct {
     {"already been removed", "empty this data directory, it is then cloned anew"},
     {"onnection refused", "see that its port is open and its address right"},
     {"timeout expired", "see that no firewall is between"},
+    {"не прошёл проверку подлинности",
+     "give every node the same postgresql.authentication.replication"},
+    {"в pg_hba.conf нет записи", "add a line for replication to postgresql.pg_hba"},
+    {"уже удалён", "empty this data directory, it is then cloned anew"},
+    {"В соединении отказано", "see that its port is open and its address right"}, /* libc */
+    {"тайм-аут", "see that no firewall is between"},
 };
-
-/* Of the walreceiver: it tries again every few seconds, so the last one is fresh. */
-static bool is_of_stream(const char *line)
-{
-    return strstr(line, "FATAL:") != NULL &&
-           (strstr(line, "primary server") != NULL || strstr(line, "WAL stream") != NULL ||
-            strstr(line, "highest timeline") != NULL);
-}
 
 /* The heart of "FATAL:  could not connect to the primary server: connection to server at
  * ... failed: FATAL:  password ...": there is not room for all. */
 static const char *heart_of(const char *line)
 {
-    static const char *const before[] = {"FATAL:", " failed: "};
+    static const char *const before[] = {
+        "FATAL:", " failed: ", "ВАЖНО:", "ОШИБКА:", " не удалось: "};
 
     for (size_t i = 0; i < ARRAY_LENGTH(before); i++) {
         for (const char *at; (at = strstr(line, before[i])) != NULL;) {
@@ -281,7 +276,7 @@ bool pg_failure_find_stream(char *log, char *text, size_t size)
 
     for (char *line = strtok_r(log, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {
-        last = is_of_stream(line) ? line : last;
+        last = is_of_receiver(line) ? line : last; /* It tries again: the last one is fresh. */
     }
     if (last != NULL) {
         describe_stream(last, text, size);

@@ -285,12 +285,25 @@ static void the_last_word_of_the_receiver_is_told_with_a_remedy(void **state)
         "at \"10.0.0.1\" failed: FATAL:  password authentication failed for user \"r\"\n"
         "FATAL:  password authentication failed for user \"a client of ours\"\n";
     char other[] = "FATAL:  the database system is starting up\n";
+    char russian[] = "1 [2] ВАЖНО:  не удалось подключиться к главному серверу: подключиться к "
+                     "серверу \"10.0.0.1\", порту 5432 не удалось: ВАЖНО:  в pg_hba.conf нет "
+                     "записи, разрешающей подключение для репликации с компьютера \"h\"\n";
+    char removed[] = "ВАЖНО:  не удалось получить данные из потока WAL: ОШИБКА:  запрошенный "
+                     "сегмент WAL 1 уже удалён\n";
+    char other_russian[] = "ВАЖНО:  система баз данных запускается\n";
 
     (void)state;
     assert_true(pg_failure_find_stream(refused, text, sizeof(text)));
     assert_string_equal(text, "give every node the same postgresql.authentication.replication: "
                               "password authentication failed for user \"r\"");
     assert_false(pg_failure_find_stream(other, text, sizeof(text)));
+    assert_true(pg_failure_find_stream(russian, text, sizeof(text)));
+    assert_string_equal(text, "add a line for replication to postgresql.pg_hba: в pg_hba.conf нет "
+                              "записи, разрешающей подключение для репликации с компьютера \"h\"");
+    assert_true(pg_failure_find_stream(removed, text, sizeof(text)));
+    assert_string_equal(text, "empty this data directory, it is then cloned anew: запрошенный "
+                              "сегмент WAL 1 уже удалён");
+    assert_false(pg_failure_find_stream(other_russian, text, sizeof(text)));
 }
 
 static void a_refusal_is_known_by_its_code_in_any_language(void **state)
