@@ -20,7 +20,7 @@ static void usage(FILE *out)
           "       veched --print-reference | --version | --help\n"
           "\n"
           "Runs a Veche agent with the configuration in FILE (or a directory of *.yml).\n"
-          "  --validate-config   check the configuration and exit\n"
+          "  --validate-config   check the configuration, open its certificates, and exit\n"
           "  --print-config      print it with all defaults, secrets masked, and exit\n"
           "  --print-reference   print the reference of all settings as Markdown\n"
           "Started as root it goes on as the user " RUN_AS ".\n",
@@ -62,6 +62,16 @@ static int give_directory(const char *path, const struct passwd *user)
     return chown(path, user->pw_uid, user->pw_gid);
 }
 
+static int become(const struct passwd *user)
+{
+    if (initgroups(RUN_AS, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
+        setuid(user->pw_uid) != 0) {
+        log_error("Cannot become \"" RUN_AS "\": %s", strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
 static int give_up_root(const struct conf *conf)
 {
     const struct passwd *user;
@@ -85,12 +95,21 @@ static int give_up_root(const struct conf *conf)
             return -1;
         }
     }
-    if (initgroups(RUN_AS, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
-        setuid(user->pw_uid) != 0) {
-        log_error("Cannot become \"" RUN_AS "\": %s", strerror(errno));
-        return -1;
+    return become(user);
+}
+
+/* With the eyes of who will read the files. */
+static int validate(const char *path, const struct conf *conf)
+{
+    const struct passwd *user = geteuid() == 0 ? getpwnam(RUN_AS) : NULL;
+    struct err err = {""};
+
+    if ((user != NULL && become(user) != 0) || agent_check_files(conf, &err) != 0) {
+        fprintf(stderr, "veched: %s\n", err.text);
+        return VECHE_EXIT_CONFIG;
     }
-    return 0;
+    printf("%s is valid\n", path);
+    return VECHE_EXIT_OK;
 }
 
 enum job {
@@ -112,7 +131,7 @@ static int work(const char *path, enum job job)
     if (job == JOB_PRINT) {
         conf_print(conf, stdout);
     } else if (job == JOB_VALIDATE) {
-        printf("%s is valid\n", path);
+        code = validate(path, conf);
     } else {
         log_init(conf->name, level_of(conf->log_level));
         consensus_prepare_process();

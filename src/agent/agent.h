@@ -12,4 +12,8 @@
  * the reason of a failure is logged. The configuration stays the caller's. */
 int agent_run(struct conf *conf);
 
+/* Opens what the configuration names, as the start does: certificates. 0, or -1 and what
+ * is wrong. */
+MUST_USE int agent_check_files(const struct conf *conf, struct err *err);
+
 #endif

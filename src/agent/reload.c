@@ -9,6 +9,7 @@
  */
 #include <pthread.h>
 
+#include "agent/agent.h"
 #include "agent/agent_state.h"
 #include "base/log.h"
 
@@ -44,6 +45,25 @@ void agent_fill_secrets(const struct conf *c, struct peer_secrets *secrets)
                                      .cert = c->raft_tls_cert,
                                      .key = c->raft_tls_key,
                                      .ca = c->raft_tls_ca};
+}
+
+int agent_check_files(const struct conf *c, struct err *err)
+{
+    struct peer_secrets secrets;
+    struct tls_context *context;
+    int r = 0;
+
+    agent_fill_secrets(c, &secrets);
+    if (secrets.cert == NULL) {
+        return 0;
+    }
+    context = peer_load_secrets(&secrets, c->scope, c->name, err);
+    if (context == NULL) {
+        return -1;
+    }
+    r = peer_check_secrets(context, err);
+    peer_free_secrets(context);
+    return r;
 }
 
 static void read_all(struct reload *r)

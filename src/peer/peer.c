@@ -240,6 +240,11 @@ struct tls_context *peer_load_secrets(const struct peer_secrets *secrets, const 
     return tls_context_new(&o, err);
 }
 
+int peer_check_secrets(const struct tls_context *c, struct err *err)
+{
+    return credentials_are_valid_now(tls_context_credentials(c), err) ? 0 : -1;
+}
+
 void peer_free_secrets(struct tls_context *c)
 {
     tls_context_unref(c);

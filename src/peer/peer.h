@@ -75,6 +75,8 @@ struct tls_context; /* Secrets, read and checked. */
 /* NULL with the reason. It reads files: after the start not on the agent loop. */
 struct tls_context *peer_load_secrets(const struct peer_secrets *secrets, const char *scope,
                                       const char *name, struct err *err);
+/* -1 and why if others would refuse it now: a certificate that has expired. */
+MUST_USE int peer_check_secrets(const struct tls_context *c, struct err *err);
 void peer_free_secrets(struct tls_context *c); /* Those that peer_use_secrets did not take. */
 
 struct peer_options {

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from veche import TTL, Writer, wait
+from veche import BUILD, TTL, Writer, wait
 
 WITHIN = 10 * (TTL + 1)
 DAY = 86400
@@ -197,6 +197,40 @@ def test_plain_tcp_and_a_wrong_name(secured, authority):
     witness.start()
     assert witness.process.wait(30) == 64
     assert "run chmod 0600" in witness.log()
+
+
+def checked(node):
+    """What --validate-config says to the configuration of that node, and its exit code."""
+    node.write_config()
+    r = subprocess.run([BUILD / "src/veched", "--validate-config", node.config_path],
+                       capture_output=True, text=True, timeout=30, check=False)
+    return r.returncode, r.stdout + r.stderr
+
+
+def test_the_check_of_a_configuration_opens_the_certificates(cluster, authority):
+    node = cluster["w1"]
+    give(node, authority, *authority.sign("w1"))
+    assert checked(node) == (0, f"{node.config_path} is valid\n")
+
+    give(node, authority, *authority.sign("w2"))
+    code, said = checked(node)
+    assert code == 64 and 'it is for "w2" and not for "w1"' in said
+    cert, key = authority.sign("w1", clock="-10d")
+    give(node, authority, cert, key)
+    code, said = checked(node)
+    assert code == 64 and "the certificate has expired" in said
+    give(node, authority, cert, authority.sign("w1")[1])
+    code, said = checked(node)
+    assert code == 64 and "it is not the key of the certificate" in said
+    give(node, authority, cert, cert.with_name("nothing.key"))
+    code, said = checked(node)
+    assert code == 64 and "nothing.key: No such file" in said
+    cert, key = authority.sign("w1")
+    give(node, authority, cert, key)
+    if os.geteuid() == 0:  # Root reads it, the user of the agent does not.
+        os.chown(key, 0, 0)
+        code, said = checked(node)
+        assert code == 64 and f"{key}: Permission denied" in said
 
 
 @contextlib.contextmanager
