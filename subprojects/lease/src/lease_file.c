@@ -250,7 +250,8 @@ void lease_file_encode(void *file, const struct lease_image *image)
     check_file(file);
     LEASE_ASSERT(lease_sets_are_valid(image->sets, image->n_sets));
 
-    if (decode(file, image->node_id, image->boot_id, &last, &ignored) == LEASE_FILE_GOOD) {
+    if (decode(file, image->node_id, image->boot_id, &last, &ignored) == LEASE_FILE_GOOD &&
+        last[WORD_SEQ] < UINT64_MAX) { /* No number follows that one; nobody counts so far. */
         next[WORD_SEQ] = last[WORD_SEQ] + 1;
     } else {
         clear(file);

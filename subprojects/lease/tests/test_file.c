@@ -90,6 +90,25 @@ static void last_of_many_writes_is_read(void **state)
     }
 }
 
+static void what_is_written_after_the_last_number_is_read(void **state)
+{
+    /* A file as good as any, but with the highest number there is. */
+    uint64_t file[LEASE_FILE_SIZE / 8] = {0};
+    enum lease_file_verdict verdict;
+
+    (void)state;
+    put_epoch(file, 4); /* Into slot 1, as every odd number. */
+    put_epoch(file, 5);
+    file[WORD_MARK] = MARK_BUSY;
+    file[SLOT_WORDS + WORD_SEQ] = UINT64_MAX;
+    file[SLOT_WORDS + WORD_CRC] = slot_crc(&file[SLOT_WORDS]);
+    assert_int_equal(epoch_in(file, &verdict), 4);
+
+    put_epoch(file, 6);
+    assert_int_equal(epoch_in(file, &verdict), 6);
+    assert_int_equal(verdict, LEASE_FILE_GOOD);
+}
+
 static void new_file_is_empty(void **state)
 {
     uint64_t file[LEASE_FILE_SIZE / 8] = {0};
@@ -281,6 +300,7 @@ int main(void)
         cmocka_unit_test(checksum_is_castagnoli),
         cmocka_unit_test(what_was_written_is_read),
         cmocka_unit_test(last_of_many_writes_is_read),
+        cmocka_unit_test(what_is_written_after_the_last_number_is_read),
         cmocka_unit_test(new_file_is_empty),
         cmocka_unit_test(other_boot_and_other_node_are_told_apart),
         cmocka_unit_test(file_of_an_earlier_boot_is_begun_anew),
