@@ -142,6 +142,26 @@ static void put_raft(uint64_t type, const uint64_t *words, size_t n, const char 
     put("raft_check", 6, bytes, e.used);
 }
 
+/* Of raft_recipe.h: zeros ask for what is good. */
+static void put_recipes(void)
+{
+    static const uint8_t recipes[][48] = {
+        {1, 3, 0, 200, 2},                      /* Three commands. */
+        {1, 2, 0, 200, 2, 0, 0, 0, 0, 0, 0, 2}, /* Two lists of three members. */
+        {1, 2, 0x80, 200, 2},                   /* As many rows as there may be. */
+        {1, 2, 0x8a, 200, 2},                   /* A quarter of them. */
+        {5, 2}, /* A snapshot, three members. The rest are numbers only. */
+        {2},
+        {3},
+        {4},
+        {6},
+    };
+
+    for (size_t i = 0; i < sizeof(recipes) / sizeof(recipes[0]); i++) {
+        put("raft_check", 0x86, recipes[i], sizeof(recipes[i]));
+    }
+}
+
 static void put_rafts(void)
 {
     put_raft(1 | 2 << 16, (uint64_t[]){1, 1, 0, 0, 3}, 5, "");
@@ -151,6 +171,7 @@ static void put_rafts(void)
     put_raft(4 | 1 << 16, (uint64_t[]){1, 1, 1, 0}, 4, "");
     put_raft(5 | 1 << 16, (uint64_t[]){1, 1, 1, 1, 1, 8, 1, 8}, 8, "1234567812345678");
     put_raft(6 | 1 << 16, (uint64_t[]){1, 1, 1}, 3, "");
+    put_recipes();
 }
 
 int main(int argc, char **argv)
