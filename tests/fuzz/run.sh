@@ -35,6 +35,7 @@ if [ -e "$target.dict" ]; then dictionary=(-dict="$target.dict"); fi
 log=$found.log
 if UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$program" -max_total_time="$seconds" \
     -max_len=16384 -timeout=20 -rss_limit_mb=1024 -use_value_profile=1 -print_final_stats=1 \
+    -entropic_scale_per_exec_time=1 \
     -artifact_prefix="$found.crash-" "${dictionary[@]}" "$found" "corpus/$target" >"$log" 2>&1; then
     awk -v t="$target" '/stat::number_of_executed_units/ {n = $2} /cov: / {for (i = 1; i < NF; i++)
         if ($i == "cov:") c = $(i + 1)} END {printf "fuzz %s: %d executions, coverage %d\n", t, n, c}' "$log"
