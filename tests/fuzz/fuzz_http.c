@@ -1,13 +1,23 @@
 /*
  * A request: first byte who is asked, then "METHOD PATH?a=b&c=d", a new line, and
  * the body. Every answer has a code of HTTP and a body of the type it says, and
- * every command it makes can be put through the log.
+ * every command it makes can be put through the log. What is asked for is read once
+ * more here, with limits of our own: names that are too long are refused, never cut,
+ * and the lag asked for counts to the byte.
  */
 #include "fuzz.h"
+
+#include <ctype.h>
+#include <strings.h>
 
 #include <jansson.h>
 
 #include "http/http_routes.h"
+
+#define MIB        UINT64_C(1048576)
+#define LAG        MIB /* Of the standby. */
+#define LENGTH_MAX 63  /* Of a name. */
+#define DIGITS_MAX 31
 
 static struct store store;
 static struct view view;
@@ -25,12 +35,17 @@ static void add_member(const char *name, node_id id, enum node_mode mode)
 static void build(uint8_t who)
 {
     bool is_primary = (who & 1) != 0;
+    char longest[LENGTH_MAX + 1];
 
+    memset(longest, 'n', LENGTH_MAX);
+    longest[LENGTH_MAX] = '\0';
     store_init(&store);
     store.cluster =
         (struct store_cluster){.id = 1, .scope = "batman", .init = INIT_DONE, .sysid = 7};
     store.primary = (struct store_primary){
         .has_owner = true, .held = true, .epoch = 5, .owner = "pg1", .owner_id = 1, .instance = 11};
+    store.progress = (struct store_progress){.lsn = 100 * MIB, .timeline = 3, .epoch = 5};
+    add_member(longest, 3, MODE_POSTGRES);
     add_member("pg1", 1, MODE_POSTGRES);
     add_member("pg2", 2, MODE_POSTGRES);
     view = (struct view){.now_ms = 100000, .wall_us = INT64_C(1785578500000000), .store = &store};
@@ -39,13 +54,15 @@ static void build(uint8_t who)
     view.raft.leader = (who & 2) != 0 ? 1 : 0;
     view.raft.usable = true;
     view.raft.caught_up = (who & 4) == 0;
-    view.self.member = store.members[is_primary ? 0 : 1];
+    view.self.member = store.members[is_primary ? 1 : 2];
     view.self.status = (struct status){.id = is_primary ? 1 : 2,
                                        .mode = MODE_POSTGRES,
                                        .pg_state = PG_STATE_RUNNING,
                                        .pg_role = is_primary ? PG_ROLE_PRIMARY : PG_ROLE_STANDBY,
                                        .timeline = 3,
-                                       .flushed = 1000,
+                                       .flushed = 100 * MIB,
+                                       .replayed = is_primary ? 0 : 100 * MIB - LAG,
+                                       .streaming = !is_primary,
                                        .lease_epoch = is_primary ? 5 : 0};
     (void)str_copy(view.self.status.name, sizeof(view.self.status.name),
                    is_primary ? "pg1" : "pg2");
@@ -77,6 +94,85 @@ static void check_reply(const struct http_reply *reply)
         body = json_loads(reply->body.data, JSON_DECODE_ANY, NULL);
         REQUIRE(body != NULL);
         json_decref(body);
+    }
+}
+
+/* The text under that key of a body; sets *ret_is_bad if it is no name at all. */
+static const char *wished(const json_t *body, const char *key, bool *ret_is_bad)
+{
+    const json_t *value = json_object_get(body, key);
+
+    if (value == NULL || json_is_null(value)) {
+        return "";
+    }
+    if (!json_is_string(value) || strlen(json_string_value(value)) > LENGTH_MAX) {
+        *ret_is_bad = true;
+        return "";
+    }
+    return json_string_value(value);
+}
+
+/* What a switchover or failover became is what was asked for. */
+static void check_wish(const char *text, const struct http_reply *reply)
+{
+    const struct command_request_set *made = &reply->command.request_set;
+    json_t *body = json_loads(text, 0, NULL);
+    bool is_bad = !json_is_object(body);
+    const char *from = wished(body, "leader", &is_bad);
+    const char *member = wished(body, "member", &is_bad);
+    const char *to = wished(body, "candidate", &is_bad);
+
+    REQUIRE(IMPLIES(is_bad, !reply->has_command && reply->code == 400));
+    if (reply->has_command) {
+        REQUIRE(reply->command.kind == COMMAND_REQUEST_SET);
+        REQUIRE(strcmp(made->from, from) == 0);
+        REQUIRE(strcmp(made->to, to[0] != '\0' ? to : member) == 0);
+    }
+    json_decref(body);
+}
+
+/* False: it can not be read, and so does not count. */
+static bool read_lag(const char *text, uint64_t *ret_bytes)
+{
+    static const char *const units[] = {"b", "kb", "mb", "gb", "tb"};
+    uint64_t value = 0;
+    size_t n = 0;
+
+    while (n <= DIGITS_MAX && isdigit((unsigned char)text[n])) {
+        value = MIN(value * 10 + (uint64_t)(text[n] - '0'), UINT64_C(1) << 32);
+        n++;
+    }
+    if (n == 0 || n > DIGITS_MAX || value >= UINT64_C(1) << 24) {
+        return false;
+    }
+    text += n + strspn(text + n, " ");
+    *ret_bytes = value;
+    for (unsigned i = 0; i < ARRAY_LENGTH(units); i++) {
+        if (strcasecmp(text, units[i]) == 0) {
+            *ret_bytes = value << (10 * i);
+            return true;
+        }
+    }
+    return *text == '\0';
+}
+
+/* Of a standby that streams, asked for nothing but its lag. */
+static void check_lag(const char *text, const struct http_reply *reply)
+{
+    uint64_t bound;
+
+    REQUIRE(reply->code == (read_lag(text, &bound) && bound < LAG ? 503U : 200U));
+}
+
+static void check_answer(const struct http_request *r, const struct http_reply *reply)
+{
+    const char *lag = kv_get(r->query, "lag");
+
+    if (strcmp(r->path, "/switchover") == 0 || strcmp(r->path, "/failover") == 0) {
+        check_wish(r->body, reply);
+    } else if (strcmp(r->path, "/replica") == 0 && view.self.status.streaming && lag != NULL &&
+               r->query->n == 1) {
+        check_lag(lag, reply);
     }
 }
 
@@ -131,6 +227,7 @@ static void ask(char *text, uint8_t who)
         reply.code = 500;
         reply.content_type = "text/plain";
         route->handle(&request, &reply);
+        check_answer(&request, &reply);
         check_reply(&reply);
         strbuf_deinit(&reply.body);
     }
