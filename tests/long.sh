@@ -50,6 +50,7 @@ stage_model() {
 stage_sim() {
     need_build
     check '10,000 seeds' "$build/tests/sim/sim" --seeds 10000
+    check '3,000 seeds, synchronous' "$build/tests/sim/sim" --sync --seeds 3000
 }
 
 # No real-time priority, no locked memory, no cgroups to write to.

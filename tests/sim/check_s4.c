@@ -8,12 +8,14 @@
 #include "trace.h"
 
 /* The newest beginning of an epoch in the ledger says so. */
-static bool is_ordered(const struct store *store)
+bool check_is_ordered(const struct store *store)
 {
     const struct store_ledger_entry *entry;
 
     for (uint64_t k = 0; (entry = store_ledger_newest(store, k)) != NULL; k++) {
-        if (entry->epoch == store->primary.epoch && str_equal(entry->result, "epoch-forced")) {
+        if (entry->epoch == store->primary.epoch &&
+            (str_equal(entry->result, "epoch-forced") ||
+             str_equal(entry->result, "epoch-overruled-sync"))) {
             return true;
         }
         if (str_equal(entry->result, "epoch-taken")) {
@@ -63,12 +65,12 @@ static void check_rivals(struct sim *s, const struct sim_node *n)
 void check_s4_promotion(struct sim *s, const struct sim_node *n)
 {
     const struct store *store = &n->agent->store;
-    bool ordered = is_ordered(store);
+    bool ordered = check_is_ordered(store);
 
     if (n->nofailover) {
         checks_fail(s, n, "S4: promoted against its tag nofailover");
     }
-    if (!ordered) {
+    if (!ordered && !s->options.sync) { /* Whoever holds all that was acknowledged is exempt. */
         check_lag(s, n);
         check_rivals(s, n);
     }
@@ -87,13 +89,14 @@ void check_s4_writable(struct sim *s, const struct sim_node *n, struct wal_pos a
     const struct store *store = &n->agent->store;
     bool is_first = store->cluster.init != INIT_DONE; /* A database nobody knows yet. */
 
-    if (!is_first && !is_ordered(store) && !wal_contains(&s->wal, c->main, at) &&
+    if (!is_first && !check_is_ordered(store) && !wal_contains(&s->wal, c->main, at) &&
         !wal_contains(&s->wal, at, c->main)) {
         checks_fail(s, n,
                     "S4: writes on a line that diverged: at %u of branch %u, the last "
                     "writer was at %u of branch %u",
                     at.depth, at.branch, c->main.depth, c->main.branch);
     }
+    check_s2_writable(s, n, at);
     c->main = n->pg.flushed;
     c->main_node = n->i;
 }

@@ -26,6 +26,13 @@ struct sim_ack {
 void check_s1_ack(struct sim *s, const struct sim_node *n, const struct sim_ack *ack);
 void check_s1_lease(struct sim *s, const struct sim_node *n); /* Its deadline has moved. */
 
+/* S2 (check_s2.c): a row was acknowledged; a server begins to take writes. */
+void check_s2_ack(struct sim *s, struct sim_node *n, struct wal_pos pos);
+void check_s2_writable(struct sim *s, const struct sim_node *n, struct wal_pos at);
+
+struct sim_applied;
+void check_s2_applied(struct sim *s, const struct sim_node *n, const struct sim_applied *a);
+
 /* S3, and that all logs are one (check_s3.c). */
 struct sim_applied {
     uint64_t index;
@@ -37,6 +44,7 @@ void check_s3_applied(struct sim *s, const struct sim_node *n, const struct sim_
 void check_s3_store(struct sim *s, const struct sim_node *n);
 void check_s3_stores_equal(struct sim *s);
 
+bool check_is_ordered(const struct store *store); /* By an operator: the present epoch. */
 /* S4 (check_s4.c): the server is about to be promoted. */
 void check_s4_promotion(struct sim *s, const struct sim_node *n);
 /* A server began to take writes, going on from that position. */
@@ -67,6 +75,7 @@ struct sim_checks {
     uint64_t epoch_max;
     uint64_t entries[CHECK_ENTRIES_MAX]; /* Hash of the command committed at that index. */
     struct wal_pos main;                 /* Where the last server that took writes is. */
+    struct wal_pos acked;                /* The last row that S2 promises; branch 0 = none. */
     int main_node;                       /* SIM_NOBODY = none yet. */
     uint64_t well_since_us;              /* L1 holds since then. */
 };

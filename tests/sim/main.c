@@ -3,6 +3,7 @@
  * sim --seed S [--trace]                      one, with its trace
  * sim --mutant NAME [--seeds N]               0 only if a checker complains
  * sim --fixture                               over libraft's fixture
+ * sim --sync                                  with a synchronous mode
  *
  * A seed that fails is run again at once to print what led to it.
  */
@@ -68,6 +69,8 @@ static bool parse(char **argv, struct arguments *a)
             good = parse_mutant(*++arg, &a->options.mutant);
         } else if (str_equal(*arg, "--fixture")) {
             a->options.fixture = true;
+        } else if (str_equal(*arg, "--sync")) {
+            a->options.sync = true;
         } else if (str_equal(*arg, "--trace")) {
             a->trace = true;
         } else {
@@ -106,7 +109,7 @@ static void print_stats(const struct sim_stats *stats)
 }
 
 /* What never happened was not simulated. */
-static bool saw_everything(const struct sim_stats *stats, bool fixture)
+static bool saw_everything(const struct sim_stats *stats, bool fixture, bool sync)
 {
     bool all = true;
 
@@ -141,7 +144,7 @@ static int run_seeds(const struct arguments *a)
     }
     printf("%llu seeds, %llu failed:", (unsigned long long)a->n, (unsigned long long)failed);
     print_stats(&stats);
-    if (a->n >= 50 && !saw_everything(&stats, a->options.fixture)) {
+    if (a->n >= 50 && !saw_everything(&stats, a->options.fixture, a->options.sync)) {
         return 1;
     }
     return failed == 0 ? 0 : 1;
@@ -159,6 +162,8 @@ static const char *promise_of(enum sim_mutant mutant)
         [MUTANT_NO_CAS] = "S3:",
         [MUTANT_KEEPS_ID] = "S6:",
         [MUTANT_ADDS_FIRST] = "S6:",
+        [MUTANT_NO_GATE] = "S2:",
+        [MUTANT_NO_PROOF] = "S2:",
     };
 
     return promises[mutant];
@@ -182,6 +187,11 @@ static int run_mutant(const struct arguments *a)
     return 1;
 }
 
+static bool needs_sync(enum sim_mutant mutant)
+{
+    return mutant == MUTANT_NO_GATE || mutant == MUTANT_NO_PROOF;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments a;
@@ -191,6 +201,7 @@ int main(int argc, char **argv)
         return 2;
     }
     (void)signal(SIGABRT, on_abort);
+    a.options.sync = a.options.sync || needs_sync(a.options.mutant);
     if (a.trace) {
         trace_set(TRACE_ALL);
     }

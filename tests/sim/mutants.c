@@ -167,6 +167,8 @@ void mutate_decision(struct sim *s, struct sim_node *n, struct decision *d)
     case MUTANT_NO_QUARANTINE:
     case MUTANT_NO_CAS:
     case MUTANT_KEEPS_ID:
+    case MUTANT_NO_GATE: /* sim_sync.c */
+    case MUTANT_NO_PROOF:
     case MUTANTS:
         break;
     }

@@ -186,6 +186,7 @@ void node_gather(struct sim *s, struct sim_node *n)
     fill_raft(n, &v->raft);
     fill_lease_view(s, n, &v->lease);
     fill_connected(s, n, v);
+    sim_sync_gather(s, n);
     v->positions_asked_ms =
         a->positions_epoch == a->store.primary.epoch ? a->positions_asked_ms : 0;
 }

@@ -281,6 +281,7 @@ void node_ask_barrier(struct sim *s, struct sim_node *n)
     if (!a->caught_up && a->barrier_known && a->store.applied_index >= a->barrier_index) {
         TRACE(s, n, "up to date, index %u", (unsigned)a->store.applied_index);
         a->caught_up = true;
+        sim_sync_on_caught_up(n);
         node_lease_on_store(s, n, 0);
     }
     if (a->caught_up || a->barrier_known ||

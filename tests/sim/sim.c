@@ -223,6 +223,8 @@ const char *sim_mutant_name(enum sim_mutant mutant)
         [MUTANT_NO_CAS] = "no-cas",
         [MUTANT_KEEPS_ID] = "keeps-id",
         [MUTANT_ADDS_FIRST] = "adds-first",
+        [MUTANT_NO_GATE] = "no-gate",
+        [MUTANT_NO_PROOF] = "no-proof",
     };
 
     return names[mutant];

@@ -38,12 +38,15 @@ enum sim_mutant {
     MUTANT_NO_CAS,
     MUTANT_KEEPS_ID,
     MUTANT_ADDS_FIRST,
+    MUTANT_NO_GATE,
+    MUTANT_NO_PROOF,
     MUTANTS
 };
 
 struct sim_options {
     uint64_t seconds; /* Of faults; healing comes on top. */
     bool fixture;     /* The log is libraft's. */
+    bool sync;        /* A synchronous mode is on: every third seed strict. */
     enum sim_mutant mutant;
 };
 

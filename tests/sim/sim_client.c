@@ -21,6 +21,22 @@ struct row {
     uint32_t sessions; /* Of the server that took it. */
 };
 
+#define WAIT_US     (25 * SIM_MS)
+#define PATIENCE_US (5 * SIM_S)
+
+/* The commit waits for a standby; a client does so for a while. */
+static void wait_on(struct sim *s, const struct sim_event *e)
+{
+    const struct row *row = e->data;
+    struct sim_event again = *e;
+
+    if (s->now_us < row->sent_us + PATIENCE_US) {
+        again.data = xmalloc(sizeof(*row));
+        memcpy(again.data, row, sizeof(*row));
+        sim_after(s, WAIT_US, &again);
+    }
+}
+
 static void on_flushed(struct sim *s, const struct sim_event *e)
 {
     struct sim_node *n = s->nodes[e->node];
@@ -30,6 +46,11 @@ static void on_flushed(struct sim *s, const struct sim_event *e)
         return; /* The session is gone, and nobody was told anything. */
     }
     sim_pg_flush(n, row->pos);
+    if (!sim_sync_lets_through(s, n, row->pos)) {
+        wait_on(s, e);
+        return;
+    }
+    check_s2_ack(s, n, row->pos);
     s->client->last_ack_us[n->i] = s->now_us;
     s->stats.rows++;
     check_s1_ack(s, n, &(struct sim_ack){.epoch = n->pg.epoch, .sent_us = row->sent_us});
@@ -40,7 +61,7 @@ static void on_row(struct sim *s, const struct sim_event *e)
     struct sim_node *n = s->nodes[e->node];
     struct row *row;
 
-    if (!sim_pg_takes_writes(&n->pg)) {
+    if (!sim_pg_takes_writes(&n->pg) || !sim_sync_lets_in(s, n)) {
         return;
     }
     row = xmalloc(sizeof(*row));

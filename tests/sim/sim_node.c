@@ -243,6 +243,7 @@ static void act(struct sim *s, struct sim_node *n, struct decision *d)
         sim_ops_reconcile(s, n, &d->node);
     }
     node_lease_tick(s, n, d);
+    sim_sync_act(s, n, d);
     propose_all(s, n, d);
     if (d->cluster.transfer_to != 0) {
         s->log_kind->transfer(s, n, sim_index_of(d->cluster.transfer_to));
@@ -356,6 +357,7 @@ void sim_node_on_commit(struct sim *s, struct sim_node *n, uint64_t index, struc
               apply_result_name(applied.result));
     }
     check_s3_applied(s, n, &applied);
+    check_s2_applied(s, n, &applied);
     react(s, n, changes);
 }
 

@@ -49,6 +49,7 @@ struct sim_agent {
     uint64_t tick_at_us;                /* The event that counts. */
     bool is_primary_now;                /* What HAProxy would be told. */
     struct sim_ops ops;
+    struct sim_sync_agent sync;
 };
 
 struct sim_node {

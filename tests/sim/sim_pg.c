@@ -211,6 +211,7 @@ void sim_pg_start(struct sim *s, struct sim_node *n, bool as_standby, int upstre
     pg->start_failed = false;
     pg->gone_ms = 0;
     pg->started_us = s->now_us;
+    sim_sync_start(s, n, as_standby);
     pg->connect_at_us = s->now_us;
     at_incarnation(s, n, sim_between(s, 60, most_ms) * SIM_MS, on_recovered);
 }

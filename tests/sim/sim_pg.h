@@ -9,6 +9,7 @@
 #define SIM_PG_H
 
 #include "core/view.h"
+#include "sim_sync.h"
 #include "wal.h"
 
 struct sim;
@@ -68,6 +69,9 @@ struct sim_pg {
     uint64_t started_us;
     uint64_t epoch;        /* Under which it takes writes: for the checkers only. */
     bool agent_was_killed; /* Alone, and no lease since: not covered yet (docs/INVARIANTS.md). */
+
+    struct sim_sync sync;
+    uint32_t claimed; /* Incarnation under which S2 holds; for the checker only. */
 
     /* What the agent knows. */
     struct pg_seen seen;

@@ -21,6 +21,7 @@ void sim_pg_observe(struct sim *s, struct sim_node *n)
         .received_any = pg->received_any,
         .switch_lsn = pg->switch_lsn,
     };
+    sim_sync_observe(s, n);
 }
 
 static enum pg_state state_of(const struct sim_pg *pg)

@@ -34,7 +34,7 @@
     X(change_ttl, 2)        \
     X(lose_disk, 6)
 
-/* name, required: saw_everything() of main.c has the word `fixture` */
+/* name, required: saw_everything() of main.c has the words `fixture` and `sync` */
 #define SIM_STATS(X)                                                                           \
     X(faults, true)      /* Injected. */                                                       \
     X(failovers, true)   /* Epochs taken from an owner that lost its lease. */                 \
@@ -58,6 +58,9 @@
     X(unknown_outcomes, true) /* Proposals nobody answered. */                                 \
     X(refused_commands, true) /* Committed, and refused by compare-and-set. */                 \
     X(rows, true)             /* Acknowledged. */                                              \
+    X(sync_rows, sync)        /* Of them, those that S2 promises. */                           \
+    X(sync_names, sync)       /* A standby was proven and named. */                            \
+    X(sync_degraded, sync)    /* The primary went on alone. */                                 \
     X(uncovered, false)       /* Acknowledged beside another lease: agent was killed alone. */ \
     X(losses, false)          /* Faults that lose or delay messages. */                        \
     X(healed_ms, false)       /* Virtual time from the end of the faults to a whole cluster. */

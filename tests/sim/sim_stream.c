@@ -97,6 +97,7 @@ static void try_connect(struct sim *s, struct sim_node *n, const struct sim_pg *
     check_wal_stream(s, n, s->nodes[pg->upstream]);
     pg->connected_to = up->incarnation;
     pg->heard_us = s->now_us;
+    sim_sync_connect(s, n);
 }
 
 static void stream(struct sim *s, struct sim_node *n)
