@@ -9,8 +9,12 @@
 #include "pg/pg_internal.h"
 #include "pg/pg_kept.h"
 
+/* Not a struct pg_work: that ends with a look at the directory, which stands for an
+ * observation; before the first one a running postmaster would be no one's. */
 struct loss_work {
-    struct pg_work work; /* First: freed through it. */
+    struct pg_job job;
+    struct pg *pg;
+    struct pg_opts *opts;
     char told[PATH_MAX]; /* Directory of what the ledger has now; empty = none. */
     bool trims;          /* What an agent before us left. */
     uint64_t limit;
@@ -53,7 +57,7 @@ static void trim_newest(const struct loss_work *w, const char *base)
     struct err err;
 
     if (pg_kept_find(base, is_readable, &found) && pg_kept_read(found.path, &newest) &&
-        is_given_up(w->work.opts->o.data_dir, &newest) &&
+        is_given_up(w->opts->o.data_dir, &newest) &&
         pg_kept_trim(&newest, base, w->limit, &err) != 0) {
         log_warning("More is kept of diverged WAL than diverged_keep says. directory=%s "
                     "problem=\"%s\"",
@@ -63,17 +67,18 @@ static void trim_newest(const struct loss_work *w, const char *base)
 
 static void run_loss(struct pg_job *job)
 {
-    struct loss_work *w = CONTAINER_OF(job, struct loss_work, work.job);
+    struct loss_work *w = CONTAINER_OF(job, struct loss_work, job);
     struct pg_kept found = {0};
+    struct err err = {""};
     char base[PATH_MAX];
 
-    if (w->told[0] != '\0' && pg_kept_note_told(w->told, &w->work.err) != 0) {
+    if (w->told[0] != '\0' && pg_kept_note_told(w->told, &err) != 0) {
         log_warning("A loss that is on record in the cluster may be told to it again after a "
                     "restart of the agent: that it was told can not be written. problem=\"%s\"",
-                    w->work.err.text);
+                    err.text);
         return; /* Nor is the next one looked for: it would be the same. */
     }
-    pg_kept_base(w->work.opts->o.data_dir, base, sizeof(base));
+    pg_kept_base(w->opts->o.data_dir, base, sizeof(base));
     if (w->trims) {
         trim_newest(w, base);
     }
@@ -84,8 +89,8 @@ static void run_loss(struct pg_job *job)
 
 static void on_loss(struct pg_job *job)
 {
-    struct loss_work *w = CONTAINER_OF(job, struct loss_work, work.job);
-    struct pg *pg = w->work.pg;
+    struct loss_work *w = CONTAINER_OF(job, struct loss_work, job);
+    struct pg *pg = w->pg;
 
     pg->loss_busy = false;
     /* What was kept meanwhile is found when this one was told. */
@@ -93,13 +98,21 @@ static void on_loss(struct pg_job *job)
         pg->loss = w->next;
     }
     pg_changed(pg);
-    pg_work_done(job);
+    pg_opts_release(w->opts);
+    free(w);
+    pg_release(pg);
 }
 
 static void submit(struct pg *pg, struct loss_work *w)
 {
+    PRE(!pg->closing);
     pg->loss_busy = true;
-    pg_work_submit(pg, &w->work, run_loss, on_loss, NULL, NULL);
+    w->pg = pg;
+    w->opts = pg_opts_hold(pg->opts);
+    w->job.work = run_loss;
+    w->job.done = on_loss;
+    pg_hold(pg);
+    pg_worker_submit(pg->writer, &w->job);
 }
 
 void pg_loss_recall(struct pg *pg, uint64_t limit)

@@ -693,6 +693,12 @@ static void a_second_agent_adopts_and_stops(void **state)
     n->pg = new_pg(n);
     refresh(n);
     assert_int_equal(n->status.pg_state, PG_STATE_UNKNOWN);
+    pg_loss_recall(n->pg, 0); /* No observation: the postmaster would be no one's. */
+    while (n->pg->loss_busy) {
+        (void)uv_run(n->loop, UV_RUN_ONCE);
+    }
+    refresh(n);
+    assert_int_equal(n->status.pg_state, PG_STATE_UNKNOWN);
     pg_observe(n->pg, clock_ms());
     assert_true(run_until(n, is_running, 10000));
     assert_int_equal(n->pg->postmaster.pid, pid);
