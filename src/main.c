@@ -10,6 +10,7 @@
 #include "agent/agent.h"
 #include "base/log.h"
 #include "consensus/consensus.h"
+#include "guard/guard_cgroup.h"
 #include "veche/exitcode.h"
 
 #define RUN_AS "postgres" /* PostgreSQL refuses to run as root. */
@@ -75,6 +76,7 @@ static int become(const struct passwd *user)
 static int give_up_root(const struct conf *conf)
 {
     const struct passwd *user;
+    struct err err = {""};
 
     if (geteuid() != 0) {
         return 0;
@@ -94,6 +96,9 @@ static int give_up_root(const struct conf *conf)
             log_error("Cannot give %s to \"" RUN_AS "\": %s", conf->runtime_dir, strerror(errno));
             return -1;
         }
+    }
+    if (guard_cgroup_give(user->pw_uid, user->pw_gid, &err) != 0) {
+        log_warning("PostgreSQL will be frozen by signals: %s", err.text);
     }
     return become(user);
 }

@@ -20,7 +20,8 @@ stage_build() {
     local started=$SECONDS
     check configure configure "$build" -Dwerror=true &&
         check compile compile "$build" &&
-        check install tests/tidy/install.sh "$build"
+        check install tests/tidy/install.sh "$build" &&
+        check 'systemd unit' tests/tidy/units.sh "$build"
     printf 'build: %d s\n' $((SECONDS - started))
 }
 

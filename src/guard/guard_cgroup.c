@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include "base/str.h"
 
@@ -179,6 +180,49 @@ int guard_cgroup_init(struct guard_cgroup *c, struct err *err)
     }
     c->is_usable = status == 0;
     return status == 0 ? 0 : err_wrap(err, "cgroup");
+}
+
+/* ---- Giving it away ---- */
+
+/* As systemd marks it (systemd.resource-control(5), Delegate=). */
+static bool is_delegated(int dir_fd)
+{
+    static const char *const names[] = {"trusted.delegate", "user.delegate"};
+    char value[8];
+
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        if (fgetxattr(dir_fd, names[i], value, sizeof(value)) == 1 && value[0] == '1') {
+            return true;
+        }
+    }
+    return false;
+}
+
+int guard_cgroup_give(uid_t uid, gid_t gid, struct err *err)
+{
+    /* Those of Documentation/admin-guide/cgroup-v2.rst, Model of Delegation. */
+    static const char *const names[] = {".", "cgroup.procs", "cgroup.threads",
+                                        "cgroup.subtree_control"};
+    char dir[PATH_MAX * 2];
+    int fd, status = 0;
+
+    if (find_own_directory(dir, sizeof(dir), err) != 0) {
+        return 0; /* The guard says so. */
+    }
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || !is_delegated(fd)) {
+        goto out;
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(names) && status == 0; i++) {
+        if (fchownat(fd, names[i], uid, gid, 0) != 0) {
+            status = err_set_errno(err, errno, "giving %s/%s away", dir, names[i]);
+        }
+    }
+out:
+    if (fd >= 0) {
+        (void)close(fd); /* A directory. */
+    }
+    return status;
 }
 
 /* ---- Using it ---- */

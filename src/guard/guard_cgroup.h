@@ -25,6 +25,10 @@ struct guard_cgroup {
 /* 0: usable. Else err says why not, and PostgreSQL is stopped by signals. */
 int guard_cgroup_init(struct guard_cgroup *c, struct err *err);
 
+/* By root, before it gives itself up: our own cgroup, if the service manager left it to us
+ * to divide (Delegate=yes), is given to the user. 0 also if it did not. */
+int guard_cgroup_give(uid_t uid, gid_t gid, struct err *err);
+
 /* Nobody is in it: only then may PostgreSQL be started there. */
 bool guard_cgroup_is_empty(const struct guard_cgroup *c);
 bool guard_cgroup_has(const struct guard_cgroup *c, pid_t pid);

@@ -31,9 +31,9 @@ struct guard_channel {
 
 /* A packet that came. */
 struct guard_received {
-    union guard_packet packet;
     size_t size;
     int fds[GUARD_FDS_MAX]; /* The receiver's to close; -1 = none. */
+    union guard_packet packet;
 };
 
 /* directory: the runtime directory. A second guard of one directory is refused. */

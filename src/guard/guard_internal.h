@@ -33,7 +33,6 @@ struct guard {
 
     struct guard_channel channel;
     struct guard_events events;
-    struct guard_received received; /* The packet at hand. */
     struct guard_texts texts;
 
     uint64_t node_id;
@@ -51,6 +50,8 @@ struct guard {
     int null_fd;
     int signal_fd;
     int timer_fd;
+
+    struct guard_received received; /* The packet at hand. */
 };
 
 /* guard.c */

@@ -20,7 +20,7 @@ import pytest
 import bare_guard as bg
 from bare_guard import MS, Client, Guard, is_gone, stat_of
 from disks import Disk
-from veche import PG_BIN, free_port, run_as_postgres, wait
+from veche import BUILD, PG_BIN, Cluster, free_port, run_as_postgres, wait
 
 PYTHON = "/usr/bin/python3"
 BUSY = """
@@ -421,7 +421,9 @@ def test_the_guards_own_privileges(plain, report):
     report(f"locked memory: {locked_kb} kB, denied: {client.state.trouble.decode()}")
     assert locked_kb < 2048
     assert client.state.is_realtime == (os.sched_getscheduler(plain.pid) & 0xFF == os.SCHED_RR)
-    assert client.state.is_realtime and client.state.is_locked
+    # With ASan there is too much to lock.
+    assert client.state.is_locked or b"memory is not locked" in client.state.trouble
+    assert client.state.is_realtime
     assert b"real-time" not in client.state.trouble
     assert b"cgroup" in client.state.trouble
     assert os.getsid(plain.pid) == plain.pid
@@ -432,7 +434,7 @@ def test_without_privileges_it_says_so_and_works(report):
     with Guard(privileged=False) as guard:
         client = guard.client()
         assert not client.state.is_realtime and not client.state.is_locked
-        for what in (b"real-time priority", b"locking memory", b"cgroup"):
+        for what in (b"real-time priority", b"memory", b"cgroup"):
             assert what in client.state.trouble
         client.until_event("does without")
         busy, _ = start_busy(guard, client)
@@ -719,6 +721,40 @@ def test_an_adopted_standby_is_left_alone(guard):
     client.kill()
     client.until_phase(bg.EMPTY)
     assert all(map(is_gone, guard.pids))
+
+
+# ---- Delegation ----
+
+
+@pytest.mark.parametrize("delegated", [False, True])
+def test_the_agent_takes_its_cgroup_along_if_it_is_delegated(delegated, tmp_path):
+    cgroup = bg.UNIFIED / f"veche-give-{os.getpid()}"
+    cgroup.mkdir()
+    try:
+        if delegated:
+            os.setxattr(cgroup, "trusted.delegate", b"1")
+        with Cluster() as c:
+            node = c.postgres_nodes[0]
+            node.write_config()
+            command = f"echo $$ >{cgroup}/cgroup.procs && exec {BUILD}/src/veched {node.config_path}"
+            agent = subprocess.Popen(["/bin/sh", "-c", command], stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL)  # fmt: skip
+            uid = pwd.getpwnam("postgres").pw_uid
+            wait(lambda: f"Uid:\t{uid}" in status_text(agent.pid), 30, "it gives up root")
+            owners = {f: (cgroup / f).stat().st_uid for f in (".", "cgroup.procs", "cgroup.freeze")}
+            own = uid if delegated else 0
+            assert owners == {".": own, "cgroup.procs": own, "cgroup.freeze": 0}
+            agent.kill()
+            agent.wait()
+    finally:
+        for name in ("pg", "guard", "."):
+            if (cgroup / name).exists():
+                (cgroup / name / "cgroup.kill").write_text("1")
+                wait(lambda n=name: bg.rmdir(cgroup / n), 30, "an empty cgroup")
+
+
+def status_text(pid):
+    return pathlib.Path(f"/proc/{pid}/status").read_text()
 
 
 # ---- PostgreSQL ----

@@ -31,7 +31,7 @@ MAY_USE = {
               "lease"},
 }
 # main.c knows what it starts.
-MAIN_MAY_USE = {"agent", "base", "conf", "consensus"}
+MAIN_MAY_USE = {"agent", "base", "conf", "consensus", "guard"}
 
 HOMES = {
     r"raft(\.h|/)": {"consensus"},
