@@ -14,6 +14,7 @@ import os
 import subprocess
 import threading
 
+from reaper import reaper
 from veche import Cluster, Node
 
 CLONE_NEWNET = 0x40000000
@@ -59,6 +60,7 @@ class Network:
         self.made = []
         self.cuts = set()  # (to, from)
         self.home = None
+        self.is_told = False  # The reaper knows of it.
 
     def namespace(self, name):
         return f"{self.id}-{name}"
@@ -85,6 +87,8 @@ class Network:
 
     def __enter__(self):
         assert threading.current_thread() is threading.main_thread()
+        reaper.add("netns", f"{self.id}-")
+        self.is_told = True
         try:
             switch = self.namespace("switch")
             self._make_namespace(switch)
@@ -113,6 +117,9 @@ class Network:
             with contextlib.suppress(RuntimeError):
                 run("ip", "netns", "del", self.made[-1])
             self.made.pop()
+        if self.is_told:
+            reaper.drop("netns", f"{self.id}-")
+            self.is_told = False
 
     # -- links
 

@@ -28,6 +28,8 @@ import psycopg
 import psycopg2
 from psycopg import pq
 
+from reaper import reaper
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("VECHE_BUILD", ROOT / "build"))
 PG_BIN = pathlib.Path(
@@ -309,6 +311,7 @@ class Node:
                     **os.environ,
                     **sanitizer_options(self.dir / "sanitizer"),
                     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                    "VECHE_TEST_NODE": f"{self.dir}/",  # Inherited: the reaper looks for it.
                     **self.env,
                 },
             )
@@ -474,6 +477,7 @@ class Cluster:
         parent = os.environ.get("VECHE_TEST_DIR", "/tmp")
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="veche-test-", dir=place or parent))
         self.dir.chmod(0o755)
+        reaper.add("dir", self.dir)
         self.scope = scope
         self.secret = "secret " + os.urandom(12).hex()
         self.dcs = {
@@ -512,6 +516,7 @@ class Cluster:
             print(f"kept: {self.dir}")
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
+        reaper.drop("dir", self.dir)
         if wrong and kind is None:
             raise AssertionError("found beside the test:\n" + "\n".join(wrong))
 

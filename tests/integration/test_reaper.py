@@ -1,0 +1,47 @@
+"""A test process that is killed leaves nothing behind."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+from reaper import belongs
+from veche import wait
+
+CHILD = """
+from veche import Cluster, wait
+
+c = Cluster()
+c.make_nodes()
+c.start()
+c.wait_primary()
+print(c.dir, flush=True)
+wait(lambda: False, 600, "the end")
+"""
+
+
+def processes_for(directory):
+    pids = [p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()]
+    return [p for p in pids if belongs(p, directory)]
+
+
+def test_a_killed_test_process_leaves_no_cluster_behind():
+    """As pytest-xdist does to a worker in the middle of a test."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD],
+        cwd=pathlib.Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        directory = child.stdout.readline().strip()
+        assert directory
+        assert len(processes_for(directory)) > 3, "three agents, a PostgreSQL"
+        os.kill(child.pid, signal.SIGKILL)
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    wait(lambda: not processes_for(directory), 30, "its processes to end")
+    wait(lambda: not os.path.exists(directory), 30, "its directory to go")
