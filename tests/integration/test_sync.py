@@ -243,3 +243,38 @@ def test_a_switchover_and_a_killed_agent_lose_nothing(report):
         writer.wait_rows(20)
         writer.stop()
         assert writer.missing(primary) == []
+
+
+# What the agent tells PostgreSQL on the way: nobody, the placeholder, the standby.
+@pytest.mark.parametrize("told", ["nobody", "placeholder", "standby"])
+def test_an_agent_killed_on_the_way_leaves_nothing_half_done(told):
+    """The agent is killed as soon as it says that; the next one finds its way, and at
+    the end nothing that was acknowledged is missing on the standby."""
+    with sync_cluster() as c:
+        c.start()
+        primary, standby = wait_sync(c)
+        writer = start_writer(c)
+        value = {"nobody": "names=''", "placeholder": "__patroni", "standby": f'"{standby.name}"'}
+
+        def times_told(what):
+            lines = [text for text in primary.log().splitlines() if "Telling PostgreSQL" in text]
+            return sum(value[what] in text for text in lines)
+
+        for _ in range(2):
+            before = {what: times_told(what) for what in value}
+            standby.kill()
+            if told != "nobody":
+                wait(lambda: times_told("nobody") > before["nobody"], 60, "the degradation")
+                standby.start()
+            wait(lambda: times_told(told) > before[told], 60, f"{told} to be told")
+            primary.kill_agent()
+            primary.start()
+            if told == "nobody":
+                standby.start()
+            assert wait_sync(c) == (primary, standby)
+        writer.wait_rows(20)
+        primary.kill()
+        assert c.wait_primary(10 * (TTL + 1), other_than=primary) is standby
+        writer.wait_rows(20)
+        writer.stop()
+        assert writer.missing(standby) == []
