@@ -296,8 +296,8 @@ void agent_lease_tick(struct agent *a, uint64_t now_ms)
     follow_decision(a);
     ask_longest(a, lease_voter_longest_wanted_ns(&a->voter, now));
     note_change(a, lease_owner_remaining_ns(&a->owner, now) > 0, now_ms);
-    if (lease_owner_epoch(&a->owner) == 0 || a->lease_was_live) {
-        a->wanted_since_ms = 0;
+    if (!owns_present_epoch(a) || a->lease_was_live) {
+        a->wanted_since_ms = 0; /* Also after it was given up: the release may have got lost. */
     } else if (a->wanted_since_ms == 0) {
         a->wanted_since_ms = now_ms;
     }

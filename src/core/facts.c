@@ -69,7 +69,9 @@ static uint64_t ownership_facts(const struct view *view)
     const struct store_primary *p = &view->store->primary;
     const struct view_lease *lease = &view->lease;
     bool me = lookup_owner_is_me(view);
-    uint64_t wanted_ms = lease->epoch == p->epoch ? lease->wanted_since_ms : 0;
+    /* Epoch 0: it was given up here, and the store does not know yet. */
+    bool of_present = lease->epoch == p->epoch || lease->epoch == 0;
+    uint64_t wanted_ms = of_present ? lease->wanted_since_ms : 0;
     bool live = lease->live && lease->confirmed_ms > 0;
     bool continued = lease->continued && !view->raft.caught_up;
     bool leased = me && live && !continued && lease->epoch == p->epoch;

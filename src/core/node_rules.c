@@ -352,7 +352,8 @@ static bool positions_are_to_be_asked(const struct view *view)
 static void add_wakes(const struct view *view, const struct node_facts *f, struct decision *d)
 {
     if (view->lease.live) {
-        propose_wake(view, d, view->now_ms + view->lease.confirmed_ms);
+        /* Nine tenths: timers are slewed by up to a tenth, the lease is not. */
+        propose_wake(view, d, view->now_ms + MAX(view->lease.confirmed_ms * 9 / 10, 1));
         propose_wake(view, d, view->now_ms + view->lease.remaining_ms);
     }
     if ((f->bits & F(ADOPTED)) && !view->lease.live) {

@@ -105,8 +105,8 @@ struct view_lease {
                                * boot: any lease it ever counted ends before that. */
     uint64_t live_since_ms;   /* Start of the present unbroken lease; 0 when not live. */
     bool continued;           /* Of the process before this one; Raft has not confirmed it yet. */
-    uint64_t wanted_since_ms; /* Since when it has tried for `epoch` without a lease; 0 = it
-                               * holds it, or does not try. */
+    uint64_t wanted_since_ms; /* Since when the store has named this node owner without a lease; 0 =
+                               * it holds it, or is not owner. */
 };
 
 struct view_replica {     /* A row of pg_stat_replication. */

@@ -40,9 +40,9 @@ static bool has_other_database(const struct sim *s, const struct sim_node *n)
            s->wal.branches[n->pg.flushed.branch].sysid != store->cluster.sysid;
 }
 
-/* Who declared the newest timeline lost its Raft state before it promoted. Under its new
- * id it does not vouch for it, nobody else can, and a bound was asked for: an order of
- * an operator's is needed (docs/decisions/0005). */
+/* Who declared the newest timeline lost its Raft state before it promoted, or before it could
+ * say how far it got. Under its new id it does not vouch for it, nobody else can, and a
+ * bound was asked for: an order of an operator's is needed (docs/decisions/0005). */
 static bool needs_an_order(const struct sim *s)
 {
     const struct store *store = NULL;
@@ -59,7 +59,7 @@ static bool needs_an_order(const struct sim *s)
         const struct sim_node *n = s->nodes[i];
 
         if (n->id == store->line.owner_id ||
-            (n->pg.data == DATA_VALID &&
+            (n->pg.data == DATA_VALID && store->progress.timeline >= store->line.timeline &&
              wal_timeline(&s->wal, n->pg.flushed) >= store->line.timeline)) {
             return false;
         }

@@ -2,7 +2,8 @@
  * S1: nobody acknowledges a row while another node holds a live lease, nor a
  * row that was sent after another node acknowledged one under a later epoch;
  * and two leases are never live at once. True time decides; each deadline is
- * read by the clocks of the node that holds it.
+ * read by the clocks of the node that holds it. Nobody acknowledges one after the
+ * deadline its guard was armed with, and what is frozen is frozen before it.
  */
 #include "checks.h"
 #include "trace.h"
@@ -34,19 +35,12 @@ void check_s1_lease(struct sim *s, const struct sim_node *n)
     }
 }
 
-/* Its agent was killed alone: without a guard nothing stops the server. */
-static bool is_covered(struct sim *s, const struct sim_node *n)
-{
-    s->stats.uncovered += n->pg.agent_was_killed ? 1 : 0;
-    return !n->pg.agent_was_killed;
-}
-
 static void check_overlap(struct sim *s, const struct sim_node *n, const struct sim_ack *ack)
 {
     for (int i = 0; i < s->n_nodes; i++) {
         const struct sim_node *other = s->nodes[i];
 
-        if (i != n->i && holds_lease(s, other) && is_covered(s, n)) {
+        if (i != n->i && holds_lease(s, other)) {
             checks_fail(s, n, "S1: row acknowledged under epoch %u, %s holds the lease of epoch %u",
                         (unsigned)ack->epoch, other->name,
                         (unsigned)lease_owner_epoch(&other->agent->owner));
@@ -62,7 +56,7 @@ static void check_order(struct sim *s, const struct sim_node *n, const struct si
         const struct sim_epoch *later = &c->epochs[epoch];
 
         if (later->first_ack_us != 0 && later->first_ack_node != n->i &&
-            ack->sent_us > later->first_ack_us && is_covered(s, n)) {
+            ack->sent_us > later->first_ack_us) {
             checks_fail(s, n,
                         "S1: row sent after %s acknowledged one of epoch %u, "
                         "acknowledged under epoch %u",
@@ -72,10 +66,49 @@ static void check_order(struct sim *s, const struct sim_node *n, const struct si
     }
 }
 
+/* A killed process may still have been on its way for that long. */
+#define GRACE_NS NS_PER_MS
+
+void check_s1_armed(struct sim *s, const struct sim_node *n)
+{
+    s->checks->deadlines[n->i] = n->guard.logic.deadline;
+}
+
+void check_s1_boot(struct sim *s, const struct sim_node *n)
+{
+    s->checks->deadlines[n->i] = (struct clock_pair){0};
+}
+
+/* By the clocks of the node: the server's deadline is still ahead. */
+static void check_deadline(struct sim *s, const struct sim_node *n, const struct sim_ack *ack)
+{
+    struct clock_pair now = sim_clock_pair(s, n);
+
+    if (clock_pair_left_ns(clock_pair_add(s->checks->deadlines[n->i], GRACE_NS), now) == 0) {
+        checks_fail(s, n, "S1: row acknowledged under epoch %u after the deadline",
+                    (unsigned)ack->epoch);
+    }
+}
+
+void check_s1_frozen(struct sim *s, const struct sim_node *n)
+{
+    const struct guard_logic *g = &n->guard.logic;
+
+    if (!s->stats.late_is_measured || g->late_ns_max > s->stats.late_ns_max) {
+        s->stats.late_ns_max = g->late_ns_max;
+    }
+    s->stats.late_is_measured = true;
+    if (g->late_ns_max > 0) {
+        checks_fail(s, n, "S1: frozen %lld us after the deadline",
+                    (long long)g->late_ns_max / 1000);
+    }
+}
+
 void check_s1_ack(struct sim *s, const struct sim_node *n, const struct sim_ack *ack)
 {
     struct sim_epoch *epoch = &s->checks->epochs[ack->epoch];
 
+    check_deadline(s, n, ack);
     check_overlap(s, n, ack);
     check_order(s, n, ack);
     if (epoch->first_ack_us == 0) {

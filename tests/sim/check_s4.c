@@ -111,3 +111,11 @@ void check_wal_stream(struct sim *s, const struct sim_node *n, const struct sim_
                     upstream->pg.flushed.branch);
     }
 }
+
+/* S5: whatever cut a copy off, what it left is seen to be no database. */
+void check_s5_start(struct sim *s, const struct sim_node *n)
+{
+    if (n->pg.torn) {
+        checks_fail(s, n, "S5: started on data that a copy left half done");
+    }
+}

@@ -24,6 +24,9 @@ struct sim_ack {
     uint64_t sent_us; /* When the client sent the row. */
 };
 void check_s1_ack(struct sim *s, const struct sim_node *n, const struct sim_ack *ack);
+void check_s1_armed(struct sim *s, const struct sim_node *n);  /* Its guard took a deadline. */
+void check_s1_frozen(struct sim *s, const struct sim_node *n); /* All is stopped. */
+void check_s1_boot(struct sim *s, const struct sim_node *n);
 void check_s1_lease(struct sim *s, const struct sim_node *n); /* Its deadline has moved. */
 
 /* S2 (check_s2.c): a row was acknowledged; a server begins to take writes. */
@@ -56,6 +59,17 @@ void check_wal_stream(struct sim *s, const struct sim_node *n, const struct sim_
 void check_s6_voice(struct sim *s, const struct sim_node *n);
 void check_s6_voters(struct sim *s, const struct sim_node *n, const struct lease_voter_set *set);
 
+/* S5 (check_s4.c): a server is about to be started. */
+void check_s5_start(struct sim *s, const struct sim_node *n);
+
+/* L2 (check_l2.c): is nothing wrong anywhere, and is there a settled primary? Then for
+ * some time its sessions must not end, whatever `what` does. */
+bool check_l2_is_calm(const struct sim *s);
+struct sim_node *check_l2_primary(struct sim *s);
+void check_l2_expect(struct sim *s, const struct sim_node *n, uint64_t for_us, const char *what);
+bool check_l2_is_expected(const struct sim *s);
+void check_l2_look(struct sim *s);
+
 /* L1 (check_l1.c). True when all is well, or the time is over (then it failed). */
 bool checks_liveness_is_over(struct sim *s);
 void checks_count_faults(struct sim *s);
@@ -69,8 +83,18 @@ struct sim_epoch {               /* What is known of one epoch. */
 #define CHECK_EPOCHS_MAX  4096
 #define CHECK_ENTRIES_MAX 16384
 
+struct sim_l2 {
+    int node;
+    uint64_t until_us; /* 0 = nothing is expected. */
+    uint32_t sessions;
+    uint64_t freezes;
+    const char *what;
+};
+
 struct sim_checks {
     bool failed;
+    struct sim_l2 l2;
+    struct clock_pair deadlines[SIM_NODES_MAX]; /* The last that each guard took. */
     struct sim_epoch epochs[CHECK_EPOCHS_MAX];
     uint64_t epoch_max;
     uint64_t entries[CHECK_ENTRIES_MAX]; /* Hash of the command committed at that index. */

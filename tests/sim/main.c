@@ -2,6 +2,7 @@
  * sim [--seeds N] [--first S] [--seconds T]   runs seeds S to S+N-1
  * sim --seed S [--trace]                      one, with its trace
  * sim --mutant NAME [--seeds N]               0 only if a checker complains
+ * sim --mutants [--seeds N]                   all of them, one line each
  * sim --fixture                               over libraft's fixture
  * sim --sync                                  with a synchronous mode
  *
@@ -18,7 +19,7 @@
 struct arguments {
     struct sim_options options;
     uint64_t first, n;
-    bool trace;
+    bool trace, mutants;
 };
 
 static volatile uint64_t running_seed;
@@ -67,6 +68,8 @@ static bool parse(char **argv, struct arguments *a)
             good = parse_number(*++arg, &a->options.seconds);
         } else if (str_equal(*arg, "--mutant")) {
             good = parse_mutant(*++arg, &a->options.mutant);
+        } else if (str_equal(*arg, "--mutants")) {
+            a->mutants = true;
         } else if (str_equal(*arg, "--fixture")) {
             a->options.fixture = true;
         } else if (str_equal(*arg, "--sync")) {
@@ -105,7 +108,8 @@ static void print_stats(const struct sim_stats *stats)
     printf(" " #name "=%llu", (unsigned long long)stats->fault_##name);
     SIM_FAULT_KINDS(SIM_STATS_PRINT_FAULT)
 #undef SIM_STATS_PRINT_FAULT
-    printf("\n");
+    printf("\nworst frozen-at minus deadline: %.3f ms\n",
+           stats->late_is_measured ? (double)stats->late_ns_max / 1e6 : 0.0);
 }
 
 /* What never happened was not simulated. */
@@ -164,32 +168,59 @@ static const char *promise_of(enum sim_mutant mutant)
         [MUTANT_ADDS_FIRST] = "S6:",
         [MUTANT_NO_GATE] = "S2:",
         [MUTANT_NO_PROOF] = "S2:",
+        [MUTANT_NO_FREEZE] = "S1:",
+        [MUTANT_FREEZE_LATE] = "S1:",
+        [MUTANT_THAW_ON_HELLO] = "S1:",
+        [MUTANT_TRUST_GUARD] = "S1:",
+        [MUTANT_NO_CONTINUE] = "L2:",
+        [MUTANT_BOOTTIME_ALONE] = "S1:",
+        [MUTANT_NO_MARKER] = "S5:",
+        [MUTANT_DEMOTES] = "L2:",
+        [MUTANT_NO_REJOIN] = "L1:",
     };
 
     return promises[mutant];
 }
 
-static int run_mutant(const struct arguments *a)
+static bool needs_sync(enum sim_mutant mutant)
 {
-    const char *promise = promise_of(a->options.mutant);
-    struct sim_stats stats = {0};
+    return mutant == MUTANT_NO_GATE || mutant == MUTANT_NO_PROOF;
+}
 
-    for (uint64_t seed = a->first; seed < a->first + a->n; seed++) {
+static int run_mutant(const struct arguments *a, enum sim_mutant mutant)
+{
+    struct sim_options options = a->options;
+    struct sim_stats stats = {0};
+    uint64_t end = a->first + a->n;
+
+    options.mutant = mutant;
+    if (needs_sync(mutant)) { /* What it breaks has to meet a crash within moments. */
+        options.sync = true;
+        end += 5 * a->n;
+    }
+    for (uint64_t seed = a->first; seed < end; seed++) {
         running_seed = seed;
-        if (!sim_run(seed, &a->options, &stats) && strstr(checks_last_failure(), promise) != NULL) {
-            printf("mutant %s is caught by seed %llu: %s\n", sim_mutant_name(a->options.mutant),
+        if (!sim_run(seed, &options, &stats) &&
+            strstr(checks_last_failure(), promise_of(mutant)) != NULL) {
+            printf("mutant %-20s caught by seed %3llu: %s\n", sim_mutant_name(mutant),
                    (unsigned long long)seed, checks_last_failure());
             return 0;
         }
     }
-    printf("FAILED: mutant %s lives through %llu seeds\n", sim_mutant_name(a->options.mutant),
-           (unsigned long long)a->n);
+    printf("FAILED: mutant %s lives through %llu seeds\n", sim_mutant_name(mutant),
+           (unsigned long long)(end - a->first));
     return 1;
 }
 
-static bool needs_sync(enum sim_mutant mutant)
+static int run_mutants(const struct arguments *a)
 {
-    return mutant == MUTANT_NO_GATE || mutant == MUTANT_NO_PROOF;
+    int result = 0;
+
+    for (unsigned m = MUTANT_NONE + 1; m < MUTANTS; m++) {
+        result |= run_mutant(a, (enum sim_mutant)m);
+        (void)fflush(stdout);
+    }
+    return result;
 }
 
 int main(int argc, char **argv)
@@ -201,9 +232,11 @@ int main(int argc, char **argv)
         return 2;
     }
     (void)signal(SIGABRT, on_abort);
-    a.options.sync = a.options.sync || needs_sync(a.options.mutant);
     if (a.trace) {
         trace_set(TRACE_ALL);
     }
-    return a.options.mutant != MUTANT_NONE ? run_mutant(&a) : run_seeds(&a);
+    if (a.mutants) {
+        return run_mutants(&a);
+    }
+    return a.options.mutant != MUTANT_NONE ? run_mutant(&a, a.options.mutant) : run_seeds(&a);
 }

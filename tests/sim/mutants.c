@@ -146,6 +146,17 @@ static void add_first(const struct view *v, struct decision *d)
     }
 }
 
+/* A primary that does not hear everybody stops. */
+static void stop_alone(const struct sim *s, const struct sim_node *n, struct decision *d)
+{
+    const struct view *v = &n->agent->view;
+
+    if (v->self.status.n_heard < s->n_nodes && v->self.status.pg_role == PG_ROLE_PRIMARY &&
+        d->node.action == ACTION_NONE) {
+        d->node.action = ACTION_STOP;
+    }
+}
+
 void mutate_decision(struct sim *s, struct sim_node *n, struct decision *d)
 {
     switch (s->options.mutant) {
@@ -163,13 +174,54 @@ void mutate_decision(struct sim *s, struct sim_node *n, struct decision *d)
     case MUTANT_ADDS_FIRST:
         add_first(&n->agent->view, d);
         break;
+    case MUTANT_DEMOTES:
+        stop_alone(s, n, d);
+        break;
+    case MUTANT_NO_REJOIN:
+        if (d->node.action == ACTION_CLONE || d->node.action == ACTION_REWIND) {
+            d->node.action = ACTION_NONE;
+        }
+        break;
     case MUTANT_NONE:
     case MUTANT_NO_QUARANTINE:
     case MUTANT_NO_CAS:
     case MUTANT_KEEPS_ID:
     case MUTANT_NO_GATE: /* sim_sync.c */
     case MUTANT_NO_PROOF:
+    case MUTANT_NO_FREEZE:
+    case MUTANT_FREEZE_LATE:
+    case MUTANT_THAW_ON_HELLO:
+    case MUTANT_TRUST_GUARD:
+    case MUTANT_NO_CONTINUE:
+    case MUTANT_BOOTTIME_ALONE:
+    case MUTANT_NO_MARKER:
     case MUTANTS:
         break;
+    }
+}
+
+/* ---- The guard ---- */
+
+enum guard_action mutate_guard(struct sim *s, struct sim_node *n, enum guard_action action)
+{
+    (void)n;
+    return s->options.mutant == MUTANT_NO_FREEZE ? GUARD_DO_NOTHING : action;
+}
+
+/* An agent is back: that is taken for a lease that is back. */
+void mutate_hello(struct sim *s, struct sim_node *n)
+{
+    if (s->options.mutant == MUTANT_THAW_ON_HELLO && sim_pg_is_frozen(s, n)) {
+        sim_pg_thaw(s, n);
+    }
+}
+
+void mutate_arm(const struct sim *s, struct guard_arm *arm)
+{
+    const uint64_t more_ns = 400 * NS_PER_MS;
+
+    if (s->options.mutant == MUTANT_FREEZE_LATE) {
+        arm->ttl_ns += more_ns;
+        arm->deadline = clock_pair_add(arm->deadline, more_ns);
     }
 }

@@ -72,6 +72,7 @@ static void fill_status(struct sim *s, struct sim_node *n, uint64_t now_ms)
     fill_lease(s, n, status);
     if (!witness) {
         sim_pg_fill(s, n, status, &a->view.pg);
+        a->view.pg.frozen = node_guard_is_frozen(n);
         sim_ops_fill(&a->ops, &a->view.op);
     }
 }
@@ -140,7 +141,6 @@ static void fill_lease_view(struct sim *s, struct sim_node *n, struct view_lease
 {
     struct sim_agent *a = n->agent;
     uint64_t left_ns = lease_owner_remaining_ns(&a->owner, sim_lease_now(s, n));
-    uint64_t margin_ms = a->view.conf.fence_margin_ms; /* In place of a guard. */
     struct lease_voter_status voter;
 
     lease_voter_status(&a->voter, sim_lease_now(s, n), &voter);
@@ -148,7 +148,8 @@ static void fill_lease_view(struct sim *s, struct sim_node *n, struct view_lease
         .live = left_ns > 0,
         .epoch = lease_owner_epoch(&a->owner),
         .remaining_ms = left_ns / NS_PER_MS,
-        .confirmed_ms = left_ns / NS_PER_MS > margin_ms ? left_ns / NS_PER_MS - margin_ms : 0,
+        .continued = a->continued && !a->caught_up,
+        .confirmed_ms = MIN(node_guard_confirmed_ms(s, n), left_ns / NS_PER_MS),
         .promised_ms = voter.state == LEASE_PROMISE_LIVE && voter.owner == n->id
                            ? voter.left_ns / NS_PER_MS
                            : 0,

@@ -33,7 +33,30 @@ static void tell_sets(struct sim *s, struct sim_node *n)
     lease_owner_on_sets(&n->agent->owner, &l->committed, logged);
 }
 
-void node_lease_init(struct sim *s, struct sim_node *n)
+/* What the guard attests goes on: same epoch, same instance, and nothing else until a
+ * barrier of this process was applied. */
+static void continue_lease(struct sim *s, struct sim_node *n, const struct sim_word *state)
+{
+    const struct guard_logic *g = &state->logic;
+    struct sim_agent *a = n->agent;
+
+    if (g->epoch == 0 || g->epoch <= g->closed_epoch || g->instance != n->instance ||
+        state->kept.n_sets == 0 || state->kept.node_id != n->id ||
+        guard_logic_left_ns(g, sim_clock_pair(s, n)) == 0 ||
+        s->options.mutant == MUTANT_NO_CONTINUE) {
+        return;
+    }
+    lease_owner_on_ttl(&a->owner, state->kept.ttl_ns);
+    lease_owner_on_sets(&a->owner, &state->kept.sets[0],
+                        state->kept.n_sets > 1 ? &state->kept.sets[1] : NULL);
+    lease_owner_continue(&a->owner, sim_lease_now(s, n), g->epoch,
+                         (struct lease_time){g->deadline.raw_ns, g->deadline.boot_ns});
+    a->continued = true;
+    s->stats.continued++;
+    TRACE(s, n, "lease: goes on, epoch %u", (unsigned)g->epoch);
+}
+
+void node_lease_init(struct sim *s, struct sim_node *n, const struct sim_word *state)
 {
     struct sim_agent *a = n->agent;
     struct lease_time now = sim_lease_now(s, n);
@@ -47,6 +70,7 @@ void node_lease_init(struct sim *s, struct sim_node *n)
         s->stats.quarantines += n->longest_grant_ns != 0 ? 1 : 0;
     }
     lease_owner_init(&a->owner, n->id, n->instance, rng_next(&s->rng));
+    continue_lease(s, n, state);
 }
 
 static void on_longest_written(struct sim *s, const struct sim_event *e)
@@ -100,6 +124,7 @@ static void take_grant(struct sim *s, struct sim_node *n, const struct lease_gra
 
     if (event == LEASE_OWNER_COUNTED) {
         check_s1_lease(s, n);
+        node_guard_arm(s, n);
     }
     if (event == LEASE_OWNER_COUNTED || event == LEASE_OWNER_DEPOSED) {
         sim_node_dirty(s, n);
@@ -119,15 +144,32 @@ static void on_renew(struct sim *s, const struct sim_event *e)
     sim_send(s, &(struct sim_message){.from = n->i, .to = e->from, .fn = on_grant, .data = grant});
 }
 
+static void grant_to_self(struct sim *s, struct sim_node *n, const struct lease_renew *renew)
+{
+    struct lease_renew copy = *renew; /* It may be the one that is cleared. */
+    struct lease_grant grant;
+
+    n->agent->own_renew.round = 0;
+    answer(s, n, &copy, &grant);
+    take_grant(s, n, &grant);
+}
+
 static void on_grant(struct sim *s, const struct sim_event *e)
 {
-    take_grant(s, s->nodes[e->node], e->data);
+    struct sim_node *n = s->nodes[e->node];
+    const struct lease_grant *grant = e->data;
+    const struct lease_renew *own = &n->agent->own_renew;
+
+    take_grant(s, n, grant);
+    if (grant->verdict == LEASE_GRANTED && grant->round == own->round) {
+        grant_to_self(s, n, own);
+    }
 }
 
 static void renew(struct sim *s, struct sim_node *n)
 {
+    struct sim_agent *a = n->agent;
     struct lease_renew message;
-    struct lease_grant grant;
 
     if (!lease_owner_begin_round(&n->agent->owner, sim_lease_now(s, n), &message)) {
         return;
@@ -140,8 +182,11 @@ static void renew(struct sim *s, struct sim_node *n)
             sim_send(s, &(struct sim_message){.from = n->i, .to = i, .fn = on_renew, .data = copy});
         }
     }
-    answer(s, n, &message, &grant);
-    take_grant(s, n, &grant);
+    /* Going on from before the restart, our own promise follows that of another. */
+    a->own_renew = message;
+    if (!a->continued || a->lease_was_live) {
+        grant_to_self(s, n, &message);
+    }
 }
 
 void node_lease_on_store(struct sim *s, struct sim_node *n, unsigned changes)
@@ -181,6 +226,7 @@ static void follow_decision(struct sim *s, struct sim_node *n, const struct deci
     if (d->drop_lease) {
         if (lease_owner_epoch(&a->owner) != 0) {
             TRACE(s, n, "lease: dropped, epoch %u", (unsigned)lease_owner_epoch(&a->owner));
+            node_guard_close(s, n, lease_owner_epoch(&a->owner));
             lease_owner_drop(&a->owner);
         }
     } else if (d->renew_lease && owns_present_epoch(n) &&
@@ -227,6 +273,18 @@ static void arm(struct sim *s, struct sim_node *n)
                   .fn = on_renew_timer, .node = n->i, .from = SIM_NOBODY, .life = n->life});
 }
 
+/* Before Raft has told more a lease goes on for a primary that runs, and for nothing else. */
+static bool may_renew(const struct sim_node *n)
+{
+    const struct view *v = &n->agent->view;
+
+    if (n->agent->guard.is_silent) {
+        return false;
+    }
+    return !n->agent->continued || n->agent->caught_up ||
+           (v->pg.postmaster_alive && v->self.status.pg_role != PG_ROLE_STANDBY);
+}
+
 void node_lease_tick(struct sim *s, struct sim_node *n, const struct decision *d)
 {
     struct sim_agent *a = n->agent;
@@ -234,10 +292,13 @@ void node_lease_tick(struct sim *s, struct sim_node *n, const struct decision *d
     follow_decision(s, n, d);
     ask_longest(s, n, lease_voter_longest_wanted_ns(&a->voter, sim_lease_now(s, n)));
     note_change(s, n, lease_owner_remaining_ns(&a->owner, sim_lease_now(s, n)) > 0);
-    if (lease_owner_epoch(&a->owner) == 0 || a->lease_was_live) {
+    if (!owns_present_epoch(n) || a->lease_was_live) {
         a->wanted_since_ms = 0;
     } else if (a->wanted_since_ms == 0) {
         a->wanted_since_ms = sim_local_ms(s, n);
+    }
+    if (!may_renew(n)) {
+        return; /* The tick that sees PostgreSQL comes here again. */
     }
     if (lease_owner_next_round_ns(&a->owner, sim_lease_now(s, n)) == 0) {
         renew(s, n);

@@ -81,7 +81,7 @@ void sim_after(struct sim *s, uint64_t after_us, const struct sim_event *e)
 /* Events of what is paused wait for its end, in order. */
 static bool is_held_up(struct sim *s, const struct sim_event *e)
 {
-    const struct sim_node *n = e->node != SIM_NOBODY ? s->nodes[e->node] : NULL;
+    struct sim_node *n = e->node != SIM_NOBODY ? s->nodes[e->node] : NULL;
     bool is_agents = e->life != 0 || e->from != SIM_NOBODY;
     uint64_t until_us;
 
@@ -92,18 +92,29 @@ static bool is_held_up(struct sim *s, const struct sim_event *e)
     if (is_agents && n->is_up) {
         until_us = MAX(until_us, n->agent_paused_until_us);
     }
-    if (until_us <= s->now_us) {
-        return false;
+    if (e->guard_life != 0 && e->guard_life == n->guard.life) {
+        until_us = MAX(until_us, n->guard.paused_until_us);
     }
-    push_at(s, until_us, e);
-    return true;
+    if (until_us > s->now_us) {
+        push_at(s, until_us, e);
+        return true;
+    }
+    if (e->of_postgres && sim_pg_is_frozen(s, n)) {
+        sim_pg_hold(n, e);
+        return true;
+    }
+    return false;
 }
 
 static bool is_wanted(struct sim *s, const struct sim_event *e)
 {
     const struct sim_node *n = e->node != SIM_NOBODY ? s->nodes[e->node] : NULL;
 
-    if (e->from != SIM_NOBODY && (s->links[e->from][e->node].cut || !n->is_up)) {
+    if (e->from != SIM_NOBODY &&
+        (s->links[e->from][e->node].cut || !n->is_up || !n->agent->begun)) {
+        return false;
+    }
+    if (e->guard_life != 0 && (!n->guard.is_up || n->guard.life != e->guard_life)) {
         return false;
     }
     return e->life == 0 || (n->is_up && n->life == e->life);
@@ -126,7 +137,9 @@ static void step(struct sim *s)
 
 uint64_t sim_true_us(const struct sim_node *n, uint64_t local_us)
 {
-    return local_us * 1000000 / (uint64_t)(1000000 + n->boot_clock.ppm);
+    uint64_t rate = (uint64_t)(1000000 + n->boot_clock.ppm);
+
+    return (local_us * 1000000 + rate - 1) / rate; /* Never early. */
 }
 
 void sim_timer(struct sim *s, const struct sim_node *n, uint64_t local_us,
@@ -186,8 +199,13 @@ uint64_t sim_local_ms(const struct sim *s, const struct sim_node *n)
 
 struct lease_time sim_lease_now(const struct sim *s, const struct sim_node *n)
 {
-    return (struct lease_time){.raw_ns = sim_clock_ns(s, &n->raw_clock),
-                               .boot_ns = sim_clock_ns(s, &n->boot_clock)};
+    struct lease_time now = {.raw_ns = sim_clock_ns(s, &n->raw_clock),
+                             .boot_ns = sim_clock_ns(s, &n->boot_clock)};
+
+    if (s->options.mutant == MUTANT_BOOTTIME_ALONE) {
+        now.raw_ns = now.boot_ns;
+    }
+    return now;
 }
 
 /* ---- Ids ---- */
@@ -225,6 +243,15 @@ const char *sim_mutant_name(enum sim_mutant mutant)
         [MUTANT_ADDS_FIRST] = "adds-first",
         [MUTANT_NO_GATE] = "no-gate",
         [MUTANT_NO_PROOF] = "no-proof",
+        [MUTANT_NO_FREEZE] = "no-freeze",
+        [MUTANT_FREEZE_LATE] = "freeze-late",
+        [MUTANT_THAW_ON_HELLO] = "thaw-on-hello",
+        [MUTANT_TRUST_GUARD] = "trust-guard",
+        [MUTANT_NO_CONTINUE] = "no-continue",
+        [MUTANT_BOOTTIME_ALONE] = "boottime-alone",
+        [MUTANT_NO_MARKER] = "no-marker",
+        [MUTANT_DEMOTES] = "demotes",
+        [MUTANT_NO_REJOIN] = "no-rejoin",
     };
 
     return names[mutant];
@@ -243,6 +270,7 @@ static void draw_cluster(struct sim *s)
         shape = s->seed % 4;
     }
     s->ttl_ms = ttls_ms[sim_between(s, 0, ARRAY_LENGTH(ttls_ms) - 1)];
+    s->ttl_max_us = MAX(s->ttl_ms, 6000) * SIM_MS;
     s->lag_bound = bounds[sim_between(s, 0, ARRAY_LENGTH(bounds) - 1)];
     s->check_timeline = sim_chance(s, 300);
     s->start_timeout_ms = sim_between(s, 10, 60) * 1000;
@@ -306,6 +334,10 @@ static void add_stats(struct sim_stats *to, const struct sim_stats *from)
 #define SIM_STATS_ADD_FAULT(name, weight) to->fault_##name += from->fault_##name;
     SIM_FAULT_KINDS(SIM_STATS_ADD_FAULT)
 #undef SIM_STATS_ADD_FAULT
+    if (from->late_is_measured && (!to->late_is_measured || from->late_ns_max > to->late_ns_max)) {
+        to->late_is_measured = true;
+        to->late_ns_max = from->late_ns_max;
+    }
 }
 
 /* With faults for the time asked for, then without until all is well. */
@@ -315,6 +347,7 @@ static void live(struct sim *s)
 
     while (!checks_failed(s->checks) && s->now_us < end_us && s->n_heap > 0) {
         step(s);
+        check_l2_look(s);
     }
     if (checks_failed(s->checks)) {
         return;
@@ -323,6 +356,7 @@ static void live(struct sim *s)
     sim_faults_heal(s);
     while (!checks_failed(s->checks) && !checks_liveness_is_over(s)) {
         step(s);
+        check_l2_look(s);
     }
     s->stats.healed_ms = (s->now_us - s->healed_us) / SIM_MS;
 }

@@ -40,6 +40,15 @@ enum sim_mutant {
     MUTANT_ADDS_FIRST,
     MUTANT_NO_GATE,
     MUTANT_NO_PROOF,
+    MUTANT_NO_FREEZE,
+    MUTANT_FREEZE_LATE,
+    MUTANT_THAW_ON_HELLO,
+    MUTANT_TRUST_GUARD,
+    MUTANT_NO_CONTINUE,
+    MUTANT_BOOTTIME_ALONE,
+    MUTANT_NO_MARKER,
+    MUTANT_DEMOTES,
+    MUTANT_NO_REJOIN,
     MUTANTS
 };
 
@@ -58,11 +67,13 @@ struct sim_event {
     uint64_t at_us;
     uint64_t order; /* Events of one time run in the order they were made. */
     sim_event_fn fn;
-    int node;        /* Where it happens; waits while that node is paused. SIM_NOBODY = nowhere. */
-    int from;        /* Sender of a message to the agent; SIM_NOBODY = not a message. */
-    uint32_t life;   /* Of the agent, only in that life of it; 0 = not of the agent. */
-    uint64_t number; /* For fn. */
-    void *data;      /* For fn; freed after it. */
+    int node;      /* Where it happens; waits while that node is paused. SIM_NOBODY = nowhere. */
+    int from;      /* Sender of a message to the agent; SIM_NOBODY = not a message. */
+    uint32_t life; /* Of the agent, only in that life of it; 0 = not of the agent. */
+    uint32_t guard_life; /* Of the guard, only in that life of it; 0 = not of the guard. */
+    bool of_postgres;    /* Of PostgreSQL's processes: waits while they are frozen. */
+    uint64_t number;     /* For fn. */
+    void *data;          /* For fn; freed after it. */
 };
 
 /* One clock: reads `ns` at `from_us` of true time and runs `ppm` too fast. */
@@ -107,6 +118,7 @@ struct sim {
 
     /* Drawn from the seed. */
     uint64_t ttl_ms;
+    uint64_t ttl_max_us; /* Also of those that operators set. */
     int64_t lag_bound;
     bool check_timeline;
     uint64_t start_timeout_ms;

@@ -6,7 +6,8 @@
 #include "checks.h"
 #include "sim_node.h"
 
-#define LOOK_EVERY_US (500 * SIM_MS)
+#define LOOK_EVERY_US    (500 * SIM_MS)
+#define ROWS_WAITING_MAX 16
 
 struct sim_client {
     int primary; /* Where the one behind the proxy writes; SIM_NOBODY = nowhere. */
@@ -53,6 +54,7 @@ static void on_flushed(struct sim *s, const struct sim_event *e)
     check_s2_ack(s, n, row->pos);
     s->client->last_ack_us[n->i] = s->now_us;
     s->stats.rows++;
+    s->stats.rows_after_thaw += n->pg.thawed_us != 0 && row->sent_us < n->pg.thawed_us ? 1 : 0;
     check_s1_ack(s, n, &(struct sim_ack){.epoch = n->pg.epoch, .sent_us = row->sent_us});
 }
 
@@ -69,15 +71,24 @@ static void on_row(struct sim *s, const struct sim_event *e)
                         .epoch = n->pg.epoch,
                         .pos = sim_pg_insert(n),
                         .sessions = n->pg.sessions};
-    sim_after(s, sim_between(s, 500, 4000),
-              &(struct sim_event){.fn = on_flushed, .node = n->i, .from = SIM_NOBODY, .data = row});
+    sim_after(
+        s, sim_between(s, 500, 4000),
+        &(struct sim_event){
+            .fn = on_flushed, .node = n->i, .from = SIM_NOBODY, .of_postgres = true, .data = row});
 }
 
+/* A client waits for its answer: few rows are sent to a frozen server. */
 static void send_row(struct sim *s, int node)
 {
-    sim_after(
-        s, sim_between(s, 100, 2000),
-        &(struct sim_event){.fn = on_row, .node = node, .from = SIM_NOBODY, .number = s->now_us});
+    if (s->nodes[node]->held.n > ROWS_WAITING_MAX) {
+        return;
+    }
+    sim_after(s, sim_between(s, 100, 2000),
+              &(struct sim_event){.fn = on_row,
+                                  .node = node,
+                                  .from = SIM_NOBODY,
+                                  .of_postgres = true,
+                                  .number = s->now_us});
 }
 
 static void on_pinned(struct sim *s, const struct sim_event *e)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/str.h"
+#include "checks.h"
 #include "sim_node.h"
 #include "trace.h"
 
@@ -83,7 +84,7 @@ static void isolate(struct sim *s)
             cut(s, i, n->i);
         }
     }
-    heal_links_after(s, 500, 20000);
+    heal_links_after(s, 500, sim_chance(s, 850) ? 20000 : 60000);
 }
 
 static void split(struct sim *s)
@@ -200,6 +201,14 @@ static void lose_disk(struct sim *s)
 
 /* ---- Processes and machines ---- */
 
+/* From a hiccup to far beyond the lease: as many of each order of magnitude. */
+static uint64_t a_pause_ms(struct sim *s)
+{
+    static const uint64_t most_ms[] = {10, 100, 1000, 5000, 20000, 60000};
+
+    return sim_between(s, 1, most_ms[sim_between(s, 0, ARRAY_LENGTH(most_ms) - 1)]);
+}
+
 static void crash(struct sim *s)
 {
     struct sim_node *n = a_victim(s);
@@ -251,15 +260,120 @@ static void crash_all(struct sim *s)
     }
 }
 
-/* Back within the lease. Until there is a guard, nothing else stops PostgreSQL. */
+/*
+ * One of the two is enough to keep the promise. With both stopped at once only
+ * the parent's death is left (docs/INVARIANTS.md): what hurts one of them waits until
+ * the other is well, or has been replaced.
+ */
+static bool guard_is_hurt(const struct sim *s, const struct sim_node *n)
+{
+    return n->guard.hurt_us != 0 && s->now_us < n->guard.hurt_us + s->ttl_max_us;
+}
+
+static bool agent_is_hurt(const struct sim *s, const struct sim_node *n)
+{
+    return !n->is_up || !n->agent->begun || n->agent_paused_until_us > s->now_us;
+}
+
+/* It comes back within the lease, or long after. */
 static void kill_agent(struct sim *s)
 {
     struct sim_node *n = a_victim(s);
 
+    if (guard_is_hurt(s, n)) {
+        return;
+    }
     TRACE(s, n, "FAULT agent killed");
-    n->pg.agent_was_killed = n->pg.run != PG_RUN_DOWN;
     sim_node_kill_agent(s, n);
-    sim_node_start_after(s, n, sim_between(s, 50, 1000) * SIM_MS);
+    sim_node_start_after(s, n, sim_between(s, 50, sim_chance(s, 700) ? 1000 : 40000) * SIM_MS);
+}
+
+/* L2: gone for less than what is left of the lease. */
+static void restart_agent(struct sim *s)
+{
+    struct sim_node *n = check_l2_is_calm(s) ? check_l2_primary(s) : NULL;
+
+    if (n == NULL || guard_is_hurt(s, n)) {
+        return;
+    }
+    TRACE(s, n, "FAULT agent killed for a moment, all else is well");
+    check_l2_expect(s, n, 2 * s->ttl_max_us, "its agent was killed, and back within the lease");
+    s->stats.restarts_in_lease++;
+    sim_node_kill_agent(s, n);
+    sim_node_start_after(s, n, sim_between(s, 50, n->agent->ttl_ms / 4) * SIM_MS);
+}
+
+/* L2: fewer than half of the nodes, and not the primary. */
+static void lose_minority(struct sim *s)
+{
+    struct sim_node *n = check_l2_is_calm(s) ? check_l2_primary(s) : NULL;
+    int left = (s->n_nodes - 1) / 2;
+
+    if (n == NULL) {
+        return;
+    }
+    TRACE(s, n, "FAULT a minority of the others is killed, all else is well");
+    check_l2_expect(s, n, 2 * s->ttl_max_us, "a minority was lost");
+    s->stats.minorities_lost++;
+    for (int i = 1; i < s->n_nodes && left > 0; i++, left--) {
+        struct sim_node *other = s->nodes[(n->i + i) % s->n_nodes];
+
+        sim_node_crash(s, other);
+        sim_node_start_after(s, other, sim_between(s, 1000, 10000) * SIM_MS);
+    }
+}
+
+static void kill_guard(struct sim *s)
+{
+    struct sim_node *n = a_victim(s);
+
+    if (!n->guard.is_up || agent_is_hurt(s, n)) {
+        return;
+    }
+    TRACE(s, n, "FAULT guard killed");
+    n->guard.hurt_us = s->now_us;
+    sim_guard_kill(s, n);
+}
+
+static void pause_guard(struct sim *s)
+{
+    struct sim_node *n = a_victim(s);
+    uint64_t ms = a_pause_ms(s);
+
+    if (!n->guard.is_up || agent_is_hurt(s, n)) {
+        return;
+    }
+    TRACE(s, n, "FAULT guard stopped for %u ms", (unsigned)ms);
+    n->guard.hurt_us = s->now_us;
+    n->guard.paused_until_us = s->now_us + ms * SIM_MS;
+}
+
+static void on_in_turn(struct sim *s, const struct sim_event *e)
+{
+    struct sim_node *n = s->nodes[e->node];
+
+    if (!s->healing && n->guard.hurt_us == e->number && !agent_is_hurt(s, n) &&
+        !check_l2_is_expected(s)) {
+        TRACE(s, n, "FAULT and now the agent is stopped");
+        n->agent_paused_until_us = s->now_us + sim_between(s, 5, 20) * SIM_S;
+    }
+}
+
+/* First the guard, then the agent: later than the agent needs to see that, and to do
+ * something about it. */
+static void pause_in_turn(struct sim *s)
+{
+    struct sim_node *n = a_victim(s);
+
+    if (!n->guard.is_up || agent_is_hurt(s, n) || s->options.fixture) {
+        return;
+    }
+    TRACE(s, n, "FAULT guard stopped");
+    n->guard.hurt_us = s->now_us;
+    n->guard.paused_until_us = s->now_us + 60 * SIM_S;
+    sim_after(s, s->ttl_max_us + sim_between(s, 1000, 5000) * SIM_MS,
+              &(struct sim_event){
+                  .fn = on_in_turn, .node = n->i, .from = SIM_NOBODY, .number = s->now_us});
 }
 
 static void kill_postmaster(struct sim *s)
@@ -291,21 +405,14 @@ static void terminate(struct sim *s)
               &(struct sim_event){.fn = on_back, .node = n->i, .from = SIM_NOBODY});
 }
 
-/* All of it, PostgreSQL as well. Longer ones nothing covers (docs/INVARIANTS.md). */
+/* All of it, PostgreSQL as well, for less than a freeze begins before the deadline. Longer
+ * pauses nothing covers (docs/INVARIANTS.md). */
 static void pause_machine(struct sim *s)
 {
     struct sim_node *n = a_victim(s);
 
     TRACE(s, n, "FAULT paused for a moment");
-    n->paused_until_us = s->now_us + sim_between(s, 5, 150) * SIM_MS;
-}
-
-/* From a hiccup to far beyond the lease: as many of each order of magnitude. */
-static uint64_t a_pause_ms(struct sim *s)
-{
-    static const uint64_t most_ms[] = {10, 100, 1000, 5000, 20000, 60000};
-
-    return sim_between(s, 1, most_ms[sim_between(s, 0, ARRAY_LENGTH(most_ms) - 1)]);
+    n->paused_until_us = s->now_us + sim_between(s, 1, 20) * SIM_MS;
 }
 
 /* SIGSTOP and SIGCONT. What was sent to it meanwhile is read then. */
@@ -314,13 +421,15 @@ static void pause_agent(struct sim *s)
     struct sim_node *n = a_victim(s);
     uint64_t ms = a_pause_ms(s);
 
+    if (guard_is_hurt(s, n) || !n->is_up) {
+        return;
+    }
     if (s->options.fixture) {
         ms = MIN(ms, 150); /* Its libraft would go on alone. */
     }
     TRACE(s, n, "FAULT agent stopped for %u ms", (unsigned)ms);
     s->stats.long_pauses += ms > n->agent->ttl_ms ? 1 : 0;
     n->agent_paused_until_us = s->now_us + ms * SIM_MS;
-    n->pg.agent_was_killed |= n->pg.run != PG_RUN_DOWN && ms > 150;
 }
 
 static void stall_disk(struct sim *s)
@@ -457,7 +566,9 @@ static void on_fault(struct sim *s, const struct sim_event *e)
     if (s->healing) {
         return;
     }
-    inject_one(s);
+    if (!check_l2_is_expected(s)) {
+        inject_one(s);
+    }
     sim_after(s, sim_between(s, 500, 8000) * SIM_MS, e);
 }
 
@@ -478,6 +589,7 @@ void sim_faults_heal(struct sim *s)
 
         n->paused_until_us = 0;
         n->agent_paused_until_us = 0;
+        n->guard.paused_until_us = 0;
         n->pg.slow_until_us = 0;
         s->log_kind->stall(s, n, 0);
         if (!n->is_up) {

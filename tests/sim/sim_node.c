@@ -34,13 +34,15 @@ struct sim_node *sim_node_add(struct sim *s, enum node_mode mode)
 
 void sim_node_free(struct sim_node *n)
 {
+    sim_pg_forget_held(n);
+    free(n->held.events);
     free(n->agent);
     free(n);
 }
 
 void sim_node_boot(struct sim *s, struct sim_node *n)
 {
-    ASSERT(!n->is_up);
+    ASSERT(!n->is_up && !n->guard.is_up);
     for (size_t i = 0; i < sizeof(n->boot_id); i++) {
         n->boot_id[i] = (uint8_t)sim_between(s, 0, 255);
     }
@@ -53,6 +55,7 @@ void sim_node_boot(struct sim *s, struct sim_node *n)
     n->wall_offset_us = (int64_t)sim_between(s, 0, 2 * SIM_S) - (int64_t)SIM_S;
     n->pg.gone_ms = 0;
     n->pg.seen_ms = 0;
+    check_s1_boot(s, n);
 }
 
 void sim_node_start_after(struct sim *s, struct sim_node *n, uint64_t after_us)
@@ -115,7 +118,20 @@ static void on_start(struct sim *s, const struct sim_event *e)
     }
     memset(&n->pg.seen, 0, sizeof(n->pg.seen));
     TRACE(s, n, "agent starts, instance %llx", (unsigned long long)n->instance);
-    node_lease_init(s, n);
+    if (n->mode == MODE_POSTGRES) {
+        node_guard_attach(s, n);
+    } else {
+        node_begin(s, n, &(struct sim_word){.kind = GUARD_STATE});
+    }
+}
+
+void node_begin(struct sim *s, struct sim_node *n, const struct sim_word *state)
+{
+    if (n->agent->begun) {
+        return; /* It is another guard, not another agent. */
+    }
+    n->agent->begun = true;
+    node_lease_init(s, n, state);
     mutate_start(s, n);
     s->log_kind->start(s, n);
     sim_node_on_leadership(s, n);
@@ -129,6 +145,7 @@ void sim_node_kill_agent(struct sim *s, struct sim_node *n)
         return;
     }
     n->is_up = false;
+    s->stats.interrupted += n->agent->ops.main.action != ACTION_NONE ? 1 : 0;
     s->log_kind->stop(s, n);
 }
 
@@ -137,6 +154,8 @@ void sim_node_crash(struct sim *s, struct sim_node *n)
     sim_node_kill_agent(s, n);
     n->paused_until_us = 0;
     n->agent_paused_until_us = 0;
+    n->guard.is_up = false;
+    n->guard.paused_until_us = 0;
     if (n->mode == MODE_POSTGRES) {
         sim_pg_kill(s, n);
     }
@@ -185,7 +204,9 @@ static void tick_after(struct sim *s, struct sim_node *n, uint64_t local_us)
 
 void sim_node_dirty(struct sim *s, struct sim_node *n)
 {
-    tick_after(s, n, TICK_SPACING_US);
+    if (n->agent->begun) {
+        tick_after(s, n, TICK_SPACING_US);
+    }
 }
 
 static void trace_decision(struct sim *s, struct sim_node *n, const struct decision *d)
@@ -265,19 +286,6 @@ static bool is_news(const struct status *a, const struct status *b)
            a->raft_leader != b->raft_leader || a->sysid != b->sysid || a->n_heard != b->n_heard;
 }
 
-/* A lease that runs again covers what a restarted agent has adopted. */
-static void note_primary(struct sim *s, struct sim_node *n)
-{
-    struct sim_agent *a = n->agent;
-
-    a->is_primary_now = n->mode == MODE_POSTGRES && decide_is_primary_now(&a->view);
-    if (a->is_primary_now && n->pg.run == PG_RUN_PRIMARY) {
-        n->pg.epoch = a->store.primary.epoch;
-        n->pg.agent_was_killed = false;
-    }
-    (void)s;
-}
-
 static void on_tick(struct sim *s, const struct sim_event *e)
 {
     static struct decision d; /* 1.5 MB, and of no use after the tick. */
@@ -301,13 +309,14 @@ static void on_tick(struct sim *s, const struct sim_event *e)
     }
     mutate_decision(s, n, &d);
     trace_decision(s, n, &d);
-    note_primary(s, n);
+    a->is_primary_now = n->mode == MODE_POSTGRES && decide_is_primary_now(&a->view);
     act(s, n, &d);
     if (is_news(&before, &a->view.self.status)) {
         node_tell_status(s, n);
     }
     if (d.may_exit) {
         TRACE(s, n, "agent leaves");
+        node_guard_leave(s, n);
         sim_node_kill_agent(s, n);
         return;
     }

@@ -7,6 +7,7 @@
 #define SIM_NODE_H
 
 #include "core/decide.h"
+#include "node_guard.h"
 #include "sim.h"
 #include "sim_log.h"
 #include "sim_ops.h"
@@ -14,6 +15,8 @@
 
 /* Gone with the process. */
 struct sim_agent {
+    struct node_guard guard;
+    bool begun; /* The guard has answered; before that there is nothing but the wait for it. */
     uint64_t started_ms;
     uint64_t stopping_since_ms; /* 0 = not told to stop. */
     uint64_t diverged_since_ms; /* Every decision since said so. */
@@ -32,6 +35,8 @@ struct sim_agent {
     uint64_t longest_asked_ns;
     bool lease_was_live;
     bool renew_armed;
+    bool continued;               /* The lease is that of the agent before this one. */
+    struct lease_renew own_renew; /* Round 0 = answered by ourselves too, or there is none. */
 
     uint64_t barrier_token; /* 0 = none under way. */
     uint64_t barrier_us;    /* When it was asked for. */
@@ -50,6 +55,12 @@ struct sim_agent {
     bool is_primary_now;                /* What HAProxy would be told. */
     struct sim_ops ops;
     struct sim_sync_agent sync;
+};
+
+/* Events of frozen processes. */
+struct sim_held {
+    struct sim_event *events;
+    size_t n, size;
 };
 
 struct sim_node {
@@ -76,6 +87,9 @@ struct sim_node {
     uint64_t longest_grant_ns;
     struct sim_pg pg; /* Its processes outlive the agent, not a crash of the node. */
 
+    struct sim_guard guard;
+    struct sim_held held;
+
     /* The process. */
     bool is_up;
     uint32_t life;           /* Counts processes. */
@@ -87,6 +101,8 @@ void sim_node_free(struct sim_node *n);
 
 /* Fresh clocks, empty tmpfs, new boot id. */
 void sim_node_boot(struct sim *s, struct sim_node *n);
+/* From node_guard.c: the guard has said what it knows. */
+void node_begin(struct sim *s, struct sim_node *n, const struct sim_word *state);
 void sim_node_start_after(struct sim *s, struct sim_node *n, uint64_t after_us);
 /* The agent's process is gone, PostgreSQL stays. */
 void sim_node_kill_agent(struct sim *s, struct sim_node *n);
@@ -120,7 +136,7 @@ void sim_node_answer(struct sim *s, int from, const struct sim_proposal *p,
 void sim_node_propose(struct sim *s, struct sim_node *n, const struct command *c, uint64_t token);
 
 /* The lease between clocks, peers and the promise file (node_lease.c). */
-void node_lease_init(struct sim *s, struct sim_node *n);
+void node_lease_init(struct sim *s, struct sim_node *n, const struct sim_word *state);
 void node_lease_on_store(struct sim *s, struct sim_node *n, unsigned changes);
 void node_lease_tick(struct sim *s, struct sim_node *n, const struct decision *d);
 
@@ -135,6 +151,9 @@ void node_gather(struct sim *s, struct sim_node *n);
 
 /* Rules broken on purpose (mutants.c). */
 void mutate_start(struct sim *s, struct sim_node *n);
+enum guard_action mutate_guard(struct sim *s, struct sim_node *n, enum guard_action action);
+void mutate_hello(struct sim *s, struct sim_node *n);
+void mutate_arm(const struct sim *s, struct guard_arm *arm);
 void mutate_decision(struct sim *s, struct sim_node *n, struct decision *d);
 struct command_cas {
     uint64_t *expect_epoch; /* In the command that was changed; NULL = none was. */

@@ -85,6 +85,7 @@ void sim_ops_end(struct sim *s, struct sim_node *n, struct sim_op *op, const cha
     }
     op->action = ACTION_NONE;
     op->serial = 0;
+    n->agent->guard.wants_write = false;
     sim_pg_observe(s, n);
     sim_node_dirty(s, n);
 }
@@ -97,6 +98,7 @@ static void cancel(struct sim *s, struct sim_node *n, struct sim_op *op)
     }
     TRACE(s, n, "sequence %s: cancelled", node_action_name(op->action));
     sim_steps_cancel(s, n, op);
+    n->agent->guard.wants_write = false;
     op->action = ACTION_NONE;
     op->serial = 0;
 }

@@ -8,8 +8,11 @@
 static void at_incarnation(struct sim *s, struct sim_node *n, uint64_t after_us, sim_event_fn fn)
 {
     sim_after(s, after_us,
-              &(struct sim_event){
-                  .fn = fn, .node = n->i, .from = SIM_NOBODY, .number = n->pg.incarnation});
+              &(struct sim_event){.fn = fn,
+                                  .node = n->i,
+                                  .from = SIM_NOBODY,
+                                  .of_postgres = true,
+                                  .number = n->pg.incarnation});
 }
 
 /* The server whose event this is, or NULL if it is another one now. */
@@ -46,9 +49,11 @@ static void be_down(struct sim *s, struct sim_node *n, bool crashed)
     pg->was_writable = false;
     pg->promoting = false;
     pg->connected_to = 0;
-    pg->agent_was_killed = false;
+    pg->thawed_us = 0;
     pg->crashed = crashed;
     pg->gone_ms = pg->gone_ms != 0 ? pg->gone_ms : sim_local_ms(s, n);
+    sim_pg_forget_held(n);
+    sim_guard_on_gone(s, n);
     tell_agent(s, n);
 }
 
@@ -69,11 +74,25 @@ static void on_quit_done(struct sim *s, const struct sim_event *e)
     }
 }
 
+/* A signal to frozen processes is pending: it comes after what they were about to do. */
+static void on_quit_signal(struct sim *s, const struct sim_event *e)
+{
+    struct sim_node *n = same_server(s, e);
+
+    if (n != NULL) {
+        sim_pg_quit(s, n);
+    }
+}
+
 void sim_pg_quit(struct sim *s, struct sim_node *n)
 {
     struct sim_pg *pg = &n->pg;
 
     if (pg->run == PG_RUN_DOWN) {
+        return;
+    }
+    if (sim_pg_is_frozen(s, n)) {
+        at_incarnation(s, n, 1, on_quit_signal);
         return;
     }
     pg->was_writable = sim_pg_can_acknowledge(pg);
@@ -125,10 +144,23 @@ static void on_stopped(struct sim *s, const struct sim_event *e)
     }
 }
 
+static void on_stop_signal(struct sim *s, const struct sim_event *e)
+{
+    struct sim_node *n = same_server(s, e);
+
+    if (n != NULL) {
+        sim_pg_stop_fast(s, n);
+    }
+}
+
 void sim_pg_stop_fast(struct sim *s, struct sim_node *n)
 {
     struct sim_pg *pg = &n->pg;
 
+    if (sim_pg_is_frozen(s, n)) {
+        at_incarnation(s, n, 1, on_stop_signal);
+        return;
+    }
     if (pg->run == PG_RUN_STARTING) {
         sim_pg_kill(s, n);
         return;
@@ -158,7 +190,7 @@ static void begin_to_write(struct sim *s, struct sim_node *n, uint32_t timeline)
     check_s4_writable(s, n, at);
     pg->run = PG_RUN_PRIMARY;
     pg->control = PG_CONTROL_PRODUCTION;
-    pg->epoch = n->is_up ? n->agent->store.primary.epoch : 0;
+    pg->epoch = n->guard.logic.epoch;
     TRACE(s, n, "postgres: takes writes, timeline %u from %u, epoch %u", timeline, at.depth,
           (unsigned)pg->epoch);
 }
@@ -198,6 +230,7 @@ void sim_pg_start(struct sim *s, struct sim_node *n, bool as_standby, int upstre
     uint64_t most_ms = clean ? 300 : (sim_chance(s, 100) ? 12000 : 2500);
 
     ASSERT(pg->run == PG_RUN_DOWN && pg->data == DATA_VALID);
+    check_s5_start(s, n);
     TRACE(s, n, "postgres: starts as %s at %u", as_standby ? "standby" : "primary",
           pg->flushed.depth);
     pg->incarnation++;
@@ -250,6 +283,7 @@ void sim_pg_wipe(struct sim_node *n, enum data_state data)
 
     ASSERT(pg->run == PG_RUN_DOWN);
     pg->data = data;
+    pg->torn = data != DATA_EMPTY;
     pg->flushed = pg->end = pg->checkpoint = pg->min_recovery = (struct wal_pos){0, 0};
     pg->standby_signal = false;
     pg->control = PG_CONTROL_SHUT_DOWN;
@@ -261,6 +295,7 @@ void sim_pg_init_data(struct sim *s, struct sim_node *n)
 
     ASSERT(pg->run == PG_RUN_DOWN);
     pg->data = DATA_VALID;
+    pg->torn = false;
     pg->flushed = wal_fork(&s->wal, (struct wal_pos){0, 0}, 1, rng_next(&s->rng) >> 1 | 1);
     pg->checkpoint = pg->min_recovery = pg->end = pg->flushed;
     pg->upstream = SIM_NOBODY;
@@ -273,6 +308,7 @@ void sim_pg_clone(struct sim_node *n, const struct sim_node *from)
 
     ASSERT(pg->run == PG_RUN_DOWN);
     pg->data = DATA_VALID;
+    pg->torn = false;
     pg->flushed = pg->end = pg->min_recovery = from->pg.flushed;
     pg->checkpoint = from->pg.checkpoint;
     pg->control = PG_CONTROL_PRODUCTION;

@@ -44,6 +44,7 @@ struct sim_pg {
     /* On disk. */
     enum data_state data;
     uint32_t rewind_timeline;  /* DATA_REWINDING: of its source. */
+    bool torn;                 /* Half of it is a copy: nothing may be started on that. */
     bool no_rewind;            /* Neither checksums nor hints. */
     struct wal_pos flushed;    /* WAL that survives. */
     struct wal_pos checkpoint; /* In pg_control. */
@@ -67,8 +68,9 @@ struct sim_pg {
     uint64_t connect_at_us, heard_us, slow_until_us;
     lsn_t switch_lsn; /* Where our timeline ended, as the upstream said; 0 = not told. */
     uint64_t started_us;
-    uint64_t epoch;        /* Under which it takes writes: for the checkers only. */
-    bool agent_was_killed; /* Alone, and no lease since: not covered yet (docs/INVARIANTS.md). */
+    uint64_t epoch;          /* Of its guard's deadline: for the checkers only. */
+    uint64_t frozen_from_us; /* All its processes are stopped from then on; 0 = they are not. */
+    uint64_t thawed_us;      /* When they were last let go; 0 = never. */
 
     struct sim_sync sync;
     uint32_t claimed; /* Incarnation under which S2 holds; for the checker only. */

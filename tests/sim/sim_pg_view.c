@@ -12,6 +12,9 @@ void sim_pg_observe(struct sim *s, struct sim_node *n)
 {
     struct sim_pg *pg = &n->pg;
 
+    if (sim_pg_is_frozen(s, n)) {
+        return; /* Nobody answers. */
+    }
     pg->seen_ms = sim_local_ms(s, n);
     pg->seen = (struct pg_seen){
         .run = pg->run,
@@ -155,7 +158,7 @@ void sim_pg_positions(const struct sim *s, const struct sim_node *n, struct posi
 {
     const struct sim_pg *pg = &n->pg;
 
-    positions->valid = has_answers(pg);
+    positions->valid = has_answers(pg) && !sim_pg_is_frozen(s, n);
     if (!positions->valid) {
         return;
     }

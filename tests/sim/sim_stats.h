@@ -26,6 +26,11 @@
     X(terminate, 5)         \
     X(pause_machine, 4)     \
     X(pause_agent, 5)       \
+    X(restart_agent, 8)     \
+    X(lose_minority, 6)     \
+    X(kill_guard, 4)        \
+    X(pause_guard, 4)       \
+    X(pause_in_turn, 3)     \
     X(stall_disk, 6)        \
     X(slew, 6)              \
     X(slow_stream, 6)       \
@@ -35,34 +40,45 @@
     X(lose_disk, 6)
 
 /* name, required: saw_everything() of main.c has the words `fixture` and `sync` */
-#define SIM_STATS(X)                                                                           \
-    X(faults, true)      /* Injected. */                                                       \
-    X(failovers, true)   /* Epochs taken from an owner that lost its lease. */                 \
-    X(switchovers, true) /* Requests that ended as done. */                                    \
-    X(refusals, true)    /* Notes in the ledger, promotions and requests refused. */           \
-    X(quarantines, true) /* Voters that started without their promises. */                     \
-    X(reboots, true)                                                                           \
-    X(disks_lost, !fixture)    /* Raft states; the fixture keeps them. */                      \
-    X(new_ids, !fixture)       /* That became voters. */                                       \
-    X(restarts, true)          /* Of processes, in the same boot. */                           \
-    X(slews_of_boottime, true) /* By more than a twentieth, against RAW. */                    \
-    X(long_pauses, !fixture)   /* Of an agent, longer than a lease. */                         \
-    X(restarts_in_place, true) /* Primaries that were started again where they were. */        \
-    X(clones, true)                                                                            \
-    X(promotions, true)                                                                        \
-    X(fences, true)                                                                            \
-    X(releases, true)                                                                          \
-    X(orders_needed, false) /* Ended well but for an order of an operator's. */                \
-    X(transfers, false)     /* Of Raft leadership to who hears more.  */                       \
-    X(elections, true)                                                                         \
-    X(unknown_outcomes, true) /* Proposals nobody answered. */                                 \
-    X(refused_commands, true) /* Committed, and refused by compare-and-set. */                 \
-    X(rows, true)             /* Acknowledged. */                                              \
-    X(sync_rows, sync)        /* Of them, those that S2 promises. */                           \
-    X(sync_names, sync)       /* A standby was proven and named. */                            \
-    X(sync_degraded, sync)    /* The primary went on alone. */                                 \
-    X(uncovered, false)       /* Acknowledged beside another lease: agent was killed alone. */ \
-    X(losses, false)          /* Faults that lose or delay messages. */                        \
+#define SIM_STATS(X)                                                                              \
+    X(faults, true)      /* Injected. */                                                          \
+    X(failovers, true)   /* Epochs taken from an owner that lost its lease. */                    \
+    X(switchovers, true) /* Requests that ended as done. */                                       \
+    X(refusals, true)    /* Notes in the ledger, promotions and requests refused. */              \
+    X(quarantines, true) /* Voters that started without their promises. */                        \
+    X(reboots, true)                                                                              \
+    X(disks_lost, !fixture)    /* Raft states; the fixture keeps them. */                         \
+    X(new_ids, !fixture)       /* That became voters. */                                          \
+    X(restarts, true)          /* Of processes, in the same boot. */                              \
+    X(slews_of_boottime, true) /* By more than a twentieth, against RAW. */                       \
+    X(long_pauses, !fixture)   /* Of an agent, longer than a lease. */                            \
+    X(restarts_in_lease, true) /* Of an agent, in a calm cluster. */                              \
+    X(minorities_lost, true)                                                                      \
+    X(uninterrupted, true) /* Times the primary went on through one of these two. */              \
+    X(interrupted, true)   /* Sequences that ended with their agent (S5). */                      \
+    X(freezes, true)                                                                              \
+    X(thaws, true)                                                                                \
+    X(rows_after_thaw, true)                                                                      \
+    X(late_freezes, !fixture) /* Something did not stop in time: everything was killed. */        \
+    X(frozen_too_long, !fixture)                                                                  \
+    X(guard_kills, true)                                                                          \
+    X(guards_replaced, true)   /* It was gone, or did not answer: the agent killed PostgreSQL. */ \
+    X(continued, true)         /* A lease, by an agent that was started anew. */                  \
+    X(restarts_in_place, true) /* Primaries that were started again where they were. */           \
+    X(clones, true)                                                                               \
+    X(promotions, true)                                                                           \
+    X(fences, true)                                                                               \
+    X(releases, true)                                                                             \
+    X(orders_needed, false) /* Ended well but for an order of an operator's. */                   \
+    X(transfers, false)     /* Of Raft leadership to who hears more.  */                          \
+    X(elections, true)                                                                            \
+    X(unknown_outcomes, true) /* Proposals nobody answered. */                                    \
+    X(refused_commands, true) /* Committed, and refused by compare-and-set. */                    \
+    X(rows, true)             /* Acknowledged. */                                                 \
+    X(sync_rows, sync)        /* Of them, those that S2 promises. */                              \
+    X(sync_names, sync)       /* A standby was proven and named. */                               \
+    X(sync_degraded, sync)    /* The primary went on alone. */                                    \
+    X(losses, false)          /* Faults that lose or delay messages. */                           \
     X(healed_ms, false)       /* Virtual time from the end of the faults to a whole cluster. */
 
 struct sim_stats {
@@ -72,6 +88,8 @@ struct sim_stats {
 #define SIM_STATS_FAULT(name, weight) uint64_t fault_##name;
     SIM_FAULT_KINDS(SIM_STATS_FAULT)
 #undef SIM_STATS_FAULT
+    bool late_is_measured; /* A freeze was. */
+    int64_t late_ns_max;   /* Worst frozen-at minus deadline; negative is in time. */
 };
 
 #endif

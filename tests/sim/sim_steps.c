@@ -58,6 +58,26 @@ static struct step_result wait_ready(const struct step *st)
     return again;
 }
 
+/* The guard starts PostgreSQL; a primary only when it is armed for one. */
+static struct step_result ask_start(const struct step *st, bool as_standby)
+{
+    if (!as_standby && !node_guard_may_write(st->s, st->n)) {
+        return st->n->agent->guard.attached ? again : failed("there is no guard");
+    }
+    node_guard_start(st->s, st->n, as_standby, st->op->upstream);
+    return next_after(st, 1, 1);
+}
+
+static struct step_result wait_started(const struct step *st)
+{
+    const struct node_guard *g = &st->n->agent->guard;
+
+    if (g->start_refused || !g->attached) {
+        return failed("the guard did not start it");
+    }
+    return g->start_asked ? again : next_after(st, 1, 1);
+}
+
 static struct step_result bootstrap_step(const struct step *st)
 {
     switch (st->number) {
@@ -71,9 +91,12 @@ static struct step_result bootstrap_step(const struct step *st)
             return failed("initdb failed");
         }
         sim_pg_init_data(st->s, st->n);
-        sim_pg_start(st->s, st->n, false, SIM_NOBODY);
         return next_after(st, 1, 1);
     case 2:
+        return ask_start(st, false);
+    case 3:
+        return wait_started(st);
+    case 4:
         return wait_ready(st);
     }
     return done;
@@ -85,7 +108,7 @@ static bool source_is_there(const struct step *st)
     int up = st->op->upstream;
 
     return up != SIM_NOBODY && sim_can_reach(s, up, st->n->i) &&
-           s->nodes[up]->pg.run == PG_RUN_PRIMARY;
+           s->nodes[up]->pg.run == PG_RUN_PRIMARY && !sim_pg_is_frozen(s, s->nodes[up]);
 }
 
 /* What is there before the copy is no database from its first change on: wiped for a
@@ -95,7 +118,10 @@ static void give_up_data(const struct step *st, const struct sim_pg *source)
     struct sim_pg *pg = &st->n->pg;
 
     sim_pg_kill(st->s, st->n);
-    if (st->op->action == ACTION_REWIND) {
+    pg->torn = true;
+    if (st->s->options.mutant == MUTANT_NO_MARKER) {
+        /* It looks whole. */
+    } else if (st->op->action == ACTION_REWIND) {
         pg->data = DATA_REWINDING;
         pg->rewind_timeline = wal_timeline(&st->s->wal, source->end);
     } else {
@@ -127,9 +153,10 @@ static struct step_result copy_step(const struct step *st)
         sim_pg_clone(st->n, st->s->nodes[st->op->upstream]);
         return next_after(st, 10, 50);
     case 3:
-        sim_pg_start(st->s, st->n, true, st->op->upstream);
-        return next_after(st, 1, 1);
+        return ask_start(st, true);
     case 4:
+        return wait_started(st);
+    case 5:
         return wait_ready(st);
     }
     return done;
@@ -143,15 +170,16 @@ static struct step_result start_step(const struct step *st, bool as_standby)
     case 0:
         return next_after(st, 1, 20);
     case 1:
-        if (!sim_pg_postmaster_alive(pg)) {
-            sim_pg_kill(st->s, st->n); /* What a dead postmaster left behind. */
-            if (pg->data != DATA_VALID) {
-                return failed("no data");
-            }
-            sim_pg_start(st->s, st->n, as_standby, st->op->upstream);
+        if (sim_pg_postmaster_alive(pg)) {
+            return next_after(st, 1, 1);
         }
-        return next_after(st, 1, 1);
+        sim_pg_kill(st->s, st->n); /* What a dead postmaster left behind. */
+        return pg->data == DATA_VALID ? next_after(st, 1, 1) : failed("no data");
     case 2:
+        return sim_pg_postmaster_alive(pg) ? next_after(st, 1, 1) : ask_start(st, as_standby);
+    case 3:
+        return wait_started(st);
+    case 4:
         return wait_ready(st);
     }
     return done;
@@ -164,7 +192,12 @@ static struct step_result promote_step(const struct step *st)
     switch (st->number) {
     case 0:
         return next_after(st, 2, 80);
-    case 1:
+    case 1: /* From the moment of the request on it may write. */
+        if (pg->run != PG_RUN_PRIMARY && !node_guard_may_write(st->s, st->n)) {
+            return st->n->agent->guard.attached ? again : failed("there is no guard");
+        }
+        return next_after(st, 0, 1);
+    case 2:
         if (pg->run == PG_RUN_PRIMARY) {
             return next_after(st, 1, 1);
         }
@@ -175,7 +208,7 @@ static struct step_result promote_step(const struct step *st)
         st->op->committed = true;
         sim_pg_promote(st->s, st->n, st->op->decision.timeline);
         return next_after(st, 1, 1);
-    case 2:
+    case 3:
         if (pg->run == PG_RUN_STANDBY && pg->promoting) {
             return again;
         }
@@ -204,6 +237,9 @@ static struct step_result checkpoint_step(const struct step *st)
     if (st->number == 0) {
         return next_after(st, 20, 900);
     }
+    if (sim_pg_is_frozen(st->s, st->n)) {
+        return again;
+    }
     if (st->n->pg.run != PG_RUN_PRIMARY || st->op->fails) {
         return failed("CHECKPOINT failed");
     }
@@ -219,6 +255,9 @@ static struct step_result stop_step(const struct step *st)
     case 0: /* CHECKPOINT while clients still work. */
         return next_after(st, 5, 300);
     case 1:
+        if (sim_pg_is_frozen(st->s, st->n)) {
+            return again;
+        }
         if (pg->run == PG_RUN_PRIMARY) {
             sim_pg_checkpoint(st->n);
         }
@@ -333,7 +372,9 @@ void sim_steps_begin(struct sim *s, struct sim_node *n, struct sim_op *op)
                                     .life = n->life,
                                     .number = (uint64_t)op->serial << 32};
 
-    if (op->action == ACTION_FENCE) {
+    if (op->action == ACTION_FENCE && op->decision.kill) {
+        sim_pg_kill(s, n);
+    } else if (op->action == ACTION_FENCE) {
         sim_pg_quit(s, n); /* The signal goes out inside the tick that decided it. */
     }
     sim_after(s, 0, &first);

@@ -74,6 +74,7 @@ static void ship(struct sim *s, struct sim_node *n, const struct sim_pg *up)
               &(struct sim_event){.fn = on_wal,
                                   .node = n->i,
                                   .from = SIM_NOBODY,
+                                  .of_postgres = true,
                                   .number = n->pg.incarnation,
                                   .data = a});
 }
@@ -104,7 +105,8 @@ static void stream(struct sim *s, struct sim_node *n)
 {
     struct sim_pg *pg = &n->pg;
     const struct sim_pg *up = &s->nodes[pg->upstream]->pg;
-    bool reachable = sim_can_reach(s, pg->upstream, n->i);
+    bool reachable =
+        sim_can_reach(s, pg->upstream, n->i) && !sim_pg_is_frozen(s, s->nodes[pg->upstream]);
 
     if (pg->connected_to != 0 &&
         (reachable ? pg->connected_to != up->incarnation || !has_walsender(up)
@@ -134,7 +136,12 @@ static void on_stream(struct sim *s, const struct sim_event *e)
 {
     struct sim_node *n = s->nodes[e->node];
     struct sim_event next = {
-        .fn = on_stream, .node = n->i, .from = SIM_NOBODY, .number = e->number};
+        .fn = on_stream,
+        .node = n->i,
+        .from = SIM_NOBODY,
+        .of_postgres = true,
+        .number = e->number,
+    };
 
     if (e->number != n->pg.incarnation || n->pg.run != PG_RUN_STANDBY) {
         return;
@@ -149,6 +156,9 @@ static void on_stream(struct sim *s, const struct sim_event *e)
 void sim_stream_begin(struct sim *s, struct sim_node *n)
 {
     sim_after(s, SIM_MS,
-              &(struct sim_event){
-                  .fn = on_stream, .node = n->i, .from = SIM_NOBODY, .number = n->pg.incarnation});
+              &(struct sim_event){.fn = on_stream,
+                                  .node = n->i,
+                                  .from = SIM_NOBODY,
+                                  .of_postgres = true,
+                                  .number = n->pg.incarnation});
 }

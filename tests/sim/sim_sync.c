@@ -59,7 +59,12 @@ static void on_sender(struct sim *s, const struct sim_event *e)
 static void reload(struct sim *s, struct sim_node *n)
 {
     struct sim_event e = {
-        .fn = on_checkpointer, .node = n->i, .from = SIM_NOBODY, .number = n->pg.incarnation};
+        .fn = on_checkpointer,
+        .node = n->i,
+        .from = SIM_NOBODY,
+        .of_postgres = true,
+        .number = n->pg.incarnation,
+    };
 
     sim_after(s, late_us(s), &e);
     e.fn = on_sender;
@@ -146,7 +151,7 @@ void sim_sync_observe(struct sim *s, struct sim_node *n)
     struct sim_sync_agent *a = &n->agent->sync;
     struct sim_sync_seen seen = {.wait = n->pg.sync.file, .flushed = wal_lsn(n->pg.flushed)};
 
-    if (!s->options.sync || n->mode != MODE_POSTGRES) {
+    if (!s->options.sync || n->mode != MODE_POSTGRES || sim_pg_is_frozen(s, n)) {
         return;
     }
     if (a->incarnation != n->pg.incarnation) {
