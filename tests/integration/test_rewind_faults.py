@@ -322,3 +322,24 @@ def test_the_mark_alone_tells_that_what_looks_whole_is_not(sequence):
         c.wait_healthy(60)
         begun = re.findall(r"Sequence started\. sequence=(\S+)", victim.log()[offset:])
         assert next(s for s in begun if s not in ("fence", "clean-up", "stop")) == sequence
+
+
+def test_the_crash_recovery_keeps_the_wal_that_the_rewind_reads():
+    """Nothing else would: it is archived, there are no slots, wal_keep_size is one segment."""
+    parameters = {
+        "wal_keep_size": "16MB",
+        "archive_mode": "on",
+        "archive_command": "test -n %p",
+    }
+    dcs = {"postgresql": {"use_slots": False, "parameters": parameters}}
+    with rewind_cluster(dcs=dcs) as c:
+        fill(c, 20)
+        assert c.primary().sql_value("show wal_keep_size") == "16MB"
+        assert c.primary().sql("select 1 from pg_replication_slots") == []
+        old, new, _ = diverge(c, rows=8 * ROWS, checkpoints=False)
+        for ready in (old.data_dir / "pg_wal/archive_status").glob("*.ready"):
+            ready.rename(ready.with_suffix(".done"))  # As if there had been more time.
+        old.start()
+        assert_rejoined(c, old, new)
+        assert sequences(old, "rewind") == 1
+        assert len(segments_kept(old)) > 4
