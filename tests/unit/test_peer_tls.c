@@ -8,6 +8,7 @@
 #include "peer/peer_frame.h"
 #include "peer/peer_preface.h"
 #include "peer/peer_tls.h"
+#include "test_between.h"
 
 static struct certs certs;
 
@@ -109,8 +110,8 @@ static void nodes_with_certificates_are_in_contact(void **state)
     WAIT_UNTIL(n[1].n_status == 1 && n[2].n_status == 1, LIVE_MS);
     assert_int_equal(connect_raft(&n[0], &n[1]), 1);
     for (int i = 0; i < 3; i++) {
-        assert_in_range(peer_counters(n[i].peer).expires_s, time(NULL) + DAY - HOUR,
-                        time(NULL) + DAY + HOUR);
+        assert_between(peer_counters(n[i].peer).expires_s, time(NULL) + DAY - HOUR,
+                       time(NULL) + DAY + HOUR);
         assert_int_equal(n[i].n_down, 0);
         assert_int_equal(peer_counters(n[i].peer).n_refused, 0);
     }
@@ -169,7 +170,7 @@ static void check_outsider(const struct peer_secrets *secrets, const char *cause
     }
     /* n0 and n1 of n2 as who dials and as who is dialled, n2 of them: at most
      * two causes each way, each once. */
-    assert_in_range(count(log, "A connection was refused"), 2, 12);
+    assert_between(count(log, "A connection was refused"), 2, 12);
     assert_null(strstr(log, "repeated=1"));
     assert_int_equal(n[2].n_up + n[2].n_hello, 0);
     assert_int_equal(n[0].n_up, 1);

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "store/schema.h"
 #include "store/snapshot.h"
+#include "test_between.h"
 
 static uint8_t bytes[SNAPSHOT_SIZE_MAX];
 static struct store restored;
@@ -97,7 +98,7 @@ static void snapshot_stays_small(void **state)
     struct world *w = full_world();
 
     (void)state;
-    assert_in_range(restore(w), 100, 2000);
+    assert_between(restore(w), 100, 2000);
     free(w);
 }
 
