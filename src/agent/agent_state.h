@@ -47,6 +47,7 @@ struct sync_memory { /* agent/sync.c: what the rules of synchronous modes want r
     uint64_t gone_since_ms;
     uint64_t since_ms;
     uint64_t retry_ms;
+    uint64_t alone_since_ms; /* No standby is synchronous, or clients are kept out. */
 };
 
 struct agent {
@@ -189,6 +190,8 @@ uint64_t agent_status_period_ms(const struct agent *a);
 void agent_sync_fill(struct agent *a, uint64_t now_ms, struct view_sync *view);
 void agent_sync_tick(struct agent *a, uint64_t now_ms); /* Carries out d->sync. */
 void agent_sync_on_propose(struct agent *a, const struct command *c);
+/* Fills status->problem if it is empty and something lasts that people should know. */
+void agent_sync_problem(struct agent *a, uint64_t now_ms, struct status *status);
 void agent_sync_on_caught_up(struct agent *a);
 enum sync_mode agent_sync_mode(const struct agent *a);
 /* contact.c: fills status->problem if it is empty and no majority is heard for long. */

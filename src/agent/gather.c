@@ -138,6 +138,7 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
         (void)str_copy(status->problem, sizeof(status->problem), raft_problem(a));
     }
     agent_contact_problem(a, now_ms, status);
+    agent_sync_problem(a, now_ms, status);
 }
 
 static void fill_conf(struct agent *a, struct view_conf *v)

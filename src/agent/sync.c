@@ -7,7 +7,8 @@
 #include "base/log.h"
 #include "base/str.h"
 
-#define RETRY_MS SECONDS(30)
+#define RETRY_MS   SECONDS(30)
+#define PROBLEM_MS SECONDS(10)
 
 enum sync_mode agent_sync_mode(const struct agent *a)
 {
@@ -68,6 +69,23 @@ void agent_sync_on_propose(struct agent *a, const struct command *c)
 {
     if (c->kind == COMMAND_SYNC_SET && c->sync_set.n_names > 0) {
         a->sync.risky_revision = MAX(a->sync.risky_revision, c->sync_set.expect_sync_revision);
+    }
+}
+
+void agent_sync_problem(struct agent *a, uint64_t now_ms, struct status *status)
+{
+    const struct store_sync *y = &a->store.sync;
+    bool closed = a->view.sync.gate_closed; /* Of the last tick. */
+    bool alone = agent_sync_mode(a) != SYNC_OFF && status->pg_role == PG_ROLE_PRIMARY &&
+                 status->pg_state == PG_STATE_RUNNING && str_equal(y->primary, status->name) &&
+                 (y->n_names == 0 || closed);
+    uint64_t *since_ms = &a->sync.alone_since_ms;
+
+    *since_ms = !alone ? 0 : *since_ms != 0 ? *since_ms : now_ms;
+    if (alone && now_ms >= *since_ms + PROBLEM_MS && status->problem[0] == '\0') {
+        (void)str_copy(status->problem, sizeof(status->problem),
+                       closed ? "clients are kept out until the synchronous standby streams"
+                              : "no synchronous standby: nobody else may lead");
     }
 }
 

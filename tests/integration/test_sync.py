@@ -141,6 +141,8 @@ def test_an_asynchronous_member_is_refused_with_a_reason():
 
         wait(lambda: standby.http("/async").status == 200, 60, "an asynchronous standby")
         primary.sql("create table t (id int)")  # Commits do not wait.
+        alone = "no synchronous standby"
+        wait(lambda: alone in primary.status()["veche"].get("problem", ""), 60, "the problem")
         refused = primary.ctl("switchover", "--candidate", standby.name, "--force", check=False)
         assert refused.returncode != 0 and why in refused.stdout + refused.stderr
         primary.kill()
@@ -209,6 +211,7 @@ def test_a_primary_with_waiting_commits_lets_clients_in_only_when_it_is_proven()
         with pytest.raises(psycopg2.OperationalError, match="pg_hba.conf"):
             psycopg2.connect(app)
         assert not primary.is_primary()
+        wait(lambda: "kept out" in primary.status()["veche"].get("problem", ""), 60, "the reason")
 
         standby.start()
         wait(lambda: can_connect(app), 60, "clients are let in")

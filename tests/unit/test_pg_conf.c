@@ -324,7 +324,7 @@ static void a_closed_gate_admits_standbys_and_us(void **state)
                                        "host replication repl 10.0.0.0/8 md5\n"
                                        "  hostssl app, replication  all 0.0.0.0/0 cert\n"
                                        "host \"replication\" \"a b\",postgres 10.1.0.0/16 md5\n"
-                        "host sameuser \"rewinder\" samenet peer map=m\n");
+                                       "host sameuser \"rewinder\" samenet peer map=m\n");
     strbuf_deinit(&out);
     o.superuser.password = NULL;
     o.superuser.user = o.rewind.user = "po\"s";
@@ -336,6 +336,21 @@ static void a_closed_gate_admits_standbys_and_us(void **state)
                                        "host \"replication\" \"a b\",postgres 10.1.0.0/16 md5\n"
                                        "host sameuser \"po\"\"s\" samenet peer map=m\n");
     strbuf_deinit(&out);
+}
+
+static void a_copy_streams_under_a_name_of_its_own(void **state)
+{
+    /* Else its stream of WAL would count as the standby's. */
+    static struct pg_opts opts;
+    static struct pg pg = {.opts = &opts};
+    char text[1024];
+
+    (void)state;
+    opts.o = options();
+    assert_non_null(
+        strstr(pg_conninfo(&pg, &standby.upstream, text, sizeof(text)), " application_name=pg-1 "));
+    assert_non_null(strstr(pg_clone_conninfo(&pg, &standby.upstream, text, sizeof(text)),
+                           " application_name='pg-1 (copy)' "));
 }
 
 static void for_whom_commits_wait_is_always_quoted(void **state)
@@ -447,6 +462,7 @@ int main(void)
         cmocka_unit_test_teardown(the_auto_file_loses_recovery_parameters_only, clear),
         cmocka_unit_test_teardown(a_closed_gate_admits_standbys_and_us, clear),
         cmocka_unit_test_teardown(for_whom_commits_wait_is_always_quoted, clear),
+        cmocka_unit_test_teardown(a_copy_streams_under_a_name_of_its_own, clear),
         cmocka_unit_test_teardown(lines_with_a_line_end_inside_are_left_out, clear),
         cmocka_unit_test_teardown(slot_names_are_patronis, clear),
         cmocka_unit_test_teardown(children_do_not_get_our_variables, clear),
