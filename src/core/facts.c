@@ -304,6 +304,12 @@ static bool wrote_line(const struct view *view)
            str_equal(l->owner, view->self.status.name);
 }
 
+/* The newest line was declared and never begun: ours, which it would have left, goes on. */
+static bool is_parent_of_void(const struct view *view)
+{
+    return view->store->line.parent == view->self.status.timeline && lookup_line_is_void(view);
+}
+
 static uint64_t data_facts(const struct view *view)
 {
     const struct status *s = &view->self.status;
@@ -322,7 +328,7 @@ static uint64_t data_facts(const struct view *view)
                       s->sysid != store->cluster.sysid,
                   F(OTHER_SYSID)) |
            bit_if(view->pg.was_primary && other_owner && !old_me && !end_known && !diverged &&
-                      !wrote_line(view),
+                      !wrote_line(view) && !is_parent_of_void(view),
                   F(UNSURE)) | /* While no newer line is declared, ours has not ended. */
            bit_if(s->timeline >= newest && is_line_ours(view), F(NEWEST_TIMELINE)) |
            bit_if(view->pg.postmaster_alive && s->pg_role == PG_ROLE_PRIMARY &&
