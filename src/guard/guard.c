@@ -49,7 +49,9 @@ static int64_t ms_of(int64_t ns)
 static void log_frozen(struct guard *g)
 {
     const struct guard_logic *l = &g->logic;
-    int64_t late = (int64_t)(l->frozen_at.raw_ns - l->frozen_deadline.raw_ns);
+    int64_t raw = (int64_t)(l->frozen_at.raw_ns - l->frozen_deadline.raw_ns);
+    int64_t boot = (int64_t)(l->frozen_at.boot_ns - l->frozen_deadline.boot_ns);
+    int64_t late = MAX(raw, boot);
 
     g->frozen_told = true;
     guard_log(g, late < 0 ? GUARD_LEVEL_WARNING : GUARD_LEVEL_ERROR,
@@ -119,6 +121,22 @@ static void set_timer(const struct guard *g, uint64_t wake_ns)
     ASSERT(timerfd_settime(g->timer_fd, 0, &at, NULL) == 0);
 }
 
+static void watch(struct guard *g, uint64_t *wake_ns)
+{
+    struct guard_watchdog *w = &g->watchdog;
+
+    if (!guard_watchdog_step(w, &g->watchdog_device, &g->logic, clock_pair_now(), wake_ns)) {
+        return;
+    }
+    if (w->problem.text[0] != '\0') {
+        guard_log(g, GUARD_LEVEL_WARNING, "There is no watchdog. why=\"%.160s\"", w->problem.text);
+    } else {
+        guard_log(g, GUARD_LEVEL_INFO, "The watchdog is %s. device=%.128s timeout_s=%u",
+                  w->is_active ? "active" : "stopped", w->path, w->timeout_s);
+    }
+    guard_agent_tell_state(g, 0);
+}
+
 static void settle(struct guard *g)
 {
     enum guard_action action = GUARD_DO_FREEZE;
@@ -139,6 +157,7 @@ static void settle(struct guard *g)
     if (g->events.n_read < g->events.n_sent) {
         wake_ns = MIN(wake_ns, READ_AGAIN_NS);
     }
+    watch(g, &wake_ns);
     set_timer(g, wake_ns);
     guard_agent_tell_events(g);
 }
@@ -237,6 +256,7 @@ static void run(struct guard *g)
 
         settle(g);
         if (g->leaving && g->logic.phase == GUARD_EMPTY) {
+            guard_watchdog_end(&g->watchdog, &g->watchdog_device);
             return;
         }
         fill_fds(g, fds);
@@ -320,6 +340,7 @@ static int prepare(struct guard *g, const char *directory, const char *name, str
     }
     guard_privileges_take(&g->privileges, &trouble);
     g->fence = (struct guard_fence){.processes = &g->processes, .cgroup = &g->cgroup};
+    g->watchdog_device = guard_watchdog_device(&g->watchdog_fd);
     g->postmaster.pidfd = -1;
     g->starting.exec_fd = -1;
     return 0;

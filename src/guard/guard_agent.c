@@ -43,13 +43,16 @@ void guard_agent_tell_state(struct guard *g, uint32_t sequence)
         .is_realtime = g->privileges.is_realtime,
         .is_locked = g->privileges.is_locked,
         .locked_bytes = g->privileges.locked_bytes,
+        .watchdog_is_active = g->watchdog.is_active,
         .kept = g->kept,
     };
 
     if (g->postmaster.pid != 0) {
         state.may_freeze = g->fence.has_cgroup;
     }
-    (void)str_copy(state.trouble, sizeof(state.trouble), g->trouble); /* As long. */
+    (void)snprintf(state.trouble, sizeof(state.trouble), "%.100s%s%.150s", g->watchdog.problem.text,
+                   g->watchdog.problem.text[0] != '\0' && g->trouble[0] != '\0' ? "; " : "",
+                   g->trouble);
     guard_agent_tell(g, &state, sizeof(state), -1);
 }
 
@@ -168,6 +171,16 @@ static void on_kill(struct guard *g)
     }
 }
 
+/* While it is active it stays as it is until PostgreSQL is gone. */
+static void on_watch(struct guard *g)
+{
+    const struct guard_watch *m = &g->received.packet.watch;
+
+    g->watchdog.mode = m->mode;
+    g->watchdog.safety_margin_s = m->safety_margin_s;
+    (void)str_copy(g->watchdog.path, sizeof(g->watchdog.path), m->path); /* As long. */
+}
+
 static void on_leave(struct guard *g)
 {
     if (g->logic.phase == GUARD_EMPTY) {
@@ -197,6 +210,9 @@ static void take(struct guard *g, struct guard_peer *peer)
         return;
     case GUARD_KILL:
         on_kill(g);
+        return;
+    case GUARD_WATCH:
+        on_watch(g);
         return;
     default:
         on_leave(g);

@@ -51,7 +51,13 @@ static struct guard_look look_freezing(struct guard_fence *f)
     if (look.n_running == 0) {
         look = look_at_all(f);
     }
-    return look.n_running == 0 ? look_at_all(f) : look;
+    if (look.n_running == 0) {
+        look = look_at_all(f);
+    }
+    if (look.n_running == 0) {
+        guard_processes_mark_waiting(f->processes);
+    }
+    return look;
 }
 
 /* Nothing new can have come while nothing runs. */
@@ -62,6 +68,7 @@ static struct guard_look look_frozen(struct guard_fence *f)
     } else {
         guard_processes_refresh(f->processes, false);
     }
+    guard_processes_mark_waiting(f->processes);
     guard_processes_stop_waiting(f->processes);
     return guard_processes_look(f->processes);
 }

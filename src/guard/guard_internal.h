@@ -10,6 +10,7 @@
 #include "guard/guard_events.h"
 #include "guard/guard_fence.h"
 #include "guard/guard_privileges.h"
+#include "guard/guard_watchdog_device.h"
 
 struct guard_postmaster {
     pid_t pid; /* 0 = none. */
@@ -44,6 +45,10 @@ struct guard {
     struct guard_cgroup cgroup;
     struct guard_processes processes;
     struct guard_fence fence;
+
+    struct guard_watchdog watchdog;
+    struct guard_watchdog_device watchdog_device;
+    int watchdog_fd;
 
     struct guard_privileges privileges;
     char trouble[GUARD_TEXT_SIZE];

@@ -109,8 +109,9 @@ uint64_t guard_logic_left_ns(const struct guard_logic *g, struct clock_pair now)
 static uint64_t lead_ns(const struct guard_logic *g)
 {
     uint64_t twice = g->freeze_ns_max > UINT64_MAX / 2 ? UINT64_MAX : 2 * g->freeze_ns_max;
+    uint64_t least = MAX(GUARD_FREEZE_LEAD_NS, g->ttl_ns / GUARD_FREEZE_LEAD_PART);
 
-    return MAX(GUARD_FREEZE_LEAD_NS, MIN(twice, g->ttl_ns / 2));
+    return MAX(least, MIN(twice, g->ttl_ns / 2));
 }
 
 /* Until the freeze must begin; 0 = now. */

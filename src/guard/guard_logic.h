@@ -25,8 +25,11 @@
 
 #include "base/clock.h"
 
-#define GUARD_FREEZE_LEAD_NS UINT64_C(100000000) /* Begins at least so long before the deadline. \
-                                                  */
+/* A freeze begins at least so long before the deadline, and at least this part of the ttl:
+ * who is told to stop needs a processor to do so, and has to wait for it like all others. */
+#define GUARD_FREEZE_LEAD_NS   UINT64_C(100000000)
+#define GUARD_FREEZE_LEAD_PART 10
+
 #define GUARD_TTL_NS_MIN UINT64_C(1000000000)
 #define GUARD_TTL_NS_MAX UINT64_C(3600000000000)
 

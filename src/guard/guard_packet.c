@@ -24,6 +24,8 @@ static size_t size_of_kind(uint16_t kind)
         return sizeof(struct guard_kill);
     case GUARD_LEAVE:
         return sizeof(struct guard_header);
+    case GUARD_WATCH:
+        return sizeof(struct guard_watch);
     default:
         return 0;
     }
@@ -59,6 +61,18 @@ static const char *fault_of_kill(const union guard_packet *p)
     static_assert(sizeof(why) == sizeof(p->kill.why), "an enumeration is an int");
     memcpy(&why, &p->bytes[offsetof(struct guard_kill, why)], sizeof(why));
     return why == GUARD_WHY_EPOCH || why == GUARD_WHY_ORDER ? NULL : "an unknown reason";
+}
+
+static const char *fault_of_watch(const union guard_packet *p)
+{
+    uint32_t mode;
+
+    static_assert(sizeof(mode) == sizeof(p->watch.mode), "an enumeration is an int");
+    memcpy(&mode, &p->bytes[offsetof(struct guard_watch, mode)], sizeof(mode));
+    if (mode >= GUARD_WATCHDOG_MODES || p->watch.safety_margin_s < -1) {
+        return "an unknown mode or margin";
+    }
+    return memchr(p->watch.path, '\0', sizeof(p->watch.path)) == NULL ? "an endless text" : NULL;
 }
 
 static const char *fault_of_start(const union guard_packet *p, size_t size)
@@ -139,6 +153,8 @@ const char *guard_packet_fault(const union guard_packet *packet, size_t size)
         return packet->adopt.pid > 1 ? NULL : "no process";
     case GUARD_KILL:
         return fault_of_kill(packet);
+    case GUARD_WATCH:
+        return fault_of_watch(packet);
     default:
         return NULL;
     }

@@ -18,6 +18,7 @@ union guard_packet {
     struct guard_start start;
     struct guard_adopt adopt;
     struct guard_kill kill;
+    struct guard_watch watch;
     char bytes[GUARD_PACKET_MAX + 1];
 };
 

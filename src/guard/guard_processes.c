@@ -73,7 +73,7 @@ static bool is_dead(const struct guard_process *process)
 
 static bool is_stopped(const struct guard_process *process)
 {
-    return process->state == 'T' || (process->state == 'D' && process->told);
+    return process->state == 'T' || process->waits || (process->state == 'D' && process->told);
 }
 
 static int compare_pids(const void *a, const void *b)
@@ -165,6 +165,7 @@ size_t guard_processes_scan(struct guard_processes *p)
         }
         was = find_known(p->was_ours, n_was, process);
         process->told = was != NULL && was->told;
+        process->waits = was != NULL && was->waits;
         p->ours[p->n_ours++] = *process;
     }
     return p->n_ours;
@@ -182,6 +183,7 @@ void guard_processes_refresh(struct guard_processes *p, bool only_running)
             p->ours[n++] = was;
         } else if (read_pid(p, was.pid, &now) && now.start == was.start && !is_dead(&now)) {
             now.told = was.told;
+            now.waits = was.waits;
             p->ours[n++] = now;
         }
     }
@@ -243,10 +245,20 @@ void guard_processes_stop(struct guard_processes *p, pid_t first)
     for_each(p, first, stop_one);
 }
 
+void guard_processes_mark_waiting(struct guard_processes *p)
+{
+    for (size_t i = 0; i < p->n_ours; i++) {
+        struct guard_process *process = &p->ours[i];
+
+        process->waits =
+            process->told && (process->state == 'D' || (process->waits && process->state != 'T'));
+    }
+}
+
 void guard_processes_stop_waiting(struct guard_processes *p)
 {
     for (size_t i = 0; i < p->n_ours; i++) {
-        if (p->ours[i].state == 'D') {
+        if (p->ours[i].waits) {
             signal_one(p, &p->ours[i], SIGSTOP);
         }
     }
@@ -271,7 +283,7 @@ void guard_processes_signal(struct guard_processes *p, int signal_number, pid_t 
 void guard_processes_forget_told(struct guard_processes *p)
 {
     for (size_t i = 0; i < p->n_ours; i++) {
-        p->ours[i].told = false;
+        p->ours[i].told = p->ours[i].waits = false;
     }
 }
 

@@ -24,6 +24,7 @@ struct guard_process {
     uint32_t start; /* Ticks since boot, the low bits: tells a number used again. */
     char state;     /* As in /proc/PID/stat. */
     bool told;      /* SIGSTOP was sent to it since the freeze began. */
+    bool waits;     /* Seen in D when all stood; it has not stopped since. */
 };
 
 struct guard_processes {
@@ -51,12 +52,16 @@ void guard_processes_refresh(struct guard_processes *p, bool only_running);
 void guard_processes_forget_told(struct guard_processes *p);
 /* SIGSTOP to those that have not stopped and were not told, `first` before all others. */
 void guard_processes_stop(struct guard_processes *p, pid_t first);
-/* A stop that waits for a process in D may have been taken back: tells it again. */
+/* All stand, but some of them in D: each of these comes loose one day, finishes what it was
+ * in, and then stops. That is not somebody's SIGCONT. */
+void guard_processes_mark_waiting(struct guard_processes *p);
+/* Their stop may have been taken back: tells it again. */
 void guard_processes_stop_waiting(struct guard_processes *p);
 /* To all, `first` before all others. */
 void guard_processes_signal(struct guard_processes *p, int signal_number, pid_t first);
 
-/* Of what is known. A process in D counts as stopped if it was told to. */
+/* Of what is known. A process in D counts as stopped if it was told to, and so does one that
+ * waits. */
 struct guard_look guard_processes_look(const struct guard_processes *p);
 uint32_t guard_processes_n_waiting(const struct guard_processes *p); /* In D. */
 

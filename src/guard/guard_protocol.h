@@ -19,7 +19,7 @@
 
 #include <limits.h>
 
-#include "guard/guard_logic.h"
+#include "guard/guard_watchdog.h"
 #include "veche/format.h"
 
 #define GUARD_PACKET_MAX  65536 /* Start, with command line and environment. */
@@ -35,8 +35,9 @@ enum guard_kind {
     GUARD_START,     /* struct guard_start; output and working directory's fds, in this order, by
                         SCM_RIGHTS. Answered by STARTED, when exec is done. */
     GUARD_ADOPT,     /* struct guard_adopt. Answered by STATE. A primary is armed before it. */
-    GUARD_KILL,  /* struct guard_kill. Answered by events, and STATE with phase EMPTY at the end. */
-    GUARD_LEAVE, /* No PostgreSQL: end. Refused (STATE) while there is one. */
+    GUARD_KILL, /* struct guard_kill. Answered by events, and STATE with phase EMPTY at the end. */
+    GUARD_WATCH = 8, /* struct guard_watch; after hello. Not answered; STATE when it changes. */
+    GUARD_LEAVE = 7, /* No PostgreSQL: end. Refused (STATE) while there is one. */
     /* Guard to agent. */
     GUARD_STATE = 100, /* struct guard_state; after hello, and whenever the phase changes. */
     GUARD_ARMED_AS,    /* struct guard_armed. */
@@ -115,6 +116,13 @@ struct guard_kill {
     enum guard_why why; /* EPOCH or ORDER. */
 };
 
+struct guard_watch { /* The configuration's section `watchdog`. */
+    struct guard_header header;
+    enum guard_watchdog_mode mode;
+    int32_t safety_margin_s;
+    char path[PATH_MAX];
+};
+
 struct guard_ended {
     struct guard_header header;
     int32_t pid;
@@ -133,7 +141,7 @@ struct guard_state {
     bool is_realtime;
     bool is_locked;
     uint64_t locked_bytes;
-    bool watchdog_is_active;
+    bool watchdog_is_active;       /* Mode `required`: no primary is started before. */
     char trouble[GUARD_TEXT_SIZE]; /* What it may not do, and why; empty = all is well. */
     struct guard_kept kept;
 };

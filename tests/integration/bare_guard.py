@@ -24,7 +24,7 @@ UNIFIED = pathlib.Path("/sys/fs/cgroup/unified")
 if not UNIFIED.is_dir():
     UNIFIED = pathlib.Path("/sys/fs/cgroup")
 MAGIC, VERSION = 0x31475256, 1
-HELLO, ARM, CLOSE, START, ADOPT, KILL, LEAVE = range(1, 8)
+HELLO, ARM, CLOSE, START, ADOPT, KILL, LEAVE, WATCH = range(1, 9)
 STATE, ARMED_AS, STARTED, ENDED, EVENT = range(100, 105)
 EMPTY, OPEN, ARMED, FREEZING, FROZEN, KILLING = range(6)
 (ACCEPTED, MALFORMED, LOWER_EPOCH, CLOSED, INSTANCE, FAR, OVER, NO_LEASE, RUNS,
@@ -59,6 +59,8 @@ Started = struct("Started", ("header", Header), ("verdict", i32), ("pid", i32), 
                  ("step", ctypes.c_char * 32))  # fmt: skip
 Adopt = struct("Adopt", ("header", Header), ("pid", i32), ("may_write", u8))
 Kill = struct("Kill", ("header", Header), ("why", u32))
+Watch = struct("Watch", ("header", Header), ("mode", u32), ("margin", i32),
+               ("path", ctypes.c_char * 4096))  # fmt: skip
 Ended = struct("Ended", ("header", Header), ("pid", i32), ("wait_status", i32), ("n_left", u32))
 Logic = struct(
     "Logic", ("kill_after", u64), ("instance", u64), ("epoch", u64), ("closed_epoch", u64),
@@ -117,7 +119,7 @@ class Client:
     def receive(self, seconds=30):
         """The next packet, also kept by what it is; None: the guard hung up."""
         if not select.select([self.socket], [], [], seconds)[0]:
-            raise TimeoutError("the guard says nothing")
+            raise TimeoutError(f"the guard says nothing; before: {self.events}")
         data, fds, _, _ = socket.recv_fds(self.socket, 1 << 17, 4)
         if fds:
             assert len(fds) == 1
@@ -167,10 +169,11 @@ class Client:
         question = Hello(kill_after=kill_after_ms * MS, node_id=5, data_dir=b"/data")
         return self.answer(STATE, self.send(HELLO, question))
 
-    def arm(self, epoch=5, ms=1000, may_write=True, ttl_ms=None, instance=ME, kept=b""):
+    def arm(self, epoch=5, ms=20_000, may_write=True, ttl_ms=None, instance=ME, kept=b""):
+        """A ttl that is longer lets the freeze begin earlier: room for an overloaded machine."""
         t = now()
         deadline = Pair(t.raw + ms * MS, t.boot + ms * MS)
-        ttl = (ttl_ms or max(ms, 1000)) * MS
+        ttl = (ttl_ms or max(ms, 10_000)) * MS
         message = ArmMessage(arm=Arm(epoch, instance, ttl, deadline, may_write))
         message.kept.size = len(kept)
         ctypes.memmove(message.kept.bytes, kept, len(kept))
@@ -202,6 +205,9 @@ class Client:
 
     def close_epoch(self, epoch):
         self.send(CLOSE, Close(epoch=epoch))
+
+    def watch(self, mode, path):
+        self.send(WATCH, Watch(mode=mode, margin=5, path=path.encode()))
 
     def leave(self):
         self.send(LEAVE, struct("Leave", ("header", Header))())

@@ -79,7 +79,7 @@ class Busy:
         assert self.counts() == before
 
 
-def start_busy(guard, client, ms=1000, **kwargs):
+def start_busy(guard, client, ms=2500, **kwargs):
     busy = Busy(guard, **kwargs)
     assert client.arm(ms=ms) == bg.ACCEPTED
     started = client.start(*busy.argv)
@@ -117,7 +117,7 @@ def test_silence_of_the_agent_freezes_in_time_and_a_lease_thaws(guard, report):
     busy.assert_none_counts()
     assert not is_gone(pid)
 
-    assert client.arm(ms=2000) == bg.ACCEPTED
+    assert client.arm(ms=4000) == bg.ACCEPTED
     client.until_phase(bg.ARMED)
     busy.wait_all_count()
     state = client.until_phase(bg.FROZEN)
@@ -130,7 +130,7 @@ def test_an_agent_that_renews_is_never_frozen(guard):
     busy, _ = start_busy(guard, client, ms=3000)
     end = time.monotonic() + 4
     while time.monotonic() < end:
-        assert client.arm(ms=3000) == bg.ACCEPTED
+        assert client.arm(ms=5000) == bg.ACCEPTED
         time.sleep(0.2)
     busy.wait_all_count()
     client.hello()
@@ -251,7 +251,7 @@ def start_busy_of_epoch(guard, client, epoch):
 
 def test_205_busy_processes_are_frozen_in_time(guard, report):
     client = guard.client()
-    busy, _ = start_busy(guard, client, ms=2000, n=204, pause=0)
+    busy, _ = start_busy(guard, client, ms=5000, n=204, pause=0)
     assert len(guard.descendants()) == 205
     state = client.until_phase(bg.FROZEN, bg.KILLING)
     assert_in_time(state, report)
@@ -297,8 +297,7 @@ def test_an_exit_is_told_with_its_status(guard):
     assert client.arm() == bg.ACCEPTED
     started = client.start("/bin/sh", "-c", "exit 3")
     assert started.pid > 0
-    wait(lambda: client.ended or client.receive(), 30, "the end")
-    client.until_phase(bg.EMPTY)
+    client.until(lambda s: client.ended and s.logic.phase == bg.EMPTY)
     ended = client.ended[0]
     assert (ended.pid, os.WEXITSTATUS(ended.wait_status), ended.n_left) == (started.pid, 3, 0)
     assert os.waitstatus_to_exitcode(ended.wait_status) == 3
@@ -327,14 +326,14 @@ def test_starts_are_refused_with_a_reason(guard):
 def test_a_standby_runs_unfenced(guard):
     client = guard.client()
     busy = Busy(guard)
-    assert client.arm(may_write=False) == bg.ACCEPTED
+    assert client.arm(ms=1000, may_write=False) == bg.ACCEPTED
     assert client.start(*busy.argv, as_primary=False).pid > 0
     wait(lambda: min(busy.counts()) > 0, 60, "all run")
     time.sleep(1.2)  # The lease is over.
     busy.wait_all_count()
     client.hello()
     assert client.state.logic.phase == bg.OPEN
-    assert client.arm(may_write=True) == bg.ACCEPTED
+    assert client.arm(ms=2500, may_write=True) == bg.ACCEPTED
     client.until_phase(bg.FROZEN)
     busy.assert_none_counts()
 
@@ -507,6 +506,7 @@ def garbage():
         "a bad reason": bytes(bg.Kill(header=head(bg.KILL, 20), why=bg.AGE)),
         "start of nothing": bytes(bg.StartHead(header=head(bg.START, 36))),
         "adopts init": bytes(bg.Adopt(header=head(bg.ADOPT, 24), pid=1)),
+        "a bad watchdog": bytes(bg.Watch(header=head(bg.WATCH, 4120), mode=3)),
         "zeros": bytes(1000),
         "noise": os.urandom(5000),
     }
@@ -621,14 +621,14 @@ while True:
 def test_a_process_in_d_counts_as_frozen(guard, disk):
     client = guard.client()
     path = disk.place / "file"
-    assert client.arm(ms=1500) == bg.ACCEPTED
+    assert client.arm(ms=2500) == bg.ACCEPTED
     pid = client.start(PYTHON, "-c", STUCK, str(path)).pid
     assert pid > 0
-    wait(lambda: client.arm(ms=1500) == bg.ACCEPTED and path.exists(), 30, "a writer")
+    wait(lambda: client.arm(ms=2500) == bg.ACCEPTED and path.exists(), 30, "a writer")
     child = next(p for p in guard.descendants() if p != pid)
     disk.freeze()
     try:
-        wait(lambda: client.arm(ms=1500) == bg.ACCEPTED and stat_of(child)[0] == "D", 30, "a D")
+        wait(lambda: client.arm(ms=2500) == bg.ACCEPTED and stat_of(child)[0] == "D", 30, "a D")
         state = client.until_phase(bg.FROZEN, bg.KILLING)
         assert state.logic.phase == bg.FROZEN
         assert_in_time(state)
@@ -636,7 +636,8 @@ def test_a_process_in_d_counts_as_frozen(guard, disk):
     finally:
         disk.thaw()
     # Let go by the disk it meets the stop, and does not run on.
-    wait(lambda: stat_of(child)[0] != "D", 30, "the disk")
+    # (On a busy machine it is seen running until then: that is nobody's SIGCONT.)
+    wait(lambda: stat_of(child)[0] == "T", 30, "the stop")
     written = path.stat().st_mtime_ns
     time.sleep(0.2)  # Nothing to wait for.
     client.hello()
@@ -676,14 +677,14 @@ def test_an_adopted_server_is_frozen_thawed_and_killed(guard):
     client = guard.client()
     busy = Busy(guard)
     pid = run_outside(guard, busy)
-    assert client.arm(ms=1500) == bg.ACCEPTED
+    assert client.arm(ms=2500) == bg.ACCEPTED
     state = client.adopt(pid, True)
     assert (state.postmaster, state.adopted, state.may_freeze) == (pid, 1, 0)
     assert state.logic.phase == bg.ARMED
     state = client.until_phase(bg.FROZEN)
     assert_in_time(state)
     busy.assert_none_counts()
-    assert client.arm(ms=1500) == bg.ACCEPTED
+    assert client.arm(ms=2500) == bg.ACCEPTED
     client.until_phase(bg.ARMED)
     busy.wait_all_count()
     client.kill()
@@ -721,6 +722,23 @@ def test_an_adopted_standby_is_left_alone(guard):
     client.kill()
     client.until_phase(bg.EMPTY)
     assert all(map(is_gone, guard.pids))
+
+
+# ---- Watchdog: what it does is in test_guard_watchdog; no machine of a test has one ----
+
+
+@pytest.mark.parametrize("path, why", [
+    ("/dev/does-not-exist", "No such file"), ("/dev/null", "is no watchdog"),
+])  # fmt: skip
+def test_a_watchdog_that_is_none_is_told_and_done_without(plain, path, why):
+    client = plain.client()
+    client.watch(1, path)
+    busy, _ = start_busy(plain, client, ms=5000)
+    client.until_event("There is no watchdog.")
+    client.hello()
+    assert not client.state.watchdog_is_active and why in client.state.trouble.decode()
+    assert_in_time(client.until_phase(bg.FROZEN))
+    busy.assert_none_counts()
 
 
 # ---- Delegation ----
@@ -778,12 +796,12 @@ def database(guard):
 
 def start_postgres(client, database):
     argv, data, connect = database
-    assert client.arm(ms=3000) == bg.ACCEPTED
+    assert client.arm(ms=5000) == bg.ACCEPTED
     started = client.start(*argv, cwd=data, env=["LC_ALL=C"], output=data / "../output")
     assert started.pid > 0, started.step
 
     def try_connect():
-        assert client.arm(ms=3000) == bg.ACCEPTED
+        assert client.arm(ms=5000) == bg.ACCEPTED
         return connect()
 
     return started.pid, wait(try_connect, 60, "PostgreSQL")
@@ -797,23 +815,23 @@ def test_postgres_is_frozen_in_time_and_goes_on(guard, database, report):
     more = [database[2]() for _ in range(20)]
     for c in more:
         c.set_session(autocommit=True)
-        assert client.arm(ms=3000) == bg.ACCEPTED
+        assert client.arm(ms=5000) == bg.ACCEPTED
     state = client.until_phase(bg.FROZEN)
     assert_in_time(state, report)
     assert all(stat_of(p)[0] in ("T" if guard.cgroup is None else "S") for p in guard.descendants())
 
     # On the same connections it goes on as if nothing had been.
-    assert client.arm(ms=3000) == bg.ACCEPTED
+    assert client.arm(ms=5000) == bg.ACCEPTED
     client.until_phase(bg.ARMED)
     at.execute("insert into t values (1)")
     for c in more:
         c.cursor().execute("insert into t values (2)")
-        assert client.arm(ms=3000) == bg.ACCEPTED
+        assert client.arm(ms=5000) == bg.ACCEPTED
     at.execute("select count(*) from t")
     assert at.fetchone() == (21,)
 
     # A clean stop is its own: the guard only reaps and tells.
-    assert client.arm(ms=20_000, ttl_ms=20_000) == bg.ACCEPTED
+    assert client.arm(ms=20_000) == bg.ACCEPTED
     os.kill(pid, signal.SIGINT)
     client.until_phase(bg.EMPTY, seconds=60)
     assert (client.ended[0].wait_status, client.ended[0].n_left) == (0, 0)
@@ -834,7 +852,7 @@ def test_a_commit_is_not_acknowledged_by_what_is_frozen_and_killed(guard, databa
 def test_backends_of_a_killed_postmaster_are_killed(guard, database):
     client = guard.client()
     pid, db = start_postgres(client, database)
-    assert client.arm(ms=20_000, ttl_ms=20_000) == bg.ACCEPTED
+    assert client.arm(ms=20_000) == bg.ACCEPTED
     at = db.cursor()
     at.execute("select pg_backend_pid()")
     backend = at.fetchone()[0]

@@ -228,6 +228,7 @@ static void on_word(struct sim *s, const struct sim_event *e)
             return;
         }
         break;
+    case GUARD_WATCH: /* Machines of the model have no watchdog. */
     case GUARD_STATE:
     case GUARD_ARMED_AS:
     case GUARD_STARTED:
