@@ -141,6 +141,7 @@ static void make_consensus(struct agent *a)
     struct consensus_options options = {
         .loop = &a->loop,
         .directory = directory,
+        .copy_directory = a->conf->runtime_dir,
         .id = a->identity.id,
         .lowest_term = a->durable.highest_term,
         .may_be_empty = a->identity.phase == IDENTITY_JOINING,

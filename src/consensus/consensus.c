@@ -62,6 +62,7 @@ static struct consensus_shared *shared_new(const struct consensus_options *optio
     queue_init(&s->out);
     s->refs = 1;
     s->directory = xstrdup(options->directory);
+    s->copy_directory = options->copy_directory != NULL ? xstrdup(options->copy_directory) : NULL;
     s->id = options->id;
     s->election_timeout_ms = (unsigned)options->election_timeout_ms;
     s->lowest_term = options->lowest_term;
@@ -93,6 +94,7 @@ void consensus_shared_unref(struct consensus_shared *s)
     uv_cond_destroy(&s->changed);
     uv_mutex_destroy(&s->mutex);
     free(s->directory);
+    free(s->copy_directory);
     free(s);
 }
 

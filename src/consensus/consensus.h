@@ -88,11 +88,13 @@ enum consensus_without {
     CONSENSUS_WITHOUT_PRE_VOTE = 1 << 6,
     CONSENSUS_WITHOUT_CONNECT_RETRY = 1 << 7, /* The library's own, longer delay. */
     CONSENSUS_WITHOUT_REFUSAL = 1 << 8,       /* The library throws damaged segments away. */
+    CONSENSUS_WITHOUT_TOLD = 1 << 9,          /* What was told to others is not missed. */
 };
 
 struct consensus_options {
-    uv_loop_t *loop;       /* The agent's. */
-    const char *directory; /* Of the Raft state; exists, ours, locked by identity. */
+    uv_loop_t *loop;            /* The agent's. */
+    const char *directory;      /* Of the Raft state; exists, ours, locked by identity. */
+    const char *copy_directory; /* For a copy of veche-vote: the runtime directory; NULL = none. */
     node_id id;
     uint64_t election_timeout_ms; /* Heartbeat is a tenth of it. */
     uint64_t lowest_term;         /* identity.highest_term: a directory below it is damaged. */

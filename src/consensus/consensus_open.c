@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/log.h"
 #include "consensus/consensus_thread.h"
 #include "consensus/workarounds.h"
 
@@ -50,7 +51,7 @@ static int check_writable(const char *directory, struct err *err)
         (void)err_set_errno(err, errno, "cannot write"); /* rv is -1 already. */
     } else {
         rv = write_probe(fd, err);
-        (void)close(fd); /* Was synced, or has failed. */
+        (void)close(fd);                    /* Was synced, or has failed. */
         (void)unlinkat(dir, PROBE_NAME, 0); /* The next one overwrites it. */
     }
     if (dir >= 0) {
@@ -73,17 +74,31 @@ static void close_raft(struct consensus_thread *t)
     (void)uv_loop_close(&t->loop);
 }
 
-/* Up to raft_init. When this fails nothing is left open. */
-static enum consensus_opened init_raft(struct consensus_thread *t, struct err *err)
+static void open_votes_copy(struct consensus_thread *t)
+{
+    const char *directory = t->shared->copy_directory;
+    struct err err = {""};
+
+    if (directory != NULL &&
+        vote_file_open_copy(&t->votes_copy, directory, t->shared->id, &err) != 0) {
+        log_warning("There is no copy of veche-vote, going on without. why=\"%s\"", err.text);
+    }
+}
+
+/* Up to raft_init. When this fails nothing is left open. Beside a state there is a
+ * veche-vote: it is made before Raft runs for the first time. */
+static enum consensus_opened init_raft(struct consensus_thread *t, bool has_state, struct err *err)
 {
     const char *directory = t->shared->directory;
     char address[RAFT_ADDRESS_SIZE];
-    enum vote_file_open votes = vote_file_open(&t->votes, directory, err);
+    enum vote_file_open votes =
+        vote_file_open(&t->votes, directory, t->shared->id, !has_state, err);
     int rv;
 
     if (votes != VOTE_FILE_OPEN) {
         return votes == VOTE_FILE_DAMAGED ? CONSENSUS_DAMAGED : CONSENSUS_UNUSABLE;
     }
+    open_votes_copy(t);
     rv = uv_loop_init(&t->loop);
     if (rv != 0) {
         (void)err_set(err, "cannot make an event loop: %s", uv_strerror(rv)); /* Told by result. */
@@ -110,7 +125,8 @@ static enum consensus_opened init_raft(struct consensus_thread *t, struct err *e
     return CONSENSUS_OPENED;
 }
 
-static enum consensus_opened check_state(struct consensus_thread *t, struct err *err)
+static enum consensus_opened check_state(struct consensus_thread *t, bool *ret_has_state,
+                                         struct err *err)
 {
     const char *directory = t->shared->directory;
     bool has_state = false;
@@ -126,16 +142,18 @@ static enum consensus_opened check_state(struct consensus_thread *t, struct err 
         (void)err_set(err, "the Raft directory %s is empty", directory); /* Told by result. */
         return CONSENSUS_LOST;
     }
+    *ret_has_state = has_state;
     return check_writable(directory, err) == 0 ? CONSENSUS_OPENED : CONSENSUS_UNUSABLE;
 }
 
 enum consensus_opened thread_open(struct consensus_thread *t, struct err *err)
 {
-    enum consensus_opened result = check_state(t, err);
+    bool has_state = false;
+    enum consensus_opened result = check_state(t, &has_state, err);
     int rv;
 
     if (result == CONSENSUS_OPENED) {
-        result = init_raft(t, err);
+        result = init_raft(t, has_state, err);
     }
     if (result != CONSENSUS_OPENED) {
         return result;
@@ -206,7 +224,7 @@ enum consensus_opened thread_bootstrap(struct consensus_thread *t, struct err *e
     if (remove_files(s->directory, err) != 0 || check_writable(s->directory, err) != 0) {
         return CONSENSUS_UNUSABLE;
     }
-    result = init_raft(t, err);
+    result = init_raft(t, false, err);
     if (result != CONSENSUS_OPENED) {
         return result;
     }

@@ -20,6 +20,8 @@ struct consensus_thread *consensus_thread_new(struct consensus_shared *shared)
 
     t->shared = shared;
     t->votes.fd = -1;
+    t->votes_copy.fd = -1;
+    list_init(&t->writes);
     t->store = xmalloc(sizeof(*t->store));
     t->command = xmalloc(sizeof(*t->command));
     store_init(t->store);
@@ -31,6 +33,7 @@ struct consensus_thread *consensus_thread_new(struct consensus_shared *shared)
 static void free_state(struct consensus_thread *t)
 {
     vote_file_close(&t->votes);
+    vote_file_close(&t->votes_copy);
     free(t->store);
     free(t->command);
     t->store = NULL;

@@ -30,7 +30,8 @@ struct consensus_shared {
     struct consensus_queue out; /* To the agent. */
     size_t n_first;             /* Not 0: bootstrap only, with these. Set before the thread runs. */
     node_id first[VOTERS_MAX];
-    char *directory; /* These do not change. */
+    char *directory;      /* These do not change. */
+    char *copy_directory; /* NULL = none. */
     node_id id;
     unsigned election_timeout_ms;
     uint64_t lowest_term;
@@ -61,6 +62,8 @@ struct original_io {
     int (*append)(struct raft_io *io, struct raft_io_append *req, const struct raft_entry entries[],
                   unsigned n, raft_io_append_cb cb);
     int (*truncate)(struct raft_io *io, raft_index index);
+    int (*snapshot_put)(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *req,
+                        const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb);
     raft_io_recv_cb recv;
 };
 
@@ -76,8 +79,11 @@ struct consensus_thread {
     struct raft_tracer tracer;
     struct original_io original;
     struct vote_file votes;
-    uint64_t term; /* As loaded, or written last. */
-    bool initialized; /* raft_init worked. */
+    struct vote_file votes_copy; /* Of the runtime directory. */
+    struct vote_record told;     /* As it stands in both, or shall. */
+    uint64_t log_end;            /* Index of the last entry handed to libraft's disk. */
+    struct list writes;          /* Of struct durable_write (durable.c). */
+    bool initialized;            /* raft_init worked. */
     bool listens; /* raft_start came as far as io.start: it can not be closed if it fails. */
     bool running; /* raft_start worked and raft_close was not called. */
 

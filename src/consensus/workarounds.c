@@ -12,6 +12,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "consensus/durable.h"
 #include "veche/exitcode.h"
 
 #define ENTRY_HEADER_SIZE 8
@@ -34,64 +35,6 @@ void consensus_fail_stop(int exit_code, const char *what, const char *why)
     _exit(exit_code);
 }
 
-/* All versions up to 2201: an error of set_term and set_vote is dropped, and the
- * node votes on in a term that a restart forgets: two leaders in one term. */
-static void stop_on_failed_write(struct raft_io *io, int rv, const char *what)
-{
-    if (rv != 0 && has(thread_of(io), CONSENSUS_WITHOUT_STOP)) {
-        consensus_fail_stop(VECHE_EXIT_RAFT_FAILED, what, io->errmsg);
-    }
-}
-
-/* All versions: what libraft keeps of its vote has no check sum. */
-static void remember_vote(struct raft_io *io, raft_id vote)
-{
-    struct consensus_thread *t = thread_of(io);
-    struct err err = {""};
-
-    if (vote_file_save(&t->votes, t->term, vote, &err) != 0 && has(t, CONSENSUS_WITHOUT_STOP)) {
-        consensus_fail_stop(VECHE_EXIT_RAFT_FAILED, "term and vote can not be written", err.text);
-    }
-}
-
-static int durable_set_term(struct raft_io *io, raft_term term)
-{
-    int rv = thread_of(io)->original.set_term(io, term);
-
-    stop_on_failed_write(io, rv, "the term can not be written");
-    thread_of(io)->term = term;
-    remember_vote(io, 0);
-    return rv;
-}
-
-static int durable_set_vote(struct raft_io *io, raft_id id)
-{
-    int rv = thread_of(io)->original.set_vote(io, id);
-
-    stop_on_failed_write(io, rv, "the vote can not be written");
-    remember_vote(io, id);
-    return rv;
-}
-
-/* All versions up to 2201: when append or truncate refuse, what libraft holds in
- * memory and what is on disk differ from then on. */
-static int durable_append(struct raft_io *io, struct raft_io_append *req,
-                          const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
-{
-    int rv = thread_of(io)->original.append(io, req, entries, n, cb);
-
-    stop_on_failed_write(io, rv, "the log can not be appended to");
-    return rv;
-}
-
-static int durable_truncate(struct raft_io *io, raft_index index)
-{
-    int rv = thread_of(io)->original.truncate(io, index);
-
-    stop_on_failed_write(io, rv, "the log can not be truncated");
-    return rv;
-}
-
 /* R2, 2200 to 2201: after a failed write of the log a timer of something else is
  * started, whose callback reads wild memory disk_retry later. The library tells
  * of the failure in a trace only, so the trace is where we stop in good order. */
@@ -111,70 +54,6 @@ static void stop_on_failed_log_write(struct raft_tracer *tracer, int type, const
     if (info->diagnostic.level <= 3) {
         log_debug("libraft: %s", info->diagnostic.message);
     }
-}
-
-/* The metadata files have no check sum, and one of a wrong size counts as absent:
- * a node would vote twice in a term. All versions. */
-static const char *damage_of_loaded(const struct consensus_thread *t, raft_term term, raft_id vote,
-                                    const struct raft_snapshot *snapshot,
-                                    const struct raft_entry *entries, size_t n_entries)
-{
-    if (term < t->shared->lowest_term) {
-        return "the term is lower than one this node has been in";
-    }
-    if (vote_file_is_newer(&t->votes, term, vote)) {
-        return "a vote this node gave is not in the metadata";
-    }
-    if (n_entries > 0 && entries[n_entries - 1].term > term) {
-        return "the log has entries of a later term than the metadata";
-    }
-    if (snapshot != NULL && snapshot->term > term) {
-        return "the snapshot is of a later term than the metadata";
-    }
-    return NULL;
-}
-
-/* Entries of one batch lie behind each other and share its memory. */
-static void free_loaded(struct raft_snapshot *snapshot, struct raft_entry *entries,
-                        size_t n_entries)
-{
-    const void *last = NULL;
-
-    for (size_t i = 0; i < n_entries; i++) {
-        if (entries[i].batch != last) {
-            last = entries[i].batch;
-            raft_free(entries[i].batch);
-        }
-    }
-    raft_free(entries);
-    if (snapshot != NULL) {
-        raft_configuration_close(&snapshot->configuration);
-        raft_free(snapshot->bufs[0].base);
-        raft_free(snapshot->bufs);
-        raft_free(snapshot);
-    }
-}
-
-static int checked_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
-                        struct raft_snapshot **snapshot, raft_index *start_index,
-                        struct raft_entry **entries, size_t *n_entries)
-{
-    struct consensus_thread *t = thread_of(io);
-    const char *damage;
-    int rv = t->original.load(io, term, voted_for, snapshot, start_index, entries, n_entries);
-
-    if (rv != 0) {
-        return rv;
-    }
-    damage = damage_of_loaded(t, *term, *voted_for, *snapshot, *entries, *n_entries);
-    if (damage != NULL) {
-        free_loaded(*snapshot, *entries, *n_entries);
-        (void)str_copy(io->errmsg, sizeof(io->errmsg), damage);
-        return RAFT_CORRUPT;
-    }
-    t->term = *term;
-    remember_vote(io, *voted_for);
-    return 0;
 }
 
 static void drop_message(struct raft_message *m)
@@ -299,18 +178,9 @@ void workaround_io(struct consensus_thread *t)
 {
     struct raft_io *io = &t->io;
 
-    t->original = (struct original_io){.load = io->load,
-                                       .start = io->start,
-                                       .set_term = io->set_term,
-                                       .set_vote = io->set_vote,
-                                       .append = io->append,
-                                       .truncate = io->truncate};
-    io->load = checked_load;
+    t->original.start = io->start;
     io->start = start;
-    io->set_term = durable_set_term;
-    io->set_vote = durable_set_vote;
-    io->append = durable_append;
-    io->truncate = durable_truncate;
+    durable_io(t);
 
     t->tracer = (struct raft_tracer){.impl = t, .version = 2, .emit = stop_on_failed_log_write};
     raft_uv_set_tracer(io, &t->tracer);

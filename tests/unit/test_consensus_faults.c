@@ -437,7 +437,7 @@ static void a_damaged_closed_segment_is_refused_not_thrown_away(void **state)
 {
     (void)state;
     assert_int_equal(run_child("damaged", 0), 0);
-    assert_int_equal(run_child("damaged", CONSENSUS_WITHOUT_REFUSAL), 3);
+    assert_int_equal(run_child("damaged", CONSENSUS_WITHOUT_REFUSAL | CONSENSUS_WITHOUT_TOLD), 3);
 }
 
 /* A follower is cut off for many election timeouts and comes back. Returns by how
