@@ -88,6 +88,7 @@ static bool load_copy(struct agent *a, const struct err *why)
     }
     log_error("The identity file can not be read, going on with its copy. copy=%s error=\"%s\"",
               a->conf->runtime_dir, why->text);
+    a->identity_from_copy = true;
     return true;
 }
 
@@ -132,7 +133,13 @@ static int load_identity(struct agent *a, struct err *err)
         }
         return err_wrap(err, "the identity file in raft.data_dir %s", directory);
     case IDENTITY_DAMAGED:
-        return err_wrap(err, "the identity file in raft.data_dir %s", directory);
+        if (a->runtime.same_boot && load_copy(a, err)) {
+            break;
+        }
+        return err_wrap(err,
+                        "the identity file in raft.data_dir %s (move that directory away and start "
+                        "again: the node comes in under a new id when a cluster runs)",
+                        directory);
     }
     if (!str_equal(a->identity.scope, a->conf->scope)) {
         return err_set(err, "raft.data_dir %s belongs to cluster \"%s\", not to \"%s\"", directory,
@@ -450,6 +457,9 @@ static int start(struct agent *a, struct err *err)
     agent_apply_config(a);
     a->saver = identity_saver_new(&a->loop, a->conf->raft_data_dir, a->conf->runtime_dir,
                                   agent_on_identity_saved, a);
+    if (a->identity_from_copy) {
+        identity_saver_save(a->saver, &a->identity); /* Until it stands there again. */
+    }
     agent_reload_init(a);
     code = open_peer(a, err);
     if (code != VECHE_EXIT_OK) {
@@ -461,7 +471,7 @@ static int start(struct agent *a, struct err *err)
     open_postgres(a);
     agent_formation_init(a);
     if (a->identity.phase == IDENTITY_MEMBER || a->identity.phase == IDENTITY_JOINING) {
-        agent_raft_start(a);
+        agent_raft_begin(a);
     }
     on_status_timer(&a->status_timer);
     on_observe_timer(&a->observe_timer);

@@ -24,6 +24,7 @@
 struct runtime { /* agent/runtime.c: what one boot remembers, in the runtime directory. */
     uint8_t boot_id[16];
     uint64_t instance;
+    bool same_boot; /* An agent ran here before, in this boot. */
     void *promise; /* Mapped promise file, LEASE_FILE_SIZE bytes. */
 };
 
@@ -61,6 +62,7 @@ struct agent {
     /* Who we are; saved on a worker thread (agent/identity_saver.c). */
     struct identity identity; /* As it shall be; */
     struct identity durable;  /* as it is on disk: what others are told. */
+    bool identity_from_copy;  /* The file could not be read at the start. */
     bool formed_now;          /* This process bootstrapped Raft. */
     int lock_fd;              /* Holds the lock of the Raft directory. */
     struct identity_saver *saver;
@@ -79,6 +81,10 @@ struct agent {
     uint64_t raft_since_ms;         /* When that began. */
     uint64_t raft_again_ms;         /* It failed: not again before that. */
     bool raft_is_open;              /* Raft runs. */
+    bool raft_waits;                /* For others to confirm that nothing of it is missing; */
+    uint64_t raft_asks_since_ms;    /* since then, */
+    struct consensus_told raft_told; /* telling this. */
+    node_id lost_id;                /* A member that came back with less than it had; 0 = none. */
     bool raft_is_lost;              /* It is empty or damaged: this id never votes again (S6). */
     bool rejoin;                    /* Leave the loop and begin again under a new id. */
     char raft_problem[TEXT_SIZE];   /* Why it can not be used; empty = it can. */
@@ -238,7 +244,12 @@ void agent_forget_answer(struct agent *a, node_id id);
 void agent_on_identity_saved(void *data, const struct identity *saved, int status,
                              const char *problem);
 
+/* continuity.c: after a reboot the others are asked before Raft takes part. */
+void agent_raft_begin(struct agent *a);
+void agent_raft_await(struct agent *a, uint64_t now_ms);
+
 /* raft_directory.c: opens Raft, and again when that failed. */
+void agent_raft_note_loss(struct agent *a, const char *problem);
 void agent_raft_bootstrap(struct agent *a, const node_id *members, uint8_t n);
 void agent_raft_start(struct agent *a);
 void agent_raft_tick(struct agent *a, uint64_t now_ms);

@@ -3,8 +3,10 @@
  * what is known; nothing is decided here.
  */
 #include "agent/agent_state.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "consensus/raft_check.h"
+#include "core/continuity.h"
 #include "core/lookup.h"
 
 struct view_peer *agent_find_peer(struct agent *a, node_id id)
@@ -62,6 +64,21 @@ static uint64_t idle_since(const struct agent *a, const struct view_peer *p,
     return heard && p->idle_since_ms != 0 ? p->idle_since_ms : now_ms;
 }
 
+/* Said until that id comes no more. */
+static void judge_continuity(struct agent *a, struct view_peer *p)
+{
+    continuity_note(p);
+    if (continuity_is_behind(p) && a->lost_id != p->status.id) {
+        a->lost_id = p->status.id;
+        log_warning(
+            "A member comes with a Raft state that is older than the one it had: it is told "
+            "so. member=%s id=%llx term=%llu was=%llu log_end=%llu was_at_least=%llu",
+            p->status.name, (unsigned long long)p->status.id,
+            (unsigned long long)p->status.raft_term, (unsigned long long)p->told_term,
+            (unsigned long long)p->status.raft_end, (unsigned long long)p->told_index);
+    }
+}
+
 static void on_status(void *data, const struct status *status)
 {
     struct agent *a = data;
@@ -78,6 +95,7 @@ static void on_status(void *data, const struct status *status)
     p->idle_since_ms = idle_since(a, p, status, now_ms);
     p->status = *status;
     lookup_note_reach(&a->store, p);
+    judge_continuity(a, p);
     p->received_ms = now_ms;
     p->connected = true;
     agent_mark_dirty(a);

@@ -80,7 +80,7 @@ static void after_bootstrap(struct agent *a, enum consensus_opened result, const
 }
 
 /* Nothing is touched before it is known that there is a cluster to come into. */
-static void note_loss(struct agent *a, const char *problem)
+void agent_raft_note_loss(struct agent *a, const char *problem)
 {
     a->raft_is_lost = true;
     set_text(a->raft_problem, problem,
@@ -95,7 +95,7 @@ static void note_loss(struct agent *a, const char *problem)
 static void after_start(struct agent *a, enum consensus_opened result, const char *problem)
 {
     if (result == CONSENSUS_LOST || result == CONSENSUS_DAMAGED) {
-        note_loss(a, problem);
+        agent_raft_note_loss(a, problem);
         return;
     }
     if (result != CONSENSUS_OPENED) {
@@ -235,6 +235,8 @@ void agent_raft_tick(struct agent *a, uint64_t now_ms)
             set_text(a->raft_problem, "the Raft directory is being opened, and that takes long",
                      NO_VOTE_TAIL);
         }
+    } else if (a->raft_waits) {
+        agent_raft_await(a, now_ms);
     } else if (a->raft_is_lost) {
         rejoin_if_possible(a, now_ms);
     } else if (a->durable.phase >= IDENTITY_MEMBER && a->raft_again_ms != 0 &&

@@ -165,7 +165,8 @@ int runtime_open(struct runtime *r, const char *directory, struct err *err)
     }
     (void)snprintf(path, sizeof(path), "%s/instance", directory);
     r->instance = load_instance(path, r->boot_id);
-    if (r->instance == 0) {
+    r->same_boot = r->instance != 0;
+    if (!r->same_boot) {
         r->instance = rng_system();
         if (save_instance(path, r->boot_id, r->instance, err) != 0) {
             return -1;

@@ -125,6 +125,15 @@ void consensus_start(struct consensus *c);
  * Blocks on the disk. */
 MUST_USE int consensus_directory_state(const char *directory, bool *ret_has_state, struct err *err);
 
+/* What this node has told others, as it stands in the Raft directory. -1: there is no
+ * record of it, or it can not be read; starting will tell why. Blocks on the disk. */
+struct consensus_told {
+    uint64_t term;
+    uint64_t last_index;
+};
+MUST_USE int consensus_read_told(const char *directory, node_id id,
+                                 struct consensus_told *ret_told);
+
 /* Calls cb exactly once, never before returning. The command is copied. One that
  * can not be decoded (a peer's garbage) is not proposed at all: PROPOSE_DONE with
  * APPLY_REFUSED_VALUE and index 0. */

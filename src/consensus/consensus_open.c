@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "consensus/consensus.h"
 #include "consensus/consensus_thread.h"
 #include "consensus/workarounds.h"
 
@@ -144,6 +145,19 @@ static enum consensus_opened check_state(struct consensus_thread *t, bool *ret_h
     }
     *ret_has_state = has_state;
     return check_writable(directory, err) == 0 ? CONSENSUS_OPENED : CONSENSUS_UNUSABLE;
+}
+
+int consensus_read_told(const char *directory, node_id id, struct consensus_told *ret_told)
+{
+    struct vote_file f;
+    struct err unused = {""};
+
+    if (vote_file_open(&f, directory, id, false, &unused) != VOTE_FILE_OPEN) {
+        return -1;
+    }
+    *ret_told = (struct consensus_told){f.term, f.last_index};
+    vote_file_close(&f);
+    return 0;
 }
 
 enum consensus_opened thread_open(struct consensus_thread *t, struct err *err)

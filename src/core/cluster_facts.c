@@ -327,9 +327,10 @@ static void gather_candidates(const struct view *view, struct cluster_facts *f)
 }
 
 /*
- * The last owner's machine came back: its agent is heard, its data is there, and
- * PostgreSQL is not up yet. Until it is, nobody knows where its WAL ends, so for
- * as long as a start in place would be given it is waited for.
+ * The last owner's machine came back: its agent is heard, its data is there, it takes
+ * part in Raft again (without, it starts nothing), and PostgreSQL is not up yet. Until it is,
+ * nobody knows where its WAL ends, so for as long as a start in place would be given it is waited
+ * for.
  */
 static bool owner_recovers(const struct view *view, struct cluster_facts *f)
 {
@@ -337,7 +338,7 @@ static bool owner_recovers(const struct view *view, struct cluster_facts *f)
     const struct status *s = lookup_named(view, p->owner);
     uint64_t since = MAX(view->raft.leader_since_ms, view->raft.epoch_applied_ms);
 
-    if (!p->has_owner || !p->held || s == NULL || !lookup_is_heard(view, s->id) ||
+    if (!p->has_owner || !p->held || s == NULL || !lookup_is_heard(view, s->id) || s->raft_fails ||
         s->data != DATA_VALID || s->timeline < lookup_newest_timeline(view) ||
         s->pg_state == PG_STATE_RUNNING || s->pg_state == PG_STATE_START_FAILED) {
         return false;

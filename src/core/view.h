@@ -187,6 +187,8 @@ struct view_peer {
     struct status status;   /* The newest; .id 0 = none received yet. */
     uint32_t reach_timeline; /* The furthest position it ever told of: a restarted agent first */
     lsn_t reach_lsn;         /* says less than the one before it did. lookup_note_reach(). */
+    uint64_t told_term;     /* The highest it ever told of under that id, */
+    uint64_t told_index;    /* and had applied. core/continuity.h. */
     uint64_t received_ms;   /* When it came in. */
     uint64_t idle_since_ms; /* Every status since, without a gap, said that it runs as standby and
                              * does not stream; 0 = not so. */

@@ -33,6 +33,9 @@
     F(u64,  applied_index,       0)                            \
     F(u64,  raft_term,           0)                            \
     F(u64,  raft_leader,         0)                            \
+    F(u64,  raft_end,            0)                            \
+    F(u64,  lost_id,             0)                            \
+    F(bool, raft_fails,          0)                            \
     F(bool, wants_vote,          0)                            \
     F(u64,  ttl_max_ms,          0)                            \
     F(enum, promise,             PROMISE_QUARANTINE)           \

@@ -395,6 +395,41 @@ def test_a_directory_of_another_cluster_is_refused(witnesses):
     wait_formed(c)
 
 
+def test_an_owner_with_a_directory_of_another_cluster_is_fenced(cluster):
+    """Row three, the owner: under a foreign identity it has no lease. Its PostgreSQL is stopped,
+    another one takes over, and no row is acknowledged by the old one from then on."""
+    c = cluster
+    c.start_and_wait()
+    old = c.primary()
+    with Cluster(names=(old.name, "w1", "w2")) as other:
+        other.secret = c.secret
+        other.start()
+        wait(lambda: other[old.name].is_primary(), 2 * WITHIN, "the other cluster")
+        other[old.name].kill()
+        give_back(old, other[old.name].raft_dir, old.dir / "foreign")
+    writer = start_writer(c)
+    old.kill_agent()
+    old.raft_dir.rename(old.dir / "own")
+    (old.dir / "foreign").rename(old.raft_dir)
+    before = (old.raft_dir / "identity").read_bytes()
+    old.start()
+    new = c.wait_primary(WITHIN, other_than=old)
+    seen = time.monotonic()
+    writer.wait_rows(50)
+    assert not old.is_primary() and old.metric("veche_lease_live") == 0
+    assert any(says(n, "A connection was refused", "cluster") for n in c.nodes.values())
+    assert (old.raft_dir / "identity").read_bytes() == before
+
+    old.kill_agent()
+    give_back(old, old.dir / "own", old.raft_dir)
+    old.start()
+    c.wait_healthy()
+    writer.stop()
+    assert c.primary() is new
+    lost = set(writer.missing(new))  # Asynchronous: what the standby had not received.
+    assert all(received < seen for row, _, received in writer.acknowledged if row in lost)
+
+
 def test_a_disk_that_fails_while_it_is_written_costs_the_raft_vote_only(cluster, report):
     """The file system under the primary's Raft state gives up: the agent ends rather than go on
     with an undurable vote, and the next one goes on without it."""

@@ -912,6 +912,11 @@ static void the_last_owner_is_waited_for_while_it_recovers(void **state)
     pg2->lease_epoch = 0;
     assert_cluster(s, "wait-for-last-owner");
 
+    pg2->raft_fails = true; /* It can not know that it is to start. */
+    assert_cluster(s, "take-over");
+    pg2->raft_fails = false;
+    assert_cluster(s, "wait-for-last-owner");
+
     pg2->pg_state = PG_STATE_START_FAILED;
     assert_cluster(s, "take-over");
     free(s);
