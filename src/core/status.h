@@ -25,7 +25,7 @@ struct status {
     uint64_t raft_end;             /* It asks, before Raft runs, whether its log ever went further
                                     * than that (core/continuity.h); 0 = it does not ask. */
     node_id lost_id;               /* One that asked, and was further once; 0 = none. */
-    bool raft_fails;               /* Its Raft directory can not be used: it knows of no decision. */
+    bool raft_fails;               /* Its Raft directory can not be used: it hears no decision. */
     bool wants_vote;               /* It came in under a new id: may be made a voter now. */
     uint64_t ttl_max_ms;           /* The longest promise it may have out. */
 
