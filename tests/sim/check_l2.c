@@ -22,6 +22,8 @@ static bool is_well(const struct sim *s, const struct sim_node *n)
            n->disk_stalled_until_us <= s->now_us;
 }
 
+#define SETTLED_MS 3000 /* Held for so long: nobody is on the way to take over. */
+
 bool check_l2_is_calm(const struct sim *s)
 {
     for (int i = 0; i < s->n_nodes; i++) {
@@ -47,7 +49,9 @@ struct sim_node *check_l2_primary(struct sim *s)
 
         if (n->is_up && n->agent->is_primary_now && n->pg.run == PG_RUN_PRIMARY &&
             !sim_pg_is_frozen(s, n) && n->agent->ops.main.action == ACTION_NONE &&
-            n->pg.started_us + 10 * SIM_S < s->now_us && n->guard.logic.phase == GUARD_ARMED &&
+            n->pg.started_us + 10 * SIM_S < s->now_us &&
+            n->agent->live_since_ms + SETTLED_MS < sim_local_ms(s, n) &&
+            n->guard.logic.phase == GUARD_ARMED &&
             node_guard_confirmed_ms(s, n) * 10 > n->agent->ttl_ms * 7) {
             return n;
         }

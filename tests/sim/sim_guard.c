@@ -180,11 +180,10 @@ static void on_arm(struct sim *s, struct sim_node *n, const struct sim_word *w)
 
 static void on_start(struct sim *s, struct sim_node *n, const struct sim_word *w)
 {
-    enum guard_verdict verdict =
-        guard_logic_on_start(&n->guard.logic, sim_clock_pair(s, n), !w->as_standby);
+    enum guard_verdict verdict = GUARD_REFUSED_RUNS;
 
-    if (verdict == GUARD_ACCEPTED && (n->pg.run != PG_RUN_DOWN || n->pg.data != DATA_VALID)) {
-        verdict = GUARD_REFUSED_RUNS;
+    if (n->pg.run == PG_RUN_DOWN && n->pg.data == DATA_VALID) {
+        verdict = guard_logic_on_start(&n->guard.logic, sim_clock_pair(s, n), !w->as_standby);
     }
     if (verdict == GUARD_ACCEPTED) {
         sim_pg_start(s, n, w->as_standby, w->upstream);
