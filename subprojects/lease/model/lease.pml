@@ -98,8 +98,21 @@ byte known[EPOCHS + 1];  /* Newest committed set that each owner has heard of. *
 byte changes; /* Of the ttl, committed. */
 #endif
 
+#ifdef SETS
+#ifndef FIRST
+#define FIRST 0
+#endif
+#ifndef LAST_SET
+#define LAST_SET 4
+#endif
+#endif
+
 /* Scratch, 0 between events. */
 byte i, k, n;
+#ifdef SETS
+byte names, n_votes;
+bit enough;
+#endif
 int key_x, key_y;
 
 /* ---- Time ---------------------------------------------------------------- */
@@ -210,6 +223,42 @@ inline age_owners() {
     skip
 }
 
+/* How far each clock of each node goes in a tick. */
+#ifdef SLEW
+#define PICK_BOOT(pace) if :: pace = 0 :: pace = 1 :: pace = 2 fi
+#define PICK_VOTER(j) \
+    if \
+    :: v[j].until_boot + v[j].silent_boot > 0 -> PICK_BOOT(pace_voter[j]) \
+    :: else \
+    fi
+#define PICK_OWNER(e) PICK_BOOT(pace_boot[e]); pace_raw[e] = 1
+#define PICK_VOTERS PICK_VOTER(0); PICK_VOTER(1); PICK_VOTER(2)
+#elif defined(SUSPEND)
+#define PICK_OWNER(e) if :: pace_raw[e] = 0 :: pace_raw[e] = 1 fi; pace_boot[e] = 1
+#define PICK_VOTERS skip
+#else
+#define PICK_OWNER(e) skip
+#define PICK_VOTERS skip
+#endif
+#if EPOCHS > 2
+#define PICK_PACES PICK_VOTERS; PICK_OWNER(1); PICK_OWNER(2); PICK_OWNER(3)
+#else
+#define PICK_PACES PICK_VOTERS; PICK_OWNER(1); PICK_OWNER(2)
+#endif
+
+inline forget_paces() {
+#if defined(SLEW) || defined(SUSPEND)
+    for (i : 0 .. VOTERS - 1) {
+        pace_voter[i] = 0
+    }
+    for (i : 1 .. EPOCHS) {
+        pace_boot[i] = 0;
+        pace_raw[i] = 0
+    }
+#endif
+    skip
+}
+
 inline tick() {
     printf("> tick\n");
     age_rounds();
@@ -218,6 +267,7 @@ inline tick() {
 #ifdef SETS
     wait = LESS(wait, 1);
 #endif
+    forget_paces();
     i = 0
 }
 
@@ -235,8 +285,26 @@ inline tick() {
 #define IS_RELEASED(j, e) false
 #endif
 
+/* The last owner has done its part when it has had its lease: from then on any
+ * sign of life of an older one fails. */
+#define IS_DONE(e) ((e) == EPOCHS && held == EPOCHS)
+#ifdef RELEASE
+#define HAS_ROUNDS(e) (stage[e] < ROUNDS_DROPPED && !IS_DONE(e))
+#else
+#define HAS_ROUNDS(e) (!IS_DONE(e))
+#endif
+
+#ifdef SETS
+/* Is it in a set that the owner could ask for? Else its promise only forbids. */
+#define FIRST_SET(j) ((j) < 3 -> 0 : (j) - 2)
+#define LAST_SET_OF(j) ((j) < 2 -> (j) + 2 : 4)
+#define IS_OF_USE(j, e) (FIRST_SET(j) <= newest && LAST_SET_OF(j) >= known[e])
+#else
+#define IS_OF_USE(j, e) true
+#endif
+
 #define MAY_GRANT(j, e) \
-    (committed >= e && !IS_QUARANTINED(j) && e >= v[j].highest && !IS_RELEASED(j, e) && \
+    (committed >= e && HAS_ROUNDS(e) && IS_OF_USE(j, e) && !IS_QUARANTINED(j) && e >= v[j].highest && !IS_RELEASED(j, e) && \
      (v[j].promise == 0 || v[j].promise == e))
 
 /* How long it promises, and what it says, when asked for d. */
@@ -266,16 +334,21 @@ inline tick() {
 #define SAID(j, d) TTL
 #endif
 
-#ifdef SETS
-#define IS_NEWS(j, e, a, d) \
-    (v[j].until < TTL || v[j].promise != e || v[j].grant[SLOT(e, a)] != SAID(j, d))
-#elif defined(SLEW)
-#define IS_NEWS(j, e, a, d) \
-    (v[j].until < TTL || v[j].until_boot < TTL || v[j].promise != e || v[j].grant[SLOT(e, a)] == 0)
+#ifdef SLEW
+#define BOOT_ENDS_EARLIER(j) (v[j].until_boot < TTL)
 #else
-#define IS_NEWS(j, e, a, d) \
-    (v[j].until < PROMISED(j, d) || v[j].promise != e || v[j].grant[SLOT(e, a)] < SAID(j, d))
+#define BOOT_ENDS_EARLIER(j) false
 #endif
+#ifdef SETS
+#define IS_BETTER(said, before) ((said) != (before))
+#define GIVES(said) TTL
+#else
+#define IS_BETTER(said, before) ((said) > (before))
+#define GIVES(said) (said)
+#endif
+#define IS_NEWS(j, e, a, d) \
+    ((e < EPOCHS && (v[j].until < PROMISED(j, d) || BOOT_ENDS_EARLIER(j) || v[j].promise != e)) || \
+     (IS_BETTER(SAID(j, d), v[j].grant[SLOT(e, a)]) && LEFT_OF(e, a, GIVES(SAID(j, d))) > LEFT(e)))
 
 inline know_epoch(j, e) {
 #ifdef RELEASE
@@ -381,12 +454,14 @@ inline write_longest(j) {
 #else
 #define HAS(j, e, a, d) (v[j].grant[SLOT(e, a)] >= d)
 #endif
-#define HAS_MAJORITY(e, a, d) (2 * (HAS(0, e, a, d) + HAS(1, e, a, d) + HAS(2, e, a, d)) > VOTERS)
-
-#ifdef RELEASE
-#define HAS_ROUNDS(e) (stage[e] < ROUNDS_DROPPED)
+#ifdef SETS
+#define IN_AND_HAS(j, e, a) (IS_IN(j, known[e]) && HAS(j, e, a, 1))
+/* Enough to try; names_enough() looks closer. */
+#define HAS_MAJORITY(e, a, d) \
+    (2 * (IN_AND_HAS(0, e, a) + IN_AND_HAS(1, e, a) + IN_AND_HAS(2, e, a) + \
+          IN_AND_HAS(3, e, a) + IN_AND_HAS(4, e, a)) > SIZE_OF(known[e]))
 #else
-#define HAS_ROUNDS(e) true
+#define HAS_MAJORITY(e, a, d) (2 * (HAS(0, e, a, d) + HAS(1, e, a, d) + HAS(2, e, a, d)) > VOTERS)
 #endif
 
 /* The round of epoch e begun a ticks ago counts, with d the smallest grant. */
@@ -401,6 +476,124 @@ inline complete(e, a, d) {
     assert(held <= e); /* No round completes after a later epoch held a lease. */
     held = e
 }
+
+/* ---- Voter sets ---------------------------------------------------------- */
+
+#ifdef SETS
+/* By index: {0 1 2}, {0 1 2 3}, {0 1 2 3 4}, {1 2 3 4}, {2 3 4}; as bits. */
+#define SET(s) ((s) == 0 -> 7 : ((s) == 1 -> 15 : ((s) == 2 -> 31 : ((s) == 3 -> 30 : 28))))
+#define IS_IN(j, s) ((SET(s) >> (j)) & 1)
+#define SIZE_OF(s) ((s) == 0 || (s) == 4 -> 3 : ((s) == 2 -> 5 : 4))
+
+#define IS_NAMED(e, s) ((s) <= known[e] || (names >> (s)) & 1)
+#define ARE_NAMED(e, said) \
+    (IS_NAMED(e, NEWEST_NAMED(said)) && (!NAMES_TWO(said) || IS_NAMED(e, NEWEST_NAMED(said) - 1)))
+
+/* Among the answers to a round, are there some, of voters that name only sets in
+ * `names` (bits) or none newer than the owner knows, which have a majority in
+ * each of `names` and in the one it knows? Sets `enough`. */
+inline try_names(e, a) {
+    enough = 1;
+    for (k : known[e] .. LAST_SET) {
+        n_votes = 0;
+        for (i : 0 .. VOTERS - 1) {
+            n_votes = n_votes + (IS_IN(i, k) && v[i].grant[SLOT(e, a)] > 0 &&
+                                 ARE_NAMED(e, v[i].grant[SLOT(e, a)]))
+        }
+        if
+        :: (k == known[e] || IS_NAMED(e, k)) && 2 * n_votes <= SIZE_OF(k) -> enough = 0
+        :: else
+        fi
+    }
+    skip
+}
+inline complete_sets(e, a) {
+#ifdef MUTANT_OWN_SET
+    enough = 1;
+#else
+    enough = 0;
+    names = 0;
+    do
+    :: !enough && names < 32 -> try_names(e, a); names++
+    :: else -> break
+    od;
+#endif
+    if
+    :: enough -> complete(e, a, TTL)
+    :: else
+    fi;
+    enough = 0;
+    names = 0;
+    n_votes = 0
+}
+
+inline hear_at_once() {
+#ifndef HEARS_LATE
+    known[2] = newest;
+#endif
+    skip
+}
+
+/* Names of sets that the owner knows, or knows newer ones of, ask for nothing.
+ * And what a voter's log is behind matters to those who do not hear, and they get
+ * no more from a voter that knows the last epoch. */
+inline forget_names() {
+    for (i : 0 .. VOTERS - 1) {
+        for (k : 1 .. EPOCHS) {
+            for (n : 0 .. TTL - 1) {
+                key_x = v[i].grant[SLOT(k, n)];
+                if
+                :: key_x == 0 -> skip
+                :: else ->
+                    if
+                    :: NEWEST_NAMED(key_x) <= known[k] -> v[i].grant[SLOT(k, n)] = 1 + 2 * known[k]
+                    :: NEWEST_NAMED(key_x) == known[k] + 1 ->
+                        v[i].grant[SLOT(k, n)] = 1 + 2 * NEWEST_NAMED(key_x)
+                    :: else
+                    fi
+                fi
+            }
+        }
+#ifndef HEARS_LATE
+        if
+        :: v[i].highest == EPOCHS && v[i].log < newest ->
+            v[i].log = (is_committed -> newest : newest - 1)
+        :: else
+        fi
+#endif
+    }
+    skip
+}
+
+#define HAS_LOGGED(j) (IS_IN(j, newest) && v[j].log == newest)
+#define IS_LOGGED \
+    (2 * (HAS_LOGGED(0) + HAS_LOGGED(1) + HAS_LOGGED(2) + HAS_LOGGED(3) + HAS_LOGGED(4)) > \
+     SIZE_OF(newest))
+#ifdef MUTANT_HASTE
+#define HAS_WAITED true
+#else
+#define HAS_WAITED (wait == 0)
+#endif
+#ifdef HEARS_LATE
+#define HEAR \
+    :: d_step { known[2] < newest - !is_committed -> \
+                known[2]++; printf("> owner of epoch 2 hears of voter set %d\n", known[2]) }
+#else
+#define HEAR
+#endif
+#define CHANGE_SETS \
+    :: d_step { newest < LAST_SET && is_committed && HAS_WAITED -> \
+                newest++; is_committed = 0; printf("> voter set %d is proposed\n", newest) } \
+    :: d_step { !is_committed && IS_LOGGED -> \
+                is_committed = 1; wait = TTL; hear_at_once(); printf("> voter set %d is committed\n", newest) } \
+    HEAR
+#define SET_OF(j) \
+    :: d_step { v[j].log < newest -> \
+                v[j].log++; printf("> voter %d logs voter set %d\n", j, v[j].log) }
+#else
+#define CHANGE_SETS
+#define SET_OF(j)
+#endif
 
 /* ---- PostgreSQL, its guard, and release ----------------------------------- */
 
@@ -471,10 +664,10 @@ inline check() {
     n = 0;
     for (i : 1 .. EPOCHS) {
 #ifdef RELEASE
-        n = n + (left[i] > 0 || pg[i] == RUNS);
+        n = n + (LEFT(i) > 0 || pg[i] == RUNS);
         assert(pg[i] != RUNS || held <= i)
 #else
-        n = n + (left[i] > 0)
+        n = n + (LEFT(i) > 0)
 #endif
     }
     assert(n <= 1); /* No two live leases, and no two that write. */
@@ -492,13 +685,27 @@ inline check_reach() {
 #endif
 #ifdef REACH_RELEASE
     /* The next epoch is held while a voter's promise to a released one would run. */
-    assert(held < EPOCHS || stage[EPOCHS - 1] < RELEASE_COMMITTED || v[0].promise != EPOCHS - 1);
+    assert(held < EPOCHS || stage[EPOCHS - 1] < RELEASE_COMMITTED || 
+           v[VOTERS - 1].promise != EPOCHS - 1);
 #endif
 #ifdef REACH_TTL
     assert(held < EPOCHS || v[0].applied < CHANGES || v[0].floor > SHORT || v[0].reboots == 0);
 #endif
 #ifdef REACH_LONG
     assert(LEFT(1) < TTL);
+#endif
+#ifdef REACH_SLEW
+    /* A promise that one clock keeps longer than the other, and a next lease. */
+    assert(LEFT(EPOCHS) == 0 || v[VOTERS - 1].promise == 0 || v[VOTERS - 1].until > 0);
+#endif
+#ifdef REACH_SUSPEND
+    assert(held < EPOCHS || left[1] == 0 || left_boot[1] >= left[1]);
+#endif
+#ifdef REACH_DEAF
+    assert(LEFT(1) == 0 || newest < LAST_SET || !is_committed);
+#endif
+#ifdef REACH_HEARS
+    assert(LEFT(EPOCHS) == 0 || newest < LAST_SET || !is_committed);
 #endif
 #ifdef REACH_THAW
     assert(n_thaws == 0);
@@ -517,6 +724,11 @@ inline check_reach() {
 #else
 #define FIELDS_TTLS(F)
 #endif
+#ifdef SETS
+#define FIELDS_SETS(F) F(log, 5)
+#else
+#define FIELDS_SETS(F)
+#endif
 #ifdef SLEW
 #define FIELDS_SLEW(F) F(until_boot, 4) F(silent_boot, 4)
 #else
@@ -524,7 +736,7 @@ inline check_reach() {
 #endif
 #define FIELDS(F) \
     F(promise, 4) F(until, 4) F(highest, 4) F(silent, 4) F(need, 4) F(reboots, 3) \
-    FIELDS_RELEASE(F) FIELDS_TTLS(F) FIELDS_SLEW(F)
+    FIELDS_RELEASE(F) FIELDS_SETS(F) FIELDS_TTLS(F) FIELDS_SLEW(F)
 
 #define WEIGH(f, size) key_x = key_x * size + v[x].f; key_y = key_y * size + v[y].f;
 #define SWAP(f, size) k = v[x].f; v[x].f = v[y].f; v[y].f = k;
@@ -534,26 +746,85 @@ inline sort_pair(x, y) {
     key_y = 0;
     FIELDS(WEIGH)
     for (i : 0 .. EPOCHS * AGES - 1) {
-        WEIGH(grant[i], 3)
+        WEIGH(grant[i], 12)
     }
     if
     :: key_x > key_y ->
         FIELDS(SWAP)
         for (i : 0 .. EPOCHS * AGES - 1) {
-            SWAP(grant[i], 3)
+            SWAP(grant[i], 12)
         }
     :: else
     fi
 }
 
-inline settle() {
-    check();
-    check_reach();
-#ifndef SETS
+/* An answer to a round that can give its owner no more than it has is forgotten,
+ * since this stays so. */
+#define IS_USEFUL(j, e, a) \
+    (HAS_ROUNDS(e) && LEFT_OF(e, a, GIVES(v[j].grant[SLOT(e, a)])) > LEFT(e))
+
+inline forget_useless() {
+    for (i : 0 .. VOTERS - 1) {
+        for (k : 1 .. EPOCHS) {
+            for (n : 0 .. TTL - 1) {
+                if
+                :: !IS_USEFUL(i, k, n) -> v[i].grant[SLOT(k, n)] = 0
+                :: else
+                fi
+            }
+        }
+    }
+    skip
+}
+
+/* A promise to the last epoch forbids older ones only, as `highest` does. */
+inline forget_last() {
+    for (i : 0 .. VOTERS - 1) {
+        if
+        :: v[i].promise == EPOCHS ->
+            v[i].promise = 0;
+            v[i].until = 0;
+#ifdef SLEW
+            v[i].until_boot = 0
+#endif
+        :: else
+        fi
+    }
+    if
+    :: held == EPOCHS ->
+        left[EPOCHS] = 0;
+#if defined(SLEW) || defined(SUSPEND)
+        left_boot[EPOCHS] = 0
+#endif
+    :: else
+    fi;
+    skip
+}
+
+inline sort() {
+#if !defined(SETS) || LAST_SET == 2
     sort_pair(0, 1);
     sort_pair(1, 2);
     sort_pair(0, 1);
+#elif FIRST == 2
+    sort_pair(2, 3);
+    sort_pair(3, 4);
+    sort_pair(2, 3);
 #endif
+    skip
+}
+
+inline settle() {
+    check();
+    check_reach();
+#ifndef MUTANT_UNKNOWN_ROUND
+    forget_useless();
+#endif
+    forget_last();
+#ifdef SETS
+    forget_names();
+#endif
+    sort();
     i = 0;
     k = 0;
     n = 0;
@@ -565,25 +836,36 @@ inline settle() {
 
 #define RENEW(j, e, a, d) \
     :: d_step { MAY_GRANT(j, e) && IS_NEWS(j, e, a, d) -> renew(j, e, a, d) }
+#ifdef SETS
+#define COMPLETE(e, a, d) \
+    :: d_step { HAS_ROUNDS(e) && HAS_MAJORITY(e, a, d) && LEFT_OF(e, a, d) > LEFT(e) -> \
+                complete_sets(e, a) }
+#else
 #define COMPLETE(e, a, d) \
     :: d_step { HAS_ROUNDS(e) && HAS_MAJORITY(e, a, d) && LEFT_OF(e, a, d) > LEFT(e) -> complete(e, a, d) }
+#endif
 #define VOTER(j) \
     :: d_step { v[j].reboots < REBOOTS && reboots < REBOOTS_ALL -> reboot(j) } \
     :: d_step { APPLIES(j) && !MUST_APPLY_RELEASE(j) -> apply_epoch(j) } \
-    APPLY_RELEASE(j) TTL_OF(j)
+    APPLY_RELEASE(j) TTL_OF(j) SET_OF(j)
 
-#define ASK(e, a, d) RENEW(0, e, a, d) RENEW(1, e, a, d) RENEW(2, e, a, d) COMPLETE(e, a, d)
+#define ASK_THREE(e, a, d) RENEW(0, e, a, d) RENEW(1, e, a, d) RENEW(2, e, a, d) COMPLETE(e, a, d)
+#if VOTERS > 3
+#define ASK(e, a, d) ASK_THREE(e, a, d) RENEW(3, e, a, d) RENEW(4, e, a, d)
+#else
+#define ASK(e, a, d) ASK_THREE(e, a, d)
+#endif
 #ifdef TTLS
 #define ROUND(e, a) ASK(e, a, TTL) ASK(e, a, SHORT)
 #else
 #define ROUND(e, a) ASK(e, a, TTL)
 #endif
 #if TTL == 1
-#define OWNER(e) ROUND(e, 0) PG(e)
+#define OWNER(e) ROUND(e, 0)
 #elif TTL == 2
-#define OWNER(e) ROUND(e, 0) ROUND(e, 1) PG(e)
+#define OWNER(e) ROUND(e, 0) ROUND(e, 1)
 #elif TTL == 3
-#define OWNER(e) ROUND(e, 0) ROUND(e, 1) ROUND(e, 2) PG(e)
+#define OWNER(e) ROUND(e, 0) ROUND(e, 1) ROUND(e, 2)
 #endif
 
 active proctype world() {
@@ -594,22 +876,40 @@ active proctype world() {
             v[i].floor = SHORT
 #endif
         }
+        i = 0;
+#ifdef SETS
+        committed = EPOCHS; /* No reboots here, so until it is used it is as good as not. */
+        newest = FIRST;
+        for (i : 0 .. VOTERS - 1) {
+            v[i].log = FIRST
+        }
+        for (i : 1 .. EPOCHS) {
+            known[i] = FIRST
+        }
         i = 0
+#endif
     }
     do
     :: atomic {
         if
-        :: d_step { tick() }
+        :: PICK_PACES; d_step { tick() }
         :: d_step { committed < EPOCHS -> committed++; printf("> epoch %d is committed\n", committed) }
         CHANGE_TTL
+        CHANGE_SETS
         OWNER(1)
         OWNER(2)
+        PG(1)
 #if EPOCHS > 2
         OWNER(3)
+        PG(2)
 #endif
         VOTER(0)
         VOTER(1)
         VOTER(2)
+#if VOTERS > 3
+        VOTER(3)
+        VOTER(4)
+#endif
         fi;
         d_step { settle() }
     }
