@@ -699,7 +699,7 @@ inline check_reach() {
     assert(LEFT(EPOCHS) == 0 || v[VOTERS - 1].promise == 0 || v[VOTERS - 1].until > 0);
 #endif
 #ifdef REACH_SUSPEND
-    assert(held < EPOCHS || left[1] == 0 || left_boot[1] >= left[1]);
+    assert(LEFT(1) == 0 || left_boot[1] >= left[1]); /* Live, and was suspended. */
 #endif
 #ifdef REACH_DEAF
     assert(LEFT(1) == 0 || newest < LAST_SET || !is_committed);
