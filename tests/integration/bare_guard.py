@@ -11,6 +11,7 @@ import os
 import pathlib
 import pwd
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -231,7 +232,16 @@ class Guard:
         self.clients = []
         self.privileged = privileged
         self.pids = []  # To be killed at the end, whatever happened.
-        self.spawn()
+        try:
+            self.spawn()
+        except BaseException:
+            if self.process is None:
+                shutil.rmtree(self.directory)
+                if self.cgroup is not None:
+                    self.cgroup.rmdir()
+            else:
+                self.close()
+            raise
 
     def run(self, ready_fd):
         def enter():
