@@ -2,9 +2,11 @@
  * veched: reads its arguments and configuration, gives up root, runs the agent.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
 #include <pwd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "agent/agent.h"
@@ -13,7 +15,8 @@
 #include "guard/guard_cgroup.h"
 #include "veche/exitcode.h"
 
-#define RUN_AS "postgres" /* PostgreSQL refuses to run as root. */
+#define MEMLOCK_BYTES (64U << 20)
+#define RUN_AS        "postgres" /* PostgreSQL refuses to run as root. */
 
 static void usage(FILE *out)
 {
@@ -117,11 +120,55 @@ static int validate(const char *path, const struct conf *conf)
     return VECHE_EXIT_OK;
 }
 
+/*
+ * What the guard, which this process starts later, may then do without root: lock its
+ * memory, run ahead of others, not be chosen when memory runs out. The last is allowed
+ * down to what root wrote last; the descriptor stays writable when we are not root.
+ */
+static int allow_guard(void)
+{
+    const struct rlimit ahead = {1, 1}, locked = {MEMLOCK_BYTES, MEMLOCK_BYTES};
+    int fd;
+
+    if (geteuid() != 0) {
+        return -1;
+    }
+    (void)setrlimit(RLIMIT_RTPRIO, &ahead); /* Of a container may be refused, and all of this: */
+    (void)setrlimit(RLIMIT_MEMLOCK, &locked); /* the guard then says what it may not do. */
+    fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, "-1000", 5) < 0) {
+        (void)close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static void keep_own_score(int oom_fd)
+{
+    if (oom_fd >= 0) {
+        if (write(oom_fd, "0", 1) < 0) {
+            log_warning("Cannot give up the protection from the OOM killer: %s", strerror(errno));
+        }
+        (void)close(oom_fd); /* Written. */
+    }
+}
+
 enum job {
     JOB_RUN,
     JOB_VALIDATE,
     JOB_PRINT,
 };
+
+static int run(struct conf *conf)
+{
+    int oom_fd = allow_guard();
+
+    if (give_up_root(conf) != 0) {
+        return VECHE_EXIT_CONFIG;
+    }
+    keep_own_score(oom_fd);
+    return agent_run(conf);
+}
 
 static int work(const char *path, enum job job)
 {
@@ -140,7 +187,7 @@ static int work(const char *path, enum job job)
     } else {
         log_init(conf->name, level_of(conf->log_level));
         consensus_prepare_process();
-        code = give_up_root(conf) == 0 ? agent_run(conf) : VECHE_EXIT_CONFIG;
+        code = run(conf);
     }
     conf_free(conf);
     return code;

@@ -68,6 +68,13 @@ static void on_stop_signal(uv_signal_t *handle, int number)
     agent_mark_dirty(a);
 }
 
+/* Another agent takes over in a moment: PostgreSQL and the guard stay as they are. */
+static void on_restart_signal(uv_signal_t *handle, int number)
+{
+    log_info("Leaving at once, PostgreSQL and the guard stay. signal=%d", number);
+    agent_stop_now(handle->data, VECHE_EXIT_OK);
+}
+
 static void on_hangup(uv_signal_t *handle, int number)
 {
     (void)number;
@@ -230,6 +237,7 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *o)
         .use_slots = a->dynamic.use_slots,
         .sync_on = agent_sync_mode(a) != SYNC_OFF,
         .ttl_ms = a->dynamic.ttl_ms,
+        .guard = agent_guard_for_pg(a),
         .on_change = on_change,
         .data = a,
     };
@@ -364,6 +372,7 @@ static void init_loop(struct agent *a)
     init_signal(a, &a->sigterm, SIGTERM, on_stop_signal);
     init_signal(a, &a->sigint, SIGINT, on_stop_signal);
     init_signal(a, &a->sighup, SIGHUP, on_hangup);
+    init_signal(a, &a->sigusr1, SIGUSR1, on_restart_signal);
 }
 
 static void on_let_go(void *data)
@@ -385,6 +394,10 @@ static void close_modules(struct agent *a)
         a->n_open++;
         pg_close(a->pg, on_let_go, a);
         a->pg = NULL;
+    }
+    if (a->guarding.client != NULL) {
+        a->n_open++;
+        agent_guard_close(a, on_let_go, a);
     }
     agent_actions_close(a); /* Before http/ and those who still answer them. */
     if (a->http != NULL) {
@@ -409,7 +422,7 @@ static void close_handle(uv_handle_t *handle, void *arg)
         (uv_handle_t *)&a->renew_timer, (uv_handle_t *)&a->observe_timer,
         (uv_handle_t *)&a->tick_check,  (uv_handle_t *)&a->tick_idle,
         (uv_handle_t *)&a->sigterm,     (uv_handle_t *)&a->sigint,
-        (uv_handle_t *)&a->sighup,
+        (uv_handle_t *)&a->sighup,      (uv_handle_t *)&a->sigusr1,
     };
 
     for (size_t i = 0; i < ARRAY_LENGTH(ours); i++) {
@@ -468,11 +481,12 @@ static int start(struct agent *a, struct err *err)
     if (open_http(a, err) != 0) {
         return VECHE_EXIT_BIND;
     }
+    agent_guard_open(a);
     open_postgres(a);
     agent_formation_init(a);
-    if (a->identity.phase == IDENTITY_MEMBER || a->identity.phase == IDENTITY_JOINING) {
-        agent_raft_begin(a);
-    }
+    a->raft_waits = a->identity.phase == IDENTITY_MEMBER || a->identity.phase == IDENTITY_JOINING;
+    agent_gather(a, a->started_ms); /* What is asked for before the first tick has an answer. */
+    decide(&a->view, &a->decision);
     on_status_timer(&a->status_timer);
     on_observe_timer(&a->observe_timer);
     agent_mark_dirty(a);

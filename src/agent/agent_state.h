@@ -13,6 +13,7 @@
 #include "consensus/identity.h"
 #include "core/decide.h"
 #include "core/formation.h"
+#include "guard/guard_client.h"
 #include "http/http.h"
 #include "lease.h"
 #include "ops/ops.h"
@@ -26,6 +27,38 @@ struct runtime { /* agent/runtime.c: what one boot remembers, in the runtime dir
     uint64_t instance;
     bool same_boot; /* An agent ran here before, in this boot. */
     void *promise; /* Mapped promise file, LEASE_FILE_SIZE bytes. */
+};
+
+struct launch;
+struct guarding { /* agent/guard_hooks.c: what this agent knows of the guard. */
+    struct guard_client *client; /* NULL on a witness. */
+    bool is_ready;               /* It answered once, or did not for long: decisions may begin. */
+    bool leaving;                /* It was told to end. */
+    bool is_silent;              /* It owes an answer: nothing is renewed. */
+    bool end_asked;              /* It was killed for that. */
+    enum guard_phase phase;      /* As logged last. */
+    enum guard_verdict refused;  /* What it said to the last arm. */
+    uint64_t n_lost;
+    /* Asked for last, and confirmed. */
+    uint64_t armed_epoch;
+    struct clock_pair armed_deadline;
+    bool armed_write;
+    uint64_t confirmed_epoch; /* 0 = nothing is. */
+    struct clock_pair confirmed_deadline;
+    bool confirmed_write;
+    bool op_arms;     /* A sequence waits until it is armed for a primary. */
+    uint64_t said_ms; /* When it was last asked something. */
+    struct launch *launch;     /* A start that is under way. */
+    uint64_t strange_since_ms; /* PostgreSQL runs and the guard does not know it; 0 = not so. */
+    uint64_t adopt_again_ms;
+    struct view_guard seen; /* Margins. */
+};
+
+struct agent_kept { /* guard_kept.c */
+    uint64_t node_id;
+    uint64_t ttl_ns;
+    uint8_t n_sets;
+    struct lease_voter_set sets[2];
 };
 
 struct action { /* A switchover or failover asked for over REST, waiting for its outcome. */
@@ -76,6 +109,7 @@ struct agent {
     struct ops *ops; /* NULL on a witness. */
 
     /* The Raft directory (agent/raft_directory.c). */
+    bool raft_waits;                /* Until the guard has answered. */
     bool raft_opening;              /* It is being opened, or bootstrapped. */
     bool raft_bootstraps;           /* The latter. */
     uint64_t raft_since_ms;         /* When that began. */
@@ -114,6 +148,8 @@ struct agent {
     bool resumed;   /* The promise file of the process before us was good. */
     bool continued; /* And we go on with the lease it says we had. */
     struct lease_renew own_renew; /* Round we have not answered ourselves yet; round 0 = none. */
+
+    struct guarding guarding;
 
     /* Barrier after start (design.md section 5, Restart (ii)). */
     bool barrier_asked;
@@ -164,7 +200,7 @@ struct agent {
     struct action actions[AGENT_ACTIONS_MAX];
 
     /* Stopping. */
-    uv_signal_t sigterm, sigint, sighup;
+    uv_signal_t sigterm, sigint, sighup, sigusr1;
     uint64_t stopping_since_ms; /* 0 = not stopping. */
     bool leaving;               /* Nothing is decided any more; sequences are being cancelled. */
     bool closing;               /* Modules let go. */
@@ -232,6 +268,26 @@ void agent_lease_longest_written(struct agent *a);
 void agent_on_renew(void *data, node_id from, const struct lease_renew *renew);
 void agent_on_grant(void *data, node_id from, const struct lease_grant *grant);
 struct lease_time agent_lease_now(void);
+
+/* guard_hooks.c: the guard between lease, PostgreSQL and tick. On a witness nothing. */
+void agent_guard_open(struct agent *a);
+/* It leaves too if the agent was told to stop and PostgreSQL is down. */
+void agent_guard_close(struct agent *a, void (*cb)(void *data), void *data);
+/* Takes what it has said. Whether decisions may begin: what it holds is known, or it takes
+ * too long. */
+bool agent_guard_is_ready(struct agent *a, uint64_t now_ms);
+void agent_guard_arm(struct agent *a); /* If there is something new to tell. */
+void agent_guard_close_epoch(struct agent *a, uint64_t epoch);
+/* What is left of the deadline that it confirmed for our present epoch. */
+uint64_t agent_guard_confirmed_ns(struct agent *a, struct lease_time now);
+bool agent_guard_lets_renew(const struct agent *a);
+uint64_t agent_guard_tick(struct agent *a, uint64_t now_ms); /* Returns when to call again. */
+void agent_guard_fill(struct agent *a, struct view *view);
+struct pg_guard agent_guard_for_pg(struct agent *a);
+
+/* guard_kept.c */
+void agent_kept_encode(const struct agent *a, struct guard_kept *ret_kept);
+MUST_USE bool agent_kept_decode(const struct guard_kept *kept, struct agent_kept *ret_kept);
 
 /* form.c: first start (design.md section 7). */
 void agent_formation_init(struct agent *a);

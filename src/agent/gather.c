@@ -91,6 +91,23 @@ static void add_condition(const struct agent *a, struct status *status)
     }
 }
 
+/* Without a guard nothing is started; and what is frozen is an outage that may just have
+ * begun. */
+static void add_guard(const struct agent *a, struct status *status)
+{
+    const struct view_guard *g = &a->view.guard;
+
+    if (a->pg == NULL) {
+        return;
+    }
+    if (a->view.pg.frozen) {
+        (void)str_copy(status->problem, sizeof(status->problem),
+                       "PostgreSQL is frozen: the lease has run out");
+    } else if (!g->is_up && g->trouble[0] != '\0') {
+        (void)str_copy(status->problem, sizeof(status->problem), g->trouble); /* Same size. */
+    }
+}
+
 /* Node part first; pg_fill adds PostgreSQL's. */
 void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
 {
@@ -123,6 +140,7 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
     fill_lease(a, status);
     if (a->pg != NULL) {
         pg_fill(a->pg, &a->store, status, &a->view.pg);
+        agent_guard_fill(a, &a->view);
         ops_fill(a->ops, &a->view.op);
         if (a->view.op.running != ACTION_NONE) {
             (void)snprintf(status->operation, sizeof(status->operation), "%.40s", a->view.op.step);
@@ -137,6 +155,7 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
         status->pg_state = PG_STATE_RUNNING; /* A witness is always as well as it can be. */
     }
     add_condition(a, status);
+    add_guard(a, status);
     if (raft_problem(a)[0] != '\0') { /* It is there to stay until somebody does something. */
         (void)str_copy(status->problem, sizeof(status->problem), raft_problem(a));
     }
@@ -233,15 +252,13 @@ static void fill_lease_view(struct agent *a, struct view_lease *v)
 {
     struct lease_time now = agent_lease_now();
     uint64_t remaining_ns = lease_owner_remaining_ns(&a->owner, now);
-    uint64_t margin_ms = a->view.conf.fence_margin_ms; /* Until there is a guard. */
 
     *v = (struct view_lease){
         .live = remaining_ns > 0,
         .continued = a->continued && !a->caught_up,
         .epoch = lease_owner_epoch(&a->owner),
         .remaining_ms = remaining_ns / NS_PER_MS,
-        .confirmed_ms =
-            remaining_ns / NS_PER_MS > margin_ms ? remaining_ns / NS_PER_MS - margin_ms : 0,
+        .confirmed_ms = agent_guard_confirmed_ns(a, now) / NS_PER_MS,
         .promised_ms = own_promise_ms(a, now),
         .live_since_ms = remaining_ns > 0 ? a->live_since_ms : 0,
         .wanted_since_ms = a->wanted_since_ms,

@@ -17,33 +17,6 @@ struct lease_time agent_lease_now(void)
     return (struct lease_time){now.raw_ns, now.boot_ns};
 }
 
-/*
- * The process before this one renewed a lease, says the promise this node made
- * to itself. While PostgreSQL still takes writes under it, it goes on: same
- * epoch, same instance, and the voters judge every round as ever. It had not
- * been given up: that is written into the file before a release is proposed.
- * How long it still runs nobody kept, so nothing may count on it before the first
- * round has come back (rule `adopted` covers that moment).
- */
-static void continue_lease(struct agent *a, const struct lease_image *image, struct lease_time now)
-{
-    const struct lease_promise *p = &image->promise;
-
-    if (p->epoch == 0 || p->owner != a->identity.id || p->instance != a->runtime.instance ||
-        p->epoch != image->highest_epoch || p->epoch <= image->released_epoch ||
-        lease_left_voter_ns(p->until, now) == 0 || image->n_sets == 0 ||
-        !lease_ttl_is_valid(p->granted_ns)) {
-        return;
-    }
-    lease_owner_on_ttl(&a->owner, p->granted_ns);
-    lease_owner_on_sets(&a->owner, &image->sets[0], image->n_sets > 1 ? &image->sets[1] : NULL);
-    lease_owner_continue(&a->owner, now, p->epoch, now);
-    a->continued = true;
-    log_info("Going on with the lease of before the restart, if PostgreSQL runs under it. "
-             "epoch=%llu",
-             (unsigned long long)p->epoch);
-}
-
 /* Nothing here fails: doubt means quarantine. */
 void agent_lease_init(struct agent *a)
 {
@@ -63,10 +36,8 @@ void agent_lease_init(struct agent *a)
                  lease_file_verdict_name(verdict),
                  (unsigned long long)(lease_voter_ttl_max_ns(&a->voter) / NS_PER_MS));
     }
+    /* What the process before this one owned the guard tells: guard_hooks.c. */
     lease_owner_init(&a->owner, a->identity.id, a->runtime.instance, rng_system());
-    if (a->resumed) {
-        continue_lease(a, &image, now);
-    }
 }
 
 /* Keeps the promise file up to date outside of answers; saves waiting after a
@@ -117,6 +88,9 @@ static void take_grant(struct agent *a, const struct lease_grant *grant)
 {
     enum lease_owner_event event = lease_owner_on_grant(&a->owner, agent_lease_now(), grant);
 
+    if (event == LEASE_OWNER_COUNTED) {
+        agent_guard_arm(a); /* Nothing counts on the new deadline before it is confirmed. */
+    }
     if (event == LEASE_OWNER_COUNTED || event == LEASE_OWNER_DEPOSED) {
         agent_mark_dirty(a);
     }
@@ -245,6 +219,7 @@ static void follow_decision(struct agent *a)
         uint64_t epoch = lease_owner_epoch(&a->owner);
 
         if (epoch != 0) {
+            agent_guard_close_epoch(a, epoch);
             lease_owner_drop(&a->owner);
             /* Before the release is proposed: the next process must not go on with it. */
             lease_voter_on_release(&a->voter, epoch);
@@ -268,6 +243,9 @@ static bool may_renew(const struct agent *a)
 {
     const struct view *v = &a->view;
 
+    if (!agent_guard_lets_renew(a)) {
+        return false;
+    }
     return !a->continued || a->caught_up ||
            (v->pg.postmaster_alive && v->self.status.pg_role != PG_ROLE_STANDBY);
 }

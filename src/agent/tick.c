@@ -10,6 +10,7 @@
 #include "base/str.h"
 
 #define LEAVE_POLL_MS 50
+#define GUARD_POLL_MS 10
 
 static void on_positions_read(void *data, const struct positions *positions)
 {
@@ -162,6 +163,7 @@ static void act(struct agent *a, uint64_t now_ms)
     }
     agent_lease_tick(a, now_ms);
     agent_sync_tick(a, now_ms);
+    ops_ms = MIN(ops_ms, agent_guard_tick(a, now_ms));
     for (uint32_t i = 0; i < d->n_commands; i++) {
         agent_sync_on_propose(a, &d->commands[i]);
         agent_propose(a, &d->commands[i]);
@@ -189,6 +191,7 @@ static void leave(struct agent *a, uint64_t now_ms)
     }
     (void)ops_tick(a->ops, now_ms); /* It is looked at again soon anyway. */
     agent_lease_tick(a, now_ms);
+    (void)agent_guard_tick(a, now_ms); /* Soon again anyway. */
     agent_try_close(a);
     if (!a->closing) {
         uv_timer_start(&a->tick_timer, agent_on_tick_timer, LEAVE_POLL_MS, 0);
@@ -234,6 +237,15 @@ void agent_tick_within(struct agent *a, uint64_t ms)
     }
 }
 
+/* Only now: an epoch that the guard attests is gone on with before Raft says anything. */
+static void start_raft(struct agent *a)
+{
+    if (a->raft_waits) {
+        a->raft_waits = false;
+        agent_raft_begin(a);
+    }
+}
+
 void agent_tick(struct agent *a)
 {
     uint64_t now_ms = clock_ms();
@@ -244,6 +256,11 @@ void agent_tick(struct agent *a)
         leave(a, now_ms);
         return;
     }
+    if (!agent_guard_is_ready(a, now_ms)) {
+        uv_timer_start(&a->tick_timer, agent_on_tick_timer, GUARD_POLL_MS, 0);
+        return; /* What it holds is not known yet: nothing is judged before. */
+    }
+    start_raft(a);
     retry_save(a, now_ms);
     agent_formation_step(a);
     agent_raft_tick(a, now_ms);

@@ -270,6 +270,7 @@ static void fill_node(const struct view *view, const struct node_facts *f,
     node->action = rule->effects & EFFECT_KEEP ? view->op.running : rule->action;
     node->upstream = f->upstream;
     node->timeline = f->bits & F(DECLARED) ? view->store->line.timeline : 0;
+    node->may_write = (f->bits & F(MAY_WRITE)) != 0;
     node->kill = (rule->effects & EFFECT_KILL) != 0;
     node->is_problem = (rule->effects & EFFECT_PROBLEM) != 0;
     node->fork_lsn = facts_fork_lsn(view);

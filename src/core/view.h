@@ -169,6 +169,28 @@ struct view_sync {
                               * this process or the one before it. */
 };
 
+/* Upper bounds in seconds of what was left of a deadline when the next one came. */
+#define VIEW_GUARD_MARGINS {0.1, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 5, 10, 30, 60}
+#define GUARD_MARGINS      12
+
+struct view_guard { /* For people: what decisions look at is in view_pg and view_lease. */
+    bool is_up;
+    bool is_whole; /* PostgreSQL is the guard's child: also ends with it. */
+    bool freezes_by_cgroup;
+    bool is_realtime;
+    bool watchdog_is_active;
+    uint64_t locked_bytes;
+    char phase[16];
+    char trouble[TEXT_SIZE]; /* What it may not do, or why there is none; empty = all is well. */
+    uint64_t n_lost;         /* Guards that went away under this agent. */
+    uint64_t n_freezes, n_thaws, n_kills;
+    bool measured;       /* A freeze was: */
+    int64_t late_ns_max; /* worst frozen-at minus deadline; negative is in time. */
+    uint64_t margins[GUARD_MARGINS]; /* Cumulative, of VIEW_GUARD_MARGINS. */
+    uint64_t n_margins;
+    double sum_margins_s;
+};
+
 struct view_op {              /* ops/: one sequence at a time. */
     enum node_action running; /* ACTION_NONE = none. */
     char step[NAME_SIZE];
@@ -206,6 +228,7 @@ struct view {
     struct view_lease lease;
     struct view_pg pg;
     struct view_sync sync;
+    struct view_guard guard;
     struct view_op op;
     uint32_t n_peers; /* Others, never this node. */
     struct view_peer peers[MEMBERS_MAX];

@@ -262,7 +262,7 @@ static const char *fault_of(const union packet *p, size_t size)
     if (size < sizeof(*h) || h->magic != VECHE_GUARD_MAGIC) {
         return "that is no guard of Veche";
     }
-    if (h->version != VECHE_GUARD_VERSION) {
+    if (h->version != VECHE_GUARD_VERSION) { /* A bare header, after our hello. */
         return "it speaks another version";
     }
     return h->size != size || size != size_of_kind(h->kind) ? "a packet has a wrong size" : NULL;
@@ -671,6 +671,11 @@ void guard_client_end_guard(struct guard_client *c)
 }
 
 /* ---- Life ---- */
+
+bool guard_client_has_process(const struct guard_client *c)
+{
+    return c->pidfd >= 0;
+}
 
 bool guard_client_is_up(const struct guard_client *c)
 {

@@ -79,6 +79,9 @@ typedef void (*guard_started_cb)(void *data, const struct guard_started *started
 MUST_USE int guard_client_start(struct guard_client *c, const struct guard_client_start *start,
                                 guard_started_cb cb, void *data, struct err *err);
 
+/* One is known that lives. */
+bool guard_client_has_process(const struct guard_client *c);
+
 /* SIGKILL to the guard, by its pidfd: when it does not answer. on_gone follows. */
 void guard_client_end_guard(struct guard_client *c);
 

@@ -5,25 +5,18 @@
 #include "http/http_routes.h"
 #include "veche/api.h"
 
-struct metric {
-    const char *name;
-    const char *type;
-    const char *help;
-    double value;
-};
-
 static double seconds_of(int64_t us)
 {
     return (double)us / 1e6;
 }
 
-static void add(struct strbuf *b, const struct view *v, const struct metric *m)
+static void add(struct strbuf *b, const struct view *v, const struct http_metric *m)
 {
     strbuf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s{scope=\"%s\",name=\"%s\"} %.16g\n", m->name,
                   m->help, m->name, m->type, m->name, v->conf.scope, v->self.status.name, m->value);
 }
 
-static void add_all(struct strbuf *b, const struct view *v, const struct metric *m, size_t n)
+void http_add_metrics(struct strbuf *b, const struct view *v, const struct http_metric *m, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         add(b, v, &m[i]);
@@ -37,7 +30,7 @@ static void add_patroni(struct strbuf *b, const struct view *v)
     bool running = s->mode == MODE_POSTGRES && s->pg_state == PG_STATE_RUNNING;
     bool primary = http_is_primary(v);
     bool standby = http_is_standby(v);
-    const struct metric metrics[] = {
+    const struct http_metric metrics[] = {
         {"patroni_version", "gauge", "Patroni version whose interface this is.", VECHE_PATRONI_VERSION_NUM},
         {"patroni_postgres_running", "gauge", "Value is 1 if PostgreSQL is running, 0 otherwise.", running},
         {"patroni_postmaster_start_time", "gauge", "Epoch seconds since PostgreSQL started.", running ? seconds_of(s->postmaster_start_us) : 0},
@@ -66,13 +59,13 @@ static void add_patroni(struct strbuf *b, const struct view *v)
         {"patroni_failover_priority", "gauge", "Priority of this node as a candidate.", s->nofailover ? 0 : (double)s->failover_priority},
     };
 
-    add_all(b, v, metrics, ARRAY_LENGTH(metrics));
+    http_add_metrics(b, v, metrics, ARRAY_LENGTH(metrics));
 }
 
 static void add_veche(struct strbuf *b, const struct http_request *r)
 {
     const struct view *v = r->view;
-    const struct metric metrics[] = {
+    const struct http_metric metrics[] = {
         {"veche_epoch", "gauge", "Present epoch of the primary's ownership.", (double)v->store->primary.epoch},
         {"veche_lease_live", "gauge", "Value is 1 if this node holds the lease, 0 otherwise.", http_holds_lease(v)},
         {"veche_lease_remaining_seconds", "gauge", "What is left of the lease, 0 without one.", (double)v->lease.remaining_ms / 1000},
@@ -87,7 +80,7 @@ static void add_veche(struct strbuf *b, const struct http_request *r)
         {"veche_members", "gauge", "Members of the cluster.", v->store->n_members},
     };
 
-    add_all(b, v, metrics, ARRAY_LENGTH(metrics));
+    http_add_metrics(b, v, metrics, ARRAY_LENGTH(metrics));
     strbuf_printf(b, "# HELP veche_info Version of this agent.\n# TYPE veche_info gauge\n"
                      "veche_info{scope=\"%s\",name=\"%s\",version=\"%s\"} 1\n",
                   v->conf.scope, v->self.status.name, VECHE_VERSION);
@@ -100,4 +93,5 @@ void http_handle_metrics(const struct http_request *r, struct http_reply *reply)
     reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
     add_patroni(&reply->body, r->view);
     add_veche(&reply->body, r);
+    http_add_guard_metrics(&reply->body, r->view);
 }

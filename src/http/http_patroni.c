@@ -118,6 +118,7 @@ static json_t *veche_of(const struct http_request *r)
     json_object_set_new(o, "epoch", json_integer((json_int_t)v->store->primary.epoch));
     json_object_set_new(o, "lease_live", json_boolean(http_holds_lease(v)));
     json_object_set_new(o, "lease_remaining_ms", json_integer((json_int_t)v->lease.remaining_ms));
+    http_add_guard(o, v);
     json_object_set_new(o, "promise", json_string(promise_state_name(s->promise)));
     json_object_set_new(o, "raft_leader", json_boolean(v->raft.is_leader));
     json_object_set_new(o, "raft_term", json_integer((json_int_t)v->raft.term));

@@ -72,6 +72,21 @@ void http_handle_history(const struct http_request *request, struct http_reply *
 void http_handle_config(const struct http_request *request, struct http_reply *reply);
 
 /* http_metrics.c */
+struct http_metric {
+    const char *name;
+    const char *type;
+    const char *help;
+    double value;
+};
+void http_add_metrics(struct strbuf *b, const struct view *v, const struct http_metric *m,
+                      size_t n);
+
+/* http_guard.c */
+struct json_t;
+const char *http_fenced(const struct view *view); /* "yes", "partly", "no" */
+void http_add_guard(struct json_t *veche, const struct view *view);
+void http_add_guard_metrics(struct strbuf *b, const struct view *v);
+
 void http_handle_metrics(const struct http_request *request, struct http_reply *reply);
 
 /* http_requests.c */

@@ -138,6 +138,8 @@ enum pg_stop_mode {
 /* Signals; does not wait. Works on an adopted postmaster too. Never fails. */
 void pg_signal_stop(struct pg *pg, enum pg_stop_mode mode);
 
+pid_t pg_postmaster_pid(const struct pg *pg); /* 0 = none known. */
+
 /* True when no process of the data directory is left (design.md section 5.1):
  * looks at /proc now. Bounded work, may be called from a tick. */
 bool pg_is_down(struct pg *pg);

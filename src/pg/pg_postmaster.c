@@ -98,6 +98,11 @@ uint32_t pg_kill_count(const struct pg *pg)
     return pg->disk.path[0] != '\0' ? (uint32_t)pg_processes_find(pg->disk.path, pids, 1) : 0;
 }
 
+pid_t pg_postmaster_pid(const struct pg *pg)
+{
+    return pg->postmaster.pid;
+}
+
 /* A path is known once the directory was looked at, or a start made us look. */
 static void know_path(struct pg *pg)
 {

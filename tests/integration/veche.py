@@ -169,6 +169,17 @@ def processes_of(data_dir):
     return found
 
 
+def guards_of(runtime_dir):
+    """Pids of the living guards of a runtime directory."""
+    found = []
+    for entry in os.listdir("/proc"):
+        arguments = command_line(entry).split(b"\0") if entry.isdigit() else []
+        if len(arguments) > 1 and pathlib.Path(os.fsdecode(arguments[0])).name == "veche-guard":
+            if os.fsdecode(arguments[1]) == str(runtime_dir):
+                found.append(int(entry))
+    return found
+
+
 def command_line(pid):
     """Its arguments, or what PostgreSQL shows instead; empty if it has just ended."""
     try:
@@ -207,6 +218,7 @@ class Node:
         self.api_port = 8008 if fixed else free_port()
         self.pg_port = 5432 if fixed else free_port()
         self.process = None
+        self.program = BUILD / "src/veched"
         self.log_path = self.dir / "veched.log"
         self.env = {}
         self.unprivileged = bool(os.environ.get("VECHE_UNPRIVILEGED"))
@@ -294,7 +306,7 @@ class Node:
         if self.process is not None:
             self.ended_with.append(self.process.returncode)
         self.write_config()
-        command = [str(BUILD / "src/veched"), str(self.config_path)]
+        command = [str(self.program), str(self.config_path)]
         if self.unprivileged:
             command = [str(pathlib.Path(__file__).with_name("unprivileged.sh"))] + command
         if self.netns:
@@ -321,7 +333,7 @@ class Node:
         return self.process is not None and self.process.poll() is None
 
     def kill_agent(self):
-        """SIGKILL of the agent alone; PostgreSQL goes on."""
+        """SIGKILL of the agent alone; PostgreSQL goes on until the guard freezes it."""
         if self.running:
             self.process.kill()
             self.process.wait()
@@ -337,15 +349,28 @@ class Node:
             time.sleep(0.02)
         raise AssertionError(f"processes of {self.data_dir} do not die")
 
+    def guard_pid(self):
+        """Of its guard: there is one."""
+        (pid,) = guards_of(self.runtime_dir)
+        return pid
+
+    def kill_guard(self):
+        for pid in guards_of(self.runtime_dir):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait(lambda: not guards_of(self.runtime_dir), 30, "the end of the guard")
+
     def kill(self):
         """SIGKILL of everything of this node, as at once as can be."""
         agent = [self.process] if self.running else []
-        for process in agent:
-            os.kill(process.pid, signal.SIGSTOP)  # No reaction in between.
+        for pid in [p.pid for p in agent] + guards_of(self.runtime_dir):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)  # No reaction in between.
         self.kill_postgres()
         for process in agent:
             process.kill()
             process.wait()
+        self.kill_guard()
         self.kill_postgres()
 
     def stop(self, seconds=60):

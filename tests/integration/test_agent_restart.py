@@ -1,0 +1,322 @@
+"""The agent and the guard go away, each in its way, under a client that writes.
+
+A restarted agent goes on with what its guard attests (L2). One that stays away, or a guard
+that does, costs the node its PostgreSQL in time: no write is acknowledged on it after
+another node's first.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import time
+
+import pytest
+
+from veche import BUILD, TTL, Cluster, Writer, guards_of, processes_of, wait
+
+RESTARTS = int(os.environ.get("VECHE_RESTARTS", "20"))
+KILL_AFTER = 4
+
+
+@pytest.fixture
+def pair(request):
+    """Primary, standby, witness; what is frozen is killed after KILL_AFTER seconds."""
+    with Cluster() as c:
+        for node in c.postgres_nodes:
+            node.overrides["guard.kill_after"] = KILL_AFTER
+        c.start_and_wait()
+        yield c
+        c.failed = getattr(request.node, "failed_in_call", False)
+
+
+def start_writer(nodes, table, pinned=None):
+    writer = Writer(nodes, table=table, pinned=pinned)
+    writer.start()
+    return writer
+
+
+def states_of(pids):
+    """Their letters in /proc/PID/stat."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            text = pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace")
+            found.add(text.rpartition(")")[2].split()[0])
+    return found
+
+
+def is_frozen(node):
+    """By SIGSTOP or by its cgroup: what it runs in is frozen then."""
+    pids = processes_of(node.data_dir)
+    if not pids:
+        return False
+    if states_of(pids) <= {"T", "D"}:
+        return True
+    lines = pathlib.Path(f"/proc/{pids[0]}/cgroup").read_text().splitlines()
+    mine = next(line.rpartition(":")[2] for line in lines if line.startswith("0::"))
+    for root in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
+        events = pathlib.Path(f"{root}{mine}/cgroup.events")
+        if events.exists():
+            return "frozen 1" in events.read_text()
+    return False
+
+
+class Rivals:
+    """A client of each node: what the old primary acknowledges after the first
+    acknowledgement of the new one would be a second writer's."""
+
+    def __init__(self, c):
+        self.old, (self.new,) = c.primary(), c.standbys()
+        first = Writer([self.old], table="rivals", pinned=self.old)
+        first.prepare()
+        wait(lambda: self.new.sql("select 1 from rivals") == [], 60, "the table on the standby")
+        self.writers = {
+            # Ids apart: what is not replicated must not stand in the other's way.
+            self.old: Writer([self.old], table="rivals", pinned=self.old),
+            self.new: Writer([self.new], table="rivals", pinned=self.new, first=10**9),
+        }
+        for writer in self.writers.values():
+            writer.start()
+        self.writers[self.old].wait_rows(50)
+
+    def stop(self):
+        """Ends both; the gap between the last write of the old and the first of the new."""
+        for writer in self.writers.values():
+            writer.stop()
+        old, new = (self.writers[n].acknowledged for n in (self.old, self.new))
+        assert old and new
+        first = min(received for _, _, received in new)
+        assert [n for n, sent, _ in old if sent > first] == []
+        before = [received for _, sent, received in old if sent <= first]
+        return first - max(before)
+
+    def wait_takeover(self, seconds=10 * (TTL + 1)):
+        self.writers[self.new].wait_rows(20, seconds)
+
+
+# ---- L2
+
+
+def by_kill(node, _):
+    node.kill_agent()
+
+
+def by_signal(node, _):
+    node.process.send_signal(signal.SIGUSR1)
+    assert node.process.wait(30) == 0
+
+
+def by_upgrade(node, i):
+    """Another copy of the programs, as a package puts it there."""
+    place = node.dir / f"bin-{i}"
+    place.mkdir()
+    place.chmod(0o755)
+    shutil.copy(BUILD / "src/veched", place)
+    shutil.copy(BUILD / "src/guard/veche-guard", place)
+    node.program = place / "veched"
+    by_signal(node, i)
+
+
+@pytest.mark.parametrize("leave", [by_kill, by_signal, by_upgrade])
+def test_twenty_restarts_of_the_primarys_agent_are_no_event(cluster, report, leave):
+    cluster.start_and_wait()
+    primary = cluster.primary()
+    writer = Writer(cluster.postgres_nodes)
+    writer.prepare()
+    writer.start()
+    writer.wait_rows(100)
+    postmaster, guard = primary.postmaster_pid(), primary.guard_pid()
+    epoch = primary.http("/primary").json["veche"]["epoch"]
+    since = time.monotonic()
+
+    for i in range(RESTARTS):
+        leave(primary, i)
+        primary.start()
+        wait(primary.is_primary, 60, "the agent says again that it is primary")
+        writer.wait_rows(20)
+    cluster.wait_healthy()
+    writer.wait_rows(50)
+    writer.stop()
+
+    report(
+        f"{RESTARTS} restarts in {time.monotonic() - since:.1f} s, {len(writer.acknowledged)} rows, "
+        f"errors {writer.errors}, longest gap {1000 * writer.longest_gap(since - 0.1):.0f} ms"
+    )
+    assert writer.errors == 0
+    assert cluster.primary() is primary
+    assert primary.http("/primary").json["veche"]["epoch"] == epoch
+    assert (primary.postmaster_pid(), primary.guard_pid()) == (postmaster, guard)
+    assert writer.missing(primary) == []
+
+
+def test_a_stop_ends_postgres_and_the_guard(pair):
+    """SIGTERM is not a restart."""
+    primary = pair.primary()
+
+    assert primary.stop() == 0
+    assert processes_of(primary.data_dir) == []
+    wait(lambda: guards_of(primary.runtime_dir) == [], 30, "the end of the guard")
+    pair.wait_primary(60, other_than=primary)
+    primary.start()
+    pair.wait_healthy()
+
+
+# ---- The agent stays away
+
+
+def test_a_dead_agents_primary_is_frozen_and_killed_and_another_promoted(pair, report):
+    rivals = Rivals(pair)
+    old = rivals.old
+
+    old.kill_agent()
+    wait(lambda: is_frozen(old), 10 * TTL, "PostgreSQL is frozen")
+    rivals.wait_takeover()
+    assert pair.primary() is rivals.new
+    wait(lambda: processes_of(old.data_dir) == [], 10 * KILL_AFTER, "the frozen one is killed")
+    gap = rivals.stop()
+
+    report(f"{gap:.2f} s between the last write of the old primary and the first of the new")
+    old.start()
+    pair.wait_healthy()
+    assert old.sql_value("select pg_is_in_recovery()")
+
+
+def test_a_stopped_agents_primary_is_frozen_and_comes_back_as_standby(pair, report):
+    rivals = Rivals(pair)
+    old = rivals.old
+
+    old.process.send_signal(signal.SIGSTOP)
+    rivals.wait_takeover()
+    old.process.send_signal(signal.SIGCONT)
+    wait(lambda: not old.is_primary() and pair.wait_healthy(), 120, "a standby that streams")
+    gap = rivals.stop()
+
+    report(f"{gap:.2f} s between the last write of the old primary and the first of the new")
+    assert pair.primary() is rivals.new
+
+
+def test_an_agent_stopped_for_less_than_the_lease_is_no_event(pair, report):
+    primary = pair.primary()
+    writer = Writer(pair.postgres_nodes)
+    writer.prepare()
+    writer.start()
+    writer.wait_rows(50)
+    postmaster = primary.postmaster_pid()
+
+    for pause in (0.1, 0.5, 1.0):
+        primary.process.send_signal(signal.SIGSTOP)
+        time.sleep(pause)  # Is what the test is about.
+        primary.process.send_signal(signal.SIGCONT)
+        writer.wait_rows(50)
+    writer.stop()
+
+    report(f"errors {writer.errors}, longest gap {1000 * writer.longest_gap():.0f} ms")
+    assert writer.errors == 0
+    assert pair.primary() is primary and primary.postmaster_pid() == postmaster
+
+
+# ---- The guard goes away
+
+
+def test_a_dead_guard_takes_postgres_with_it(pair, report):
+    rivals = Rivals(pair)
+    old, guard, postmaster = rivals.old, rivals.old.guard_pid(), rivals.old.postmaster_pid()
+    pids = processes_of(old.data_dir)
+
+    os.kill(guard, signal.SIGKILL)
+    started = time.monotonic()
+    wait(lambda: not set(pids) & set(processes_of(old.data_dir)), 30, "none of them is left")
+    ended = time.monotonic()
+    healthy = pair.wait_healthy()
+    rivals.writers[healthy].wait_rows(20)
+    for writer in rivals.writers.values():
+        writer.stop()
+
+    report(f"no process left {1000 * (ended - started):.0f} ms after SIGKILL of the guard")
+    assert old.guard_pid() != guard
+    assert old.postmaster_pid() != postmaster
+    assert "The guard is gone: killing PostgreSQL" in old.log()
+
+
+def test_a_stopped_guard_is_replaced_and_postgres_killed_before_its_deadline(pair, report):
+    rivals = Rivals(pair)
+    old, guard = rivals.old, rivals.old.guard_pid()
+    pids = processes_of(old.data_dir)
+
+    os.kill(guard, signal.SIGSTOP)
+    stopped = time.monotonic()
+    wait(lambda: not set(pids) & set(processes_of(old.data_dir)), 10 * TTL, "none is left")
+    ended = time.monotonic()
+    healthy = pair.wait_healthy()
+    rivals.writers[healthy].wait_rows(20)
+    for writer in rivals.writers.values():
+        writer.stop()
+
+    report(f"no process left {ended - stopped:.2f} s after SIGSTOP of the guard (ttl {TTL} s)")
+    assert old.guard_pid() != guard
+    assert "The guard does not answer: killing PostgreSQL" in old.log()
+    old_rows = rivals.writers[old].acknowledged
+    new_rows = rivals.writers[rivals.new].acknowledged
+    if new_rows and healthy is rivals.new:
+        first = min(received for _, _, received in new_rows)
+        assert [n for n, sent, _ in old_rows if sent > first] == []
+
+
+# ---- The majority goes away
+
+
+def test_two_of_three_agents_down_freeze_the_primary_and_one_thaws_it(report):
+    with Cluster() as c:
+        c.start_and_wait()
+        primary, standby = c.primary(), c.standbys()[0]
+        writer = Writer([primary], pinned=primary)
+        writer.prepare()
+        writer.start()
+        writer.wait_rows(50)
+        postmaster = primary.postmaster_pid()
+
+        c["w1"].kill_agent()
+        standby.kill_agent()
+        wait(lambda: is_frozen(primary), 10 * TTL, "PostgreSQL is frozen")
+        frozen_at = time.monotonic()
+        assert not primary.is_primary()
+        wait(lambda: "frozen" in primary.status()["veche"]["problem"], 30, "it is said")
+        rows = len(writer.acknowledged)
+        c["w1"].start()
+        wait(lambda: not is_frozen(primary), 60, "PostgreSQL is thawed")
+        writer.wait_rows(20)
+        writer.stop()
+
+        report(
+            f"frozen for {time.monotonic() - frozen_at:.1f} s after {rows} rows; errors "
+            f"{writer.errors}; longest gap {writer.longest_gap():.2f} s"
+        )
+        assert writer.errors == 0
+        assert primary.postmaster_pid() == postmaster
+        assert primary.is_primary()
+        standby.start()
+        c.wait_healthy()
+
+
+def test_a_stop_while_frozen_kills(report):
+    """Let go in any other way a backend that is past its commit would say so."""
+    with Cluster() as c:
+        c.start_and_wait()
+        primary, standby = c.primary(), c.standbys()[0]
+        writer = Writer([primary], pinned=primary)
+        writer.prepare()
+        writer.start()
+        writer.wait_rows(50)
+        c["w1"].kill_agent()
+        standby.kill_agent()
+        wait(lambda: is_frozen(primary), 10 * TTL, "PostgreSQL is frozen")
+        rows = len(writer.acknowledged)
+        asked = time.monotonic()
+        primary.process.terminate()
+        wait(lambda: processes_of(primary.data_dir) == [], 60, "none of them is left")
+        report(f"killed {1000 * (time.monotonic() - asked):.0f} ms after SIGTERM")
+        assert len(writer.acknowledged) == rows
+        assert "rule=frozen-stop" in primary.log()
+        writer.stop()
