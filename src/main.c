@@ -133,7 +133,7 @@ static int allow_guard(void)
     if (geteuid() != 0) {
         return -1;
     }
-    (void)setrlimit(RLIMIT_RTPRIO, &ahead); /* Of a container may be refused, and all of this: */
+    (void)setrlimit(RLIMIT_RTPRIO, &ahead);   /* Of a container may be refused, and all of this: */
     (void)setrlimit(RLIMIT_MEMLOCK, &locked); /* the guard then says what it may not do. */
     fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && write(fd, "-1000", 5) < 0) {

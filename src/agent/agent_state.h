@@ -30,7 +30,7 @@ struct runtime { /* agent/runtime.c: what one boot remembers, in the runtime dir
 };
 
 struct launch;
-struct guarding { /* agent/guard_hooks.c: what this agent knows of the guard. */
+struct guarding {                /* agent/guard_hooks.c: what this agent knows of the guard. */
     struct guard_client *client; /* NULL on a witness. */
     bool is_ready;               /* It answered once, or did not for long: decisions may begin. */
     bool leaving;                /* It was told to end. */
@@ -46,8 +46,8 @@ struct guarding { /* agent/guard_hooks.c: what this agent knows of the guard. */
     uint64_t confirmed_epoch; /* 0 = nothing is. */
     struct clock_pair confirmed_deadline;
     bool confirmed_write;
-    bool op_arms;     /* A sequence waits until it is armed for a primary. */
-    uint64_t said_ms; /* When it was last asked something. */
+    bool op_arms;              /* A sequence waits until it is armed for a primary. */
+    uint64_t said_ms;          /* When it was last asked something. */
     struct launch *launch;     /* A start that is under way. */
     uint64_t strange_since_ms; /* PostgreSQL runs and the guard does not know it; 0 = not so. */
     uint64_t adopt_again_ms;

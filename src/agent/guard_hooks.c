@@ -21,7 +21,7 @@
 #define PATIENCE_MS     2000 /* At the start, for the first answer. */
 #define LOOK_MS         20
 #define PING_MS         1000
-#define ADOPT_AFTER_MS  200  /* What the guard starts it tells of sooner. */
+#define ADOPT_AFTER_MS  200 /* What the guard starts it tells of sooner. */
 #define ADOPT_AGAIN_MS  1000
 #define LAUNCH_LIMIT_MS 5000 /* For the guard to see that nothing is left. */
 #define MARGIN_NS_MIN   UINT64_C(100000000)
@@ -151,9 +151,11 @@ static void on_armed(void *data, const struct guard_arm *asked, const struct gua
 
 static void on_ended(void *data, const struct guard_ended *ended)
 {
+    int status = ended->wait_status; /* -1 = not known. */
+    bool exited = status >= 0 && WIFEXITED(status), died = status >= 0 && WIFSIGNALED(status);
+
     log_info("The postmaster was reaped. pid=%d code=%d signal=%d left=%u", (int)ended->pid,
-             ended->wait_status >= 0 && WIFEXITED(ended->wait_status) ? WEXITSTATUS(ended->wait_status) : -1,
-             ended->wait_status > 0 && WIFSIGNALED(ended->wait_status) ? WTERMSIG(ended->wait_status) : 0, ended->n_left);
+             exited ? WEXITSTATUS(status) : -1, died ? WTERMSIG(status) : 0, ended->n_left);
     agent_mark_dirty(data);
 }
 
@@ -549,8 +551,8 @@ void agent_guard_fill(struct agent *a, struct view *view)
     (void)str_copy(view->guard.phase, sizeof(view->guard.phase), guard_phase_name(s->logic.phase));
     (void)str_copy(view->guard.trouble, sizeof(view->guard.trouble),
                    view->guard.is_up ? s->trouble : guard_client_problem(g->client));
-    view->pg.frozen = view->guard.is_up &&
-                      (s->logic.phase == GUARD_FREEZING || s->logic.phase == GUARD_FROZEN);
+    view->pg.frozen =
+        view->guard.is_up && (s->logic.phase == GUARD_FREEZING || s->logic.phase == GUARD_FROZEN);
 }
 
 /* ---- Life ---- */
@@ -607,7 +609,8 @@ bool agent_guard_is_ready(struct agent *a, uint64_t now_ms)
         return true;
     }
     guard_client_drain(g->client);
-    g->is_ready = g->is_ready || guard_client_is_up(g->client) || now_ms >= a->started_ms + PATIENCE_MS;
+    g->is_ready =
+        g->is_ready || guard_client_is_up(g->client) || now_ms >= a->started_ms + PATIENCE_MS;
     return g->is_ready;
 }
 

@@ -170,8 +170,11 @@ struct view_sync {
 };
 
 /* Upper bounds in seconds of what was left of a deadline when the next one came. */
-#define VIEW_GUARD_MARGINS {0.1, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 5, 10, 30, 60}
-#define GUARD_MARGINS      12
+#define VIEW_GUARD_MARGINS                               \
+    {                                                    \
+        0.1, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 5, 10, 30, 60 \
+    }
+#define GUARD_MARGINS 12
 
 struct view_guard { /* For people: what decisions look at is in view_pg and view_lease. */
     bool is_up;
@@ -184,8 +187,8 @@ struct view_guard { /* For people: what decisions look at is in view_pg and view
     char trouble[TEXT_SIZE]; /* What it may not do, or why there is none; empty = all is well. */
     uint64_t n_lost;         /* Guards that went away under this agent. */
     uint64_t n_freezes, n_thaws, n_kills;
-    bool measured;       /* A freeze was: */
-    int64_t late_ns_max; /* worst frozen-at minus deadline; negative is in time. */
+    bool measured;                   /* A freeze was: */
+    int64_t late_ns_max;             /* worst frozen-at minus deadline; negative is in time. */
     uint64_t margins[GUARD_MARGINS]; /* Cumulative, of VIEW_GUARD_MARGINS. */
     uint64_t n_margins;
     double sum_margins_s;

@@ -24,8 +24,8 @@ void http_add_guard(json_t *veche, const struct view *view)
     json_object_set_new(veche, "fenced", json_string(http_fenced(view)));
     json_object_set_new(veche, "frozen", json_boolean(view->pg.frozen));
     o = json_pack("{s:b, s:s, s:b, s:b, s:b}", "up", g->is_up, "freezes_by",
-                  g->freezes_by_cgroup ? "cgroup" : "SIGSTOP", "realtime", g->is_realtime,
-                  "locked", g->locked_bytes > 0, "watchdog", g->watchdog_is_active);
+                  g->freezes_by_cgroup ? "cgroup" : "SIGSTOP", "realtime", g->is_realtime, "locked",
+                  g->locked_bytes > 0, "watchdog", g->watchdog_is_active);
     json_object_set_new(o, "phase", json_string(g->is_up ? g->phase : "unknown"));
     if (g->trouble[0] != '\0') {
         json_object_set_new(o, "trouble", json_string(g->trouble));

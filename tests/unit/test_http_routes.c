@@ -101,6 +101,21 @@ static void build(const char *self)
         view.lease.epoch = 5;
         view.lease.remaining_ms = 2500;
         view.lease.confirmed_ms = 2500;
+        view.guard = (struct view_guard){.is_up = true,
+                                         .is_whole = true,
+                                         .is_realtime = true,
+                                         .locked_bytes = 1048576,
+                                         .phase = "armed",
+                                         .trouble = "cgroup: not delegated",
+                                         .n_lost = 1,
+                                         .n_freezes = 3,
+                                         .n_thaws = 2,
+                                         .n_kills = 1,
+                                         .measured = true,
+                                         .late_ns_max = -41000000,
+                                         .margins = {0, 0, 0, 0, 1, 1, 7, 7, 7, 7, 7, 7},
+                                         .n_margins = 7,
+                                         .sum_margins_s = 16.5};
         view.pg.n_replicas = 1;
         view.pg.replicas[0] = (struct view_replica){.name = "pg2",
                                                     .user = "replicator",
