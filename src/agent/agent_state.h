@@ -285,6 +285,12 @@ uint64_t agent_guard_tick(struct agent *a, uint64_t now_ms); /* Returns when to 
 void agent_guard_fill(struct agent *a, struct view *view);
 struct pg_guard agent_guard_for_pg(struct agent *a);
 
+/* guard_launch.c */
+int agent_guard_launch(void *data, const struct pg_launch *how, pg_launched_cb cb, void *cb_data,
+                       struct err *err); /* pg_guard.launch */
+void agent_guard_try_launch(struct agent *a, uint64_t now_ms);
+void agent_guard_end_launch(struct agent *a); /* One that the guard was not asked for yet. */
+
 /* guard_kept.c */
 void agent_kept_encode(const struct agent *a, struct guard_kept *ret_kept);
 MUST_USE bool agent_kept_decode(const struct guard_kept *kept, struct agent_kept *ret_kept);

@@ -17,14 +17,13 @@
 #include "base/log.h"
 #include "base/str.h"
 
-#define PROGRAM         "veche-guard"
-#define PATIENCE_MS     2000 /* At the start, for the first answer. */
-#define LOOK_MS         20
-#define PING_MS         1000
-#define ADOPT_AFTER_MS  200 /* What the guard starts it tells of sooner. */
-#define ADOPT_AGAIN_MS  1000
-#define LAUNCH_LIMIT_MS 5000 /* For the guard to see that nothing is left. */
-#define MARGIN_NS_MIN   UINT64_C(100000000)
+#define PROGRAM        "veche-guard"
+#define PATIENCE_MS    2000 /* At the start, for the first answer. */
+#define LOOK_MS        20
+#define PING_MS        1000
+#define ADOPT_AFTER_MS 200 /* What the guard starts it tells of sooner. */
+#define ADOPT_AGAIN_MS 1000
+#define MARGIN_NS_MIN  UINT64_C(100000000)
 
 static struct clock_pair pair_of(struct lease_time t)
 {
@@ -260,134 +259,9 @@ static bool arm_for_primary(void *data)
            (!runs || guard_client_state(g->client)->logic.phase == GUARD_ARMED);
 }
 
-/* ---- Starting ---- */
-
-struct launch { /* A start that waits for the guard. */
-    struct agent *agent;
-    struct pg_launch how; /* Pointers are ours. */
-    pg_launched_cb cb;
-    void *cb_data;
-    uint64_t until_ms;
-};
-
-static const char **copy_texts(const char *const *texts)
-{
-    const char **copy;
-    size_t n = 0;
-
-    while (texts[n] != NULL) {
-        n++;
-    }
-    copy = xmalloc((n + 1) * sizeof(*copy));
-    for (size_t i = 0; i < n; i++) {
-        copy[i] = xstrdup(texts[i]);
-    }
-    return copy;
-}
-
-static void free_texts(const char *const *texts)
-{
-    for (size_t i = 0; texts[i] != NULL; i++) {
-        free((void *)(uintptr_t)texts[i]);
-    }
-    free((void *)(uintptr_t)texts);
-}
-
-static void end_launch(struct launch *l, pid_t pid, int pidfd, const char *problem)
-{
-    struct agent *a = l->agent;
-    pg_launched_cb cb = l->cb;
-    void *cb_data = l->cb_data;
-
-    a->guarding.launch = NULL;
-    free((void *)(uintptr_t)l->how.path);
-    free((void *)(uintptr_t)l->how.cwd);
-    free_texts(l->how.argv);
-    free_texts(l->how.env);
-    free(l);
-    cb(cb_data, pid, pidfd, problem);
-    agent_mark_dirty(a);
-}
-
-static void on_started(void *data, const struct guard_started *started, int pidfd)
-{
-    struct launch *l = data;
-    char problem[ERR_TEXT_SIZE] = "the guard was lost";
-
-    if (started != NULL && started->verdict == GUARD_ACCEPTED && started->pid > 0 && pidfd >= 0) {
-        end_launch(l, started->pid, pidfd, "");
-        return;
-    }
-    if (pidfd >= 0) {
-        (void)close(pidfd); /* Of something that did not start. */
-    }
-    if (started != NULL && started->verdict != GUARD_ACCEPTED) {
-        (void)snprintf(problem, sizeof(problem), "the guard refuses: %s",
-                       guard_verdict_name(started->verdict));
-    } else if (started != NULL) {
-        (void)snprintf(problem, sizeof(problem), "%s: %s", started->step,
-                       strerror(started->errnum));
-    }
-    end_launch(l, 0, -1, problem);
-}
-
-/* The guard refuses while it sees processes; it sees a moment later than we do that they
- * are gone. */
-static void try_launch(struct agent *a, uint64_t now_ms)
-{
-    struct guarding *g = &a->guarding;
-    struct launch *l = g->launch;
-    struct err err = {""};
-    struct guard_client_start start;
-
-    if (l == NULL || l->until_ms == 0) {
-        return; /* None, or asked already. */
-    }
-    if ((!guard_client_is_up(g->client) ||
-         guard_client_state(g->client)->logic.phase != GUARD_EMPTY) &&
-        now_ms < l->until_ms) {
-        return;
-    }
-    start = (struct guard_client_start){.as_primary = l->how.as_primary,
-                                        .path = l->how.path,
-                                        .argv = l->how.argv,
-                                        .env = l->how.env,
-                                        .output_fd = l->how.output_fd,
-                                        .cwd = l->how.cwd};
-    l->until_ms = 0;
-    if (guard_client_start(g->client, &start, on_started, l, &err) != 0) {
-        end_launch(l, 0, -1, err.text);
-    }
-}
-
-/* pg_guard.launch. output_fd stays open until cb. */
-static int launch(void *data, const struct pg_launch *how, pg_launched_cb cb, void *cb_data,
-                  struct err *err)
-{
-    struct agent *a = data;
-    struct launch *l;
-
-    if (a->guarding.launch != NULL) {
-        return err_set(err, "the guard is already asked to start it");
-    }
-    l = xmalloc(sizeof(*l));
-    *l = (struct launch){.agent = a,
-                         .how = *how,
-                         .cb = cb,
-                         .cb_data = cb_data,
-                         .until_ms = clock_ms() + LAUNCH_LIMIT_MS};
-    l->how.path = xstrdup(how->path);
-    l->how.cwd = xstrdup(how->cwd);
-    l->how.argv = copy_texts(how->argv);
-    l->how.env = copy_texts(how->env);
-    a->guarding.launch = l;
-    agent_mark_dirty(a); /* The tick asks. */
-    return 0;
-}
-
 struct pg_guard agent_guard_for_pg(struct agent *a)
 {
-    return (struct pg_guard){.launch = launch, .arm = arm_for_primary, .data = a};
+    return (struct pg_guard){.launch = agent_guard_launch, .arm = arm_for_primary, .data = a};
 }
 
 /* ---- Watching ---- */
@@ -512,7 +386,7 @@ uint64_t agent_guard_tick(struct agent *a, uint64_t now_ms)
     replace_if_useless(a);
     watch(a);
     ping(a, now_ms);
-    try_launch(a, now_ms);
+    agent_guard_try_launch(a, now_ms);
     if (g->launch != NULL || g->is_silent || !guard_client_is_up(g->client)) {
         return now_ms + LOOK_MS;
     }
@@ -624,9 +498,7 @@ void agent_guard_close(struct agent *a, void (*cb)(void *data), void *data)
         g->leaving = true;
         (void)guard_client_leave(client); /* It stays then, and the next agent finds it. */
     }
-    if (g->launch != NULL && g->launch->until_ms != 0) {
-        end_launch(g->launch, 0, -1, "the agent leaves");
-    }
+    agent_guard_end_launch(a);
     g->client = NULL;
     guard_client_close(client, cb, data);
 }
