@@ -38,7 +38,7 @@ prepare() {
     if [ ! -e "$build/build.ninja" ]; then
         meson setup "$build" >"$build.setup.log" 2>&1 || { cat "$build.setup.log"; fail "meson setup failed"; }
     fi
-    ninja -C "$build" --quiet src/veched src/vechectl || fail "the build failed"
+    ninja -C "$build" --quiet src/veched src/guard/veche-guard src/vechectl || fail "the build failed"
 }
 
 # ---- the cluster -------------------------------------------------------------
@@ -134,14 +134,27 @@ postgres_of() { # node
     return 0
 }
 
+# Of the guard of a node; it outlives its agent.
+guards_of() { # node
+    local entry words
+    for entry in /proc/[0-9]*; do
+        words=$(tr '\0' ' ' <"$entry/cmdline" 2>/dev/null) || true
+        [[ $words == */veche-guard\ "$dir/$1/run "* ]] && printf '%s\n' "${entry#/proc/}"
+    done
+    return 0
+}
+
 kill_node() { # node: SIGKILL of all its processes
-    local pid
-    kill -STOP "${agent_pid[$1]}" 2>/dev/null || true # No reaction in between.
+    local pid guards
+    guards=$(guards_of "$1")
+    # shellcheck disable=SC2086
+    kill -STOP "${agent_pid[$1]}" $guards 2>/dev/null || true # No reaction in between.
     while pid=$(postgres_of "$1") && [ -n "$pid" ]; do
         # shellcheck disable=SC2086
         kill -KILL $pid 2>/dev/null || true
     done
-    kill -KILL "${agent_pid[$1]}" 2>/dev/null || true
+    # shellcheck disable=SC2086
+    kill -KILL "${agent_pid[$1]}" $guards 2>/dev/null || true
     wait "${agent_pid[$1]}" 2>/dev/null || true
 }
 
