@@ -5,16 +5,14 @@ that does, costs the node its PostgreSQL in time: no write is acknowledged on it
 another node's first.
 """
 
-import contextlib
 import os
-import pathlib
 import shutil
 import signal
 import time
 
 import pytest
 
-from veche import BUILD, TTL, Cluster, Writer, guards_of, processes_of, wait
+from veche import BUILD, TTL, Cluster, Writer, guards_of, is_frozen, processes_of, wait
 
 RESTARTS = int(os.environ.get("VECHE_RESTARTS", "20"))
 KILL_AFTER = 4
@@ -35,32 +33,6 @@ def start_writer(nodes, table, pinned=None):
     writer = Writer(nodes, table=table, pinned=pinned)
     writer.start()
     return writer
-
-
-def states_of(pids):
-    """Their letters in /proc/PID/stat."""
-    found = set()
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            text = pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace")
-            found.add(text.rpartition(")")[2].split()[0])
-    return found
-
-
-def is_frozen(node):
-    """By SIGSTOP or by its cgroup: what it runs in is frozen then."""
-    pids = processes_of(node.data_dir)
-    if not pids:
-        return False
-    if states_of(pids) <= {"T", "D"}:
-        return True
-    lines = pathlib.Path(f"/proc/{pids[0]}/cgroup").read_text().splitlines()
-    mine = next(line.rpartition(":")[2] for line in lines if line.startswith("0::"))
-    for root in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
-        events = pathlib.Path(f"{root}{mine}/cgroup.events")
-        if events.exists():
-            return "frozen 1" in events.read_text()
-    return False
 
 
 class Rivals:

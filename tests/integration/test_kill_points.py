@@ -28,7 +28,17 @@ import time
 import psycopg2
 import pytest
 
-from veche import BUILD, PG_BIN, Cluster, command_line, processes_of, run_as_postgres, wait
+from veche import (
+    BUILD,
+    PG_BIN,
+    Cluster,
+    command_line,
+    guards_of,
+    is_frozen,
+    processes_of,
+    run_as_postgres,
+    wait,
+)
 
 SEED = int(os.environ.get("VECHE_KILL_SEED", random.randrange(1 << 32)))
 REMAKES = ("bootstrap", "clone", "rewind")  # What may follow on a directory that is marked.
@@ -105,8 +115,9 @@ def processes_of_node(node):
 
 
 def strays(node):
-    """What works for it and is neither its agent nor PostgreSQL."""
-    return processes_of_node(node) - set(processes_of(node.data_dir)) - {node.process.pid}
+    """What works for it and is neither its agent, PostgreSQL nor its guard."""
+    known = {*processes_of(node.data_dir), *guards_of(node.runtime_dir), node.process.pid}
+    return processes_of_node(node) - known
 
 
 def kill_node(node):
@@ -340,13 +351,16 @@ def follow(c, point):
 
 @contextlib.contextmanager
 def lose_the_lease(c, point):
-    """The agents of all others hang until the victim was killed."""
+    """The agents of all others hang until the victim was killed. Its guard freezes its
+    PostgreSQL; told to stop then it fences."""
     victim = c.primary()
     others = [n.process for n in c.nodes.values() if n is not victim]
     arm(victim, point)
     for process in others:
         process.send_signal(signal.SIGSTOP)
     try:
+        wait(lambda: is_frozen(victim), 60, "PostgreSQL is frozen")
+        victim.process.terminate()
         yield victim
     finally:
         for process in others:

@@ -180,6 +180,32 @@ def guards_of(runtime_dir):
     return found
 
 
+def states_of(pids):
+    """Their letters in /proc/PID/stat."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            text = pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace")
+            found.add(text.rpartition(")")[2].split()[0])
+    return found
+
+
+def is_frozen(node):
+    """PostgreSQL of the node: by SIGSTOP, or by the cgroup that it runs in."""
+    pids = processes_of(node.data_dir)
+    if not pids:
+        return False
+    if states_of(pids) <= {"T", "D"}:
+        return True
+    lines = pathlib.Path(f"/proc/{pids[0]}/cgroup").read_text().splitlines()
+    mine = next(line.rpartition(":")[2] for line in lines if line.startswith("0::"))
+    for root in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
+        events = pathlib.Path(f"{root}{mine}/cgroup.events")
+        if events.exists():
+            return "frozen 1" in events.read_text()
+    return False
+
+
 def command_line(pid):
     """Its arguments, or what PostgreSQL shows instead; empty if it has just ended."""
     try:
