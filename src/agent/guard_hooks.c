@@ -101,11 +101,16 @@ static void on_up(void *data, const struct guard_state *s)
 static void on_state(void *data, const struct guard_state *s)
 {
     struct agent *a = data;
+    struct guarding *g = &a->guarding;
 
-    if (s->logic.phase != a->guarding.phase) {
-        a->guarding.phase = s->logic.phase;
+    if (s->logic.phase != g->phase) {
+        g->phase = s->logic.phase;
         log_info("The guard: %s. epoch=%llu", guard_phase_name(s->logic.phase),
                  (unsigned long long)s->logic.epoch);
+    }
+    if (s->logic.phase == GUARD_EMPTY && !s->logic.may_write && g->confirmed_write) {
+        g->confirmed_write = false; /* That went with the last process: to be armed anew. */
+        g->armed_write = false;
     }
     agent_mark_dirty(a);
 }

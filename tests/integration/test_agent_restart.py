@@ -8,11 +8,23 @@ another node's first.
 import os
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
 
-from veche import BUILD, TTL, Cluster, Writer, guards_of, is_frozen, processes_of, wait
+from veche import (
+    BUILD,
+    TTL,
+    Cluster,
+    Writer,
+    command_line,
+    guards_of,
+    is_frozen,
+    processes_of,
+    run_as_postgres,
+    wait,
+)
 
 RESTARTS = int(os.environ.get("VECHE_RESTARTS", "20"))
 KILL_AFTER = 4
@@ -234,6 +246,29 @@ def test_a_stopped_guard_is_replaced_and_postgres_killed_before_its_deadline(pai
     if new_rows and healthy is rivals.new:
         first = min(received for _, _, received in new_rows)
         assert [n for n, sent, _ in old_rows if sent > first] == []
+
+
+def test_a_server_that_the_guard_did_not_start_is_adopted(pair):
+    """Started by hand while no agent ran; nothing of it is restarted for that."""
+    standby = pair.standbys()[0]
+    arguments = [os.fsdecode(a) for a in command_line(standby.postmaster_pid()).split(b"\0")[:-1]]
+    assert standby.status()["veche"]["fenced"] == "yes"
+    assert standby.stop() == 0
+
+    with open(standby.dir / "by-hand.log", "wb") as log:
+        server = subprocess.Popen(
+            arguments, cwd=standby.data_dir, stdout=log, stderr=log, **run_as_postgres()
+        )
+    try:
+        standby.start()
+        wait(lambda: standby.status()["veche"]["fenced"] == "partly", 60, "it is adopted")
+        pair.wait_healthy()
+        assert standby.postmaster_pid() == server.pid
+        assert standby.stop() == 0
+        assert processes_of(standby.data_dir) == []
+    finally:
+        server.kill()
+        server.wait()
 
 
 # ---- The majority goes away
