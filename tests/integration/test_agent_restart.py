@@ -259,7 +259,9 @@ def test_a_server_that_the_guard_did_not_start_is_adopted(pair):
         server = subprocess.Popen(
             arguments, cwd=standby.data_dir, stdout=log, stderr=log, **run_as_postgres()
         )
+    lock_file = standby.data_dir / "postmaster.pid"
     try:
+        wait(lambda: "ready" in lock_file.read_text(encoding="utf-8"), 60, "it runs")
         standby.start()
         wait(lambda: standby.status()["veche"]["fenced"] == "partly", 60, "it is adopted")
         pair.wait_healthy()
