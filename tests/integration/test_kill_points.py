@@ -349,18 +349,30 @@ def follow(c, point):
         yield victim
 
 
+def freeze_primary(c):
+    """The agents of all others hang; the guard of the primary freezes its PostgreSQL. One
+    that gets no processor in time kills instead: then once more."""
+    for _ in range(5):
+        victim = c.primary()
+        others = [n.process for n in c.nodes.values() if n is not victim]
+        for process in others:
+            process.send_signal(signal.SIGSTOP)
+        wait(lambda v=victim: is_frozen(v) or not processes_of(v.data_dir), 60, "it is fenced")
+        if is_frozen(victim):
+            return victim, others
+        for process in others:
+            process.send_signal(signal.SIGCONT)
+        c.wait_healthy(120)
+    raise AssertionError("nothing was frozen in time")
+
+
 @contextlib.contextmanager
 def lose_the_lease(c, point):
-    """The agents of all others hang until the victim was killed. Its guard freezes its
-    PostgreSQL; told to stop then it fences."""
-    victim = c.primary()
-    others = [n.process for n in c.nodes.values() if n is not victim]
+    """Told to stop while its PostgreSQL is frozen the victim fences."""
+    victim, others = freeze_primary(c)
     arm(victim, point)
-    for process in others:
-        process.send_signal(signal.SIGSTOP)
+    victim.process.terminate()
     try:
-        wait(lambda: is_frozen(victim), 60, "PostgreSQL is frozen")
-        victim.process.terminate()
         yield victim
     finally:
         for process in others:
