@@ -484,7 +484,8 @@ static int start(struct agent *a, struct err *err)
     agent_guard_open(a);
     open_postgres(a);
     agent_formation_init(a);
-    a->raft_waits = a->identity.phase == IDENTITY_MEMBER || a->identity.phase == IDENTITY_JOINING;
+    a->raft_after_guard =
+        a->identity.phase == IDENTITY_MEMBER || a->identity.phase == IDENTITY_JOINING;
     agent_gather(a, a->started_ms); /* What is asked for before the first tick has an answer. */
     decide(&a->view, &a->decision);
     on_status_timer(&a->status_timer);

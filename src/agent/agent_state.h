@@ -109,7 +109,7 @@ struct agent {
     struct ops *ops; /* NULL on a witness. */
 
     /* The Raft directory (agent/raft_directory.c). */
-    bool raft_waits;                /* Until the guard has answered. */
+    bool raft_after_guard;          /* It begins when the guard has answered. */
     bool raft_opening;              /* It is being opened, or bootstrapped. */
     bool raft_bootstraps;           /* The latter. */
     uint64_t raft_since_ms;         /* When that began. */

@@ -240,8 +240,8 @@ void agent_tick_within(struct agent *a, uint64_t ms)
 /* Only now: an epoch that the guard attests is gone on with before Raft says anything. */
 static void start_raft(struct agent *a)
 {
-    if (a->raft_waits) {
-        a->raft_waits = false;
+    if (a->raft_after_guard) {
+        a->raft_after_guard = false;
         agent_raft_begin(a);
     }
 }
