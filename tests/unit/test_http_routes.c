@@ -203,7 +203,7 @@ static void a_synchronous_standby_is_told_from_the_others(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
-        const int codes[] = {table[i].primary, table[i].standby, table[i].witness};
+        const unsigned codes[] = {table[i].primary, table[i].standby, table[i].witness};
 
         for (size_t k = 0; k < ARRAY_LENGTH(names); k++) {
             build(names[k]);
