@@ -1,0 +1,350 @@
+"""Clients that record what was acknowledged to them, and the checks over it.
+
+A row counts as acknowledged when its statement is complete without a warning that the
+wait for the standby was cancelled. A client that gives up waiting goes on with another
+connection, as applications do; what it left is watched to the end: an acknowledgement
+that comes late is one as well.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import itertools
+import select
+import subprocess
+import threading
+import time
+
+import psycopg
+from psycopg import pq
+
+from netns import set_namespace
+from veche import SUPERUSER_PASSWORD, free_port, wait
+
+TABLE = "acknowledged"
+PATIENCE = 2.0  # Seconds a client waits for an answer.
+
+
+@dataclasses.dataclass
+class Row:
+    id: int
+    client: str
+    sent: float
+    node: str = ""  # Who acknowledged it,
+    timeline: int = 0  # on which timeline,
+    lsn: int = 0  # from where in the WAL on; its commit is behind that,
+    received: float = 0.0  # and when. 0 = never.
+    next_lsn: int = 0  # Of the client's next row there: this one's commit is before it.
+
+
+def parse_lsn(text):
+    high, low = text.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+class Session:
+    """A connection with at most one insert under way."""
+
+    def __init__(self, dsn, names):
+        self.warned = False
+        self.row = None
+        self.result = None
+        self.pg = pq.PGconn.connect(dsn.encode())
+        if self.pg.status != pq.ConnStatus.OK:
+            message = self.pg.error_message.decode(errors="replace")
+            self.pg.finish()
+            raise psycopg.OperationalError(message)
+        self.pg.notice_handler = self._notice
+        found = self.pg.exec_(b"select host(inet_server_addr()), inet_server_port()")
+        address = (found.get_value(0, 0), found.get_value(0, 1)) if found.ntuples else None
+        self.node = names.get(tuple(v.decode() for v in address)) if address else None
+        if self.node is None:
+            self.pg.finish()
+            raise psycopg.OperationalError("not one of the nodes")
+
+    def _notice(self, result):
+        if b"canceling" in (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""):
+            self.warned = True
+
+    def send(self, row):
+        self.row, self.result, self.warned = row, None, False
+        self.pg.send_query(
+            b"insert into %s values (%d) returning pg_current_wal_insert_lsn(),"
+            b" ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int"
+            % (TABLE.encode(), row.id)
+        )
+
+    def take(self):
+        """Whether the statement has ended; raises if the connection has."""
+        self.pg.consume_input()
+        while not self.pg.is_busy():
+            result = self.pg.get_result()
+            if result is None:  # Ready for the next: what came before counts now.
+                self._acknowledge()
+                return True
+            self.result = result
+        return False
+
+    def _acknowledge(self):
+        if self.result is None or self.result.status != pq.ExecStatus.TUPLES_OK or self.warned:
+            return
+        self.row.lsn = parse_lsn(self.result.get_value(0, 0).decode())
+        self.row.timeline = int(self.result.get_value(0, 1))
+        self.row.node, self.row.received = self.node, time.monotonic()
+
+    def wait(self, seconds):
+        end = time.monotonic() + seconds
+        while not self.take():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            select.select([self.pg.socket], [], [], left)
+        return True
+
+    def close(self):
+        self.pg.finish()
+
+
+class Clients:
+    """All clients of one run, what they sent and what they left behind."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.names = {(n.host, str(n.pg_port)): n.name for n in cluster.postgres_nodes}
+        self.ids = itertools.count(1)
+        self.rows = []
+        self.left = []  # Sessions that still wait for an answer.
+        self.clients = []
+        self.stopping = threading.Event()
+
+    def prepare(self):
+        primary = self.cluster.primary()
+        primary.sql(f"drop table if exists {TABLE}")
+        primary.sql(f"create table {TABLE} (id bigint primary key)")
+
+    def new_row(self, client):
+        row = Row(next(self.ids), client, time.monotonic())
+        self.rows.append(row)
+        return row
+
+    def add(self, client):
+        self.clients.append(client)
+        client.start()
+        return client
+
+    def of(self, client):
+        return [r for r in self.rows if r.client == client.name]
+
+    @property
+    def acknowledged(self):
+        return [r for r in list(self.rows) if r.received]
+
+    def collect_late(self):
+        """What arrives after all; never waits."""
+        for session in list(self.left):
+            with contextlib.suppress(psycopg.Error):
+                if not session.take():
+                    continue
+            self.left.remove(session)
+            session.close()
+
+    def stop(self):
+        self.stopping.set()
+        for client in self.clients:
+            client.join(30)
+            assert not client.is_alive(), f"{client.name} hangs"
+        self.collect_late()
+        for session in self.left:
+            session.close()
+
+    # -- what must be so
+
+    def overlaps(self):
+        """Rows sent on an older timeline after a newer one's first acknowledgement, and
+        acknowledged all the same (S1)."""
+        first = {}
+        for row in self.acknowledged:
+            first[row.timeline] = min(first.get(row.timeline, row.received), row.received)
+        return [
+            row
+            for row in self.acknowledged
+            if any(row.timeline < newer and row.sent > at for newer, at in first.items())
+        ]
+
+    def lost(self, node):
+        there = {row[0] for row in node.sql(f"select id from {TABLE}")}
+        return [row for row in self.acknowledged if row.id not in there]
+
+    def unexplained(self, lost, node):
+        """Lost rows whose commit was before the end of their timeline, as the survivor's
+        history has it: they had been received."""
+        ends = timeline_ends(node)
+        return [r for r in lost if r.next_lsn and r.next_lsn <= ends.get(r.timeline, 1 << 64)]
+
+    def longest_gap(self, client, since):
+        times = sorted(r.received for r in self.of(client) if r.received >= since)
+        assert len(times) > 1, f"{client.name} wrote nothing"
+        return max(b - a for a, b in zip(times, times[1:]))
+
+
+def timeline_ends(node):
+    """Timeline -> where it ended, from the history file of the node's own."""
+    timeline = node.sql_value("select timeline_id from pg_control_checkpoint()")
+    if timeline == 1:
+        return {}
+    text = node.sql_value("select pg_read_file('pg_wal/' || lpad(to_hex(%s), 8, '0') || '.history')", timeline)
+    fields = [line.split() for line in text.splitlines() if line.strip()]
+    return {int(f[0]): parse_lsn(f[1]) for f in fields}
+
+
+class Client(threading.Thread):
+    """Inserts a row, waits, the next; leaves a connection that does not answer."""
+
+    def __init__(self, clients, name, dsn, netns=None, pause=0.005):
+        super().__init__(daemon=True, name=name)
+        self.clients, self.dsn, self.netns, self.pause = clients, dsn, netns, pause
+        self.tries = []  # When a write, or a connection to write, was tried.
+
+    def run(self):
+        if self.netns is not None:
+            with open(f"/run/netns/{self.netns}", "rb") as f:
+                set_namespace(f.fileno())
+        while not self.clients.stopping.is_set():
+            self.tries.append(time.monotonic())
+            try:
+                self.use(Session(self.dsn, self.clients.names))
+            except psycopg.Error:
+                self.clients.stopping.wait(0.02)
+
+    def use(self, session):
+        last = None
+        while not self.clients.stopping.is_set():
+            row = self.clients.new_row(self.name)
+            self.tries.append(row.sent)
+            try:
+                session.send(row)
+                if not session.wait(PATIENCE):
+                    self.clients.left.append(session)
+                    return
+            except psycopg.Error:
+                session.close()
+                raise
+            if not row.received:  # Refused: a standby, or a warning.
+                session.close()
+                self.clients.stopping.wait(0.05)
+                return
+            if last is not None and last.timeline == row.timeline:
+                last.next_lsn = row.lsn
+            last = row
+            self.clients.stopping.wait(self.pause)
+        session.close()
+
+
+def options(more=""):
+    return (
+        f"user=postgres password='{SUPERUSER_PASSWORD}' dbname=postgres connect_timeout=2 "
+        f"tcp_user_timeout=2000 keepalives_idle=1 keepalives_interval=1 keepalives_count=2 {more}"
+    )
+
+
+def anywhere(cluster):
+    nodes = cluster.postgres_nodes
+    return (
+        f"host={','.join(n.host for n in nodes)} port={','.join(str(n.pg_port) for n in nodes)} "
+        + options("target_session_attrs=read-write")
+    )
+
+
+def only(node):
+    return f"host={node.host} port={node.pg_port} " + options()
+
+
+class Crowd(threading.Thread):
+    """Connections to one node, opened before anything happens and used after another has
+    taken over: the writes that nobody may acknowledge any more."""
+
+    SIZE = 120
+
+    def __init__(self, clients, node):
+        super().__init__(daemon=True, name="crowd")
+        self.clients, self.node = clients, node
+        self.netns = node.netns
+        self.sessions = []
+        self.opened, self.go, self.fired = (threading.Event() for _ in range(3))
+        self.tried = 0
+
+    def run(self):
+        if self.netns is not None:
+            with open(f"/run/netns/{self.netns}", "rb") as f:
+                set_namespace(f.fileno())
+        while len(self.sessions) < self.SIZE and not self.clients.stopping.is_set():
+            with contextlib.suppress(psycopg.Error):
+                self.sessions.append(Session(only(self.node), self.clients.names))
+        self.opened.set()
+        while not self.go.wait(0.1):
+            if self.clients.stopping.is_set():
+                return
+        for session in self.sessions:
+            self.tried += 1
+            with contextlib.suppress(psycopg.Error):
+                session.send(self.clients.new_row(self.name))
+                session.pg.flush()
+                self.clients.left.append(session)
+        self.fired.set()
+
+    def fire(self):
+        assert self.opened.wait(60), "the crowd did not get its connections"
+        self.go.set()
+        assert self.fired.wait(60), "the crowd could not send"
+        assert self.tried >= 100, f"only {self.tried} writes were tried"
+
+
+class HAProxy:
+    """One before all data nodes, as deploy/haproxy/primary-only.cfg, checking once a second."""
+
+    def __init__(self, cluster):
+        self.port = free_port()
+        self.path = cluster.dir / "clients-haproxy.cfg"
+        servers = "\n".join(
+            f"    server {n.name} {n.host}:{n.pg_port} maxconn 100 check port {n.api_port}"
+            for n in cluster.postgres_nodes
+        )
+        self.path.write_text(
+            "defaults\n    mode tcp\n    timeout connect 2s\n    timeout client 1m\n"
+            "    timeout server 1m\n"
+            f"listen postgres\n    bind 127.0.0.1:{self.port}\n    option httpchk\n"
+            "    default-server inter 1s fall 2 rise 2 on-marked-down shutdown-sessions\n"
+            f"{servers}\n",
+            encoding="utf-8",
+        )
+
+    def __enter__(self):
+        with open(self.path.with_suffix(".log"), "wb") as log:
+            self.process = subprocess.Popen(
+                ["haproxy", "-db", "-f", str(self.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def dsn(self):
+        return f"host=127.0.0.1 port={self.port} " + options()
+
+
+def wait_rows(clients, client, more, seconds=60):
+    start = len([r for r in clients.of(client) if r.received])
+    wait(
+        lambda: len([r for r in clients.of(client) if r.received]) >= start + more,
+        seconds,
+        f"{more} more rows of {client.name}",
+    )
+
+
+def count_by(rows, key):
+    return dict(collections.Counter(getattr(r, key) for r in rows))
