@@ -154,8 +154,8 @@ class Clients:
             client.join(30)
             assert not client.is_alive(), f"{client.name} hangs"
         self.collect_late()
-        for session in self.left:
-            session.close()
+        while self.left:
+            self.left.pop().close()
 
     # -- what must be so
 
@@ -283,6 +283,8 @@ class Crowd(threading.Thread):
         self.opened.set()
         while not self.go.wait(0.1):
             if self.clients.stopping.is_set():
+                for session in self.sessions:
+                    session.close()
                 return
         for session in self.sessions:
             self.tried += 1
