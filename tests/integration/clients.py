@@ -192,7 +192,7 @@ def timeline_ends(node):
     timeline = node.sql_value("select timeline_id from pg_control_checkpoint()")
     if timeline == 1:
         return {}
-    text = node.sql_value("select pg_read_file('pg_wal/' || lpad(to_hex(%s), 8, '0') || '.history')", timeline)
+    text = node.sql_value("select pg_read_file('pg_wal/' || lpad(upper(to_hex(%s)), 8, '0') || '.history')", timeline)
     fields = [line.split() for line in text.splitlines() if line.strip()]
     return {int(f[0]): parse_lsn(f[1]) for f in fields}
 
