@@ -3,7 +3,7 @@
 # closed; ends with one line "N passed, N failed", as run.sh does.
 #
 #   tests/long.sh              everything, a few hours
-#   tests/long.sh kills lxc    only these stages: asan kills fuzz rewind model sim lxc debian13 next
+#   tests/long.sh kills lxc    only these stages: asan kills faults load fuzz rewind model sim lxc debian13 next
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,6 +31,18 @@ stage_kills() {
 
 # Ten minutes each.
 stage_fuzz() { run_fuzz 600; }
+
+# Every fault with clients that go on writing to the old primary, and mixtures of them.
+stage_faults() {
+    need_build
+    VECHE_FAULTS=all VECHE_FAULT_MIXTURES=20 run_pytest tests/integration/test_second_writer.py
+}
+
+# Half an hour at the machine's limits.
+stage_load() {
+    need_build
+    VECHE_LOAD_SECONDS=1800 run_pytest tests/integration/test_no_false_alarm.py
+}
 
 # A database of some GB.
 stage_rewind() {
@@ -63,5 +75,5 @@ stage_lxc() {
 stage_debian13() { run_script tests/debian13.sh; }
 stage_next() { run_script tests/debian13.sh --suite forky; }
 
-[ $# -gt 0 ] || set -- asan kills fuzz rewind model sim lxc debian13 next
+[ $# -gt 0 ] || set -- asan kills faults load fuzz rewind model sim lxc debian13 next
 run_stages "$@"
