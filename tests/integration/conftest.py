@@ -11,6 +11,7 @@ from veche import Cluster
 LONG_FILES = (
     "test_kill_points.py",
     "test_network.py",
+    "test_second_writer.py",
     "test_disk.py",
     "test_haproxy.py",
     "test_failover.py",
