@@ -20,7 +20,7 @@ stage_asan() {
         -Db_sanitize=address,undefined -Db_lundef=false &&
         check 'compile with sanitizers' compile "$build-asan" || return
     local build="$build-asan"
-    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_pytest -n 3 --dist loadgroup tests/integration
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_integration
 }
 
 # Every row of every step table, before and after, agent and node; random moments.
@@ -68,7 +68,7 @@ stage_sim() {
 # No real-time priority, no locked memory, no cgroups to write to.
 stage_lxc() {
     need_build
-    VECHE_UNPRIVILEGED=1 run_pytest -n 3 --dist loadgroup tests/integration
+    VECHE_UNPRIVILEGED=1 run_integration
 }
 
 # Debian 13 with PostgreSQL 17, and the release after it with the next PostgreSQL.

@@ -50,11 +50,7 @@ stage_fuzz() { run_fuzz 5; }
 
 stage_sim() { run_meson "$build" --suite sim -v -t 10; }
 
-# The one that saturates the machine is run by itself (long.sh load).
-stage_integration() {
-    run_pytest -n 3 --dist loadgroup --ignore=tests/integration/test_no_false_alarm.py \
-        tests/integration
-}
+stage_integration() { run_integration; }
 
 [ $# -gt 0 ] || set -- tidy build unit sanitize clang fuzz sim integration
 run_stages "$@"

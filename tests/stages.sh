@@ -79,6 +79,12 @@ PY
     count $line
 }
 
+# All of them but the one that saturates the machine, which goes by itself (long.sh load).
+run_integration() {
+    run_pytest -n 3 --dist loadgroup --ignore=tests/integration/test_no_false_alarm.py \
+        tests/integration
+}
+
 # Every fuzz target for that long, two at a time; from the kept corpus, which is
 # also a regression test.
 run_fuzz() { # seconds
