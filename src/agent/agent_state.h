@@ -38,6 +38,7 @@ struct guarding {                /* agent/guard_hooks.c: what this agent knows o
     bool end_asked;              /* It was killed for that. */
     enum guard_phase phase;      /* As logged last. */
     enum guard_verdict refused;  /* What it said to the last arm. */
+    uint64_t refused_ms;         /* Then. */
     uint64_t n_lost;
     /* Asked for last, and confirmed. */
     uint64_t armed_epoch;
@@ -263,6 +264,8 @@ void agent_lease_init(struct agent *a);
 void agent_lease_on_primary(struct agent *a, unsigned changes);
 void agent_lease_tick(struct agent *a, uint64_t now_ms);
 void agent_lease_renew(struct agent *a);
+/* Drops the epoch for good, here, at the guard and in the promise file. */
+void agent_lease_give_up(struct agent *a);
 void agent_on_renew_timer(uv_timer_t *timer);
 void agent_lease_longest_written(struct agent *a);
 void agent_on_renew(void *data, node_id from, const struct lease_renew *renew);
@@ -277,6 +280,8 @@ void agent_guard_close(struct agent *a, void (*cb)(void *data), void *data);
  * too long. */
 bool agent_guard_is_ready(struct agent *a, uint64_t now_ms);
 void agent_guard_arm(struct agent *a); /* If there is something new to tell. */
+/* An agent before this one gave that epoch up: it is never ours again. */
+bool agent_guard_has_closed(const struct agent *a, uint64_t epoch);
 void agent_guard_close_epoch(struct agent *a, uint64_t epoch);
 /* What is left of the deadline that it confirmed for our present epoch. */
 uint64_t agent_guard_confirmed_ns(struct agent *a, struct lease_time now);

@@ -17,13 +17,14 @@
 #include "base/log.h"
 #include "base/str.h"
 
-#define PROGRAM        "veche-guard"
-#define PATIENCE_MS    2000 /* At the start, for the first answer. */
-#define LOOK_MS        20
-#define PING_MS        1000
-#define ADOPT_AFTER_MS 200 /* What the guard starts it tells of sooner. */
-#define ADOPT_AGAIN_MS 1000
-#define MARGIN_NS_MIN  UINT64_C(100000000)
+#define PROGRAM          "veche-guard"
+#define PATIENCE_MS      2000 /* At the start, for the first answer. */
+#define LOOK_MS          20
+#define PING_MS          1000
+#define ADOPT_AFTER_MS   200 /* What the guard starts it tells of sooner. */
+#define ADOPT_AGAIN_MS   1000
+#define REFUSED_AGAIN_MS 50
+#define MARGIN_NS_MIN    UINT64_C(100000000)
 
 static struct clock_pair pair_of(struct lease_time t)
 {
@@ -142,7 +143,12 @@ static void on_armed(void *data, const struct guard_arm *asked, const struct gua
                         (unsigned long long)asked->epoch, guard_verdict_name(answer->verdict));
         }
         g->refused = answer->verdict;
-        g->armed_deadline = (struct clock_pair){0}; /* The next tick tries again. */
+        g->refused_ms = clock_ms();
+        g->armed_deadline = (struct clock_pair){0}; /* Tried again soon. */
+        if (answer->verdict == GUARD_REFUSED_CLOSED &&
+            asked->epoch == lease_owner_epoch(&a->owner)) {
+            agent_lease_give_up(a); /* Taken before the guard could say so. */
+        }
         return;
     }
     g->refused = GUARD_ACCEPTED;
@@ -208,6 +214,12 @@ static bool is_as_asked(const struct guarding *g, const struct guard_arm *arm)
            g->armed_deadline.boot_ns == arm->deadline.boot_ns;
 }
 
+/* Each refusal is a line in the log. */
+static bool waits_after_refusal(const struct guarding *g, uint64_t now_ms)
+{
+    return g->refused != GUARD_ACCEPTED && now_ms < g->refused_ms + REFUSED_AGAIN_MS;
+}
+
 void agent_guard_arm(struct agent *a)
 {
     struct guarding *g = &a->guarding;
@@ -218,7 +230,8 @@ void agent_guard_arm(struct agent *a)
                             .may_write = wants_write(a)};
     struct guard_kept kept;
 
-    if (g->client == NULL || arm.epoch == 0 || arm.deadline.raw_ns == 0 || is_as_asked(g, &arm)) {
+    if (g->client == NULL || arm.epoch == 0 || arm.deadline.raw_ns == 0 || is_as_asked(g, &arm) ||
+        waits_after_refusal(g, clock_ms())) {
         return;
     }
     agent_kept_encode(a, &kept);
@@ -228,6 +241,14 @@ void agent_guard_arm(struct agent *a)
         g->armed_write = arm.may_write;
         g->said_ms = clock_ms();
     }
+}
+
+bool agent_guard_has_closed(const struct agent *a, uint64_t epoch)
+{
+    const struct guarding *g = &a->guarding;
+
+    return g->client != NULL && guard_client_is_up(g->client) &&
+           epoch <= guard_client_state(g->client)->logic.closed_epoch;
 }
 
 void agent_guard_close_epoch(struct agent *a, uint64_t epoch)
@@ -392,7 +413,8 @@ uint64_t agent_guard_tick(struct agent *a, uint64_t now_ms)
     watch(a);
     ping(a, now_ms);
     agent_guard_try_launch(a, now_ms);
-    if (g->launch != NULL || g->is_silent || !guard_client_is_up(g->client)) {
+    if (g->launch != NULL || g->is_silent || g->refused != GUARD_ACCEPTED ||
+        !guard_client_is_up(g->client)) {
         return now_ms + LOOK_MS;
     }
     return now_ms + limit_ns(a) / NS_PER_MS; /* Until silence would be too long. */

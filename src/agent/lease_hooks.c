@@ -212,21 +212,29 @@ static bool owns_present_epoch(const struct agent *a)
            primary->instance == a->runtime.instance;
 }
 
-/* Follows the decision: takes the epoch the store gave us, or drops it. */
+/* Before the release is proposed: the next process must not go on with it. */
+void agent_lease_give_up(struct agent *a)
+{
+    uint64_t epoch = lease_owner_epoch(&a->owner);
+
+    if (epoch != 0) {
+        agent_guard_close_epoch(a, epoch);
+        lease_owner_drop(&a->owner);
+        lease_voter_on_release(&a->voter, epoch);
+        write_promise_file(a);
+    }
+}
+
+/* Follows the decision: takes the epoch the store gave us, or drops it. One that an agent
+ * before this one gave up, and whose release got lost, is not taken again: without a lease
+ * it is released once more, like any other (rule no-lease). */
 static void follow_decision(struct agent *a)
 {
     if (a->decision.drop_lease) {
-        uint64_t epoch = lease_owner_epoch(&a->owner);
-
-        if (epoch != 0) {
-            agent_guard_close_epoch(a, epoch);
-            lease_owner_drop(&a->owner);
-            /* Before the release is proposed: the next process must not go on with it. */
-            lease_voter_on_release(&a->voter, epoch);
-            write_promise_file(a);
-        }
+        agent_lease_give_up(a);
     } else if (a->decision.renew_lease && owns_present_epoch(a) &&
-               lease_owner_epoch(&a->owner) != a->store.primary.epoch) {
+               lease_owner_epoch(&a->owner) != a->store.primary.epoch &&
+               !agent_guard_has_closed(a, a->store.primary.epoch)) {
         enum lease_take take =
             lease_owner_take(&a->owner, agent_lease_now(), a->store.primary.epoch);
 

@@ -349,3 +349,21 @@ def test_a_stop_while_frozen_kills(report):
         assert len(writer.acknowledged) == rows
         assert not frozen or "rule=frozen-stop" in primary.log()
         writer.stop()
+
+
+def test_a_release_that_got_lost_is_made_good(cluster, report):
+    """The primary is told to stop while nobody can commit its release, and killed before it
+    has gone: its guard has closed the epoch that the store still gives it."""
+    cluster.start_and_wait()
+    primary = cluster.primary()
+    others = [n for n in cluster.nodes.values() if n is not primary]
+    for node in others:
+        node.kill_agent()
+    primary.process.terminate()
+    wait(lambda: "epoch-release" in primary.log(), 10 * TTL, "the release is proposed")
+    primary.kill_agent()
+    since = time.monotonic()
+    for node in [primary, *others]:
+        node.start()
+    cluster.wait_healthy()
+    report(f"healthy {time.monotonic() - since:.1f} s after the start")
