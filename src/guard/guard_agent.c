@@ -21,8 +21,9 @@ void guard_agent_tell(struct guard *g, const void *packet, size_t size, int fd)
 {
     struct guard_peer *agent = g->channel.agent;
 
-    if (agent == NULL || guard_channel_send(agent, packet, size, fd)) {
-        return;
+    if (agent == NULL || guard_channel_send(agent, packet, size, fd) || errno == EPIPE ||
+        errno == ECONNRESET) {
+        return; /* It has hung up: what it said before is still to be read. */
     }
     guard_channel_close(&g->channel, agent);
     guard_log(g, GUARD_LEVEL_WARNING,

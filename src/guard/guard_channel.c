@@ -181,6 +181,9 @@ enum guard_receipt guard_channel_receive(struct guard_peer *peer, struct guard_r
         ret->fds[i] = -1;
     }
     n = recvmsg(peer->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0 && errno == ECONNRESET) { /* It hung up without reading all; told once. */
+        n = recvmsg(peer->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    }
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return GUARD_NOTHING_NOW;
     }

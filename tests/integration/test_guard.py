@@ -9,6 +9,7 @@ import mmap
 import os
 import pathlib
 import pwd
+import select
 import signal
 import struct
 import subprocess
@@ -347,6 +348,23 @@ def test_leaving(guard):
     client.kill()
     client.until_phase(bg.EMPTY)
     client.leave()
+    assert guard.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("unread", [False, True])
+def test_who_leaves_need_not_wait_for_answers(guard, unread):
+    """It asks, leaves and hangs up, all before the guard looks."""
+    client = guard.client()
+    os.kill(guard.process.pid, signal.SIGSTOP)
+    if unread:  # What it has not read resets the connection.
+        os.kill(guard.process.pid, signal.SIGCONT)
+        client.send(bg.HELLO, bg.Hello(kill_after=1000 * MS, node_id=5, data_dir=b"/data"))
+        wait(lambda: select.select([client.socket], [], [], 0)[0], 30, "an answer")
+        os.kill(guard.process.pid, signal.SIGSTOP)
+    client.send(bg.HELLO, bg.Hello(kill_after=1000 * MS, node_id=5, data_dir=b"/data"))
+    client.leave()
+    client.close()
+    os.kill(guard.process.pid, signal.SIGCONT)
     assert guard.process.wait(30) == 0
 
 
