@@ -79,9 +79,10 @@ PY
     count $line
 }
 
-# All of them but the one that saturates the machine, which goes by itself (long.sh load).
+# All of them but those that saturate the machine, which go by themselves (long.sh load).
 run_integration() {
     run_pytest -n 3 --dist loadgroup --ignore=tests/integration/test_no_false_alarm.py \
+        --deselect tests/integration/test_guard.py::test_205_busy_processes_are_frozen_in_time \
         tests/integration
 }
 
