@@ -262,13 +262,14 @@ void agent_guard_close_epoch(struct agent *a, uint64_t epoch)
 uint64_t agent_guard_confirmed_ns(struct agent *a, struct lease_time now)
 {
     const struct guarding *g = &a->guarding;
-    uint64_t remaining_ns = lease_owner_remaining_ns(&a->owner, now);
+    uint64_t left_ns = lease_owner_remaining_ns(&a->owner, now);
 
     if (g->client == NULL || g->confirmed_epoch == 0 ||
         g->confirmed_epoch != lease_owner_epoch(&a->owner)) {
         return 0;
     }
-    return MIN(remaining_ns, clock_pair_left_ns(g->confirmed_deadline, pair_of(now)));
+    left_ns = MIN(left_ns, clock_pair_left_ns(g->confirmed_deadline, pair_of(now)));
+    return left_ns - MIN(left_ns, GUARD_SECOND_LINE_NS);
 }
 
 /* pg_guard.arm: also asks for it. */

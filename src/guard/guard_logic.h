@@ -30,6 +30,11 @@
 #define GUARD_FREEZE_LEAD_NS   UINT64_C(100000000)
 #define GUARD_FREEZE_LEAD_PART 10
 
+/* Whoever has not heard so long before the deadline that the guard freezes fences by himself:
+ * later than a freeze begins, and long enough before the deadline for a tick. */
+#define GUARD_SECOND_LINE_NS UINT64_C(25000000)
+_Static_assert(GUARD_SECOND_LINE_NS < GUARD_FREEZE_LEAD_NS, "the guard comes first");
+
 #define GUARD_TTL_NS_MIN UINT64_C(1000000000)
 #define GUARD_TTL_NS_MAX UINT64_C(3600000000000)
 

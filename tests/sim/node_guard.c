@@ -9,9 +9,6 @@
 #define LOOK_US  (20 * SIM_MS)
 
 #define WATCH_MARGIN_NS (100 * NS_PER_MS)
-/* Whoever has not heard by then that the guard freezes does it himself: later than a freeze
- * begins, and long enough before the deadline for a tick. */
-#define SECOND_LINE_NS (25 * NS_PER_MS)
 
 static void on_hello_late(struct sim *s, const struct sim_event *e);
 static void on_watch(struct sim *s, const struct sim_event *e);
@@ -221,7 +218,7 @@ uint64_t node_guard_confirmed_ms(struct sim *s, struct sim_node *n)
     if (s->options.mutant == MUTANT_TRUST_GUARD) { /* Told is done. */
         left_ns = lease_owner_remaining_ns(&n->agent->owner, sim_lease_now(s, n));
     }
-    return (left_ns - MIN(left_ns, SECOND_LINE_NS)) / NS_PER_MS;
+    return (left_ns - MIN(left_ns, GUARD_SECOND_LINE_NS)) / NS_PER_MS;
 }
 
 bool node_guard_is_frozen(const struct sim_node *n)
