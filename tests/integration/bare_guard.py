@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import time
 
+from reaper import reaper
 from veche import BUILD, SANITIZED, sanitizer_options, wait
 
 PROGRAM = BUILD / "src/guard/veche-guard"
@@ -220,6 +221,7 @@ class Guard:
     def __init__(self, cgroup=False, privileged=True):
         """privileged: with the limits that the unit file gives."""
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="veche-guard-"))
+        reaper.add("dir", self.directory)
         self.user = pwd.getpwnam("postgres")
         os.chown(self.directory, self.user.pw_uid, self.user.pw_gid)
         self.cgroup = UNIFIED / self.directory.name if cgroup else None
@@ -237,6 +239,7 @@ class Guard:
         except BaseException:
             if self.process is None:
                 shutil.rmtree(self.directory)
+                reaper.drop("dir", self.directory)
                 if self.cgroup is not None:
                     self.cgroup.rmdir()
             else:
@@ -305,6 +308,7 @@ class Guard:
                 wait(lambda d=self.cgroup / name: rmdir(d), 30, f"an empty cgroup {name}")
         reports = [p.read_text() for p in self.directory.glob("sanitizer*")]
         subprocess.run(["rm", "-rf", self.directory], check=False)
+        reaper.drop("dir", self.directory)
         assert not reports and code != SANITIZED, reports
 
     def __enter__(self):

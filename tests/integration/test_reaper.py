@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import conftest
 from reaper import belongs
 from veche import wait
 
@@ -45,3 +46,9 @@ def test_a_killed_test_process_leaves_no_cluster_behind():
         child.stdout.close()
     wait(lambda: not processes_for(directory), 30, "its processes to end")
     wait(lambda: not os.path.exists(directory), 30, "its directory to go")
+
+
+def test_a_killed_postgresql_leaves_its_shared_memory_to_the_tests_alone():
+    """4096 identifiers are all that a machine has: see conftest.private_memory."""
+    inside = os.readlink("/proc/self/ns/ipc"), os.stat("/dev/shm").st_dev
+    assert all(mine != theirs for mine, theirs in zip(inside, conftest.OUTSIDE))

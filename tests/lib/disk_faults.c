@@ -54,7 +54,7 @@ __attribute__((constructor)) static void take_over(void)
 
     find_all();
     if (path != NULL && strlen(path) < sizeof(rules_path)) {
-        (void)strcpy(rules_path, path);
+        (void)snprintf(rules_path, sizeof(rules_path), "%s", path);
     }
     (void)unsetenv("LD_PRELOAD");
 }
