@@ -1,6 +1,7 @@
 /*
- * Switchover and failover asked for over REST: the request goes into the store,
- * and the answer is given when the store says how it ended (store_outcome), in
+ * What is asked for over REST. A switchover or failover goes into the store as a
+ * request, and the answer is given when the store says how it ended (store_outcome);
+ * a change of the configuration is answered when it is in the store here, too. In
  * Patroni's words.
  */
 #include "agent/agent_state.h"
@@ -20,14 +21,20 @@ static struct action *free_slot(struct agent *a)
     return NULL;
 }
 
-static void end(struct action *action, unsigned code, const char *text)
+/* The slot stays taken until the proposal is answered, too: a late answer must not
+ * meet another request. */
+static struct http_action *let_go(struct action *action)
 {
     struct http_action *http = action->http;
 
-    /* The slot stays taken until the proposal is answered, too: a late answer must
-     * not meet another request. */
+    free(action->bytes);
     *action = (struct action){.agent = action->agent, .is_sent = action->is_sent};
-    http_action_end(http, code, text);
+    return http;
+}
+
+static void end(struct action *action, unsigned code, const char *text)
+{
+    http_action_end(let_go(action), code, text);
 }
 
 void agent_actions_close(struct agent *a)
@@ -53,7 +60,14 @@ static void on_set(void *data, const struct propose_result *result)
     } else if (result->status != PROPOSE_DONE && clock_ms() < action->send_until_ms) {
         action->to_send = true; /* Nobody has it; the tick that follows sends it again. */
     } else if (result->status != PROPOSE_DONE) {
-        end(action, 503, "failed to write failover key into DCS: no Raft leader answered");
+        end(action, 503,
+            action->kind == COMMAND_CONFIG_SET
+                ? "failed to write the configuration: no Raft leader answered"
+                : "failed to write failover key into DCS: no Raft leader answered");
+    } else if (result->result == APPLY_REFUSED_REVISION) {
+        action->overtaken = true;
+        action->request_id = result->index;
+        agent_mark_dirty(a);
     } else if (result->result == APPLY_REFUSED_BUSY) {
         end(action, 503, "Another switchover or failover is pending");
     } else if (apply_result_is_refusal(result->result)) {
@@ -71,31 +85,72 @@ static void send_request(struct action *action)
     agent_propose_bytes(action->agent, action->bytes, action->n_bytes, on_set, action);
 }
 
-void agent_on_request(void *data, struct http_action *http, const struct command *request_set)
+static void ignore_warning(void *data, const char *text)
+{
+    (void)data;
+    (void)text; /* Every agent logs it when it takes the configuration. */
+}
+
+int agent_change_config(void *data, const char *body, bool replace, struct command *ret_command,
+                        struct err *err)
+{
+    const struct agent *a = data;
+    char *json = conf_dynamic_change(a->store.config, body, replace, ignore_warning, NULL, err);
+    int rv = -1;
+
+    if (json == NULL) {
+        return -1;
+    }
+    ret_command->kind = COMMAND_CONFIG_SET;
+    ret_command->config_set.expect_revision = a->store.config_revision;
+    if (str_copy(ret_command->config_set.config, CONFIG_SIZE, json)) {
+        rv = 0;
+    } else {
+        (void)err_set(err, "the configuration would be larger than 256 KiB");
+    }
+    free(json);
+    return rv;
+}
+
+/* The command's bytes, kept until it is answered. */
+static int encode(struct action *action, const struct command *command, struct err *err)
+{
+    static uint8_t bytes[COMMAND_SIZE_MAX]; /* Only the loop's thread is ever here. */
+    int size = command_encode(command, bytes, sizeof(bytes), err);
+
+    if (size >= 0) {
+        action->n_bytes = (size_t)size;
+        action->bytes = xmalloc(action->n_bytes);
+        memcpy(action->bytes, bytes, action->n_bytes);
+    }
+    return size;
+}
+
+void agent_on_request(void *data, struct http_action *http, const struct command *command)
 {
     struct agent *a = data;
     struct action *action = free_slot(a);
     struct err err = {""};
-    int size;
 
     if (action == NULL) {
         http_action_end(http, 503, "Too many requests are pending");
         return;
     }
     *action = (struct action){
+        .kind = command->kind,
         .http = http,
         .agent = a,
         .deadline_ms = clock_ms() + ACTION_LIMIT_MS,
         .send_until_ms = clock_ms() + SEND_LIMIT_MS,
-        .failover = request_set->request_set.kind == REQUEST_FAILOVER,
     };
-    (void)str_copy(action->to, sizeof(action->to), request_set->request_set.to);
-    size = command_encode(request_set, action->bytes, sizeof(action->bytes), &err);
-    if (size < 0) {
+    if (command->kind == COMMAND_REQUEST_SET) {
+        action->failover = command->request_set.kind == REQUEST_FAILOVER;
+        (void)str_copy(action->to, sizeof(action->to), command->request_set.to);
+    }
+    if (encode(action, command, &err) < 0) {
         end(action, 503, err.text);
         return;
     }
-    action->n_bytes = (size_t)size;
     send_request(action);
 }
 
@@ -114,6 +169,28 @@ static void end_done(struct agent *a, struct action *action)
     end(action, 200, text);
 }
 
+/* The store here is as new as the answer. */
+static void end_config(struct agent *a, struct action *action)
+{
+    bool overtaken = action->overtaken;
+    struct http_action *http = let_go(action);
+
+    if (!overtaken) {
+        http_action_end_json(http, a->store.config);
+    } else if (!http_action_again(http)) {
+        http_action_end(http, 409, "The configuration is being changed by others, too: retry");
+    }
+}
+
+static void look_at_config(struct agent *a, struct action *action, uint64_t now_ms)
+{
+    if (action->request_id != 0 && a->store.applied_index >= action->request_id) {
+        end_config(a, action);
+    } else if (now_ms >= action->deadline_ms) {
+        end(action, 503, "It is not known whether the configuration was changed: look at it");
+    }
+}
+
 static void look_at(struct agent *a, struct action *action, uint64_t now_ms)
 {
     const struct store_outcome *outcome = &a->store.outcome;
@@ -121,9 +198,9 @@ static void look_at(struct agent *a, struct action *action, uint64_t now_ms)
 
     if (action->to_send) {
         send_request(action);
-        return;
-    }
-    if (action->request_id != 0 && outcome->request_id >= action->request_id) {
+    } else if (action->kind == COMMAND_CONFIG_SET) {
+        look_at_config(a, action, now_ms);
+    } else if (action->request_id != 0 && outcome->request_id >= action->request_id) {
         if (outcome->request_id == action->request_id && !outcome->done) {
             (void)snprintf(text, sizeof(text), "%s failed: %s",
                            action->failover ? "Failover" : "Switchover", outcome->text);

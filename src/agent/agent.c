@@ -335,6 +335,7 @@ static int open_http(struct agent *a, struct err *err)
                   .decision = http_decision,
                   .config = http_config,
                   .links = http_links,
+                  .change_config = agent_change_config,
                   .on_request = agent_on_request},
     };
 

@@ -62,7 +62,8 @@ struct agent_kept { /* guard_kept.c */
     struct lease_voter_set sets[2];
 };
 
-struct action { /* A switchover or failover asked for over REST, waiting for its outcome. */
+struct action { /* What was asked for over REST, and waits for its outcome. */
+    enum command_kind kind; /* A switchover or failover, or a change of the configuration. */
     struct http_action *http;
     struct agent *agent;
     uint64_t request_id; /* Index of the request in the log; 0 until it is there. */
@@ -70,11 +71,12 @@ struct action { /* A switchover or failover asked for over REST, waiting for its
     uint64_t send_until_ms; /* No Raft leader: try again until then. */
     bool is_sent;           /* A proposal is out: the slot is not free before its answer. */
     bool to_send;           /* It has reached nobody yet. */
-    uint8_t bytes[2048];    /* The request as a command. */
+    uint8_t *bytes;         /* The request as a command. */
     size_t n_bytes;
     char from[NAME_SIZE]; /* Who was primary when it was asked. */
     char to[NAME_SIZE];   /* Candidate asked for; empty = any. */
     bool failover;
+    bool overtaken; /* Another change of the configuration was first. */
 };
 
 struct sync_memory { /* agent/sync.c: what the rules of synchronous modes want remembered. */
@@ -334,7 +336,9 @@ void agent_peer_hooks(struct agent *a, struct peer_hooks *hooks);
 struct view_peer *agent_find_peer(struct agent *a, node_id id);
 
 /* actions.c: requests over REST. */
-void agent_on_request(void *data, struct http_action *http, const struct command *request_set);
+void agent_on_request(void *data, struct http_action *http, const struct command *command);
+int agent_change_config(void *data, const char *body, bool replace, struct command *ret_command,
+                        struct err *err);
 /* Answers all that wait: the agent stops. */
 void agent_actions_close(struct agent *a);
 void agent_actions_tick(struct agent *a, uint64_t now_ms);

@@ -40,8 +40,8 @@ struct conf_dynamic {
     char synchronous_mode[16]; /* "off", "on", "quorum" as written; quorum counts as on. */
     bool synchronous_mode_strict;
     uint64_t synchronous_node_count; /* 1 is acted on. */
-    struct kv_list parameters; /* postgresql.parameters */
-    struct kv_list hba;        /* postgresql.pg_hba lines (as keys) */
+    struct kv_list parameters;       /* postgresql.parameters */
+    struct kv_list hba;              /* postgresql.pg_hba lines (as keys) */
     struct kv_list ident;
     struct kv_list recovery_conf;
 };
@@ -114,6 +114,12 @@ void conf_free(struct conf *c);
 MUST_USE int conf_dynamic_parse(const char *json, struct conf_dynamic *ret_dynamic,
                                 conf_warning_cb warn, void *data, struct err *err);
 void conf_dynamic_deinit(struct conf_dynamic *d);
+
+/* The dynamic configuration after a change, as canonical JSON to free; NULL and why if `body`
+ * is no JSON object or the result is not valid. As Patroni merges: null removes a key, a map
+ * is merged, all else is replaced. `replace`: body stands for all of it. */
+MUST_USE char *conf_dynamic_change(const char *current, const char *body, bool replace,
+                                   conf_warning_cb warn, void *data, struct err *err);
 
 /* local parameters over dynamic ones (but not the controlled set), as PostgreSQL gets them:
  * with the controlled set's defaults, sorted, and wal_keep_segments as wal_keep_size.

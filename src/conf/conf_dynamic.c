@@ -76,7 +76,7 @@ int conf_dynamic_read(struct conf_node *root, const char *prefix, struct conf_dy
     return 0;
 }
 
-static json_t *load(const char *json, const struct conf_diag *diag)
+json_t *conf_dynamic_load(const char *json, const struct conf_diag *diag)
 {
     json_error_t error;
     json_t *value;
@@ -102,7 +102,7 @@ int conf_dynamic_parse(const char *json, struct conf_dynamic *ret_dynamic, conf_
                        void *data, struct err *err)
 {
     struct conf_diag diag = {warn, data, err};
-    json_t *value = load(json, &diag);
+    json_t *value = conf_dynamic_load(json, &diag);
     struct conf_node *root;
     int rv = -1;
 

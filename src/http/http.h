@@ -30,9 +30,13 @@ struct http_hooks { /* On the agent loop. */
     /* The dynamic configuration as canonical JSON; NULL if there is none. */
     const char *(*config)(void *data);
     struct http_links (*links)(void *data);
-    /* Someone asks for a switchover or failover, already checked against the view.
-     * Answer once, later, by http_action_end. */
-    void (*on_request)(void *data, struct http_action *action, const struct command *request_set);
+    /* The command that changes the dynamic configuration so: `body` is merged into it, or
+     * (replace) stands for all of it. 0, or -1 and why not. */
+    int (*change_config)(void *data, const char *body, bool replace, struct command *ret_command,
+                         struct err *err);
+    /* Someone asks for a switchover, a failover or a change of the configuration, already
+     * checked against the view. Answer once, later, by http_action_end. */
+    void (*on_request)(void *data, struct http_action *action, const struct command *command);
 };
 
 struct http_options {
@@ -47,6 +51,11 @@ struct http *http_new(const struct http_options *options, struct err *err);
 
 /* code: HTTP status; text: body as Patroni words it. */
 void http_action_end(struct http_action *action, unsigned code, const char *text);
+/* The state it was judged by has moved: the same request is handled once more, by the new one.
+ * False: it was, often enough, and still is to be answered. */
+bool http_action_again(struct http_action *action);
+/* 200 with a body of JSON. */
+void http_action_end_json(struct http_action *action, const char *json);
 
 void http_close(struct http *h, void (*cb)(void *data), void *data);
 

@@ -190,14 +190,3 @@ void http_handle_history(const struct http_request *r, struct http_reply *reply)
     }
     take_json(rows, reply);
 }
-
-void http_handle_config(const struct http_request *r, struct http_reply *reply)
-{
-    if (r->config == NULL) {
-        http_reply_text(reply, 502, "there is no dynamic configuration yet");
-        return;
-    }
-    reply->code = 200;
-    reply->content_type = "application/json";
-    strbuf_add_text(&reply->body, r->config);
-}

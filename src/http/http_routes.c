@@ -26,6 +26,8 @@ static const struct http_route routes[] = {
     {"GET",  "/history",    HTTP_SAFE,   http_handle_history},
     {"GET",  "/config",     HTTP_SAFE,   http_handle_config},
     {"GET",  "/metrics",    HTTP_SAFE,   http_handle_metrics},
+    {"PATCH", "/config",    HTTP_UNSAFE, http_handle_config_patch},
+    {"PUT",  "/config",     HTTP_UNSAFE, http_handle_config_put},
     {"POST", "/switchover", HTTP_UNSAFE, http_handle_switchover},
     {"POST", "/failover",   HTTP_UNSAFE, http_handle_failover},
 };

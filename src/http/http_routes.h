@@ -18,9 +18,10 @@ struct http_request {
     const struct decision *decision;
     const char *config; /* Dynamic configuration as JSON; NULL = none. */
     struct http_links links;
-    const struct kv_list *query; /* Parameters behind the '?'. */
-    const char *body;            /* Terminated; "" = none. */
-    const char *client;          /* Address of the one who asks, for the ledger. */
+    const struct kv_list *query;    /* Parameters behind the '?'. */
+    const char *body;               /* Terminated; "" = none. */
+    const char *client;             /* Address of the one who asks, for the ledger. */
+    const struct http_hooks *hooks; /* For changes of the configuration only. */
 };
 
 struct http_reply {
@@ -69,7 +70,6 @@ void http_add_patroni_body(const struct http_request *request, struct http_reply
 /* http_cluster.c */
 void http_handle_cluster(const struct http_request *request, struct http_reply *reply);
 void http_handle_history(const struct http_request *request, struct http_reply *reply);
-void http_handle_config(const struct http_request *request, struct http_reply *reply);
 
 /* http_metrics.c */
 struct http_metric {
@@ -93,12 +93,17 @@ void http_handle_metrics(const struct http_request *request, struct http_reply *
 void http_handle_switchover(const struct http_request *request, struct http_reply *reply);
 void http_handle_failover(const struct http_request *request, struct http_reply *reply);
 
+/* http_config.c */
+void http_handle_config(const struct http_request *request, struct http_reply *reply);
+void http_handle_config_patch(const struct http_request *request, struct http_reply *reply);
+void http_handle_config_put(const struct http_request *request, struct http_reply *reply);
+
 /* http_facts.c: what several answers need. */
 bool http_is_primary(const struct view *view); /* Lease, running primary, no fence. */
 bool http_holds_lease(const struct view *view);
 bool http_is_standby(const struct view *view);
 /* A standby that the store names. */
-bool http_is_synchronous(const struct view *view, const char *name);   /* Running, in recovery. */
+bool http_is_synchronous(const struct view *view, const char *name); /* Running, in recovery. */
 lsn_t http_primary_lsn(const struct view *view); /* Best known position of the primary; 0. */
 const char *http_role(const struct view *view);  /* "primary", "replica", ... */
 /* The newest status of a member; NULL if it has been silent for longer than ttl. */

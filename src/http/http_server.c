@@ -27,6 +27,7 @@
 #define CONNECTION_MEMORY (32 * 1024)
 #define BODY_MAX          (64 * 1024)
 #define BACKLOG           128
+#define AGAIN_MAX         20
 
 struct server { /* One listening address. */
     struct http *http;
@@ -55,8 +56,10 @@ struct http_action {  /* A request from its first line to its end. */
     struct strbuf body;
     bool too_large;
     bool suspended;
-    bool answered; /* code and text below are to be sent. */
+    unsigned n_again;
+    bool answered; /* What is below is to be sent. */
     unsigned code;
+    const char *type;
     struct strbuf text;
 };
 
@@ -78,7 +81,7 @@ static enum MHD_Result send_reply(struct MHD_Connection *c, unsigned code, const
     (void)MHD_add_response_header(response, "Content-Type", type); /* Only memory can fail. */
     (void)MHD_add_response_header(response, "Server", "Veche/" VECHE_VERSION);
     if (code == 405) {
-        (void)MHD_add_response_header(response, "Allow", "GET, HEAD, OPTIONS, POST");
+        (void)MHD_add_response_header(response, "Allow", "GET, HEAD, OPTIONS, PATCH, POST, PUT");
     }
     rv = MHD_queue_response(c, code, response);
     MHD_destroy_response(response);
@@ -160,6 +163,7 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
         .query = &query,
         .body = a->body.data != NULL ? a->body.data : "",
         .client = client,
+        .hooks = hooks,
     };
     enum MHD_Result rv;
 
@@ -226,7 +230,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         return MHD_YES;
     }
     if (a->answered) { /* Resumed. */
-        return send_reply(connection, a->code, "text/plain; charset=utf-8", &a->text);
+        return send_reply(connection, a->code, a->type, &a->text);
     }
     if (*data_size > 0) {
         a->too_large = a->too_large || a->body.length + *data_size > BODY_MAX;
@@ -257,20 +261,47 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
     }
 }
 
-void http_action_end(struct http_action *a, unsigned code, const char *text)
+static void resume(struct http_action *a)
 {
     struct server *s = a->server;
 
-    PRE(a->suspended && !a->answered);
-    a->answered = true;
     a->suspended = false;
-    a->code = code;
-    strbuf_add_text(&a->text, text);
     list_remove(&a->node);
     MHD_resume_connection(a->connection);
     if (!s->http->closing) {
         uv_timer_start(&s->timer, on_timer, 0, 0);
     }
+}
+
+bool http_action_again(struct http_action *a)
+{
+    PRE(a->suspended && !a->answered);
+    if (a->n_again == AGAIN_MAX) {
+        return false;
+    }
+    a->n_again++;
+    resume(a); /* on_request() is called, and finds no answer. */
+    return true;
+}
+
+static void end_action(struct http_action *a, unsigned code, const char *type, const char *text)
+{
+    PRE(a->suspended && !a->answered);
+    a->answered = true;
+    a->code = code;
+    a->type = type;
+    strbuf_add_text(&a->text, text);
+    resume(a);
+}
+
+void http_action_end(struct http_action *a, unsigned code, const char *text)
+{
+    end_action(a, code, "text/plain; charset=utf-8", text);
+}
+
+void http_action_end_json(struct http_action *a, const char *json)
+{
+    end_action(a, 200, "application/json", json);
 }
 
 /* ---- The loop ---- */

@@ -11,6 +11,26 @@ static void on_warning(void *data, const char *text)
     REQUIRE(text[0] != '\0');
 }
 
+/* What a change makes can be read, and is what it is: an empty one leaves it alone. */
+static void check_change(const char *current, const char *body, bool replace)
+{
+    struct err err = {""};
+    struct conf_dynamic d;
+    char *text = conf_dynamic_change(current, body, replace, on_warning, NULL, &err);
+    char *again;
+
+    if (text == NULL) {
+        REQUIRE(err.text[0] != '\0');
+        return;
+    }
+    REQUIRE(conf_dynamic_parse(text, &d, on_warning, NULL, &err) == 0);
+    conf_dynamic_deinit(&d);
+    again = conf_dynamic_change(text, "{}", false, on_warning, NULL, &err);
+    REQUIRE(again != NULL && strcmp(again, text) == 0);
+    free(again);
+    free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = xmalloc(size + 1);
@@ -28,6 +48,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         REQUIRE(err.text[0] != '\0');
     }
+    check_change("{\"ttl\":\"5\",\"slots\":{\"a\":null},\"postgresql\":{\"parameters\":{\"a\":1}}}",
+                 text, false);
+    check_change("{}", text, true);
     free(text);
     return 0;
 }

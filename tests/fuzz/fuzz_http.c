@@ -176,6 +176,20 @@ static void check_answer(const struct http_request *r, const struct http_reply *
     }
 }
 
+/* Stands for the agent. */
+static int change_config(void *data, const char *body, bool replace, struct command *ret_command,
+                         struct err *err)
+{
+    (void)data;
+    if (replace) {
+        return err_set(err, "refused");
+    }
+    ret_command->kind = COMMAND_CONFIG_SET;
+    ret_command->config_set.expect_revision = 1;
+    (void)str_copy(ret_command->config_set.config, CONFIG_SIZE, "{}");
+    return body[0] != ' ' ? 0 : err_set(err, "refused");
+}
+
 static void add_query(struct kv_list *query, char *text)
 {
     char *save = NULL;
@@ -214,6 +228,7 @@ static void ask(char *text, uint8_t who)
     build(who);
     route = http_find_route(text, path, &exists);
     if (route != NULL) {
+        static const struct http_hooks hooks = {.change_config = change_config};
         struct http_request request = {.method = text,
                                        .path = path,
                                        .view = &view,
@@ -221,7 +236,8 @@ static void ask(char *text, uint8_t who)
                                        .config = (who & 8) != 0 ? NULL : "{\"ttl\": 3}",
                                        .query = &query,
                                        .body = body,
-                                       .client = "127.0.0.1"};
+                                       .client = "127.0.0.1",
+                                       .hooks = &hooks};
 
         memset(&reply, 0, sizeof(reply));
         reply.code = 500;

@@ -1,5 +1,6 @@
 """The REST interface of running agents: codes, fields, limits and strangers."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -148,7 +149,7 @@ def test_an_unknown_path_is_404_and_a_wrong_method_405(by_role):
         assert node.http("/nothing", "POST", {}).status == 501
         assert node.http("/switchover").status == 405
         assert node.http("/primary", "POST", {}).status == 405
-        assert node.http("/config", "PATCH", {"ttl": 20}).status == 405
+        assert node.http("/config", "POST", {"ttl": 20}).status == 405
         # Asked with the words by which Patroni's client knows that something is missing.
         reply = node.http("/reinitialize", "POST", {})
         assert (reply.status, reply.text) == (501, "Server does not support this operation")
@@ -260,8 +261,12 @@ def test_what_changes_something_is_refused_from_another_address(by_role, other_a
                 host=other_address,
             )
             assert code_of(answer) == 403, answer
-    for path in ("/patroni", "/replica", "/cluster"):
+    for method in ("PATCH", "PUT"):
+        answer = raw(node, request(method, "/config", b'{"ttl": 20}'), host=other_address)
+        assert code_of(answer) == 403 and b"Access is denied" in answer
+    for path in ("/patroni", "/replica", "/cluster", "/config"):
         assert code_of(raw(node, request("GET", path), host=other_address)) == 200
+    assert node.http("/config").json["ttl"] == 3
     assert by_role["primary"].is_primary()
 
 
@@ -294,6 +299,58 @@ def test_a_post_that_asks_for_nothing_sensible_is_refused_with_an_example(by_rol
             answer = raw(node, request("POST", path, data))
             assert code_of(answer) == code and part in answer, (node.name, path, body, answer)
     assert by_role["primary"].is_primary()
+
+
+def test_the_configuration_is_changed_from_any_node(by_role):
+    """Merged, whole, refused with a reason; the answer is what the node itself then shows."""
+    before = by_role["primary"].http("/config").json
+    for node in by_role.values():
+        reply = node.http("/config", "PATCH", {"max_timelines_history": 7, "slots": {"x": 1}})
+        assert reply.status == 200 and reply.headers["Content-Type"] == "application/json"
+        assert reply.json == before | {"max_timelines_history": 7, "slots": {"x": 1}}
+        assert reply.json == node.http("/config").json
+        again = node.http("/config", "PATCH", {"max_timelines_history": "7"})
+        assert (again.status, again.json) == (200, reply.json)
+        less = node.http("/config", "PATCH", {"slots": None})
+        assert less.json == before | {"max_timelines_history": 7}
+        whole = node.http("/config", "PUT", before)
+        assert (whole.status, whole.json) == (200, before)
+    for body, part in (
+        (b"", b"no body"),
+        (b"{", b"not valid JSON"),
+        (b"[1]", b"expected an object"),
+        (b'{"ttl": 0}', b"ttl"),
+        (b'{"synchronous_mode": "maybe"}', b"synchronous_mode"),
+        (json.dumps({"slots": "x" * 70000}).encode(), b"64 KiB"),
+    ):
+        answer = raw(by_role["standby"], request("PATCH", "/config", body))
+        assert code_of(answer) in (400, 413) and part in answer, answer
+    wait(lambda: by_role["primary"].http("/config").json == before, 30, "the old one everywhere")
+
+
+def test_a_change_takes_what_others_did_just_before_into_account(by_role):
+    """Asked of one node after the other, each still a moment behind."""
+    nodes = list(by_role.values())
+    for i in range(30):
+        on, off = nodes[i % 3], nodes[(i + 1) % 3]
+        assert on.http("/config", "PATCH", {"check_timeline": True}).json["check_timeline"]
+        assert "check_timeline" not in off.http("/config", "PATCH", {"check_timeline": None}).json
+
+
+def test_changes_at_once_do_not_undo_each_other(by_role):
+    """Compare-and-set: who is overtaken begins anew, and what was answered is there."""
+    before = by_role["primary"].http("/config").json
+    nodes = list(by_role.values())
+
+    def change(i):
+        return i, nodes[i % 3].http("/config", "PATCH", {"slots": {f"s{i}": i}}).status
+
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(change, range(24)))
+    wait(lambda: len({n.http("/config").text for n in nodes}) == 1, 30, "one configuration")
+    assert {status for _, status in answers} == {200}
+    assert nodes[0].http("/config").json["slots"] == {f"s{i}": i for i in range(24)}
+    assert nodes[0].http("/config", "PUT", before).json == before
 
 
 # ---- Limits

@@ -248,6 +248,64 @@ def test_a_switchover_and_a_killed_agent_lose_nothing(report):
         assert writer.missing(primary) == []
 
 
+def change_config(node, **values):
+    reply = node.http("/config", "PATCH", values)
+    assert reply.status == 200, reply.text
+
+
+def names_of(node):
+    return node.sql_value("show synchronous_standby_names")
+
+
+def test_modes_are_switched_at_run_time():
+    """off, on, strict, on, off, asked of different nodes, under a client that writes."""
+    with Cluster() as c:
+        c.start()
+        primary = c.wait_healthy()
+        (standby,) = c.standbys()
+        writer = start_writer(c)
+        postmaster = primary.postmaster_pid()
+        assert names_of(primary) == "" and standby.http("/async").status == 200
+
+        change_config(standby, synchronous_mode=True)
+        assert wait_sync(c) == (primary, standby)
+        wait(lambda: standby.name in names_of(primary), 60, "the standby's name")
+        wait(lambda: standby.http("/sync").status == 200, 60, "a sync standby")
+        writer.wait_rows(20)
+
+        # Without the standby `on` goes on alone, strict does not.
+        change_config(c["w1"], synchronous_mode_strict=True)
+        standby.kill()
+        wait(lambda: waiting_commits(primary) > 0, 60, "a commit that waits")
+        assert role_of(c, standby.name, primary) == "sync_standby"
+        acknowledged = len(writer.acknowledged)
+        change_config(primary, synchronous_mode_strict=None)
+        wait(lambda: len(writer.acknowledged) > acknowledged + 20, 60, "the degradation")
+        assert role_of(c, standby.name, primary) != "sync_standby"
+        change_config(primary, synchronous_mode_strict=True)
+        wait(lambda: waiting_commits(primary) > 0, 60, "a commit that waits, nobody being there")
+        standby.start()
+        assert wait_sync(c) == (primary, standby)
+        writer.wait_rows(20)
+
+        change_config(primary, synchronous_mode=False, synchronous_mode_strict=None)
+        wait(lambda: names_of(primary) == "", 60, "no name")
+        wait(lambda: standby.http("/async").status == 200, 60, "an asynchronous standby")
+        wait(lambda: names_of(standby) == "", 60, "no placeholder on the standby")
+        writer.wait_rows(20)
+
+        # On again: its promise is whole, whatever was acknowledged between.
+        change_config(standby, synchronous_mode="on")
+        assert wait_sync(c) == (primary, standby)
+        writer.wait_rows(20)
+        assert primary.postmaster_pid() == postmaster
+        primary.kill()
+        assert c.wait_primary(10 * (TTL + 1), other_than=primary) is standby
+        writer.wait_rows(20)
+        writer.stop()
+        assert writer.missing(standby) == []
+
+
 # What the agent tells PostgreSQL on the way: nobody, the placeholder, the standby.
 @pytest.mark.parametrize("told", ["nobody", "placeholder", "standby"])
 def test_an_agent_killed_on_the_way_leaves_nothing_half_done(told):

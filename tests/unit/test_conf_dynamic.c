@@ -232,6 +232,65 @@ static void the_node_may_override_all_but_the_controlled_parameters(void **state
     load_end(&l);
 }
 
+struct change_case {
+    const char *current, *body;
+    bool replace;
+    const char *expected; /* NULL: refused, and this is in the reason: */
+    const char *why;
+};
+
+/* What PATCH and PUT /config make of it: as Patroni merges, and never anything that
+ * could not be read again. */
+static void a_change_is_merged_and_checked(void **state)
+{
+    static const struct change_case cases[] = {
+        {"{}", "{\"ttl\": 5}", false, "{\"ttl\":5}", NULL},
+        {"{\"ttl\":5,\"pause\":true}", "{\"pause\": null}", false, "{\"ttl\":5}", NULL},
+        {"{\"ttl\":5}", "{\"nothing\": null}", false, "{\"ttl\":5}", NULL},
+        {"{\"ttl\":5}", "{\"ttl\": \"5\"}", false, "{\"ttl\":5}", NULL},
+        {"{\"ttl\":\"5\"}", "{\"ttl\": 5}", false, "{\"ttl\":\"5\"}", NULL},
+        {"{\"ttl\":5}", "{\"ttl\": 6}", false, "{\"ttl\":6}", NULL},
+        {"{\"postgresql\":{\"parameters\":{\"a\":1,\"b\":2}}}",
+         "{\"postgresql\": {\"parameters\": {\"b\": null, \"c\": \"x\"}}}", false,
+         "{\"postgresql\":{\"parameters\":{\"a\":1,\"c\":\"x\"}}}", NULL},
+        {"{}", "{\"postgresql\": {\"parameters\": {\"b\": null, \"c\": 1}}}", false,
+         "{\"postgresql\":{\"parameters\":{\"c\":1}}}", NULL},
+        {"{\"slots\":{\"a\":null}}", "{\"slots\": {\"b\": {\"type\": \"physical\"}}}", false,
+         "{\"slots\":{\"a\":null,\"b\":{\"type\":\"physical\"}}}", NULL},
+        {"{\"ttl\":5}", "{\"master_start_timeout\": 0}", false,
+         "{\"primary_start_timeout\":0,\"ttl\":5}", NULL},
+        {"{\"ttl\":5,\"pause\":true}", "{\"synchronous_mode\": \"on\"}", true,
+         "{\"synchronous_mode\":\"on\"}", NULL},
+        {"{\"ttl\":5}", "{}", true, "{}", NULL},
+        {"{\"ttl\":5}", "{}", false, "{\"ttl\":5}", NULL},
+        {"{}", "{\"ttl\": 0}", false, NULL, "ttl"},
+        {"{}", "{\"synchronous_mode\": \"maybe\"}", false, NULL, "synchronous_mode"},
+        {"{\"ttl\":5}", "{\"ttl\": \"soon\"}", true, NULL, "ttl"},
+        {"{}", "{\"postgresql\": 7}", false, NULL, "postgresql"},
+        {"{}", "[]", false, NULL, "object"},
+        {"{}", "{\"ttl\": 5", false, NULL, "not valid JSON"},
+        {"{}", "{\"ttl\": 5, \"ttl\": 6}", false, NULL, "not valid JSON"},
+        {"{}", "", true, NULL, "not valid JSON"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct load load = {.err = {""}};
+        char *text = conf_dynamic_change(cases[i].current, cases[i].body, cases[i].replace,
+                                         keep_warning, &load, &load.err);
+
+        if (cases[i].expected != NULL) {
+            assert_non_null(text);
+            assert_string_equal(text, cases[i].expected);
+        } else {
+            assert_null(text);
+            assert_non_null(strstr(load.err.text, cases[i].why));
+        }
+        free(text);
+        load_end(&load);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +300,7 @@ int main(void)
         cmocka_unit_test(bad_json_and_bad_values_are_refused_with_a_reason),
         cmocka_unit_test(keys_that_do_not_belong_here_are_warned_about),
         cmocka_unit_test(the_node_may_override_all_but_the_controlled_parameters),
+        cmocka_unit_test(a_change_is_merged_and_checked),
     };
 
     return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);

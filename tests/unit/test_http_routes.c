@@ -130,6 +130,23 @@ static void build(const char *self)
     kv_deinit(&query);
 }
 
+/* Stands for the agent: "bad" is refused. */
+static int change_config(void *data, const char *body, bool replace, struct command *ret_command,
+                         struct err *err)
+{
+    (void)data;
+    if (strcmp(body, "bad") == 0) {
+        return err_set(err, "ttl: out of range");
+    }
+    ret_command->kind = COMMAND_CONFIG_SET;
+    ret_command->config_set.expect_revision = replace ? 2 : 1;
+    (void)str_copy(ret_command->config_set.config, CONFIG_SIZE, body);
+    return 0;
+}
+
+static const struct http_hooks hooks = {.change_config = change_config};
+static const char *config = "{\"ttl\": 3}";
+
 static struct http_reply ask(const char *method, const char *path, const char *body)
 {
     struct http_reply *reply = calloc(1, sizeof(*reply)); /* Large: a command is inside. */
@@ -140,11 +157,12 @@ static struct http_reply ask(const char *method, const char *path, const char *b
                                    .path = path,
                                    .view = &view,
                                    .decision = &decision,
-                                   .config = "{\"ttl\": 3}",
+                                   .config = config,
                                    .links = {.n_configured = 2, .n_up = 1},
                                    .query = &query,
                                    .body = body,
-                                   .client = "127.0.0.1"};
+                                   .client = "127.0.0.1",
+                                   .hooks = &hooks};
 
     assert_non_null(reply);
     assert_non_null(route);
@@ -329,6 +347,16 @@ static void a_node_that_catches_up_takes_no_request(void **state)
     strbuf_deinit(&reply.body);
 }
 
+static void expect_reply(const char *method, const char *body, unsigned code, const char *part)
+{
+    struct http_reply reply = ask(method, "/config", body);
+
+    assert_false(reply.has_command);
+    assert_int_equal(reply.code, code);
+    assert_non_null(strstr(reply.body.data, part));
+    strbuf_deinit(&reply.body);
+}
+
 /* What can be refused at once is, in Patroni's words; the rest becomes a command. */
 static void switchover_and_failover_are_checked(void **state)
 {
@@ -365,6 +393,34 @@ static void switchover_and_failover_are_checked(void **state)
             assert_non_null(strstr(reply.body.data, table[i].contains));
         }
         strbuf_deinit(&reply.body);
+    }
+}
+
+/* A change is refused with a reason, or becomes a command. */
+static void a_change_of_the_configuration_is_checked(void **state)
+{
+    struct http_reply reply;
+
+    (void)state;
+    for (unsigned replace = 0; replace < 2; replace++) {
+        const char *method = replace ? "PUT" : "PATCH";
+
+        build("pg1");
+        reply = ask(method, "/config", "{\"ttl\":5}");
+        assert_true(reply.has_command);
+        assert_int_equal(reply.command.kind, COMMAND_CONFIG_SET);
+        assert_int_equal(reply.command.config_set.expect_revision, 1 + replace);
+        assert_string_equal(reply.command.config_set.config, "{\"ttl\":5}");
+        strbuf_deinit(&reply.body);
+
+        expect_reply(method, "bad", 400, "ttl: out of range");
+        expect_reply(method, "", 400, "no body");
+        view.raft.caught_up = false;
+        expect_reply(method, "{}", 503, "does not know the state");
+        view.raft.caught_up = true;
+        config = NULL;
+        expect_reply(method, "{}", 503, "no dynamic configuration");
+        config = "{\"ttl\": 3}";
     }
 }
 
@@ -427,6 +483,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(replica_obeys_its_parameters),
         cmocka_unit_test(a_node_that_catches_up_takes_no_request),
         cmocka_unit_test(switchover_and_failover_are_checked),
+        cmocka_unit_test(a_change_of_the_configuration_is_checked),
         cmocka_unit_test(bodies_are_as_reviewed),
     };
     int failed;

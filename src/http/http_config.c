@@ -1,0 +1,45 @@
+/*
+ * GET, PATCH and PUT /config: the dynamic configuration of the cluster. A change is
+ * checked here in full, and written by compare-and-set.
+ */
+#include "http/http_routes.h"
+
+void http_handle_config(const struct http_request *r, struct http_reply *reply)
+{
+    if (r->config == NULL) {
+        http_reply_text(reply, 502, "there is no dynamic configuration yet");
+        return;
+    }
+    reply->code = 200;
+    reply->content_type = "application/json";
+    strbuf_add_text(&reply->body, r->config);
+}
+
+static void change(const struct http_request *r, bool replace, struct http_reply *reply)
+{
+    struct err err = {""};
+
+    if (!r->view->raft.caught_up) {
+        http_reply_text(reply, 503, "this node does not know the state of the cluster yet");
+    } else if (r->config == NULL) {
+        http_reply_text(reply, 503, "there is no dynamic configuration yet");
+    } else if (r->body[0] == '\0') {
+        http_reply_text(reply, 400,
+                        "The request has no body: send a JSON object such as {\"ttl\": 5}");
+    } else if (r->hooks->change_config(r->hooks->data, r->body, replace, &reply->command, &err) ==
+               0) {
+        reply->has_command = true; /* Also if it is so already: only the log knows for certain. */
+    } else {
+        http_reply_text(reply, 400, err.text);
+    }
+}
+
+void http_handle_config_patch(const struct http_request *r, struct http_reply *reply)
+{
+    change(r, false, reply);
+}
+
+void http_handle_config_put(const struct http_request *r, struct http_reply *reply)
+{
+    change(r, true, reply);
+}
