@@ -16,7 +16,7 @@ found=$(verify "$1" "$unit" || true)
 [ -z "$found" ] || { printf 'systemd says: %s\n' "$found"; exit 1; }
 # It would say something of a setting that it does not know.
 sed 's/^OOMPolicy=.*/OOMPolicy=whatever/' "$unit" >"$dir/bad"
-(verify "$1" "$dir/bad" || true) | grep -q 'OOM policy'
+(verify "$1" "$dir/bad" || true) | grep -qiE 'OOM ?policy'
 
 status=0
 while read -r line; do
