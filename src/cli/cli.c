@@ -18,6 +18,7 @@ static const struct cli_command commands[] = {
     {"failover",    "make the named member primary",                     cli_failover},
     {"history",     "timelines, and who was primary",                    cli_history},
     {"show-config", "dynamic configuration",                             cli_show_config},
+    {"edit-config", "change it: -s PATH=VALUE, -p PARAMETER=VALUE",      cli_edit_config},
     {"version",     "versions of vechectl and of the agent",             cli_version},
 };
 
@@ -27,8 +28,9 @@ static const struct option options[] = {
     {"leader",      required_argument, NULL, 'l'}, {"primary",   required_argument, NULL, 'l'},
     {"candidate",   required_argument, NULL, 'n'}, {"force",     no_argument,       NULL, 'F'},
     {"extended",    no_argument,       NULL, 'e'}, {"timestamp", no_argument,       NULL, 't'},
-    {"help",        no_argument,       NULL, 'h'}, {"scheduled", required_argument, NULL, 's'},
-    {"group",       required_argument, NULL, 'g'}, {NULL,        0,                 NULL, 0},
+    {"help",        no_argument,       NULL, 'h'}, {"scheduled", required_argument, NULL, 'S'},
+    {"group",       required_argument, NULL, 'g'}, {"set",       required_argument, NULL, 's'},
+    {"pg",          required_argument, NULL, 'p'}, {NULL,        0,                 NULL, 0},
 };
 /* clang-format on */
 
@@ -46,6 +48,7 @@ static void usage(FILE *out)
           "  -w SECONDS, -W          list, topology: again every SECONDS (-W: 2)\n"
           "  -e, -t                  list: all columns; the time first\n"
           "  --leader NAME, --candidate NAME, --force   switchover, failover\n"
+          "  -s PATH=VALUE, -p PARAMETER=VALUE, --force edit-config; VALUE null removes\n"
           "\nExit codes: 0 done, 1 failed, 2 usage, 3 refused by the cluster, 4 nobody answered\n",
           out);
 }
@@ -77,6 +80,21 @@ static bool set_watch(struct cli *c, const char *text)
         fprintf(stderr, "Error: -w %s: a number of seconds is needed\n", text);
         return false;
     }
+    return true;
+}
+
+static bool add_setting(struct cli *c, const char *prefix, const char *text)
+{
+    const char *value = strchr(text, '=');
+    struct strbuf path = {0};
+
+    if (value == NULL || value == text) {
+        fprintf(stderr, "Error: \"%s\": NAME=VALUE is needed\n", text);
+        return false;
+    }
+    strbuf_printf(&path, "%s%.*s", prefix, (int)(value - text), text);
+    kv_add(&c->settings, path.data, value + 1);
+    strbuf_deinit(&path);
     return true;
 }
 
@@ -115,6 +133,10 @@ static int take_option(struct cli *c, int option)
     case 'g':
         return -1; /* Citus groups: taken and ignored, as scripts pass it. */
     case 's':
+        return add_setting(c, "", optarg) ? -1 : VECHE_EXIT_USAGE;
+    case 'p':
+        return add_setting(c, "postgresql.parameters.", optarg) ? -1 : VECHE_EXIT_USAGE;
+    case 'S':
         fputs("Error: --scheduled is not supported yet; run the command when it is due\n", stderr);
         return VECHE_EXIT_USAGE;
     case 'h':
@@ -163,6 +185,7 @@ static int run_command(struct cli *c, const struct cli_command *command, int arg
     }
     code = command->run(c, argc, argv);
     conf_free(c->conf);
+    kv_deinit(&c->settings);
     if (fflush(stdout) != 0) {
         return VECHE_EXIT_FAILED;
     }
@@ -174,7 +197,7 @@ int main(int argc, char **argv)
     struct cli c = {0};
     int option;
 
-    while ((option = getopt_long(argc, argv, "c:u:d:f:w:Weth", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "c:u:d:f:w:Weths:p:", options, NULL)) != -1) {
         int code = take_option(&c, option == 'd' ? 'u' : option);
 
         if (code >= 0) {

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "base/kv.h"
 #include "base/str.h"
 #include "conf/conf.h"
 #include "veche/exitcode.h"
@@ -27,9 +28,10 @@ struct cli {                 /* One call of vechectl. */
     bool force;
     bool timestamp;
     bool extended;
-    const char *leader;    /* --leader; NULL = not given. */
-    const char *candidate; /* --candidate; NULL = not given. */
-    uint64_t watch_ms;     /* -w; 0 = once. */
+    const char *leader;      /* --leader; NULL = not given. */
+    const char *candidate;   /* --candidate; NULL = not given. */
+    uint64_t watch_ms;       /* -w; 0 = once. */
+    struct kv_list settings; /* -s, -p: paths in the dynamic configuration. */
 };
 
 struct cli_command {
@@ -47,6 +49,7 @@ int cli_failover(struct cli *c, int argc, char **argv);
 int cli_history(struct cli *c, int argc, char **argv); /* cli_show.c */
 int cli_show_config(struct cli *c, int argc, char **argv);
 int cli_version(struct cli *c, int argc, char **argv);
+int cli_edit_config(struct cli *c, int argc, char **argv); /* cli_edit_config.c */
 
 /* ---- cli_http.c ---- */
 
@@ -56,8 +59,9 @@ struct cli_reply {
     char tried[1024]; /* Where, and why it failed; for the error message. */
 };
 
-/* Asks whoever answers first. body NULL: GET. False when nobody did. */
-bool cli_request(const struct cli *c, const char *path, const char *body, struct cli_reply *reply);
+/* Asks whoever answers first. body NULL: none. False when nobody did. */
+bool cli_request(const struct cli *c, const char *method, const char *path, const char *body,
+                 struct cli_reply *reply);
 void cli_reply_deinit(struct cli_reply *reply);
 /* GET and parse; NULL with the reason printed, *ret_code what to exit with. */
 json_t *cli_get_json(const struct cli *c, const char *path, int *ret_code);

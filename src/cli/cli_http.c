@@ -11,6 +11,11 @@
 #define TOTAL_MS   75000L /* Longer than an agent keeps a switchover waiting. */
 #define BODY_MAX   (8 * 1024 * 1024)
 
+struct ask { /* What is asked, of whoever. */
+    const char *method, *path;
+    const char *body; /* NULL = none. */
+};
+
 static size_t on_data(char *data, size_t size, size_t n, void *arg)
 {
     struct cli_reply *reply = arg;
@@ -40,7 +45,7 @@ static void set_body(CURL *curl, const char *body, struct curl_slist **headers)
     (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
 }
 
-static bool try_one(const char *base, const char *socket, const char *path, const char *body,
+static bool try_one(const char *base, const char *socket, const struct ask *ask,
                     struct cli_reply *reply)
 {
     CURL *curl = curl_easy_init();
@@ -49,7 +54,7 @@ static bool try_one(const char *base, const char *socket, const char *path, cons
     CURLcode rv;
 
     ASSERT(curl != NULL);
-    (void)snprintf(url, sizeof(url), "%s%s", base, path);
+    (void)snprintf(url, sizeof(url), "%s%s", base, ask->path);
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
     if (socket != NULL) {
         (void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
@@ -60,7 +65,8 @@ static bool try_one(const char *base, const char *socket, const char *path, cons
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, TOTAL_MS);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, reply);
-    set_body(curl, body, &headers);
+    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, ask->method);
+    set_body(curl, ask->body, &headers);
     rv = curl_easy_perform(curl);
     if (rv == CURLE_OK) {
         (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->code);
@@ -73,18 +79,16 @@ static bool try_one(const char *base, const char *socket, const char *path, cons
     return rv == CURLE_OK;
 }
 
-static bool try_address(const char *address, const char *path, const char *body,
-                        struct cli_reply *reply)
+static bool try_address(const char *address, const struct ask *ask, struct cli_reply *reply)
 {
     char base[512];
 
     (void)snprintf(base, sizeof(base), "http://%s", address);
-    return try_one(base, NULL, path, body, reply);
+    return try_one(base, NULL, ask, reply);
 }
 
 /* Partners are known by their peer address; their REST port is usually ours. */
-static bool try_partners(const struct conf *conf, const char *path, const char *body,
-                         struct cli_reply *reply)
+static bool try_partners(const struct conf *conf, const struct ask *ask, struct cli_reply *reply)
 {
     char host[256];
     char address[300];
@@ -97,7 +101,7 @@ static bool try_partners(const struct conf *conf, const char *path, const char *
     for (size_t i = 0; i < conf->n_raft_partners; i++) {
         if (conf_split_address(conf->raft_partner_addrs[i], host, sizeof(host), &port)) {
             (void)snprintf(address, sizeof(address), "%s:%u", host, rest_port);
-            if (try_address(address, path, body, reply)) {
+            if (try_address(address, ask, reply)) {
                 return true;
             }
         }
@@ -105,24 +109,26 @@ static bool try_partners(const struct conf *conf, const char *path, const char *
     return false;
 }
 
-bool cli_request(const struct cli *c, const char *path, const char *body, struct cli_reply *reply)
+bool cli_request(const struct cli *c, const char *method, const char *path, const char *body,
+                 struct cli_reply *reply)
 {
+    struct ask ask = {method, path, body};
     char socket[1024];
 
     *reply = (struct cli_reply){0};
     if (c->url != NULL) {
-        return try_one(c->url, NULL, path, body, reply);
+        return try_one(c->url, NULL, &ask, reply);
     }
     if (c->conf == NULL) {
         remember_failure(reply, "configuration", "none found; give -c FILE or --url URL");
         return false;
     }
     (void)snprintf(socket, sizeof(socket), "%s/%s", c->conf->runtime_dir, VECHE_SOCKET_NAME);
-    if (try_one("http://localhost", socket, path, body, reply)) {
+    if (try_one("http://localhost", socket, &ask, reply)) {
         return true;
     }
-    return try_address(c->conf->restapi_connect_address, path, body, reply) ||
-           try_partners(c->conf, path, body, reply);
+    return try_address(c->conf->restapi_connect_address, &ask, reply) ||
+           try_partners(c->conf, &ask, reply);
 }
 
 void cli_reply_deinit(struct cli_reply *reply)
@@ -136,7 +142,7 @@ json_t *cli_get_json(const struct cli *c, const char *path, int *ret_code)
     json_t *value = NULL;
 
     *ret_code = VECHE_EXIT_OK;
-    if (!cli_request(c, path, NULL, &reply)) {
+    if (!cli_request(c, "GET", path, NULL, &reply)) {
         fprintf(stderr, "Error: no agent answered (%s)\n", reply.tried);
         *ret_code = VECHE_EXIT_UNREACHABLE;
     } else if (reply.code != 200) {

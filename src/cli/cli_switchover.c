@@ -120,7 +120,7 @@ static int post(struct cli *c, const struct plan *p)
     (void)snprintf(path, sizeof(path), "/%s", p->what);
     text = json_dumps(body, 0);
     ASSERT(text != NULL);
-    if (!cli_request(c, path, text, &reply)) {
+    if (!cli_request(c, "POST", path, text, &reply)) {
         fprintf(stderr, "Error: no agent answered (%s)\n", reply.tried);
         code = VECHE_EXIT_UNREACHABLE;
     } else if (reply.code == 200 || reply.code == 202) {

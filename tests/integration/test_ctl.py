@@ -152,6 +152,37 @@ def test_members_and_version_and_configuration(three):
     assert json.loads(of(three["w1"], "show-config", "-f", "json").stdout)["ttl"] == 3
 
 
+def test_the_configuration_is_edited(three):
+    node = three["w1"]
+    before = node.http("/config").json
+
+    r = of(node, "edit-config", "-s", "max_timelines_history=9", "-p", "x.y=3", "--force")
+    assert (r.returncode, r.stdout) == (
+        DONE,
+        "+max_timelines_history: 9\n+    x.y: 3\nConfiguration changed\n"
+        if before.get("postgresql", {}).get("parameters")
+        else "+max_timelines_history: 9\n+postgresql:\n+  parameters:\n+    x.y: 3\n"
+        "Configuration changed\n",
+    )
+    after = node.http("/config").json
+    assert after["max_timelines_history"] == 9 and after["postgresql"]["parameters"]["x.y"] == 3
+    assert of(node, "edit-config", "-s", "max_timelines_history=9").stdout == "Not changed\n"
+
+    r = of(node, "edit-config", "-s", "max_timelines_history=8")
+    assert r.returncode == FAILED and "Use --force option to apply changes" in r.stderr
+    assert r.stdout == "-max_timelines_history: 9\n+max_timelines_history: 8\n"
+    for setting, why in (("ttl=soon", "ttl"), ("synchronous_mode=maybe", "synchronous_mode")):
+        r = of(node, "edit-config", "-s", setting, "--force")
+        assert r.returncode == REFUSED and why in r.stderr, r
+    assert node.http("/config").json == after
+
+    gone = ["-s", "max_timelines_history=null", "-p", "x.y=null"]
+    assert of(node, "edit-config", *gone, "--force").returncode == DONE
+    if "postgresql" not in before:
+        assert of(node, "edit-config", "-s", "postgresql=null", "--force").returncode == DONE
+    assert node.http("/config").json == before
+
+
 def test_configuration_and_url_are_found_as_told(three):
     primary = three.primary()
     by_url = vechectl("--url", f"http://127.0.0.1:{primary.api_port}", "list")
@@ -174,6 +205,11 @@ def test_configuration_and_url_are_found_as_told(three):
         ["list", "-w", "often"],
         ["-c", "/nonexistent/veche.yml", "list"],
         ["switchover", "--scheduled", "2030-01-01T00:00"],
+        ["edit-config", "--force"],
+        ["edit-config", "-s", "ttl"],
+        ["edit-config", "-s", "=5"],
+        ["edit-config", "-s", "a..b=5"],
+        ["edit-config", "-s", "a.=5"],
     ],
 )
 def test_usage_errors_end_with_2(args):
