@@ -29,6 +29,12 @@ struct runtime { /* agent/runtime.c: what one boot remembers, in the runtime dir
     void *promise; /* Mapped promise file, LEASE_FILE_SIZE bytes. */
 };
 
+struct watching { /* agent/guard_watch.c: the section watchdog:, and what is seen of the device. */
+    struct guard_watch told; /* As the guard is told. */
+    uint64_t looked_ms;      /* Whether it could be opened, 0 = never, */
+    int errnum;              /* and why not; 0 = it could. */
+};
+
 struct launch;
 struct guarding {                /* agent/guard_hooks.c: what this agent knows of the guard. */
     struct guard_client *client; /* NULL on a witness. */
@@ -53,6 +59,7 @@ struct guarding {                /* agent/guard_hooks.c: what this agent knows o
     uint64_t strange_since_ms; /* PostgreSQL runs and the guard does not know it; 0 = not so. */
     uint64_t adopt_again_ms;
     struct view_guard seen; /* Margins. */
+    struct watching watch;
 };
 
 struct agent_kept { /* guard_kept.c */
@@ -297,6 +304,15 @@ int agent_guard_launch(void *data, const struct pg_launch *how, pg_launched_cb c
                        struct err *err); /* pg_guard.launch */
 void agent_guard_try_launch(struct agent *a, uint64_t now_ms);
 void agent_guard_end_launch(struct agent *a); /* One that the guard was not asked for yet. */
+
+/* guard_watch.c */
+/* Takes the section over: the guard is told at once, and whenever it comes up. True: it is
+ * another than before. */
+bool agent_watch_configure(struct agent *a, const struct conf *c);
+void agent_watch_tell(struct agent *a);
+void agent_watch_look(struct agent *a, uint64_t now_ms);
+/* False: a watchdog is required, and there will be none; why (err may be NULL). */
+bool agent_watch_lets(const struct agent *a, struct err *err);
 
 /* guard_kept.c */
 void agent_kept_encode(const struct agent *a, struct guard_kept *ret_kept);

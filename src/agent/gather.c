@@ -91,11 +91,12 @@ static void add_condition(const struct agent *a, struct status *status)
     }
 }
 
-/* Without a guard nothing is started; and what is frozen is an outage that may just have
- * begun. */
+/* Without a guard nothing is started; what is frozen is an outage that may just have begun;
+ * a watchdog that is missing is a standby that will never take over. */
 static void add_guard(const struct agent *a, struct status *status)
 {
     const struct view_guard *g = &a->view.guard;
+    struct err why = {""};
 
     if (a->pg == NULL) {
         return;
@@ -105,6 +106,8 @@ static void add_guard(const struct agent *a, struct status *status)
                        "PostgreSQL is frozen: the lease has run out");
     } else if (!g->is_up && g->trouble[0] != '\0') {
         (void)str_copy(status->problem, sizeof(status->problem), g->trouble); /* Same size. */
+    } else if (!agent_watch_lets(a, &why)) {
+        (void)str_copy(status->problem, sizeof(status->problem), why.text); /* Cut is fine. */
     }
 }
 
@@ -131,6 +134,7 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
         .stopping = a->stopping_since_ms != 0,
         .nofailover = c->nofailover,
         .failover_priority = c->failover_priority,
+        .no_watchdog = !agent_watch_lets(a, NULL),
         .pg_role = a->pg != NULL ? PG_ROLE_UNKNOWN : PG_ROLE_NONE,
         .data = a->pg != NULL ? DATA_UNKNOWN : DATA_EMPTY,
     };

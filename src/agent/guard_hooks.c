@@ -95,6 +95,7 @@ static void on_up(void *data, const struct guard_state *s)
     }
     a->guarding.phase = s->logic.phase;
     a->guarding.end_asked = false;
+    agent_watch_tell(a);
     continue_lease(a, s);
     agent_mark_dirty(a);
 }
@@ -272,18 +273,28 @@ uint64_t agent_guard_confirmed_ns(struct agent *a, struct lease_time now)
     return left_ns - MIN(left_ns, GUARD_SECOND_LINE_NS);
 }
 
-/* pg_guard.arm: also asks for it. */
-static bool arm_for_primary(void *data)
+static bool is_armed_for_primary(struct agent *a)
 {
-    struct agent *a = data;
-    struct guarding *g = &a->guarding;
-    bool runs = a->view.pg.postmaster_alive;
+    const struct guarding *g = &a->guarding;
+    const struct guard_state *s = guard_client_state(g->client);
 
-    g->op_arms = true;
-    agent_guard_arm(a);
     return g->confirmed_write && guard_client_is_up(g->client) &&
            agent_guard_confirmed_ns(a, agent_lease_now()) > 0 &&
-           (!runs || guard_client_state(g->client)->logic.phase == GUARD_ARMED);
+           (!a->view.pg.postmaster_alive || s->logic.phase == GUARD_ARMED) &&
+           (g->watch.told.mode != GUARD_WATCHDOG_REQUIRED || s->watchdog_is_active);
+}
+
+/* pg_guard.arm: also asks for it. */
+static int arm_for_primary(void *data, struct err *err)
+{
+    struct agent *a = data;
+
+    if (!agent_watch_lets(a, err)) {
+        return -1;
+    }
+    a->guarding.op_arms = true;
+    agent_guard_arm(a);
+    return is_armed_for_primary(a) ? 1 : 0;
 }
 
 struct pg_guard agent_guard_for_pg(struct agent *a)
@@ -411,6 +422,7 @@ uint64_t agent_guard_tick(struct agent *a, uint64_t now_ms)
     agent_guard_arm(a);
     adopt(a, now_ms);
     replace_if_useless(a);
+    agent_watch_look(a, now_ms);
     watch(a);
     ping(a, now_ms);
     agent_guard_try_launch(a, now_ms);
@@ -500,7 +512,8 @@ void agent_guard_open(struct agent *a)
     if (realpath(c->pg_data_dir, data_dir) == NULL) {
         (void)str_copy(data_dir, sizeof(data_dir), c->pg_data_dir); /* Checked by conf. */
     }
-    a->guarding.client = guard_client_new(&o);
+    (void)agent_watch_configure(a, c);
+    a->guarding.client = guard_client_new(&o); /* Tells it on_up. */
 }
 
 bool agent_guard_is_ready(struct agent *a, uint64_t now_ms)

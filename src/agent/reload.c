@@ -1,9 +1,9 @@
 /*
  * SIGHUP: the configuration is read again, by a thread, because files may be on
  * a disk that hangs; what can change without a restart is then taken over on the
- * loop. That is the secret and the certificates of raft: so far. All or nothing:
- * a configuration with any error, or certificates that can not be used, change
- * nothing.
+ * loop. That is the secret and the certificates of raft:, and the section
+ * watchdog:, so far. All or nothing: a configuration with any error, or
+ * certificates that can not be used, change nothing.
  *
  * A SIGHUP during a reload starts another one when that is through.
  */
@@ -168,12 +168,16 @@ static void take_over(struct reload *r)
         }
         r->secrets = NULL; /* Theirs now. */
     }
+    if (r->agent->pg != NULL && agent_watch_configure(r->agent, r->conf)) {
+        log_info("The section watchdog: was changed. mode=%s device=%s", r->conf->watchdog_mode,
+                 r->conf->watchdog_device);
+    }
     if (changed) {
         log_info("The secret or certificates of raft: were changed. New connections use them; the "
                  "previous ones are accepted too, until the next change or a restart.");
     } else {
         log_info("The configuration was read again; secret and certificates of raft: are as "
-                 "before. Anything else needs a restart of the agent.");
+                 "before. What is not of raft: or watchdog: needs a restart of the agent.");
     }
 }
 

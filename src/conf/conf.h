@@ -17,6 +17,12 @@ enum conf_mode {
     CONF_MODE_WITNESS,
 };
 
+enum conf_watchdog {
+    CONF_WATCHDOG_OFF,
+    CONF_WATCHDOG_AUTOMATIC, /* Used if it can be. */
+    CONF_WATCHDOG_REQUIRED,  /* Without it this node becomes no primary. */
+};
+
 struct conf_user {      /* postgresql.authentication.* */
     char *username;     /* NULL = not configured. */
     char *password;     /* NULL = none. */
@@ -85,6 +91,11 @@ struct conf {
     /* guard: */
     uint64_t guard_kill_after_ms;
 
+    /* watchdog: */
+    char *watchdog_mode; /* As written: conf_watchdog() says what it means. */
+    char *watchdog_device, *watchdog_driver;
+    int64_t watchdog_safety_margin; /* Seconds; -1 = half of the ttl. */
+
     /* bootstrap: */
     bool has_bootstrap;
     char *bootstrap_dcs; /* Canonical JSON of bootstrap.dcs, "{}" if none. */
@@ -131,6 +142,8 @@ void conf_merge_parameters(const struct conf *c, const struct conf_dynamic *d,
 void conf_print(const struct conf *c, FILE *out);
 /* docs/CONFIG.md from the schema. */
 void conf_print_reference(FILE *out);
+
+enum conf_watchdog conf_watchdog(const struct conf *c);
 
 /* "10s", 10, "1500ms", 0.5: seconds without a unit. For YAML and JSON values alike. */
 MUST_USE bool conf_parse_duration_ms(const char *text, uint64_t *ret_ms);

@@ -14,6 +14,16 @@
 /* Stands in synchronous_standby_names for nobody, also in Patroni's clusters. */
 #define PLACEHOLDER "__patroni_strict_sync_replica_placeholder__"
 
+enum conf_watchdog conf_watchdog(const struct conf *c)
+{
+    if (conf_choice_find("required|require", c->watchdog_mode, NULL)) {
+        return CONF_WATCHDOG_REQUIRED;
+    }
+    return conf_choice_find("automatic|auto|on|true|yes", c->watchdog_mode, NULL)
+               ? CONF_WATCHDOG_AUTOMATIC
+               : CONF_WATCHDOG_OFF;
+}
+
 bool conf_is_wildcard_host(const char *host)
 {
     return strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
@@ -208,6 +218,16 @@ static int read_dcs(const struct conf_node *root, struct conf *c, const struct c
     return 0;
 }
 
+static void check_watchdog(const struct conf_node *root, const struct conf *c,
+                           const struct conf_diag *diag)
+{
+    if (conf_watchdog(c) != CONF_WATCHDOG_OFF &&
+        conf_choice_find("testing", c->watchdog_driver, NULL)) {
+        conf_warn(diag, conf_node_find(root, "watchdog.driver"), "watchdog.driver",
+                  "of a test: nothing resets this machine");
+    }
+}
+
 int conf_local_read(struct conf_node *root, struct conf *c, const struct conf_diag *diag)
 {
     struct conf_walk w = {&conf_schema_local, c, "", diag};
@@ -221,5 +241,6 @@ int conf_local_read(struct conf_node *root, struct conf *c, const struct conf_di
     }
     conf_controlled_drop(&c->pg_parameters, conf_node_find(root, "postgresql.parameters"), diag);
     derive_defaults(c);
+    check_watchdog(root, c, diag);
     return 0;
 }

@@ -174,11 +174,11 @@ static const struct conf_row rows[] = {
     {"guard", CONF_SECTION, CONF_REPLACED, "The guard, which freezes PostgreSQL when the lease runs out", USED},
     {"guard.kill_after", CONF_DURATION, CONF_REPLACED, "what is frozen for so long is killed", AT(guard_kill_after_ms), .fallback = "30", .min = 1000, .max = HOURS(1)},
 
-    {"watchdog", CONF_SECTION, CONF_MUST, "The kernel's watchdog", USED},
-    {"watchdog.mode", CONF_CHOICE, CONF_MUST, "use it", LATER, .fallback = "off", .choices = "off|automatic|required|auto|require|disable|disabled|on|true|false|yes|no"},
-    {"watchdog.device", CONF_PATH, CONF_MUST, "its device", SILENT, .fallback = "/dev/watchdog"},
-    {"watchdog.safety_margin", CONF_INT, CONF_MUST, "seconds between its end and the lease's", SILENT, .fallback = "5", .min = -1, .max = 3600},
-    {"watchdog.driver", CONF_TEXT, CONF_SHOULD, "kind of device", SILENT, .fallback = "default"},
+    {"watchdog", CONF_SECTION, CONF_MUST, "The kernel's watchdog, which resets a machine on which nobody fences any more", USED},
+    {"watchdog.mode", CONF_CHOICE, CONF_MUST, "required: no primary here without it", AT(watchdog_mode), .reload = CONF_RELOAD, .fallback = "off", .choices = "off|automatic|required|auto|require|disable|disabled|on|true|false|yes|no"},
+    {"watchdog.device", CONF_PATH, CONF_MUST, "its device", AT(watchdog_device), .reload = CONF_RELOAD, .fallback = "/dev/watchdog"},
+    {"watchdog.safety_margin", CONF_INT, CONF_MUST, "ttl 10 and longer: seconds between its end and the lease's; -1: half of the ttl", AT(watchdog_safety_margin), .reload = CONF_RELOAD, .fallback = "5", .min = -1, .max = 3600},
+    {"watchdog.driver", CONF_CHOICE, CONF_SHOULD, "testing: the device is a FIFO, which resets nothing", AT(watchdog_driver), .reload = CONF_RELOAD, .fallback = "default", .choices = "default|testing"},
 
     {"tags", CONF_TAGS, CONF_MUST, "nofailover, failover_priority, noloadbalance, clonefrom, nosync, nostream, replicatefrom and any other", AT(tags_json), .reload = CONF_RELOAD},
 };

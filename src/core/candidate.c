@@ -112,6 +112,16 @@ static bool must_not_fail_over(struct judged *j)
     return true;
 }
 
+static bool has_no_watchdog(struct judged *j)
+{
+    if (!j->status->no_watchdog) {
+        return false;
+    }
+    sbuf_add(&j->evidence,
+             "its watchdog.mode is required, and there is none: its /patroni says why");
+    return true;
+}
+
 static bool has_no_position(struct judged *j)
 {
     return j->status->timeline == 0 || lookup_position(j->status) == 0;
@@ -286,6 +296,7 @@ static const struct {
     {"no-data",        has_no_data,        false},
     {"other-database", has_other_database, false},
     {"nofailover",     must_not_fail_over, false},
+    {"no-watchdog",    has_no_watchdog,    false},
     {"no-position",    has_no_position,    false},
     {"diverged",       is_diverged,        false},
     {"diverged",       is_beside_line,     true},

@@ -197,7 +197,8 @@ static void survey_voter(const struct view *view, node_id id, struct survey *sur
         return;
     }
     survey->all_empty = survey->all_empty && is_empty(s);
-    sbuf_printf(b, "%s%s: %s", separator, s->name, data_state_name(s->data));
+    sbuf_printf(b, "%s%s: %s%s", separator, s->name, data_state_name(s->data),
+                s->no_watchdog ? ", without the watchdog it requires" : "");
     if (s->data == DATA_VALID && s->sysid != 0) {
         survey->differ = survey->differ || (survey->n_databases > 0 && survey->sysid != s->sysid);
         survey->sysid = s->sysid;
@@ -239,7 +240,7 @@ static void find_initializer(const struct view *view, char name[NAME_SIZE])
 
         if (m->mode == MODE_WITNESS || s == NULL || !lookup_is_voter(view, m->id) ||
             !lookup_is_heard(view, m->id) || s->stopping ||
-            lookup_voters_heard_by(view, s) < lookup_majority(view)) {
+            lookup_voters_heard_by(view, s) < lookup_majority(view) || s->no_watchdog) {
             continue;
         }
         if (s->data == DATA_VALID) {

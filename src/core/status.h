@@ -62,6 +62,7 @@ struct status {
     bool stopping;                 /* Its agent was told to stop: what it owns it releases. */
     bool nofailover;
     uint32_t failover_priority;
+    bool no_watchdog;              /* It requires one, and can not have it. */
 
     bool can_bootstrap;            /* view_conf.can_bootstrap: it could make a new database. */
 

@@ -340,7 +340,7 @@ static int prepare(struct guard *g, const char *directory, const char *name, str
     }
     guard_privileges_take(&g->privileges, &trouble);
     g->fence = (struct guard_fence){.processes = &g->processes, .cgroup = &g->cgroup};
-    g->watchdog_device = guard_watchdog_device(&g->watchdog_fd);
+    g->watchdog_device = guard_watchdog_device(&g->watchdog_fd, false);
     g->postmaster.pidfd = -1;
     g->starting.exec_fd = -1;
     return 0;

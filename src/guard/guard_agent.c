@@ -51,6 +51,8 @@ void guard_agent_tell_state(struct guard *g, uint32_t sequence)
     if (g->postmaster.pid != 0) {
         state.may_freeze = g->fence.has_cgroup;
     }
+    (void)snprintf(state.watchdog_problem, sizeof(state.watchdog_problem), "%.127s",
+                   g->watchdog.problem.text);
     (void)snprintf(state.trouble, sizeof(state.trouble), "%.100s%s%.150s", g->watchdog.problem.text,
                    g->watchdog.problem.text[0] != '\0' && g->trouble[0] != '\0' ? "; " : "",
                    g->trouble);
@@ -172,14 +174,25 @@ static void on_kill(struct guard *g)
     }
 }
 
-/* While it is active it stays as it is until PostgreSQL is gone. */
+/* Another device takes the place of an active one at once, if that can be stopped. */
 static void on_watch(struct guard *g)
 {
     const struct guard_watch *m = &g->received.packet.watch;
+    struct guard_watchdog *w = &g->watchdog;
+    bool is_other = w->is_testing != m->is_testing || !str_equal(w->path, m->path);
 
-    g->watchdog.mode = m->mode;
-    g->watchdog.safety_margin_s = m->safety_margin_s;
-    (void)str_copy(g->watchdog.path, sizeof(g->watchdog.path), m->path); /* As long. */
+    w->mode = m->mode;
+    w->safety_margin_s = m->safety_margin_s;
+    w->tried = false;
+    w->problem.text[0] = '\0';
+    if (is_other) {
+        guard_watchdog_end(w, &g->watchdog_device);
+    }
+    if (is_other && !w->is_active) {
+        w->is_testing = m->is_testing;
+        (void)str_copy(w->path, sizeof(w->path), m->path); /* As long. */
+        g->watchdog_device = guard_watchdog_device(&g->watchdog_fd, w->is_testing);
+    }
 }
 
 static void on_leave(struct guard *g)

@@ -462,6 +462,14 @@ bool guard_client_kill(struct guard_client *c, enum guard_why why)
     return send_plain(c, &m, sizeof(m));
 }
 
+bool guard_client_watch(struct guard_client *c, const struct guard_watch *watch)
+{
+    struct guard_watch m = *watch;
+
+    fill_header(c, &m.header, GUARD_WATCH, sizeof(m));
+    return send_plain(c, &m, sizeof(m));
+}
+
 bool guard_client_leave(struct guard_client *c)
 {
     struct guard_header m;

@@ -62,6 +62,8 @@ bool guard_client_close_epoch(struct guard_client *c, uint64_t epoch);
 bool guard_client_adopt(struct guard_client *c, pid_t postmaster, bool may_write);
 bool guard_client_kill(struct guard_client *c, enum guard_why why);
 bool guard_client_ping(struct guard_client *c); /* Hello again: answered by a state. */
+/* header: is filled in. */
+bool guard_client_watch(struct guard_client *c, const struct guard_watch *watch);
 bool guard_client_leave(struct guard_client *c);
 
 struct guard_client_start {

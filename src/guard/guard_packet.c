@@ -72,6 +72,9 @@ static const char *fault_of_watch(const union guard_packet *p)
     if (mode >= GUARD_WATCHDOG_MODES || p->watch.safety_margin_s < -1) {
         return "an unknown mode or margin";
     }
+    if (!is_bool(p, offsetof(struct guard_watch, is_testing))) {
+        return "a bad flag";
+    }
     return memchr(p->watch.path, '\0', sizeof(p->watch.path)) == NULL ? "an endless text" : NULL;
 }
 

@@ -22,10 +22,11 @@
 #include "guard/guard_watchdog.h"
 #include "veche/format.h"
 
-#define GUARD_PACKET_MAX  65536 /* Start, with command line and environment. */
-#define GUARD_TEXT_SIZE   256
-#define GUARD_KEPT_SIZE   512 /* What the guard keeps for the agent, which alone reads it. */
-#define GUARD_SOCKET_NAME "guard.sock"
+#define GUARD_PACKET_MAX   65536 /* Start, with command line and environment. */
+#define GUARD_TEXT_SIZE    256
+#define GUARD_PROBLEM_SIZE 128
+#define GUARD_KEPT_SIZE    512 /* What the guard keeps for the agent, which alone reads it. */
+#define GUARD_SOCKET_NAME  "guard.sock"
 
 enum guard_kind {
     /* Agent to guard. */
@@ -36,7 +37,8 @@ enum guard_kind {
                         SCM_RIGHTS. Answered by STARTED, when exec is done. */
     GUARD_ADOPT,     /* struct guard_adopt. Answered by STATE. A primary is armed before it. */
     GUARD_KILL, /* struct guard_kill. Answered by events, and STATE with phase EMPTY at the end. */
-    GUARD_WATCH = 8, /* struct guard_watch; after hello. Not answered; STATE when it changes. */
+    GUARD_WATCH = 8, /* struct guard_watch; after hello, and when it changes. Not answered; STATE
+                        when the watchdog starts, stops, or can not. */
     GUARD_LEAVE = 7, /* No PostgreSQL: end. Refused (STATE) while there is one. */
     /* Guard to agent. */
     GUARD_STATE = 100, /* struct guard_state; after hello, and whenever the phase changes. */
@@ -120,6 +122,7 @@ struct guard_watch { /* The configuration's section `watchdog`. */
     struct guard_header header;
     enum guard_watchdog_mode mode;
     int32_t safety_margin_s;
+    bool is_testing; /* The device is a FIFO: guard_watchdog_device.h. */
     char path[PATH_MAX];
 };
 
@@ -141,7 +144,8 @@ struct guard_state {
     bool is_realtime;
     bool is_locked;
     uint64_t locked_bytes;
-    bool watchdog_is_active;       /* Mode `required`: no primary is started before. */
+    bool watchdog_is_active;                   /* Mode `required`: no primary is started before. */
+    char watchdog_problem[GUARD_PROBLEM_SIZE]; /* Why not; empty = it was not tried. */
     char trouble[GUARD_TEXT_SIZE]; /* What it may not do, and why; empty = all is well. */
     struct guard_kept kept;
 };

@@ -108,12 +108,11 @@ static bool feed(struct guard_watchdog *w, const struct guard_watchdog_device *d
     return false;
 }
 
-/* The ttl changed: started again with what fits now. */
+/* The ttl changed: started again with what fits now, if anything does: it could not be fed
+ * any more, and would reset a machine on which all is well. */
 static bool is_outgrown(const struct guard_watchdog *w, const struct guard_logic *g)
 {
-    uint32_t timeout_s = guard_watchdog_timeout_s(g->ttl_ns, w->safety_margin_s);
-
-    return timeout_s != 0 && timeout_s != w->timeout_s;
+    return guard_watchdog_timeout_s(g->ttl_ns, w->safety_margin_s) != w->timeout_s;
 }
 
 bool guard_watchdog_step(struct guard_watchdog *w, const struct guard_watchdog_device *device,

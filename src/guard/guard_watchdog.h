@@ -41,6 +41,7 @@ struct guard_watchdog {
     /* As configured. */
     enum guard_watchdog_mode mode;
     int32_t safety_margin_s; /* Counts from a ttl of 10 s on; -1 = half of the ttl. */
+    bool is_testing;         /* Of which kind the device is. */
     char path[PATH_MAX];
     /* Now. */
     bool is_active;
@@ -60,7 +61,8 @@ uint32_t guard_watchdog_timeout_s(uint64_t ttl_ns, int32_t safety_margin_s);
  * is to be called again. True: is_active or problem changed. */
 bool guard_watchdog_step(struct guard_watchdog *w, const struct guard_watchdog_device *device,
                          const struct guard_logic *g, struct clock_pair now, uint64_t *wake_ns);
-/* The guard ends: PostgreSQL is gone. */
+/* The guard ends: PostgreSQL is gone. Or another device takes its place. Nothing happens to one
+ * that can not be stopped. */
 void guard_watchdog_end(struct guard_watchdog *w, const struct guard_watchdog_device *device);
 
 #endif

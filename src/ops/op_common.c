@@ -138,9 +138,10 @@ enum seq_next op_conf_run(struct seq *s)
 enum seq_next op_arm_run(struct seq *s)
 {
     const struct pg_guard *guard = &pg_options(op_pg(op_of(s)))->guard;
+    int armed = guard->arm != NULL ? guard->arm(guard->data, &s->problem) : 1;
 
     s->poll_every_ms = 50; /* Its answer is a change, and comes sooner. */
-    return guard->arm == NULL || guard->arm(guard->data) ? SEQ_NEXT : SEQ_POLL;
+    return armed < 0 ? SEQ_FAIL : armed > 0 ? SEQ_NEXT : SEQ_POLL;
 }
 
 enum seq_next op_server_run(struct seq *s)

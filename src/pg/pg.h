@@ -47,8 +47,9 @@ struct pg_guard {
     /* 0: cb will come; -1 and why. */
     int (*launch)(void *data, const struct pg_launch *launch, pg_launched_cb cb, void *cb_data,
                   struct err *err);
-    /* Whether it is armed for a primary; asks for that. on_change follows. */
-    bool (*arm)(void *data);
+    /* Asks it to be armed for a primary. 1 = it is; 0 = not yet, on_change follows; -1 = not
+     * here, and why. */
+    int (*arm)(void *data, struct err *err);
     void *data;
 };
 

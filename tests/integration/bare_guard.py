@@ -61,7 +61,7 @@ Started = struct("Started", ("header", Header), ("verdict", i32), ("pid", i32), 
                  ("step", ctypes.c_char * 32))  # fmt: skip
 Adopt = struct("Adopt", ("header", Header), ("pid", i32), ("may_write", u8))
 Kill = struct("Kill", ("header", Header), ("why", u32))
-Watch = struct("Watch", ("header", Header), ("mode", u32), ("margin", i32),
+Watch = struct("Watch", ("header", Header), ("mode", u32), ("margin", i32), ("is_testing", u8),
                ("path", ctypes.c_char * 4096))  # fmt: skip
 Ended = struct("Ended", ("header", Header), ("pid", i32), ("wait_status", i32), ("n_left", u32))
 Logic = struct(
@@ -74,7 +74,7 @@ State = struct(
     "State", ("header", Header), ("guard_pid", i32), ("logic", Logic), ("now", Pair),
     ("postmaster", i32), ("adopted", u8), ("may_freeze", u8), ("is_realtime", u8),
     ("is_locked", u8), ("locked_bytes", u64), ("watchdog_is_active", u8),
-    ("trouble", ctypes.c_char * 256), ("kept", Kept))  # fmt: skip
+    ("watchdog_problem", ctypes.c_char * 128), ("trouble", ctypes.c_char * 256), ("kept", Kept))  # fmt: skip
 Event = struct("Event", ("header", Header), ("level", i32), ("wall_us", i64),
                ("text", ctypes.c_char * 256))  # fmt: skip
 ANSWERS = {STATE: State, ARMED_AS: Armed, STARTED: Started, ENDED: Ended, EVENT: Event}
@@ -208,8 +208,9 @@ class Client:
     def close_epoch(self, epoch):
         self.send(CLOSE, Close(epoch=epoch))
 
-    def watch(self, mode, path):
-        self.send(WATCH, Watch(mode=mode, margin=5, path=path.encode()))
+    def watch(self, mode, path, is_testing=False):
+        watch = Watch(mode=mode, margin=5, is_testing=is_testing, path=str(path).encode())
+        self.send(WATCH, watch)
 
     def leave(self):
         self.send(LEAVE, struct("Leave", ("header", Header))())

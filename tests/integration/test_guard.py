@@ -4,6 +4,7 @@
 backends are, each counting in shared memory, so that anything of it that runs shows.
 """
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -524,7 +525,7 @@ def garbage():
         "a bad reason": bytes(bg.Kill(header=head(bg.KILL, 20), why=bg.AGE)),
         "start of nothing": bytes(bg.StartHead(header=head(bg.START, 36))),
         "adopts init": bytes(bg.Adopt(header=head(bg.ADOPT, 24), pid=1)),
-        "a bad watchdog": bytes(bg.Watch(header=head(bg.WATCH, 4120), mode=3)),
+        "a bad watchdog": bytes(bg.Watch(header=head(bg.WATCH, ctypes.sizeof(bg.Watch)), mode=3)),
         "zeros": bytes(1000),
         "noise": os.urandom(5000),
     }
@@ -742,7 +743,7 @@ def test_an_adopted_standby_is_left_alone(guard):
     assert all(map(is_gone, guard.pids))
 
 
-# ---- Watchdog: what it does is in test_guard_watchdog; no machine of a test has one ----
+# ---- Watchdog: when it is fed is in test_guard_watchdog; no machine of a test has one ----
 
 
 @pytest.mark.parametrize("path, why", [
@@ -757,6 +758,47 @@ def test_a_watchdog_that_is_none_is_told_and_done_without(plain, path, why):
     assert not client.state.watchdog_is_active and why in client.state.trouble.decode()
     assert_in_time(client.until_phase(bg.FROZEN))
     busy.assert_none_counts()
+
+
+def test_a_watchdog_of_a_test_is_told_what_a_device_would_be(plain):
+    path = plain.directory / "watchdog"
+    os.mkfifo(path)
+    os.chown(path, plain.user.pw_uid, plain.user.pw_gid)
+    device = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    told = b""
+
+    def is_told(end):
+        nonlocal told
+        with contextlib.suppress(BlockingIOError):
+            told += os.read(device, 4096)
+        return told.endswith(end)
+
+    client = plain.client()
+    client.watch(2, path, is_testing=True)
+    start_busy(plain, client, ms=5000)
+    client.until(lambda s: s.watchdog_is_active)
+    assert client.state.watchdog_problem == b""
+    assert_in_time(client.until_phase(bg.FROZEN))
+    wait(lambda: is_told(b"1"), 30, "fed")
+    assert told.startswith(b"Ctimeout=5\n1") and b"V" not in told
+    told = b""
+    wait(lambda: is_told(b"11"), 30, "fed while frozen")
+    client.kill()
+    client.until_phase(bg.EMPTY)
+    wait(lambda: is_told(b"V"), 30, "stopped")
+    os.close(device)
+
+
+@pytest.mark.parametrize("is_testing, why", [(False, "is no watchdog"), (True, "is no FIFO")])
+def test_a_file_is_no_watchdog(plain, is_testing, why):
+    path = plain.directory / "file"
+    path.touch()
+    os.chown(path, plain.user.pw_uid, plain.user.pw_gid)
+    client = plain.client()
+    client.watch(1, path, is_testing)
+    assert client.arm(ms=5000) == bg.ACCEPTED
+    client.until(lambda s: s.watchdog_problem)
+    assert why in client.state.watchdog_problem.decode()
 
 
 # ---- Delegation ----

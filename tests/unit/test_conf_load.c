@@ -202,8 +202,10 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
         {WITNESS "citus: {group: 0}\n", "t.yml:6:1: accepted, but not acted on yet: citus\n"},
         {WITNESS "postgresql:\n  nonsense: [\n  ]\n",
          "t.yml:6:1: postgresql: ignored, because mode is witness\n"},
-        {WITNESS "watchdog:\n  mode: required\n  device: /dev/w\n  safety_margin: -1\n",
-         "t.yml:7:3: watchdog: accepted, but not acted on yet: mode\n"},
+        {WITNESS "watchdog:\n  mode: required\n  device: /dev/w\n  safety_margin: -1\n", ""},
+        {WITNESS "watchdog:\n  mode: on\n  driver: testing\n",
+         "t.yml:8:3: watchdog.driver: of a test: nothing resets this machine\n"},
+        {WITNESS "watchdog:\n  driver: testing\n", ""},
         {WITNESS "watchdog:\n  mode: off\n", ""},
         {WITNESS "watchdog:\n  mode: \"off\"\n", ""},
         {WITNESS "log: {type: json, format: x, dir: /l, level: warn}\n",
@@ -327,6 +329,49 @@ static void parameters_keep_their_scalars_exactly(void **state)
     }
     conf_dynamic_deinit(&d);
     strbuf_deinit(&yaml);
+    load_end(&l);
+}
+
+static void the_watchdog_is_as_written(void **state)
+{
+    static const struct {
+        const char *written;
+        enum conf_watchdog mode;
+    } rows[] = {
+        {"required", CONF_WATCHDOG_REQUIRED},
+        {"require", CONF_WATCHDOG_REQUIRED},
+        {"Required", CONF_WATCHDOG_REQUIRED},
+        {"automatic", CONF_WATCHDOG_AUTOMATIC},
+        {"auto", CONF_WATCHDOG_AUTOMATIC},
+        {"on", CONF_WATCHDOG_AUTOMATIC},
+        {"true", CONF_WATCHDOG_AUTOMATIC},
+        {"yes", CONF_WATCHDOG_AUTOMATIC},
+        {"off", CONF_WATCHDOG_OFF},
+        {"false", CONF_WATCHDOG_OFF},
+        {"no", CONF_WATCHDOG_OFF},
+        {"disable", CONF_WATCHDOG_OFF},
+        {"disabled", CONF_WATCHDOG_OFF},
+    };
+    struct load l;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        char text[300];
+
+        (void)snprintf(text, sizeof(text),
+                       GOOD "watchdog: {mode: %s, device: /dev/w, safety_margin: -1}\n",
+                       rows[i].written);
+        load_text(&l, text);
+        assert_string_equal(l.err.text, "");
+        assert_int_equal(conf_watchdog(l.conf), rows[i].mode);
+        assert_string_equal(l.conf->watchdog_device, "/dev/w");
+        assert_int_equal(l.conf->watchdog_safety_margin, -1);
+        load_end(&l);
+    }
+    load_text(&l, GOOD);
+    assert_int_equal(conf_watchdog(l.conf), CONF_WATCHDOG_OFF);
+    assert_string_equal(l.conf->watchdog_device, "/dev/watchdog");
+    assert_int_equal(l.conf->watchdog_safety_margin, 5);
     load_end(&l);
 }
 
@@ -546,6 +591,7 @@ int main(void)
         cmocka_unit_test(bad_files_are_refused_with_place_key_value_and_expectation),
         cmocka_unit_test(what_is_odd_but_harmless_is_warned_about),
         cmocka_unit_test(parameters_keep_their_scalars_exactly),
+        cmocka_unit_test(the_watchdog_is_as_written),
         cmocka_unit_test(a_section_of_comments_is_empty),
         cmocka_unit_test(defaults_follow_from_other_keys),
         cmocka_unit_test(a_witness_needs_no_postgresql),

@@ -90,6 +90,9 @@ static void every_refusal_has_its_name(void **state)
     p->status.failover_priority = 0;
     assert_string_equal(verdict(s, "pg2"), "nofailover");
     p->status = good;
+    p->status.no_watchdog = true;
+    assert_string_equal(verdict(s, "pg2"), "no-watchdog");
+    p->status = good;
     p->status.flushed = 0;
     assert_string_equal(verdict(s, "pg2"), "no-position");
     p->status = good;

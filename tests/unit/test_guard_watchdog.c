@@ -369,6 +369,31 @@ static void a_new_ttl_is_a_new_timeout(void **state)
     assert_true(m.runs);
 }
 
+static void a_ttl_that_is_too_short_for_any_is_no_reset(void **state)
+{
+    /* 10 s, then 1 s: nothing fits any more; then 10 s again. */
+    struct machine m;
+
+    (void)state;
+    init(&m, GUARD_WATCHDOG_AUTOMATIC);
+    start_primary(&m, S(10));
+    pass(&m, MS(100));
+    assert_true(m.runs);
+    for (int i = 0; i < 100; i++) {
+        arm(&m, S(1), true);
+        pass(&m, MS(300));
+        assert_false(was_reset(&m));
+    }
+    assert_false(m.runs);
+    assert_non_null(strstr(m.w.problem.text, "too short"));
+    for (int i = 0; i < 10; i++) {
+        arm(&m, S(10), true);
+        pass(&m, MS(1000));
+    }
+    assert_true(m.runs);
+    assert_string_equal(m.w.problem.text, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +408,7 @@ int main(void)
         cmocka_unit_test(it_is_not_started_for_the_end_of_a_lease),
         cmocka_unit_test(a_guard_that_stands_still_is_reset_by_the_deadline),
         cmocka_unit_test(one_that_can_not_be_stopped_is_fed_for_ever),
+        cmocka_unit_test(a_ttl_that_is_too_short_for_any_is_no_reset),
         cmocka_unit_test(a_new_ttl_is_a_new_timeout),
     };
 

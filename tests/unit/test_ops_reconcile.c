@@ -395,9 +395,11 @@ static void an_agent_that_leaves_does_not_stop_a_promotion(void **state)
     bench_deinit(&b);
 }
 
-static bool is_armed(void *data)
+static int is_armed(void *data, struct err *err)
 {
-    return *(bool *)data;
+    int armed = *(int *)data;
+
+    return armed < 0 ? err_set(err, "no watchdog") : armed;
 }
 
 static void nothing_becomes_primary_before_the_guard_is_armed(void **state)
@@ -406,7 +408,7 @@ static void nothing_becomes_primary_before_the_guard_is_armed(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(actions); i++) {
-        bool armed = false;
+        int armed = 0;
         struct bench b;
 
         bench_init(&b);
@@ -420,13 +422,32 @@ static void nothing_becomes_primary_before_the_guard_is_armed(void **state)
         b.now_ms += 60000;
         (void)ops_tick(b.ops, b.now_ms);
         assert_null(strstr(b.pg.trace, actions[i] == ACTION_PROMOTE ? "promote" : "server"));
-        armed = true;
+        armed = 1;
         b.now_ms += 1000;
         (void)ops_tick(b.ops, b.now_ms);
         assert_non_null(strstr(b.pg.trace, actions[i] == ACTION_PROMOTE ? "promote" : "server"));
         finish(&b.pg, 0);
         bench_deinit(&b);
     }
+}
+
+static void who_can_not_be_armed_fails_and_says_why(void **state)
+{
+    int armed = -1;
+    struct bench b;
+    struct view_op v;
+
+    (void)state;
+    bench_init(&b);
+    set_scene(&b, ACTION_PROMOTE);
+    b.pg.replay_paused = false;
+    b.pg.options.guard = (struct pg_guard){.arm = is_armed, .data = &armed};
+    decide_on(&b, ACTION_PROMOTE, "");
+    assert_null(strstr(b.pg.trace, "promote"));
+    v = see(&b);
+    assert_true(v.last_failed);
+    assert_string_equal(v.problem, "promote: arm: no watchdog");
+    bench_deinit(&b);
 }
 
 static void failures_back_off_from_one_second_to_sixty(void **state)
@@ -633,6 +654,7 @@ int main(void)
         cmocka_unit_test(a_promotion_given_up_stops_the_server),
         cmocka_unit_test(an_agent_that_leaves_does_not_stop_a_promotion),
         cmocka_unit_test(nothing_becomes_primary_before_the_guard_is_armed),
+        cmocka_unit_test(who_can_not_be_armed_fails_and_says_why),
         cmocka_unit_test(failures_back_off_from_one_second_to_sixty),
         cmocka_unit_test(a_back_off_of_one_action_does_not_delay_another),
         cmocka_unit_test(a_source_that_refuses_costs_nothing),
