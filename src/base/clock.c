@@ -53,22 +53,40 @@ int64_t clock_wall_us(void)
     return (int64_t)(read_ns(CLOCK_REALTIME) / 1000);
 }
 
+/* Years begin in March here, so that the leap day is the last of one, and months are as
+ * long as the rule of 153 days in five of them says. */
+static void date_of(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day)
+{
+    const int64_t per_400_years = 146097, before_1970 = 719468; /* Since the first of March, 0. */
+    int64_t since = days + before_1970, cycle, year;
+    int day, month;
+
+    cycle = (since - (since < 0 ? per_400_years - 1 : 0)) / per_400_years;
+    day = (int)(since - cycle * per_400_years);
+    year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    day -= (int)(365 * year + year / 4 - year / 100);
+    month = (5 * day + 2) / 153;
+    *ret_day = day - (153 * month + 2) / 5 + 1;
+    *ret_month = month < 10 ? month + 3 : month - 9;
+    *ret_year = year + 400 * cycle + (*ret_month <= 2);
+}
+
+/* Not libc's: that reads /etc/localtime the first time, for UTC as well, and is big (the
+ * guard locks what it links). */
 const char *clock_format_iso(int64_t wall_us, char *text, size_t size)
 {
-    time_t seconds = (time_t)(wall_us / 1000000);
-    int micros = (int)(wall_us % 1000000);
-    struct tm tm;
-    char date[32];
+    const int64_t day_us = INT64_C(86400) * 1000000;
+    int64_t days = wall_us / day_us, rest = wall_us % day_us, year;
+    int month, day, seconds;
 
     PRE(size >= CLOCK_TEXT_SIZE);
-    if (micros < 0) { /* Before 1970. */
-        micros += 1000000;
-        seconds--;
+    if (rest < 0) { /* Before 1970. */
+        rest += day_us;
+        days--;
     }
-    if (gmtime_r(&seconds, &tm) == NULL || strftime(date, sizeof(date), "%FT%T", &tm) == 0) {
-        (void)snprintf(text, size, "unknown");
-        return text;
-    }
-    (void)snprintf(text, size, "%s.%06d+00:00", date, micros);
+    date_of(days, &year, &month, &day);
+    seconds = (int)(rest / 1000000);
+    (void)snprintf(text, size, "%04lld-%02d-%02dT%02d:%02d:%02d.%06d+00:00", (long long)year, month,
+                   day, seconds / 3600, seconds / 60 % 60, seconds % 60, (int)(rest % 1000000));
     return text;
 }

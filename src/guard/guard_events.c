@@ -37,12 +37,9 @@ static int open_stderr(bool *ret_is_socket)
 
 void guard_events_init(struct guard_events *e, const char *name)
 {
-    char text[CLOCK_TEXT_SIZE];
-
     memset(e, 0, sizeof(*e));
     (void)str_copy(e->name, sizeof(e->name), name); /* Cut is good enough for a line. */
     e->stderr_fd = open_stderr(&e->is_socket);
-    (void)clock_format_iso(0, text, sizeof(text)); /* libc reads a file the first time. */
 }
 
 static void print(const struct guard_events *e, const struct guard_event *event)

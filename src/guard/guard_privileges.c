@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -64,19 +65,39 @@ static void touch_stack(void)
     }
 }
 
+/* Of the stack the kernel gives more than we use, 128 kB. Deeper than STACK_SIZE nothing was
+ * ever written: whatever becomes of it, no disk is read for it. */
+static void unlock_rest_of_stack(void)
+{
+    char here;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    char *at = (char *)(((uintptr_t)&here - STACK_SIZE) & ~(page - 1));
+
+    do {
+        at -= page;
+    } while (munlock(at, page) == 0 && madvise(at, page, MADV_DONTNEED) == 0); /* To its end. */
+}
+
 static uint64_t read_locked(void)
 {
-    char line[256];
-    FILE *file = fopen("/proc/self/status", "re");
-    unsigned long long kb = 0;
+    static const char key[] = "VmLck:";
+    char text[4096], *at;
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+    uint64_t kb = 0;
 
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        if (sscanf(line, "VmLck: %llu kB", &kb) == 1) {
-            break;
-        }
+    if (fd >= 0) {
+        (void)close(fd); /* Only read. */
     }
-    if (file != NULL) {
-        (void)fclose(file); /* Only read. */
+    text[MAX(n, 0)] = '\0';
+    at = strstr(text, key);
+    if (at != NULL) {
+        at += sizeof(key) - 1;
+        at += strspn(at, " \t");
+        at[strcspn(at, " ")] = '\0';
+        if (!str_to_u64(at, 0, UINT64_MAX / 1024, &kb)) {
+            kb = 0; /* Not the kernel's way. */
+        }
     }
     return kb * 1024;
 }
@@ -88,7 +109,9 @@ static bool lock_memory(struct sbuf *trouble)
         add(trouble, "memory is not locked", ENOTSUP);
         return false;
     }
+    (void)malloc_trim(0); /* What libc took at its start, and gave back. */
     if (mlockall(MCL_CURRENT | MCL_FUTURE) == 0) {
+        unlock_rest_of_stack();
         return true;
     }
     add(trouble, "locking memory", errno);

@@ -16,26 +16,66 @@
 
 /* ---- Reading ---- */
 
-/* Blanks and anything else may be in the name, which stands in parentheses. */
-bool guard_process_parse(const char *text, struct guard_process *ret)
+/* The number at *at, which is moved behind it and the blank that must follow. */
+static bool take_number(const char **at, uint64_t *ret)
 {
-    const char *at = strrchr(text, ')');
-    struct guard_process p = {0};
-    unsigned long long start;
-    int pid, ppid;
-    char state;
+    const char *c = *at;
+    uint64_t n = 0;
 
-    if (at == NULL || sscanf(text, "%d (", &pid) != 1 ||
-        sscanf(at,
-               ") %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &state, &ppid, &start) != 3 ||
-        pid <= 0 || ppid < 0) {
+    for (; *c >= '0' && *c <= '9'; c++) {
+        n = n * 10 + (uint64_t)(*c - '0');
+    }
+    if (c == *at || *c != ' ') {
         return false;
     }
-    p.pid = pid;
-    p.ppid = ppid;
+    *at = c + 1;
+    *ret = n;
+    return true;
+}
+
+static bool take_pid(const char **at, pid_t *ret)
+{
+    uint64_t n;
+
+    if (!take_number(at, &n) || n > INT32_MAX) {
+        return false;
+    }
+    *ret = (pid_t)n;
+    return true;
+}
+
+static const char *skip_fields(const char *at, int n)
+{
+    for (; n > 0 && at != NULL; n--) {
+        at = strchr(at, ' ');
+        at = at != NULL ? at + 1 : NULL;
+    }
+    return at;
+}
+
+/* "pid (name) state ppid ... start ...", start is the 18th after ppid. Blanks and anything
+ * else may be in the name. Not by sscanf: this is done for each process every millisecond
+ * of a freeze, and what is linked is locked in memory. */
+bool guard_process_parse(const char *text, struct guard_process *ret)
+{
+    const char *name_end = strrchr(text, ')'), *at;
+    struct guard_process p = {0};
+    uint64_t start;
+
+    if (name_end == NULL || !take_pid(&text, &p.pid) || p.pid == 0 || text[0] != '(' ||
+        name_end[1] != ' ' || name_end[2] == '\0' || name_end[3] != ' ') {
+        return false;
+    }
+    p.state = name_end[2];
+    at = name_end + 4;
+    if (!take_pid(&at, &p.ppid)) {
+        return false;
+    }
+    at = skip_fields(at, 17);
+    if (at == NULL || !take_number(&at, &start)) {
+        return false;
+    }
     p.start = (uint32_t)start;
-    p.state = state;
     *ret = p;
     return true;
 }
@@ -83,8 +123,27 @@ static int compare_pids(const void *a, const void *b)
     return left->pid < right->pid ? -1 : left->pid > right->pid;
 }
 
+static const struct guard_process *find(const struct guard_process *list, size_t n, pid_t pid)
+{
+    const struct guard_process key = {.pid = pid};
+
+    return bsearch(&key, list, n, sizeof(key), compare_pids);
+}
+
+static const struct guard_process *find_known(const struct guard_process *list, size_t n,
+                                              const struct guard_process *process)
+{
+    const struct guard_process *found = find(list, n, process->pid);
+
+    return found != NULL && found->start == process->start ? found : NULL;
+}
+
+/* ours is still of the scan before. */
 static void take_name(struct guard_processes *p, const char *name)
 {
+    struct guard_process *process = &p->all[p->n_all];
+    const struct guard_process *was;
+
     if (name[0] < '1' || name[0] > '9') {
         return;
     }
@@ -92,7 +151,14 @@ static void take_name(struct guard_processes *p, const char *name)
         p->overflow = true;
         return;
     }
-    p->n_all += read_process(p, name, &p->all[p->n_all]);
+    if (!read_process(p, name, process)) {
+        return;
+    }
+    was = find_known(p->ours, p->n_ours, process);
+    process->known = was != NULL;
+    process->told = was != NULL && was->told;
+    process->waits = was != NULL && was->waits;
+    p->n_all++;
 }
 
 /* The kernel lists them by ascending number. */
@@ -115,28 +181,13 @@ static void read_all(struct guard_processes *p)
 
 /* ---- Whose are they? ---- */
 
-static const struct guard_process *find(const struct guard_process *list, size_t n, pid_t pid)
-{
-    const struct guard_process key = {.pid = pid};
-
-    return bsearch(&key, list, n, sizeof(key), compare_pids);
-}
-
-static const struct guard_process *find_known(const struct guard_process *list, size_t n,
-                                              const struct guard_process *process)
-{
-    const struct guard_process *found = find(list, n, process->pid);
-
-    return found != NULL && found->start == process->start ? found : NULL;
-}
-
-static bool is_ours(const struct guard_processes *p, size_t n_was, const struct guard_process *at)
+static bool is_ours(const struct guard_processes *p, const struct guard_process *at)
 {
     for (int depth = 0; at != NULL && depth < DEPTH_MAX; depth++) {
         if (at->pid == p->self) {
             return depth > 0;
         }
-        if (at->pid == p->adopted || find_known(p->was_ours, n_was, at) != NULL) {
+        if (at->pid == p->adopted || at->known) {
             return true;
         }
         at = find(p->all, p->n_all, at->ppid);
@@ -146,26 +197,19 @@ static bool is_ours(const struct guard_processes *p, size_t n_was, const struct 
 
 size_t guard_processes_scan(struct guard_processes *p)
 {
-    size_t n_was = p->n_ours;
-
     p->read_at = clock_pair_now();
-    memcpy(p->was_ours, p->ours, n_was * sizeof(p->ours[0]));
     read_all(p);
     p->n_ours = 0;
     for (size_t i = 0; i < p->n_all; i++) {
-        struct guard_process *process = &p->all[i];
-        const struct guard_process *was;
+        const struct guard_process *process = &p->all[i];
 
-        if (is_dead(process) || !is_ours(p, n_was, process)) {
+        if (is_dead(process) || !is_ours(p, process)) {
             continue;
         }
         if (p->n_ours == GUARD_OURS_MAX) {
             p->overflow = true;
             break;
         }
-        was = find_known(p->was_ours, n_was, process);
-        process->told = was != NULL && was->told;
-        process->waits = was != NULL && was->waits;
         p->ours[p->n_ours++] = *process;
     }
     return p->n_ours;

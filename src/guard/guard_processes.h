@@ -25,6 +25,7 @@ struct guard_process {
     char state;     /* As in /proc/PID/stat. */
     bool told;      /* SIGSTOP was sent to it since the freeze began. */
     bool waits;     /* Seen in D when all stood; it has not stopped since. */
+    bool known;     /* It was ours at the scan before. */
 };
 
 struct guard_processes {
@@ -33,11 +34,10 @@ struct guard_processes {
     pid_t adopted;             /* A postmaster that is not our descendant; 0 = none. */
     struct clock_pair read_at; /* The beginning of the last look. */
     bool overflow;             /* There are more than fit: nothing can be said to be stopped. */
-    size_t n_all;              /* Ascending by pid, both. */
+    size_t n_all;              /* Ascending by pid, both. All of it is locked memory. */
     size_t n_ours;             /* Alive: no zombies. */
     struct guard_process all[GUARD_PROCESSES_MAX];
     struct guard_process ours[GUARD_OURS_MAX];
-    struct guard_process was_ours[GUARD_OURS_MAX];
     char names[8192]; /* Of the directory /proc. */
 };
 

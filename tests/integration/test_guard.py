@@ -437,7 +437,8 @@ def test_the_guards_own_privileges(plain, report):
     assert client.state.is_locked == (locked_kb > 0)
     assert client.state.locked_bytes == locked_kb * 1024
     report(f"locked memory: {locked_kb} kB, denied: {client.state.trouble.decode()}")
-    assert locked_kb < 2048
+    # An empty program with the same libc needs 780 kB; the lists of processes are the rest.
+    assert locked_kb <= 1200
     assert client.state.is_realtime == (os.sched_getscheduler(plain.pid) & 0xFF == os.SCHED_RR)
     # With ASan there is too much to lock.
     assert client.state.is_locked or b"memory is not locked" in client.state.trouble

@@ -26,6 +26,22 @@ static void wall_clock_is_written_as_iso_8601(void **state)
     (void)clock_format_iso(INT64_MAX, text, sizeof(text));
 }
 
+static void every_day_is_written_as_libc_writes_it(void **state)
+{
+    /* Each day of 1,600 years around 1970, at a different second. */
+    (void)state;
+    for (int64_t days = -800 * 366; days < 800 * 366; days++) {
+        time_t seconds = days * 86400 + (days < 0 ? -days : days) % 86400;
+        char text[CLOCK_TEXT_SIZE], expected[64];
+        struct tm tm;
+
+        assert_non_null(gmtime_r(&seconds, &tm));
+        assert_true(strftime(expected, sizeof(expected), "%Y-%m-%dT%H:%M:%S.000007+00:00", &tm) >
+                    0);
+        assert_string_equal(clock_format_iso(seconds * 1000000 + 7, text, sizeof(text)), expected);
+    }
+}
+
 static void clocks_do_not_go_back(void **state)
 {
     /* Two readings. */
@@ -69,6 +85,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wall_clock_is_written_as_iso_8601),
+        cmocka_unit_test(every_day_is_written_as_libc_writes_it),
         cmocka_unit_test(clocks_do_not_go_back),
         cmocka_unit_test(a_pair_counts_what_is_worse_for_an_owner),
         cmocka_unit_test(a_pair_at_its_edges),
