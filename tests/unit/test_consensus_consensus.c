@@ -194,7 +194,7 @@ static void without_the_work_around_it_believes_in_the_old_members(void **state)
 
     (void)state;
     while (voters_known_after_a_change_in_a_batch(CONSENSUS_WITHOUT_R1) == 4) {
-        assert_true(++n_tries < 5);
+        assert_true(++n_tries < 20);
     }
 }
 

@@ -41,7 +41,8 @@
 #define SUPER_PASSWORD "s3cret '\\ $veche$ word"
 #define REPL_PASSWORD  "r3pl:\\'x"
 
-static char root_dir[] = "/tmp/veche-ops-XXXXXX";
+/* In memory where it can be: dozens of clusters are made and removed. */
+static char root_dir[] = "/dev/shm/veche-ops-XXXXXX";
 
 struct node {
     char name[NAME_SIZE];
@@ -54,6 +55,7 @@ struct node {
     struct store *store;
     struct status status;
     struct view_pg view;
+    uint64_t observe_ms; /* Not before. */
     bool closed;
 };
 
@@ -161,9 +163,15 @@ static inline void on_timer(uv_timer_t *timer)
     (void)timer;
 }
 
+/* Often enough for each step to be seen; at every turn it would keep a core busy. */
+#define OBSERVE_MS 20
+
 static inline void look(struct node *n)
 {
-    pg_observe(n->pg, clock_ms());
+    if (clock_ms() >= n->observe_ms) {
+        n->observe_ms = clock_ms() + OBSERVE_MS;
+        pg_observe(n->pg, clock_ms());
+    }
     n->status = (struct status){0};
     pg_fill(n->pg, n->store, &n->status, &n->view);
 }
@@ -467,6 +475,9 @@ static inline int run_in_world(int (*run_all)(void))
     int wait_status;
     pid_t pid;
 
+    if (access("/dev/shm", W_OK) != 0) {
+        (void)str_copy(root_dir, sizeof(root_dir), "/tmp/veche-ops-XXXXXX");
+    }
     if (mkdtemp(root_dir) == NULL) {
         perror(root_dir);
         return 1;
