@@ -135,6 +135,7 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
         .nofailover = c->nofailover,
         .failover_priority = c->failover_priority,
         .no_watchdog = !agent_watch_lets(a, NULL),
+        .sync_priority = c->sync_priority,
         .pg_role = a->pg != NULL ? PG_ROLE_UNKNOWN : PG_ROLE_NONE,
         .data = a->pg != NULL ? DATA_UNKNOWN : DATA_EMPTY,
     };
@@ -180,6 +181,7 @@ static void fill_conf(struct agent *a, struct view_conf *v)
         .fence_margin_ms = MIN(500, d->ttl_ms / 4),
         .status_period_ms = agent_status_period_ms(a),
         .sync_mode = agent_sync_mode(a),
+        .maximum_lag_on_syncnode = d->maximum_lag_on_syncnode,
         .check_timeline = d->check_timeline,
         .use_pg_rewind = d->use_pg_rewind,
         .remove_on_rewind_failure = d->remove_on_rewind_failure,

@@ -35,6 +35,7 @@ struct conf_dynamic {
     uint64_t loop_wait_ms;
     uint64_t retry_timeout_ms;
     int64_t maximum_lag_on_failover;
+    int64_t maximum_lag_on_syncnode;
     uint64_t primary_start_timeout_ms;
     uint64_t max_timelines_history;
     bool check_timeline;
@@ -106,7 +107,7 @@ struct conf {
 
     /* tags: */
     bool nofailover, noloadbalance, clonefrom, nosync, nostream;
-    uint32_t failover_priority;
+    uint32_t failover_priority, sync_priority;
     char *replicatefrom; /* NULL = none. */
     char *tags_json;     /* All tags as canonical JSON, "{}" if none. */
 };

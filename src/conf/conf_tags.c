@@ -97,6 +97,7 @@ static int read_known(const struct conf_node *tags, struct conf *c, const struct
         return -1;
     }
     c->failover_priority = (uint32_t)failover;
+    c->sync_priority = (uint32_t)sync;
     if (from != NULL && from->kind == CONF_NODE_SCALAR) {
         conf_replace(&c->replicatefrom, from->text);
     }

@@ -63,6 +63,7 @@ struct status {
     bool nofailover;
     uint32_t failover_priority;
     bool no_watchdog;              /* It requires one, and can not have it. */
+    uint32_t sync_priority;        /* The largest is the synchronous standby; 0 = nosync. */
 
     bool can_bootstrap;            /* view_conf.can_bootstrap: it could make a new database. */
 

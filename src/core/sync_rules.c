@@ -21,12 +21,20 @@
 #define PATIENCE_MIN_MS UINT64_C(1000)
 #define CONFIRM_MS      SECONDS(10) /* Writes may stand still for so long in mode `on`. */
 
+enum choice {               /* What is wrong with the standby of the store. */
+              CHOICE_SAME,  /* Nothing, or there is none. */
+              CHOICE_GONE,  /* It does not stream, or may not be synchronous. */
+              CHOICE_LAGS,  /* Beyond maximum_lag_on_syncnode. */
+              CHOICE_LOWER, /* Another one comes first: tags nofailover, sync_priority. */
+};
+
 struct sync_case {
     const struct view *view;
     struct decision *d;
     const struct view_sync *seen;
     const char *named;  /* The standby of the store; NULL = none. */
     const char *target; /* Who shall be it; NULL = nobody can. */
+    enum choice choice;
     bool strict;
     bool clear; /* The store names nobody, and nothing on its way can make it. */
 };
@@ -83,20 +91,76 @@ static bool is_present(const struct sync_case *c)
            (gone_ms == 0 || c->view->now_ms < gone_ms + sync_rules_patience_ms(c->view));
 }
 
-/* Who could take over comes before who could not, then who has more. */
+/* The furthest standby; of a single one the distance to ourselves is what counts. */
+static lsn_t find_front(const struct view *view)
+{
+    lsn_t front = 0;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < view->store->n_members; i++) {
+        const struct store_member *m = &view->store->members[i];
+        const struct view_replica *r = find_streaming(view, m->name);
+
+        if (may_be_synchronous(view, m) && r != NULL) {
+            front = MAX(front, r->flushed);
+            n++;
+        }
+    }
+    return n > 1 ? front : MAX(front, view->self.status.flushed);
+}
+
+/* Bytes of WAL; 0 if it does not stream. */
+static uint64_t find_lag(const struct view *view, const char *name)
+{
+    const struct view_replica *r = find_streaming(view, name);
+    lsn_t front = find_front(view);
+
+    return r != NULL && front > r->flushed ? front - r->flushed : 0;
+}
+
+static bool lags(const struct view *view, const char *name)
+{
+    int64_t bound = view->conf.maximum_lag_on_syncnode;
+
+    return bound > 0 && find_lag(view, name) > (uint64_t)bound;
+}
+
+static uint32_t priority_of(const struct view *view, const struct store_member *m)
+{
+    const struct status *status = lookup_status(view, m->id);
+
+    return status != NULL ? status->sync_priority : 1;
+}
+
+static bool is_barred(const struct store_member *m)
+{
+    return m->nofailover || m->failover_priority == 0;
+}
+
+/* By what is configured: who could take over, then sync_priority. 1, 0, -1. */
+static int compare_rank(const struct view *view, const struct store_member *a,
+                        const struct store_member *b)
+{
+    uint32_t a_priority = priority_of(view, a);
+    uint32_t b_priority = priority_of(view, b);
+
+    if (is_barred(a) != is_barred(b)) {
+        return is_barred(b) ? 1 : -1;
+    }
+    return (a_priority > b_priority) - (a_priority < b_priority);
+}
+
 static bool is_better(const struct view *view, const struct store_member *a,
                       const struct store_member *b)
 {
-    bool a_barred = a->nofailover || a->failover_priority == 0;
-    bool b_barred = b->nofailover || b->failover_priority == 0;
+    int rank = compare_rank(view, a, b);
 
-    if (a_barred != b_barred) {
-        return b_barred;
-    }
-    return find_streaming(view, a->name)->flushed > find_streaming(view, b->name)->flushed;
+    return rank != 0
+               ? rank > 0
+               : find_streaming(view, a->name)->flushed > find_streaming(view, b->name)->flushed;
 }
 
-static const char *find_target(const struct view *view)
+static const struct store_member *find_target(const struct view *view)
 {
     const struct store *s = view->store;
     const struct store_member *best = NULL;
@@ -105,11 +169,12 @@ static const char *find_target(const struct view *view)
         const struct store_member *m = &s->members[i];
 
         if (may_be_synchronous(view, m) && lookup_is_heard(view, m->id) &&
-            find_streaming(view, m->name) != NULL && (best == NULL || is_better(view, m, best))) {
+            find_streaming(view, m->name) != NULL && !lags(view, m->name) &&
+            (best == NULL || is_better(view, m, best))) {
             best = m;
         }
     }
-    return best != NULL ? best->name : NULL;
+    return best;
 }
 
 static bool takes_too_long(const struct sync_case *c)
@@ -118,23 +183,74 @@ static bool takes_too_long(const struct sync_case *c)
            c->view->now_ms >= c->seen->since_ms + CONFIRM_MS;
 }
 
-static const char *choose(const struct sync_case *c)
+/* Is the standby of the store the right one? Not if it is asked right after another
+ * one did not get there: what works stays. */
+static enum choice judge_named(const struct sync_case *c, const struct store_member *best)
 {
+    const struct store_member *named = store_find_member(c->view->store, c->named);
+
+    if (!is_present(c)) {
+        return CHOICE_GONE;
+    }
+    if (lags(c->view, c->named)) {
+        return CHOICE_LAGS;
+    }
+    return best != NULL && lookup_is_heard(c->view, named->id) &&
+                   compare_rank(c->view, best, named) > 0
+               ? CHOICE_LOWER
+               : CHOICE_SAME;
+}
+
+static void choose(struct sync_case *c)
+{
+    const struct store_member *best =
+        c->view->now_ms < c->seen->retry_ms ? NULL : find_target(c->view);
+
     if (takes_too_long(c)) {
         c->d->sync.gave_up = true;
-        return NULL;
+        return;
     }
-    if (c->named != NULL && is_present(c)) {
-        return c->named;
+    if (c->named != NULL) {
+        c->choice = judge_named(c, best);
     }
-    return c->view->now_ms < c->seen->retry_ms ? NULL : find_target(c->view);
+    if (c->named != NULL &&
+        (c->choice == CHOICE_SAME || (c->choice == CHOICE_LAGS && c->strict && best == NULL))) {
+        c->target = c->named;
+    } else if (best != NULL) {
+        c->target = best->name;
+    }
 }
 
 /* ---- Proposals ---- */
 
+static void add_rank(const struct view *view, const char *name, struct sbuf *b)
+{
+    const struct store_member *m = store_find_member(view->store, name);
+
+    sbuf_printf(b, "; %s has sync_priority %" PRIu32 "%s", name, priority_of(view, m),
+                is_barred(m) ? " and may not take over" : "");
+}
+
+/* Why another one, or nobody. */
+static void add_choice(const struct sync_case *c, struct sbuf *b)
+{
+    const struct view *view = c->view;
+    uint64_t gone_ms = c->seen->gone_since_ms;
+
+    if (c->choice == CHOICE_GONE && gone_ms != 0) {
+        sbuf_printf(b, "; %s has not streamed for %" PRIu64 ".%" PRIu64 " s", c->named,
+                    (view->now_ms - gone_ms) / 1000, (view->now_ms - gone_ms) % 1000 / 100);
+    } else if (c->choice == CHOICE_LAGS) {
+        sbuf_printf(b, "; %s is %" PRIu64 " bytes behind, maximum_lag_on_syncnode is %" PRId64,
+                    c->named, find_lag(view, c->named), view->conf.maximum_lag_on_syncnode);
+    } else if (c->choice == CHOICE_LOWER) {
+        add_rank(view, c->target, b);
+        add_rank(view, c->named, b);
+    }
+}
+
 static void add_evidence(const struct view *view, const char *name, struct sbuf *b)
 {
-    uint64_t gone_ms = view->sync.gone_since_ms;
     char text[LSN_TEXT_SIZE];
 
     sbuf_printf(b, "epoch %" PRIu64 ", mode %s", view->store->primary.epoch,
@@ -144,47 +260,47 @@ static void add_evidence(const struct view *view, const char *name, struct sbuf 
     if (name != NULL) {
         sbuf_printf(b, "; a commit waited, %s has WAL to %s", name,
                     lsn_format(find_streaming(view, name)->flushed, text, sizeof(text)));
-    } else if (view->store->sync.n_names > 0 && gone_ms != 0) {
-        sbuf_printf(b, "; %s has not streamed for %" PRIu64 ".%" PRIu64 " s",
-                    view->store->sync.names[0], (view->now_ms - gone_ms) / 1000,
-                    (view->now_ms - gone_ms) % 1000 / 100);
     }
 }
 
-static void propose_state(const struct view *view, struct decision *d, const char *primary,
-                          const char *name, const char *rule)
+static void propose_state(const struct sync_case *c, const char *primary, const char *name,
+                          const char *rule)
 {
-    struct command *c = propose_begin(view, d, COMMAND_SYNC_SET);
+    const struct view *view = c->view;
+    struct command *command = propose_begin(view, c->d, COMMAND_SYNC_SET);
+    struct command_sync_set *set;
     struct sbuf b;
 
-    if (c == NULL) {
+    if (command == NULL) {
         return;
     }
-    c->sync_set.expect_epoch = view->store->primary.epoch;
-    c->sync_set.expect_sync_revision = view->store->sync.revision;
-    (void)str_copy(c->sync_set.primary, NAME_SIZE, primary);
+    set = &command->sync_set;
+    set->expect_epoch = view->store->primary.epoch;
+    set->expect_sync_revision = view->store->sync.revision;
+    (void)str_copy(set->primary, NAME_SIZE, primary);
     if (name != NULL) {
-        c->sync_set.n_names = 1;
-        (void)str_copy(c->sync_set.names[0], NAME_SIZE, name);
+        set->n_names = 1;
+        (void)str_copy(set->names[0], NAME_SIZE, name);
     }
-    c->sync_set.time_us = view->wall_us;
-    (void)str_copy(c->sync_set.node, NAME_SIZE, view->self.status.name);
-    (void)str_copy(c->sync_set.rule, NAME_SIZE, rule);
-    sbuf_init(&b, c->sync_set.evidence, sizeof(c->sync_set.evidence));
+    set->time_us = view->wall_us;
+    (void)str_copy(set->node, NAME_SIZE, view->self.status.name);
+    (void)str_copy(set->rule, NAME_SIZE, rule);
+    sbuf_init(&b, set->evidence, sizeof(set->evidence));
     add_evidence(view, name, &b);
+    add_choice(c, &b);
 }
 
 static void propose_empty(const struct sync_case *c, const char *rule)
 {
-    propose_state(c->view, c->d, c->view->self.status.name, NULL, rule);
+    propose_state(c, c->view->self.status.name, NULL, rule);
 }
 
 void sync_rules_claim(const struct view *view, struct decision *d)
 {
+    const struct sync_case c = {.view = view, .d = d, .seen = &view->sync};
     bool off = view->conf.sync_mode == SYNC_OFF;
 
-    propose_state(view, d, off ? "" : view->self.status.name, NULL,
-                  off ? "sync-off" : "claim-sync");
+    propose_state(&c, off ? "" : view->self.status.name, NULL, off ? "sync-off" : "claim-sync");
 }
 
 /* ---- What is known ---- */
@@ -290,7 +406,7 @@ static void with_nobody(const struct sync_case *c)
     } else if (c->target == NULL) {
         c->strict ? hold(c) : let_through(c);
     } else if (is_proven(c, c->target)) {
-        propose_state(c->view, c->d, c->view->self.status.name, c->target, "sync-restore");
+        propose_state(c, c->view->self.status.name, c->target, "sync-restore");
     } else {
         tighten(c, c->target);
     }
@@ -313,7 +429,7 @@ static void lead(const struct view *view, struct decision *d)
         want(&c, SYNC_WAIT_USER, "");
         d->sync.gate_open = true;
     } else if (view->sync.known) {
-        c.target = choose(&c);
+        choose(&c);
         c.named != NULL ? with_named(&c) : with_nobody(&c);
     }
 }

@@ -59,6 +59,7 @@ struct view_conf { /* From the dynamic configuration and the file. */
                                 * counts as over: what it fenced by is not known. */
     uint64_t status_period_ms; /* ttl/10 within [100 ms, 1 s]. */
     enum sync_mode sync_mode;
+    int64_t maximum_lag_on_syncnode; /* Bytes; 0 and less = no bound. */
     bool check_timeline;
     bool use_pg_rewind;
     bool remove_on_rewind_failure;     /* Clone when pg_rewind failed for good. */

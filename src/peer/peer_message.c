@@ -63,6 +63,7 @@
     F(bool, nofailover,          0)                            \
     F(u32,  failover_priority,   0)                            \
     F(bool, no_watchdog,         0)                            \
+    F(u32,  sync_priority,       0)                            \
     F(text, operation,           0)                            \
     F(text, problem,             0)                            \
     F(u32,  tick_age_ms,         0)

@@ -306,6 +306,54 @@ def test_modes_are_switched_at_run_time():
         assert writer.missing(standby) == []
 
 
+def test_the_standby_is_chosen_by_priority_and_by_lag():
+    parameters = {"wal_sender_timeout": "60s"}  # Who is stopped below still streams.
+    with Cluster(
+        names=("pg1", "pg2", "pg3"),
+        dcs={
+            "synchronous_mode": True,
+            "maximum_lag_on_syncnode": "4MB",
+            "postgresql": {"parameters": parameters},
+        },
+    ) as c:
+        for priority, node in enumerate(c.nodes.values(), 1):
+            node.overrides["tags"] = {"sync_priority": priority}
+        c.start()
+        primary = c.wait_healthy()
+        second, first = sorted(c.standbys(), key=lambda node: node.name)
+
+        def named(node):
+            return role_of(c, node.name, primary) == "sync_standby"
+
+        wait(lambda: named(first), 60, "the largest priority")
+        writer = start_writer(c)
+        first.kill()
+        wait(lambda: named(second), 60, "the next one")
+        writer.wait_rows(20)
+        first.start()
+        wait(lambda: named(first), 60, "the largest priority again")
+        assert f"{first.name} has sync_priority" in primary.log()
+        assert "bytes behind" not in primary.log()
+
+        receiver = first.sql_value("select pid from pg_stat_wal_receiver")
+        os.kill(receiver, signal.SIGSTOP)
+        try:
+            primary.sql("set synchronous_commit = off; create table filler as"
+                        " select i, repeat('x', 500) from generate_series(1, 20000) i")
+            wait(lambda: named(second), 60, "the one that does not lag")
+            assert "maximum_lag_on_syncnode is 4194304" in primary.log()
+            writer.wait_rows(20)
+        finally:
+            os.kill(receiver, signal.SIGCONT)
+        wait(lambda: named(first), 60, "the largest priority once more")
+        writer.wait_rows(20)
+        primary.kill()
+        assert c.wait_primary(10 * (TTL + 1), other_than=primary) is first
+        writer.wait_rows(20)
+        writer.stop()
+        assert writer.missing(first) == []
+
+
 # What the agent tells PostgreSQL on the way: nobody, the placeholder, the standby.
 @pytest.mark.parametrize("told", ["nobody", "placeholder", "standby"])
 def test_an_agent_killed_on_the_way_leaves_nothing_half_done(told):

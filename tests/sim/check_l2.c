@@ -7,17 +7,27 @@
 #include "checks.h"
 #include "trace.h"
 
-static bool is_well(const struct sim *s, const struct sim_node *n)
+/* Free for the present epoch: not in quarantine, nor promised to the owner of an earlier
+ * one, as a node is that was cut off with it until a moment ago. */
+static bool may_grant(const struct sim *s, const struct sim_node *n)
 {
     const struct sim_agent *a = n->agent;
     struct lease_voter_status voter;
+
+    lease_voter_status(&a->voter, sim_lease_now(s, n), &voter);
+    return voter.state == LEASE_PROMISE_NONE ||
+           (voter.state == LEASE_PROMISE_LIVE && voter.epoch == a->store.primary.epoch);
+}
+
+static bool is_well(const struct sim *s, const struct sim_node *n)
+{
+    const struct sim_agent *a = n->agent;
 
     if (!n->is_up || !a->begun || !a->caught_up || a->stopping_since_ms != 0 ||
         a->store.request.kind != REQUEST_NONE || a->leadership.voters.n != s->n_nodes) {
         return false;
     }
-    lease_voter_status(&a->voter, sim_lease_now(s, n), &voter);
-    return voter.state != LEASE_PROMISE_QUARANTINE && n->paused_until_us <= s->now_us &&
+    return may_grant(s, n) && n->paused_until_us <= s->now_us &&
            n->agent_paused_until_us <= s->now_us && n->guard.paused_until_us <= s->now_us &&
            n->disk_stalled_until_us <= s->now_us;
 }

@@ -49,4 +49,5 @@ void check_s2_applied(struct sim *s, const struct sim_node *n, const struct sim_
     }
     s->stats.sync_names += c->sync_set.n_names > 0 ? 1 : 0;
     s->stats.sync_degraded += str_equal(c->sync_set.rule, "sync-degrade") ? 1 : 0;
+    s->stats.sync_replaced += str_equal(c->sync_set.rule, "sync-replace") ? 1 : 0;
 }

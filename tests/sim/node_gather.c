@@ -63,6 +63,7 @@ static void fill_status(struct sim *s, struct sim_node *n, uint64_t now_ms)
         .stopping = a->stopping_since_ms != 0,
         .nofailover = n->nofailover,
         .failover_priority = 1,
+        .sync_priority = sim_sync_priority(s, n),
         .pg_role = witness ? PG_ROLE_NONE : PG_ROLE_UNKNOWN,
         .pg_state = PG_STATE_RUNNING,
         .data = witness ? DATA_EMPTY : DATA_UNKNOWN,

@@ -78,6 +78,7 @@
     X(sync_rows, sync)        /* Of them, those that S2 promises. */                              \
     X(sync_names, sync)       /* A standby was proven and named. */                               \
     X(sync_degraded, sync)    /* The primary went on alone. */                                    \
+    X(sync_replaced, sync)    /* Another standby came first, or the old one was gone. */          \
     X(losses, false)          /* Faults that lose or delay messages. */                           \
     X(healed_ms, false)       /* Virtual time from the end of the faults to a whole cluster. */
 

@@ -8,6 +8,7 @@
 #include "trace.h"
 
 #define PROBE_EVERY_US (20 * SIM_MS)
+#define PRIORITY_US    (20000 * SIM_MS) /* So long a tag stays as it is. */
 #define RETRY_MS       SECONDS(30)
 
 enum sync_mode sim_sync_mode(const struct sim *s)
@@ -323,6 +324,14 @@ static void note_gone(struct sim_node *n, uint64_t now_ms)
     a->gone_since_ms = there ? 0 : a->gone_since_ms != 0 ? a->gone_since_ms : now_ms;
 }
 
+uint32_t sim_sync_priority(const struct sim *s, const struct sim_node *n)
+{
+    bool varies = s->options.sync && s->seed % 2 == 0;
+
+    return varies ? 1 + (uint32_t)((s->now_us / PRIORITY_US + (uint64_t)n->i * 7 + s->seed) % 3)
+                  : 1;
+}
+
 void sim_sync_gather(struct sim *s, struct sim_node *n)
 {
     struct sim_sync_agent *a = &n->agent->sync;
@@ -330,6 +339,7 @@ void sim_sync_gather(struct sim *s, struct sim_node *n)
 
     v->sync = (struct view_sync){.known = false};
     v->conf.sync_mode = sim_sync_mode(s);
+    v->conf.maximum_lag_on_syncnode = s->seed % 3 == 0 ? (int64_t)(2 * WAL_RECORD_BYTES) : -1;
     if (!s->options.sync || n->mode != MODE_POSTGRES) {
         return;
     }

@@ -40,6 +40,8 @@ struct sim_sync_agent {   /* Gone with the process. */
 struct sim_node;
 
 enum sync_mode sim_sync_mode(const struct sim *s);
+/* The tag: in every second seed another one after a while. */
+uint32_t sim_sync_priority(const struct sim *s, const struct sim_node *n);
 void sim_sync_start(struct sim *s, struct sim_node *n, bool as_standby); /* The server starts. */
 void sim_sync_connect(struct sim *s, struct sim_node *standby); /* It has a new WAL sender. */
 void sim_sync_observe(struct sim *s, struct sim_node *n);

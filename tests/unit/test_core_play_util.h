@@ -128,6 +128,7 @@ static inline void fill_status(const struct play *p, int i, struct status *s)
     *s = (struct status){.id = n->id, .mode = n->mode, .instance = n->instance};
     (void)str_copy(s->name, NAME_SIZE, node_name(n->id));
     s->failover_priority = 1;
+    s->sync_priority = 1;
     s->stopping = n->stopping;
     s->promise = p->now_ms < n->quarantine_until_ms ? PROMISE_QUARANTINE
                  : p->now_ms < n->promise_until_ms  ? PROMISE_LIVE

@@ -5,6 +5,8 @@
  * it, late), and what each WAL sender has read. Proposals are applied late or never; the
  * agent forgets everything at any moment, PostgreSQL crashes, standbys come and go.
  */
+#include <inttypes.h>
+
 #include "base/rng.h"
 #include "core/facts.h"
 #include "core/sync_rules.h"
@@ -31,6 +33,7 @@ struct model {
     bool waits;               /* In force: commits wait. */
     bool gate_closed;
     struct sender senders[STANDBYS];
+    uint32_t priorities[STANDBYS];
     lsn_t end;   /* Of WAL, flushed here. */
     lsn_t acked; /* Acknowledged to clients, while a mode was on. */
     lsn_t probe; /* Where our own commit waits; 0 = none does. */
@@ -41,7 +44,7 @@ struct model {
 
     struct command queue[QUEUE]; /* Proposals on their way. */
     uint32_t n_queue;
-    uint64_t n_named, n_degraded; /* How often, to see that the model gets anywhere. */
+    uint64_t n_named, n_degraded, n_replaced; /* How often, to see that the model gets anywhere. */
 };
 
 static const node_id ids[STANDBYS] = {PG2, PG3};
@@ -121,6 +124,7 @@ static void fill_view(struct model *m)
         struct view_replica *to = &v->pg.replicas[v->pg.n_replicas];
 
         v->peers[i].received_ms = v->now_ms;
+        v->peers[i].status.sync_priority = m->priorities[i];
         if (is_named(m, node_name(ids[i]))) {
             gone = !from->streams;
         }
@@ -237,6 +241,7 @@ static void settle_proposal(struct model *m)
     if (upto(m, 3) != 0 && store_apply(&m->s->store, ++m->s->index, &c, &changes) == APPLY_DONE) {
         m->n_named += c.sync_set.n_names;
         m->n_degraded += str_equal(c.sync_set.rule, "sync-degrade");
+        m->n_replaced += str_equal(c.sync_set.rule, "sync-replace");
     }
 }
 
@@ -305,6 +310,9 @@ static void step(struct model *m)
         checkpointer_reads(m);
     } else if (chance < 500 && m->n_queue > 0) {
         settle_proposal(m);
+    } else if (chance < 502) {
+        m->priorities[upto(m, STANDBYS - 1)] = 1 + (uint32_t)upto(m, 2);
+        m->s->view.conf.maximum_lag_on_syncnode = (int64_t)upto(m, 3) * 200 - 200;
     } else if (chance < 650 && !m->gate_closed) {
         m->end += 8; /* A client's commit. */
     } else {
@@ -332,6 +340,7 @@ static struct model *model_new(uint64_t seed, enum sync_mode mode)
     m->s->view.peers[1].status = status_make(PG3, MODE_POSTGRES);
     m->end = 1000;
     for (int i = 0; i < STANDBYS; i++) {
+        m->priorities[i] = 1;
         m->senders[i].flushed = 1000;
     }
     lead_with(m->s, NULL);
@@ -377,7 +386,7 @@ static void check_that_it_settles(struct model *m)
 static void whoever_may_lead_has_all_that_was_acknowledged(void **state)
 {
     /* Thousands of steps in any order, then peace. */
-    uint64_t n_named = 0, n_degraded = 0;
+    uint64_t n_named = 0, n_degraded = 0, n_replaced = 0;
 
     (void)state;
     for (uint64_t seed = 1; seed <= 800; seed++) {
@@ -389,9 +398,12 @@ static void whoever_may_lead_has_all_that_was_acknowledged(void **state)
         check_that_it_settles(m);
         n_named += m->n_named;
         n_degraded += m->n_degraded;
+        n_replaced += m->n_replaced;
         model_free(m);
     }
-    assert_true(n_named > 4000 && n_degraded > 1000); /* It gets anywhere. */
+    print_message("named %" PRIu64 ", degraded %" PRIu64 ", replaced %" PRIu64 "\n", n_named,
+                  n_degraded, n_replaced);
+    assert_true(n_named > 4000 && n_degraded > 1000 && n_replaced > 1000); /* It gets anywhere. */
 }
 
 /* ---- One step at a time ---- */
@@ -551,6 +563,113 @@ static void who_can_not_be_told_apart_or_may_not_is_not_synchronous(void **state
     free(s);
 }
 
+/* pg1 leads in mode `on`, pg2 is its standby, pg3 streams too. */
+static struct scene *leading_two(void)
+{
+    struct scene *s = leading();
+
+    scene_add_member(s, PG3, MODE_POSTGRES);
+    lead_with(s, "pg2");
+    s->view.n_peers = 2;
+    s->view.peers[1] = s->view.peers[0];
+    s->view.peers[0].status = status_make(PG2, MODE_POSTGRES);
+    s->view.peers[1].status = status_make(PG3, MODE_POSTGRES);
+    s->view.sync.wait = (struct sync_wait){SYNC_WAIT_NAME, "pg2"};
+    s->view.pg.n_replicas = 2;
+    s->view.pg.replicas[1] =
+        (struct view_replica){.name = "pg3", .state = "streaming", .flushed = 500};
+    return s;
+}
+
+static void who_lags_too_far_is_replaced(void **state)
+{
+    /* pg2 has 500, pg3 600, then 601: the bound is 100. */
+    struct scene *s = leading_two();
+
+    (void)state;
+    s->view.conf.maximum_lag_on_syncnode = 100;
+    s->view.pg.replicas[1].flushed = 600;
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    s->view.pg.replicas[1].flushed = 601;
+    assert_string_equal(proposed(s)->rule, "sync-replace");
+    assert_int_equal(proposed(s)->n_names, 0);
+    assert_non_null(
+        strstr(proposed(s)->evidence, "pg2 is 101 bytes behind, maximum_lag_on_syncnode is 100"));
+    s->view.conf.maximum_lag_on_syncnode = -1; /* No bound. */
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    s->view.conf.maximum_lag_on_syncnode = 0;
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    free(s);
+}
+
+static void a_single_standby_is_measured_by_the_primary(void **state)
+{
+    /* pg2 alone, 101 bytes behind pg1: on goes on alone, strict waits for it. */
+    struct scene *s = leading_two();
+
+    (void)state;
+    s->view.conf.maximum_lag_on_syncnode = 100;
+    s->view.pg.n_replicas = 1;
+    s->view.self.status.flushed = 600;
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    s->view.self.status.flushed = 601;
+    assert_string_equal(proposed(s)->rule, "sync-degrade");
+    s->view.conf.sync_mode = SYNC_STRICT;
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    assert_int_equal(decided(s)->wait.kind, SYNC_WAIT_KEEP);
+    s->view.sync.gate_closed = true; /* pg1 starts: pg2 can let clients in nevertheless. */
+    assert_int_equal(decided(s)->wait.kind, SYNC_WAIT_FOREVER);
+    s->view.sync.gate_closed = false;
+    lead_with(s, NULL); /* Nobody is named: not this one, it holds. */
+    s->view.sync.wait.kind = SYNC_WAIT_NOBODY;
+    assert_int_equal(decided(s)->wait.kind, SYNC_WAIT_FOREVER);
+    s->view.sync.wait.kind = SYNC_WAIT_FOREVER;
+    s->view.sync.held = true;
+    s->view.sync.held_lsn = 600;
+    assert_int_equal(decided(s)->wait.kind, SYNC_WAIT_KEEP);
+    s->view.pg.replicas[0].flushed = 501;
+    assert_string_equal(decided(s)->wait.name, "pg2");
+    free(s);
+}
+
+static void the_largest_sync_priority_is_the_standby(void **state)
+{
+    /* pg3 has priority 2, pg2 has 1 and is there. */
+    struct scene *s = leading_two();
+
+    (void)state;
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    s->view.peers[1].status.sync_priority = 2;
+    assert_string_equal(proposed(s)->rule, "sync-replace");
+    assert_non_null(
+        strstr(proposed(s)->evidence, "pg3 has sync_priority 2; pg2 has sync_priority 1"));
+    s->view.conf.sync_mode = SYNC_STRICT;
+    assert_string_equal(proposed(s)->rule, "sync-replace");
+    s->view.conf.sync_mode = SYNC_ON;
+    assert_string_equal(s->store.members[2].name, "pg3");
+    s->store.members[2].nofailover = true; /* Who can not lead comes last. */
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    s->store.members[2].nofailover = false;
+    s->view.sync.retry_ms = TEST_NOW + 1; /* Another one did not get there: what works stays. */
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    s->view.sync.retry_ms = 0;
+    s->view.peers[1].received_ms = TEST_NOW - 60000;
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    s->view.peers[1].received_ms = TEST_NOW;
+    s->view.peers[0].received_ms = TEST_NOW - 60000; /* What pg2 has now is not known. */
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    s->view.peers[0].received_ms = TEST_NOW;
+    assert_int_equal((decided(s), s->decision.n_commands), 1);
+    lead_with(s, NULL); /* Chosen anew: by priority, though pg2 has more. */
+    s->view.sync.wait.kind = SYNC_WAIT_FOREVER;
+    s->view.sync.held = true;
+    s->view.pg.replicas[0].flushed = 600;
+    assert_string_equal(decided(s)->wait.name, "pg3");
+    s->view.peers[0].status.sync_priority = 2;
+    assert_string_equal(decided(s)->wait.name, "pg2");
+    free(s);
+}
+
 static void writes_do_not_stand_still_for_long_in_mode_on(void **state)
 {
     /* pg2 streams and never gets there. */
@@ -602,6 +721,9 @@ int main(void)
         cmocka_unit_test(degrading_tells_the_store_first),
         cmocka_unit_test(clients_wait_outside_until_it_is_proven),
         cmocka_unit_test(who_can_not_be_told_apart_or_may_not_is_not_synchronous),
+        cmocka_unit_test(who_lags_too_far_is_replaced),
+        cmocka_unit_test(a_single_standby_is_measured_by_the_primary),
+        cmocka_unit_test(the_largest_sync_priority_is_the_standby),
         cmocka_unit_test(writes_do_not_stand_still_for_long_in_mode_on),
         cmocka_unit_test(without_a_mode_nothing_is_done),
         cmocka_unit_test(whoever_may_lead_has_all_that_was_acknowledged),

@@ -63,6 +63,7 @@ static inline struct status status_make(node_id id, enum node_mode mode)
         .mode = mode,
         .instance = 100 + id,
         .failover_priority = 1,
+        .sync_priority = 1,
         .n_heard = 3,
         .heard = {PG1, PG2, W},
     };

@@ -74,6 +74,7 @@ static struct status sample_status(void)
                        .stopping = true,
                        .nofailover = true,
                        .failover_priority = 15,
+                       .sync_priority = 16,
                        .operation = "clone: copy",
                        .tick_age_ms = 16};
 
