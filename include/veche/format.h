@@ -11,6 +11,6 @@
 
 /* Between agent and guard (src/guard/guard_protocol.h). */
 #define VECHE_GUARD_MAGIC   UINT32_C(0x31475256) /* "VRG1" */
-#define VECHE_GUARD_VERSION 1
+#define VECHE_GUARD_VERSION 2
 
 #endif

@@ -80,7 +80,15 @@ static void log_phase(struct guard *g, enum guard_phase from)
                       (unsigned long long)l->epoch,
                       (long long)ms_of(
                           (int64_t)clock_pair_elapsed_ns(l->freeze_began, clock_pair_now())));
+        } else if (from == GUARD_DISARMED) {
+            guard_log(g, GUARD_LEVEL_INFO, "PostgreSQL is fenced again. epoch=%llu",
+                      (unsigned long long)l->epoch);
         }
+        return;
+    case GUARD_DISARMED:
+        guard_log(g, GUARD_LEVEL_WARNING,
+                  "Paused: PostgreSQL is not fenced, it writes without a lease too. epoch=%llu",
+                  (unsigned long long)l->epoch);
         return;
     case GUARD_FREEZING:
         return; /* Said when it is done. */

@@ -45,6 +45,7 @@ struct guard_client {
     struct clock_pair down_since; /* 0 = up, or closing. */
     uv_process_t *spawned;        /* While one that we spawned lives; NULL = none does. */
     uint64_t spawned_ms;
+    uint16_t version; /* Of the protocol that is spoken with it. */
     char problem[GUARD_TEXT_SIZE];
     struct guard_state state;
 
@@ -255,23 +256,44 @@ static size_t size_of_kind(uint16_t kind)
 }
 
 /* NULL: it is one of ours. */
-static const char *fault_of(const union packet *p, size_t size)
+static const char *fault_of(const union packet *p, size_t size, uint16_t version)
 {
     const struct guard_header *h = &p->header;
 
     if (size < sizeof(*h) || h->magic != VECHE_GUARD_MAGIC) {
         return "that is no guard of Veche";
     }
-    if (h->version != VECHE_GUARD_VERSION) { /* A bare header, after our hello. */
+    if (h->version != version) { /* A bare header, after our hello. */
         return "it speaks another version";
     }
     return h->size != size || size != size_of_kind(h->kind) ? "a packet has a wrong size" : NULL;
 }
 
+/* A guard of before the upgrade (docs/decisions/0010). The packets are the same in both
+ * versions; what the older one does not know is not asked of it. */
+static bool is_of_version_before(const struct guard_client *c, const union packet *p, size_t size)
+{
+    return size == sizeof(p->header) && p->header.magic == VECHE_GUARD_MAGIC &&
+           p->header.kind == GUARD_STATE && p->header.version == GUARD_VERSION_BEFORE &&
+           c->version != GUARD_VERSION_BEFORE;
+}
+
+static void speak_version_before(struct guard_client *c)
+{
+    log_info("The guard is of an older version, going on in its protocol. pid=%d version=%d",
+             (int)c->pid, GUARD_VERSION_BEFORE);
+    c->version = GUARD_VERSION_BEFORE;
+    disconnect(c);
+}
+
 static void take(struct guard_client *c, const union packet *p, size_t size, int *pidfd)
 {
-    const char *fault = fault_of(p, size);
+    const char *fault = fault_of(p, size, c->version);
 
+    if (is_of_version_before(c, p, size)) {
+        speak_version_before(c);
+        return;
+    }
     if (fault != NULL) {
         (void)snprintf(c->problem, sizeof(c->problem), "the guard, pid %d: %s", (int)c->pid, fault);
         break_off(c, fault);
@@ -372,7 +394,7 @@ static void fill_header(struct guard_client *c, struct guard_header *h, enum gua
 {
     c->sequence = c->sequence == UINT32_MAX ? 1 : c->sequence + 1;
     *h = (struct guard_header){.magic = VECHE_GUARD_MAGIC,
-                               .version = VECHE_GUARD_VERSION,
+                               .version = c->version,
                                .kind = (uint16_t)kind,
                                .size = (uint32_t)size,
                                .sequence = c->sequence};
@@ -430,6 +452,7 @@ bool guard_client_arm(struct guard_client *c, const struct guard_arm *arm,
 {
     struct guard_arm_message m = {.arm = *arm, .kept = *kept};
 
+    PRE(!arm->unfenced || guard_client_can_disarm(c));
     if (!c->is_up || c->n_arms == ARMS_MAX) {
         return false;
     }
@@ -628,6 +651,7 @@ static void know_process(struct guard_client *c)
     }
     unwatch(&c->pid_poll, &c->pidfd);
     c->pid = peer.pid;
+    c->version = VECHE_GUARD_VERSION;
     c->pidfd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
     if (c->pidfd >= 0) {
         c->pid_poll = watch(c, c->pidfd, on_pidfd);
@@ -690,6 +714,11 @@ bool guard_client_is_up(const struct guard_client *c)
     return c->is_up;
 }
 
+bool guard_client_can_disarm(const struct guard_client *c)
+{
+    return c->version > GUARD_VERSION_BEFORE;
+}
+
 const struct guard_state *guard_client_state(const struct guard_client *c)
 {
     return &c->state;
@@ -727,6 +756,7 @@ struct guard_client *guard_client_new(const struct guard_client_options *options
     c->o.data_dir = xstrdup(options->data_dir);
     c->fd = -1;
     c->pidfd = -1;
+    c->version = VECHE_GUARD_VERSION;
     c->down_since = clock_pair_now();
     uv_timer_init(options->loop, &c->timer);
     c->timer.data = c;

@@ -4,6 +4,7 @@
  *   EMPTY -> OPEN, ARMED           started or adopted
  *   OPEN -> ARMED                  armed with may_write
  *   ARMED -> FREEZING -> FROZEN    what is left is less than a freeze may take
+ *   OPEN, ARMED <-> DISARMED       armed with unfenced (pause), and with may_write again
  *   FREEZING, FROZEN -> ARMED      the two ways out: a live lease of the same epoch,
  *   any -> KILLING                 or death
  *   any -> EMPTY                   no process is left
@@ -18,6 +19,7 @@
 static const char *const phase_names[GUARD_PHASES] = {
     [GUARD_EMPTY] = "empty",       [GUARD_OPEN] = "open",     [GUARD_ARMED] = "armed",
     [GUARD_FREEZING] = "freezing", [GUARD_FROZEN] = "frozen", [GUARD_KILLING] = "killing",
+    [GUARD_DISARMED] = "disarmed",
 };
 
 static const char *const verdict_names[GUARD_VERDICTS] = {
@@ -65,13 +67,13 @@ static bool is_fenced(const struct guard_logic *g)
 /* May what runs take writes, or has it been stopped in the middle of one? */
 static bool is_writer(const struct guard_logic *g)
 {
-    return g->phase == GUARD_ARMED || is_fenced(g);
+    return g->phase == GUARD_ARMED || g->phase == GUARD_DISARMED || is_fenced(g);
 }
 
 static void check(const struct guard_logic *g)
 {
-    ASSERT(IMPLIES(is_writer(g), g->may_write));
-    ASSERT(IMPLIES(g->phase == GUARD_OPEN, !g->may_write));
+    ASSERT(IMPLIES(g->phase == GUARD_ARMED || is_fenced(g), g->may_write));
+    ASSERT(IMPLIES(g->phase == GUARD_OPEN || g->phase == GUARD_DISARMED, !g->may_write));
     ASSERT((g->phase == GUARD_KILLING) == (g->why != GUARD_WHY_NONE));
     ASSERT(g->kill_after_ns > 0);
 }
@@ -127,7 +129,7 @@ static uint64_t calm_ns(const struct guard_logic *g, struct clock_pair now)
 static bool is_well_formed(const struct guard_arm *arm)
 {
     return arm->epoch != 0 && arm->instance != 0 && arm->ttl_ns >= GUARD_TTL_NS_MIN &&
-           arm->ttl_ns <= GUARD_TTL_NS_MAX;
+           arm->ttl_ns <= GUARD_TTL_NS_MAX && !(arm->may_write && arm->unfenced);
 }
 
 static bool is_far(const struct guard_arm *arm, struct clock_pair now)
@@ -137,13 +139,13 @@ static bool is_far(const struct guard_arm *arm, struct clock_pair now)
     return arm->deadline.raw_ns > most.raw_ns || arm->deadline.boot_ns > most.boot_ns;
 }
 
-/* Another epoch came while this one's writes may be half done: stopped, or past the
- * deadline. Between the two somebody else may have been primary. */
+/* Another epoch came while this one's writes may be half done: stopped, past the
+ * deadline, or without one. Between the two somebody else may have been primary. */
 static bool is_overtaken(const struct guard_logic *g, struct clock_pair now,
                          const struct guard_arm *arm)
 {
     return is_writer(g) && arm->epoch > g->epoch &&
-           (is_fenced(g) || guard_logic_left_ns(g, now) == 0);
+           (is_fenced(g) || g->phase == GUARD_DISARMED || guard_logic_left_ns(g, now) == 0);
 }
 
 static enum guard_verdict judge(const struct guard_logic *g, struct clock_pair now,
@@ -181,7 +183,10 @@ static void accept(struct guard_logic *g, struct clock_pair now, const struct gu
     g->epoch = arm->epoch;
     g->ttl_ns = arm->ttl_ns;
     g->may_write = g->phase == GUARD_EMPTY ? arm->may_write : g->may_write || arm->may_write;
-    if (g->phase == GUARD_OPEN && g->may_write) {
+    if (arm->unfenced && (g->phase == GUARD_OPEN || g->phase == GUARD_ARMED)) {
+        g->may_write = false;
+        move(g, GUARD_DISARMED, GUARD_WHY_NONE); /* What is frozen is thawed first, by this. */
+    } else if ((g->phase == GUARD_OPEN || g->phase == GUARD_DISARMED) && g->may_write) {
         move(g, GUARD_ARMED, GUARD_WHY_NONE);
     }
 }
@@ -403,6 +408,7 @@ enum guard_action guard_logic_step(struct guard_logic *g, struct clock_pair now,
     switch (g->phase) {
     case GUARD_EMPTY:
     case GUARD_OPEN:
+    case GUARD_DISARMED:
         return GUARD_DO_NOTHING;
     case GUARD_ARMED:
         return step_armed(g, now, ret_wake_ns);

@@ -10,7 +10,10 @@
  * commit: let go in any other way it would send the acknowledgement first.
  *
  * Standbys run unfenced: `may_write` is false until the agent is about to promote, or
- * starts a primary; from then on it stays true until no process is left.
+ * starts a primary; from then on it stays true until no process is left, or an arm says
+ * `unfenced`: the cluster is paused, and the replicated store shows that this epoch has no
+ * next one. Then nothing is frozen, whatever becomes of the lease, until the next arm with
+ * `may_write`, which needs a live deadline like every other.
  *
  * Every call that depends on time takes `now`; what is left is counted as an owner
  * must (the larger of the two elapsed times). The caller calls guard_logic_step()
@@ -50,8 +53,9 @@ enum guard_phase {
     GUARD_FREEZING,  /* The freezer was asked; not all have stopped yet. */
     GUARD_FROZEN,    /* Nothing of it runs. */
     GUARD_KILLING,   /* SIGKILL until no process is left. */
+    GUARD_DISARMED,  /* It may write, and no deadline stops it: paused. */
 };
-#define GUARD_PHASES (GUARD_KILLING + 1)
+#define GUARD_PHASES (GUARD_DISARMED + 1)
 const char *guard_phase_name(enum guard_phase phase);
 
 enum guard_verdict {
@@ -99,6 +103,7 @@ struct guard_arm {
     uint64_t ttl_ns;
     struct clock_pair deadline;
     bool may_write; /* PostgreSQL is, or is about to become, a primary. */
+    bool unfenced;  /* Instead: it is one, and paused. From version 2 of the protocol on. */
 };
 
 struct guard_logic {

@@ -50,7 +50,10 @@ static const char *fault_of_arm(const union guard_packet *p)
     if (p->arm.kept.size > GUARD_KEPT_SIZE) {
         return "more to keep than there is room for";
     }
-    return is_bool(p, offsetof(struct guard_arm_message, arm.may_write)) ? NULL : "a bad flag";
+    return is_bool(p, offsetof(struct guard_arm_message, arm.may_write)) &&
+                   is_bool(p, offsetof(struct guard_arm_message, arm.unfenced))
+               ? NULL
+               : "a bad flag";
 }
 
 /* Reading it as the enumeration comes after this. */

@@ -12,7 +12,8 @@
  *
  * Versions: an agent speaks this version and the one before; a guard is replaced
  * only while PostgreSQL is down (docs/decisions/0010). A hello of another version is
- * answered by a bare header of kind STATE with the guard's, and closing.
+ * answered by a bare header of kind STATE with the guard's, and closing. Version 2 has
+ * guard_arm.unfenced and GUARD_DISARMED, and is laid out as version 1.
  */
 #ifndef VECHE_GUARD_GUARD_PROTOCOL_H
 #define VECHE_GUARD_GUARD_PROTOCOL_H
@@ -27,6 +28,13 @@
 #define GUARD_PROBLEM_SIZE 128
 #define GUARD_KEPT_SIZE    512 /* What the guard keeps for the agent, which alone reads it. */
 #define GUARD_SOCKET_NAME  "guard.sock"
+
+#define GUARD_VERSION_BEFORE 1
+_Static_assert(GUARD_VERSION_BEFORE + 1 == VECHE_GUARD_VERSION, "the one before");
+/* A guard that has not been replaced yet and its agent read each other's packets. */
+_Static_assert(offsetof(struct guard_arm, unfenced) == offsetof(struct guard_arm, may_write) + 1 &&
+                   sizeof(struct guard_arm) == offsetof(struct guard_arm, may_write) + 8,
+               "version 2 fills a gap of version 1");
 
 enum guard_kind {
     /* Agent to guard. */

@@ -34,6 +34,7 @@ static uint64_t rest_ns(const struct guard_watchdog *w, const struct guard_logic
     switch (g->phase) {
     case GUARD_EMPTY:
     case GUARD_OPEN:
+    case GUARD_DISARMED:
     case GUARD_FROZEN:
         return UINT64_MAX;
     case GUARD_ARMED:

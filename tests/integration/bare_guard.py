@@ -25,7 +25,7 @@ PROGRAM = BUILD / "src/guard/veche-guard"
 UNIFIED = pathlib.Path("/sys/fs/cgroup/unified")
 if not UNIFIED.is_dir():
     UNIFIED = pathlib.Path("/sys/fs/cgroup")
-MAGIC, VERSION = 0x31475256, 1
+MAGIC, VERSION = 0x31475256, 2
 HELLO, ARM, CLOSE, START, ADOPT, KILL, LEAVE, WATCH = range(1, 9)
 STATE, ARMED_AS, STARTED, ENDED, EVENT = range(100, 105)
 EMPTY, OPEN, ARMED, FREEZING, FROZEN, KILLING = range(6)
@@ -50,7 +50,7 @@ Hello = struct("Hello", ("header", Header), ("kill_after", u64), ("node_id", u64
                ("data_dir", ctypes.c_char * 4096))  # fmt: skip
 Kept = struct("Kept", ("size", u32), ("bytes", u8 * 512))
 Arm = struct("Arm", ("epoch", u64), ("instance", u64), ("ttl", u64), ("deadline", Pair),
-             ("may_write", u8))  # fmt: skip
+             ("may_write", u8), ("unfenced", u8))  # fmt: skip
 ArmMessage = struct("ArmMessage", ("header", Header), ("arm", Arm), ("kept", Kept))
 Armed = struct("Armed", ("header", Header), ("verdict", i32), ("epoch", u64), ("deadline", Pair),
                ("now", Pair))  # fmt: skip

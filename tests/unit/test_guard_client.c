@@ -128,6 +128,36 @@ static void play_other_version(int fd)
     wait_for_end(fd);
 }
 
+/* A guard of before the upgrade: as play_well, in the protocol of its time. */
+static bool refused_once;
+static void play_version_before(int fd)
+{
+    struct guard_hello hello;
+    struct guard_arm_message m;
+    struct guard_state state = {.guard_pid = getpid()};
+
+    expect_kind(fd, GUARD_HELLO, &hello, sizeof(hello));
+    if (!refused_once) {
+        refused_once = true;
+        fill(&state.header, GUARD_STATE, sizeof(state.header), 0);
+        state.header.version = GUARD_VERSION_BEFORE;
+        say(fd, &state, sizeof(state.header));
+        return;
+    }
+    fill(&state.header, GUARD_STATE, sizeof(state), hello.header.sequence);
+    state.header.version = GUARD_VERSION_BEFORE;
+    say(fd, &state, sizeof(state));
+    expect_kind(fd, GUARD_ARM, &m, sizeof(m));
+    if (hello.header.version != GUARD_VERSION_BEFORE ||
+        m.header.version != GUARD_VERSION_BEFORE) {
+        _exit(6);
+    }
+    state.logic.phase = GUARD_ARMED;
+    state.header.sequence = 0;
+    say(fd, &state, sizeof(state));
+    wait_for_end(fd);
+}
+
 static void play_garbage(int fd)
 {
     struct guard_hello hello;
@@ -481,6 +511,23 @@ static void another_version_is_named_and_not_used(void **state)
     world_free(w);
 }
 
+static void the_version_before_is_spoken_and_nothing_new_asked_of_it(void **state)
+{
+    /* The guard outlived an upgrade of the agent (docs/decisions/0010). */
+    struct world *w = world_new(play_version_before);
+    struct guard_arm arm = {.epoch = 3, .instance = 1, .ttl_ns = GUARD_TTL_NS_MIN};
+    struct guard_kept kept = {.size = 0};
+
+    (void)state;
+    assert_true(guard_client_can_disarm(w->client));
+    until(w, w->n_up == 1);
+    assert_int_equal(w->state.guard_pid, w->guard);
+    assert_false(guard_client_can_disarm(w->client));
+    assert_true(guard_client_arm(w->client, &arm, &kept));
+    until(w, w->n_state == 1 && w->state.logic.phase == GUARD_ARMED);
+    world_free(w);
+}
+
 static void garbage_is_no_guard(void **state)
 {
     struct world *w = world_new(play_garbage);
@@ -596,6 +643,7 @@ int main(void)
         cmocka_unit_test(death_is_told_once_and_the_next_guard_is_found),
         cmocka_unit_test(a_stopped_guard_is_silent_and_can_be_ended),
         cmocka_unit_test(another_version_is_named_and_not_used),
+        cmocka_unit_test(the_version_before_is_spoken_and_nothing_new_asked_of_it),
         cmocka_unit_test(garbage_is_no_guard),
         cmocka_unit_test(a_packet_of_a_wrong_size_ends_the_connection),
         cmocka_unit_test(postgres_is_started_with_its_output_and_seen_by_a_pidfd),

@@ -314,6 +314,111 @@ static void may_write_stays(void **state)
     assert_false(g.may_write);
 }
 
+/* A primary of epoch 5, paused at 100 and marked so in the store. */
+static struct guard_logic paused(void)
+{
+    struct guard_logic g = primary();
+    struct guard_arm arm = arm_of(5, 3050, false);
+
+    arm.unfenced = true;
+    assert_int_equal(guard_logic_on_arm(&g, at_ms(100), &arm), GUARD_ACCEPTED);
+    assert_int_equal(g.phase, GUARD_DISARMED);
+    return g;
+}
+
+static void a_paused_primary_is_not_frozen(void **state)
+{
+    /* The agent leaves, or its lease ends, for a day. */
+    struct guard_logic g = paused();
+    uint64_t wake;
+
+    (void)state;
+    assert_int_equal(guard_logic_step(&g, at_ms(86400000), &wake), GUARD_DO_NOTHING);
+    assert_true(wake == UINT64_MAX);
+    guard_logic_on_kill(&g, GUARD_WHY_SIGNAL);
+    assert_int_equal(g.phase, GUARD_DISARMED);
+    assert_int_equal(g.n_freezes + g.n_kills, 0);
+}
+
+static void a_paused_primary_stays_so_until_it_is_armed_to_write(void **state)
+{
+    /* Rounds go on while paused; one is too late; then resume; then the lease ends. */
+    struct guard_logic g = paused();
+    struct guard_arm arm = arm_of(5, 8000, false);
+
+    (void)state;
+    arm.unfenced = true;
+    assert_int_equal(guard_logic_on_arm(&g, at_ms(5500), &arm), GUARD_ACCEPTED);
+    arm.unfenced = false;
+    assert_int_equal(guard_logic_on_arm(&g, at_ms(5600), &arm), GUARD_ACCEPTED);
+    assert_int_equal(g.phase, GUARD_DISARMED);
+    arm.may_write = true;
+    assert_int_equal(guard_logic_on_arm(&g, at_ms(8000), &arm), GUARD_REFUSED_OVER);
+    assert_int_equal(g.phase, GUARD_DISARMED);
+
+    must_arm(&g, 9000, 5, 11900);
+    assert_int_equal(g.phase, GUARD_ARMED);
+    assert_int_equal(step_at(&g, 11890), GUARD_DO_FREEZE);
+}
+
+static void a_pause_thaws_nothing_without_a_lease_of_its_own(void **state)
+{
+    /* The word comes after the freeze: first a thaw by its deadline, as ever. */
+    struct guard_logic g = frozen();
+    struct guard_arm arm = arm_of(5, 3001, false);
+
+    (void)state;
+    arm.unfenced = true;
+    assert_int_equal(guard_logic_on_arm(&g, at_ms(2990), &arm), GUARD_ACCEPTED);
+    assert_int_equal(g.phase, GUARD_FROZEN);
+    assert_int_equal(step_at(&g, 2991), GUARD_DO_LOOK);
+    looked_at(&g, 2991, 0);
+    arm.deadline = at_ms(6000);
+    assert_int_equal(guard_logic_on_arm(&g, at_ms(3100), &arm), GUARD_ACCEPTED);
+    assert_int_equal(g.phase, GUARD_FROZEN);
+    assert_int_equal(step_at(&g, 3101), GUARD_DO_THAW);
+    assert_int_equal(guard_logic_on_arm(&g, at_ms(3102), &arm), GUARD_ACCEPTED);
+    assert_int_equal(g.phase, GUARD_DISARMED);
+}
+
+static void a_paused_primary_is_killed_when_its_epoch_is_over(void **state)
+{
+    /* Closed; ordered; a higher epoch came: somebody may have been primary in between. */
+    struct guard_logic g = paused();
+    struct guard_arm arm = arm_of(6, 5000, true);
+
+    (void)state;
+    guard_logic_on_close(&g, 5);
+    assert_int_equal(g.why, GUARD_WHY_EPOCH);
+    g = paused();
+    guard_logic_on_kill(&g, GUARD_WHY_ORDER);
+    assert_int_equal(step_at(&g, 300), GUARD_DO_KILL);
+    g = paused();
+    assert_int_equal(guard_logic_on_arm(&g, at_ms(2500), &arm), GUARD_REFUSED_KILLING);
+    assert_int_equal(g.why, GUARD_WHY_EPOCH);
+}
+
+static void pause_is_for_what_runs(void **state)
+{
+    /* Nothing runs; a server that somebody started by hand; a word that contradicts itself. */
+    struct guard_logic g;
+    struct guard_arm arm = arm_of(5, 3000, false);
+
+    (void)state;
+    arm.unfenced = true;
+    guard_logic_init(&g, MS(30000));
+    assert_int_equal(guard_logic_on_arm(&g, at_ms(0), &arm), GUARD_ACCEPTED);
+    assert_int_equal(g.phase, GUARD_EMPTY);
+    assert_int_equal(guard_logic_on_start(&g, at_ms(1), true), GUARD_REFUSED_NO_LEASE);
+    guard_logic_on_adopt(&g, false);
+    assert_int_equal(guard_logic_on_arm(&g, at_ms(2), &arm), GUARD_ACCEPTED);
+    assert_int_equal(g.phase, GUARD_DISARMED);
+    guard_logic_on_gone(&g);
+    assert_int_equal(g.phase, GUARD_EMPTY);
+    arm.may_write = true;
+    assert_int_equal(guard_logic_on_arm(&g, at_ms(3), &arm), GUARD_REFUSED_MALFORMED);
+}
+
 static void a_primary_needs_a_lease_to_start(void **state)
 {
     /* Nothing armed; armed for a standby; armed and over; about to be over. */
@@ -512,9 +617,10 @@ struct observer {
     struct clock_pair freeze_began;
     bool stopped;   /* The freezer was asked, and nothing thawed or died since. */
     bool may_write; /* What runs was armed with it. */
+    bool unfenced;  /* What runs was told to be paused since. */
     bool runs;
     bool dying;
-    uint64_t n_frozen, n_thawed, n_late, n_aged, n_in_time;
+    uint64_t n_frozen, n_thawed, n_late, n_aged, n_in_time, n_unfenced;
 };
 
 struct walk {
@@ -629,6 +735,17 @@ static void settle(struct walk *w)
     }
     assert_int_equal(w->g.may_write, w->o.may_write);
     assert_true(IMPLIES(w->o.dying, w->g.phase == GUARD_KILLING));
+    assert_int_equal(w->g.phase == GUARD_DISARMED, w->o.unfenced && !w->o.dying);
+}
+
+static void observe_accepted(struct walk *w, const struct guard_arm *arm)
+{
+    bool pauses = arm->unfenced && w->o.runs && !w->o.stopped;
+
+    w->o.epoch = arm->epoch;
+    w->o.may_write = !pauses && (arm->may_write || (w->o.runs && w->o.may_write));
+    w->o.unfenced = pauses || (w->o.unfenced && !w->o.may_write);
+    w->o.n_unfenced += pauses;
 }
 
 /* Also wrong ones: of low and closed epochs, far away, over. */
@@ -645,8 +762,9 @@ static void random_arm(struct walk *w)
     arm.deadline = clock_pair_add(w->now, rng_between(&w->rng, 0, arm.ttl_ns) >> chance(w, 4));
     arm.deadline.raw_ns += chance(w, 30) == 0 ? arm.ttl_ns : 0;
     arm.may_write = chance(w, 2) == 0;
-    overtakes =
-        arm.epoch > w->o.epoch && w->o.runs && w->o.may_write && (w->o.stopped || left_of(w) == 0);
+    arm.unfenced = !arm.may_write && chance(w, 6) == 0;
+    overtakes = arm.epoch > w->o.epoch && w->o.runs &&
+                (w->o.unfenced || (w->o.may_write && (w->o.stopped || left_of(w) == 0)));
     verdict = guard_logic_on_arm(&w->g, w->now, &arm);
     if (verdict == GUARD_ACCEPTED) {
         assert_true(arm.instance == ME && arm.epoch >= w->o.epoch && arm.epoch > w->o.closed);
@@ -656,8 +774,7 @@ static void random_arm(struct walk *w)
         if (arm.epoch > w->o.epoch || clock_pair_left_ns(arm.deadline, w->now) > left_of(w)) {
             w->o.deadline = arm.deadline;
         }
-        w->o.epoch = arm.epoch;
-        w->o.may_write = arm.may_write || (w->o.runs && w->o.may_write);
+        observe_accepted(w, &arm);
     } else if (verdict == GUARD_REFUSED_KILLING && arm.epoch > w->o.epoch) {
         assert_true(overtakes || w->o.dying);
         w->o.epoch = arm.epoch;
@@ -681,7 +798,7 @@ static void random_start(struct walk *w)
 static void random_gone(struct walk *w)
 {
     guard_logic_on_gone(&w->g);
-    w->o.runs = w->o.dying = w->o.stopped = w->o.may_write = false;
+    w->o.runs = w->o.dying = w->o.stopped = w->o.may_write = w->o.unfenced = false;
 }
 
 static void random_close(struct walk *w)
@@ -690,7 +807,8 @@ static void random_close(struct walk *w)
 
     guard_logic_on_close(&w->g, epoch);
     w->o.closed = MAX(w->o.closed, epoch);
-    w->o.dying = w->o.dying || (w->o.runs && w->o.may_write && w->o.closed >= w->o.epoch);
+    w->o.dying = w->o.dying || (w->o.runs && (w->o.may_write || w->o.unfenced) &&
+                                w->o.closed >= w->o.epoch);
 }
 
 static void random_kill(struct walk *w)
@@ -761,13 +879,15 @@ static void random_walks_never_break_the_promise(void **state)
         sum.n_late += w.o.n_late;
         sum.n_aged += w.o.n_aged;
         sum.n_in_time += w.o.n_in_time;
+        sum.n_unfenced += w.o.n_unfenced;
     }
-    print_message("frozen=%llu in_time=%llu thawed=%llu late=%llu aged=%llu\n",
+    print_message("frozen=%llu in_time=%llu thawed=%llu late=%llu aged=%llu unfenced=%llu\n",
                   (unsigned long long)sum.n_frozen, (unsigned long long)sum.n_in_time,
                   (unsigned long long)sum.n_thawed, (unsigned long long)sum.n_late,
-                  (unsigned long long)sum.n_aged);
+                  (unsigned long long)sum.n_aged, (unsigned long long)sum.n_unfenced);
     assert_true(sum.n_in_time > 1000 && sum.n_frozen > sum.n_in_time);
     assert_true(sum.n_thawed > 100 && sum.n_late > 100 && sum.n_aged > 100);
+    assert_true(sum.n_unfenced > 1000);
 }
 
 static void a_guard_that_keeps_its_waits_is_never_late(void **state)
@@ -812,6 +932,11 @@ int main(void)
         cmocka_unit_test(an_epoch_that_passed_to_another_is_over_for_ever),
         cmocka_unit_test(a_standby_is_left_alone),
         cmocka_unit_test(may_write_stays),
+        cmocka_unit_test(a_paused_primary_is_not_frozen),
+        cmocka_unit_test(a_paused_primary_stays_so_until_it_is_armed_to_write),
+        cmocka_unit_test(a_pause_thaws_nothing_without_a_lease_of_its_own),
+        cmocka_unit_test(a_paused_primary_is_killed_when_its_epoch_is_over),
+        cmocka_unit_test(pause_is_for_what_runs),
         cmocka_unit_test(a_primary_needs_a_lease_to_start),
         cmocka_unit_test(a_crashed_primary_is_armed_anew),
         cmocka_unit_test(an_adopted_primary_without_a_lease_is_fenced_at_once),
