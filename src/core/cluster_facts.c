@@ -20,6 +20,7 @@ const struct impossible cluster_impossible[] = {
     {F(C_SUCCESSOR) | F(C_OWNED),              0,               "a release names a successor"},
     {F(C_GAVE_UP) | F(C_OWNED),                0,               "who gave up is owner no more"},
     {F(C_OWNER_RECOVERS),                      F(C_OWNED),      "of an epoch that was not released"},
+    {F(C_ORDERED),                             F(C_CANDIDATE) | F(C_FORCED), "who is to be next is eligible"},
     {F(C_SUCCESSOR),                           F(C_CANDIDATE),  "an eligible successor is a candidate"},
 };
 const size_t cluster_impossible_n = ARRAY_LENGTH(cluster_impossible);
@@ -299,6 +300,15 @@ static void gather_order(const struct view *view, struct cluster_facts *f)
     }
 }
 
+/* A switchover ends with its owner: only a failover takes from one that is gone. */
+static bool order_names_chosen(const struct view *view, const struct cluster_facts *f)
+{
+    const struct store_request *r = &view->store->request;
+
+    return lookup_request_is_due(view) && r->to[0] != '\0' && str_equal(r->to, f->chosen.name) &&
+           (!view->store->primary.has_owner || r->kind == REQUEST_FAILOVER);
+}
+
 static void gather_candidates(const struct view *view, struct cluster_facts *f)
 {
     const struct store *s = view->store;
@@ -324,7 +334,8 @@ static void gather_candidates(const struct view *view, struct cluster_facts *f)
     }
     f->bits |= bit_if(!s->primary.has_owner &&
                           (lookup_gave_up(s, f->chosen.name) || lookup_give_ups_in_a_row(s) > 1),
-                      F(C_GAVE_UP));
+                      F(C_GAVE_UP)) |
+               bit_if(order_names_chosen(view, f), F(C_ORDERED));
 }
 
 /*

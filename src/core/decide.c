@@ -87,6 +87,49 @@ static bool is_primary(uint64_t bits)
     return (bits & all) == all && !(bits & (F(OTHER_SYSID) | F(OLD_PRIMARY)));
 }
 
+static bool mark_begins(const struct view *view, uint64_t bits)
+{
+    return view->conf.pause && is_primary(bits) && (bits & F(INIT_DONE)) && (bits & F(CAUGHT_UP)) &&
+           !(bits & (F(UNFENCED) | F(OP_KEEPS)));
+}
+
+/* With a live lease and an armed guard, or with nothing that could write. */
+static bool mark_ends(const struct view *view, uint64_t bits)
+{
+    bool fenced = (bits & F(ARMED)) || !(bits & F(MAY_WRITE));
+
+    return !view->conf.pause && (bits & F(UNFENCED)) && (bits & F(LEASE)) && fenced;
+}
+
+/* The boot that it was made in is over, and all of its processes with it. */
+static bool mark_is_void(uint64_t bits)
+{
+    return (bits & F(UNFENCED)) && !(bits & F(OWNER_ME)) && (bits & F(QUIET));
+}
+
+/*
+ * Pause (design.md section 5): the mark, and only when the store shows it the guard lets go
+ * (node_rules.c, disarm); on resume the other way round.
+ */
+static void say_unfenced(const struct view *view, uint64_t bits, struct decision *d)
+{
+    const char *rule = mark_begins(view, bits) ? "pause"
+                       : mark_ends(view, bits) ? "resume"
+                       : mark_is_void(bits)    ? "reboot"
+                                               : NULL;
+    struct command *c = rule != NULL ? propose_begin(view, d, COMMAND_EPOCH_UNFENCED) : NULL;
+
+    if (c == NULL) {
+        return;
+    }
+    c->epoch_unfenced.expect_epoch = view->store->primary.epoch;
+    c->epoch_unfenced.unfenced = !(bits & F(UNFENCED));
+    c->epoch_unfenced.time_us = view->wall_us;
+    (void)str_copy(c->epoch_unfenced.node, NAME_SIZE, view->self.status.name);
+    (void)str_copy(c->epoch_unfenced.rule, NAME_SIZE, rule);
+    (void)str_copy(c->epoch_unfenced.evidence, TEXT_SIZE, d->node.evidence);
+}
+
 /* The new database is ready once its sequence has ended well. */
 static void say_initialised(const struct view *view, uint64_t bits, struct decision *d)
 {
@@ -273,6 +316,7 @@ void decide(const struct view *view, struct decision *d)
     cluster_rules_decide(view, d);
     sync_rules_decide(view, facts.bits, d);
     say_held(view, facts.bits, d);
+    say_unfenced(view, facts.bits, d);
     say_initialised(view, facts.bits, d);
     say_line(view, facts.bits, d);
     say_history(view, facts.bits, d);
@@ -294,7 +338,11 @@ bool decide_is_primary_now(const struct view *view)
         return (facts.bits & F(RUNS_PRIMARY)) && (facts.bits & F(DATA_GOOD)) &&
                view->op.running == ACTION_NONE;
     }
-    /* Before the store has the database, it may yet be discarded for another one. */
+    /* Unfenced it is primary with a lease and without: nobody else can be. Before the store
+     * has the database, it may yet be discarded for another one. */
+    if ((facts.bits & F(UNFENCED)) && (facts.bits & F(OWNER_ME)) && !(facts.bits & F(ARMED))) {
+        facts.bits |= F(LEASE);
+    }
     return is_primary(facts.bits) && (facts.bits & F(INIT_DONE)) && !(facts.bits & F(FROZEN)) &&
            view->op.running != ACTION_FENCE && view->op.running != ACTION_STOP &&
            !view->sync.gate_closed;

@@ -80,6 +80,7 @@ struct decision {
     struct voter_decision voters;
     bool renew_lease;   /* Renew the lease of store->primary.epoch. */
     bool drop_lease;    /* Stop renewing and forget rounds (after the stop, before release). */
+    bool disarm;        /* Paused, and the store shows it: the guard shall freeze nothing. */
     bool ask_positions; /* Ask every member for fresh positions for this epoch. */
     bool may_exit;      /* stopping: everything this node owed is done. */
     char stale_walsender[NAME_SIZE]; /* End the WAL sender of this member: nobody listens to it;

@@ -81,7 +81,8 @@ const char *explain_decision(const struct decision *d, char *text, size_t size)
 
         sbuf_printf(&b, "proposes: %s\n", command_print(&d->commands[i], line, sizeof(line)));
     }
-    sbuf_printf(&b, "lease: %s%s%s\n", d->drop_lease ? "drop" : (d->renew_lease ? "renew" : "-"),
-                d->ask_positions ? ", ask positions" : "", d->may_exit ? ", may exit" : "");
+    sbuf_printf(&b, "lease: %s%s%s%s\n", d->drop_lease ? "drop" : (d->renew_lease ? "renew" : "-"),
+                d->disarm ? ", guard disarmed" : "", d->ask_positions ? ", ask positions" : "",
+                d->may_exit ? ", may exit" : "");
     return text;
 }

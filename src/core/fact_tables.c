@@ -14,7 +14,8 @@ _Static_assert(NODE_FACTS_END <= 64, "facts are bits of a uint64_t");
 const struct impossible node_impossible[] = {
     {F(OWNER_ME) | F(OWNER_OTHER),      0,              "an epoch has one owner"},
     {F(LEASE),                          F(OWNER_ME),    "a lease is of our epoch"},
-    {F(UNFENCED),                       F(OWNER_ME),    "only our own mark counts"},
+    {F(UNFENCED),                       F(OWNER_ME) | F(OWNER_OTHER), "an owner is unfenced"},
+    {F(UNFENCED),                       F(CAUGHT_UP),   "an old copy of the store proves nothing"},
     {F(CONTINUED) | F(CAUGHT_UP),       0,              "Raft has told"},
     {F(CONTINUED) | F(LEASE),           0,              "of the present epoch, or not known to be"},
     {F(ADOPTED) | F(OWNER_OTHER),       0,              "adopted only while nobody else is owner"},
@@ -59,6 +60,8 @@ const struct impossible node_impossible[] = {
     {F(TARGET),                         F(REQUEST),     "a target is of a request"},
     {F(HANDING_OVER),                   F(REQUEST),     "we hand over by request"},
     {F(HANDING_OVER),                   F(PG_STOPPED),  "when stopped"},
+    {F(ORDERED),                        F(OWNER_ME) | F(PG_STOPPED), "an order is for an owner, or for whom it stopped"},
+    {F(ORDERED) | F(DIVERGED),          F(OWNER_ME),    "who was stopped cleanly did not diverge"},
     {F(LEASE) | F(HOPELESS),            0,              "we have it"},
     {F(LEASE) | F(LONG_WITHOUT),        0,              "we have it"},
     {F(POSITIONS),                      F(LEASE),       "positions are of a lease"},

@@ -64,6 +64,14 @@ static bool is_untouched(const struct view *view)
                              view->op.last == ACTION_NONE);
 }
 
+/* The mark is of the epoch, and outlives a reboot of its owner: then nothing of it is left. */
+static bool is_unfenced(const struct view *view)
+{
+    const struct store_primary *p = &view->store->primary;
+
+    return view->raft.caught_up && p->unfenced && p->owner_id == view->self.status.id;
+}
+
 static uint64_t ownership_facts(const struct view *view)
 {
     const struct store_primary *p = &view->store->primary;
@@ -75,11 +83,14 @@ static uint64_t ownership_facts(const struct view *view)
     bool live = lease->live && lease->confirmed_ms > 0;
     bool continued = lease->continued && !view->raft.caught_up;
     bool leased = me && live && !continued && lease->epoch == p->epoch;
+    bool attested = !view->raft.caught_up && !leased && lease->unfenced_epoch != 0 &&
+                    lease->unfenced_epoch >= p->epoch;
 
     return bit_if(me, F(OWNER_ME)) | bit_if(p->has_owner && !me, F(OWNER_OTHER)) |
            bit_if(leased, F(LEASE)) | bit_if(p->held, F(HELD)) |
-           bit_if(me && p->unfenced, F(UNFENCED)) | bit_if(is_untouched(view), F(UNTOUCHED)) |
-           bit_if(is_adopted(view), F(ADOPTED)) | bit_if(continued && live, F(CONTINUED)) |
+           bit_if(is_unfenced(view), F(UNFENCED)) | bit_if(lease->armed, F(ARMED)) |
+           bit_if(is_untouched(view), F(UNTOUCHED)) | bit_if(is_adopted(view), F(ADOPTED)) |
+           bit_if((continued && live) || attested, F(CONTINUED)) |
            bit_if(me && !leased && is_over(view, wanted_ms, facts_takeover_wait_ms(view)),
                   F(HOPELESS)) |
            bit_if(me && !leased && is_over(view, wanted_ms, 2 * view->conf.ttl_ms),
@@ -431,8 +442,9 @@ static uint64_t stop_facts(const struct view *view)
 
     return bit_if(view->self.stopping, F(STOPPING)) | bit_if(view->conf.pause, F(PAUSED)) |
            bit_if(is_over(view, since, patience), F(RELEASE_OVERDUE)) |
-           bit_if(is_over(view, since, SECONDS(2)), F(SAY_OVERDUE)) |
-           bit_if(m != NULL && m->last_state == PG_STATE_STOPPED, F(SAID));
+           bit_if((m != NULL && m->last_state == PG_STATE_STOPPED) ||
+                      is_over(view, since, SECONDS(2)),
+                  F(SAID));
 }
 
 /* Who takes over when this owner lets go by order. After the stop it must have
@@ -471,6 +483,19 @@ static void gather_target(const struct view *view, struct node_facts *f)
     } else {
         candidate_explain_refused(candidates, n, f->refusals, sizeof(f->refusals));
     }
+}
+
+/* What goes on in a paused cluster, too. */
+static void gather_order(const struct view *view, struct node_facts *f)
+{
+    const struct view_op *op = &view->op;
+    bool owner = (f->bits & F(OWNER_ME)) != 0;
+    bool by_name = lookup_request_is_due(view) && view->store->request.to[0] != '\0';
+    bool handed = (f->bits & F(PG_STOPPED)) && !(f->bits & F(DIVERGED)) &&
+                  op->running == ACTION_NONE && op->last == ACTION_STOP && !op->last_failed &&
+                  str_equal(op->last_rule, "switchover");
+
+    f->bits |= bit_if(owner ? by_name : handed, F(ORDERED));
 }
 
 static void gather_heir(const struct view *view, struct node_facts *f)
@@ -588,6 +613,7 @@ void node_facts_gather(const struct view *view, struct node_facts *ret_facts)
     gather_upstream(view, f);
     f->bits |= op_facts(view, f->bits);
     gather_target(view, f);
+    gather_order(view, f);
     gather_heir(view, f);
     gather_promotion(view, f);
     if (view->lease.wanted_since_ms != 0) {

@@ -21,10 +21,11 @@
     X(OWNER_OTHER,        "owner-other",        "the store names another node as owner") \
     X(LEASE,              "lease",              "we hold the lease of the present epoch, and the guard has confirmed a deadline that is still ahead") \
     X(HELD,               "held",               "the store says that the present epoch has held a lease") \
-    X(UNFENCED,           "unfenced",           "our epoch is marked unfenced (pause)") \
+    X(UNFENCED,           "unfenced",           "the store marks the present epoch as unfenced (pause), and it is ours, of this boot or one before") \
+    X(ARMED,              "armed",              "the guard is armed: it would freeze PostgreSQL at the end of the lease") \
     X(UNTOUCHED,          "untouched",          "nobody has ever held a lease in this cluster") \
     X(ADOPTED,            "adopted",            "PostgreSQL ran when this agent started, less than ttl ago, our promise to ourselves still runs, and nobody else is owner") \
-    X(CONTINUED,          "continued",          "we hold the lease of the epoch this agent was restarted in, and Raft has not told yet whether it is the present one") \
+    X(CONTINUED,          "continued",          "we hold the lease of the epoch this agent was restarted in, or the guard was told then that it is unfenced; Raft has not told yet whether it is the present one") \
     X(INIT_RUNNING,       "init-running",       "the owner of the present epoch makes the database") \
     X(INIT_DONE,          "init-done",          "the cluster has a database") \
     X(MAY_WRITE,          "may-write",          "PostgreSQL takes writes, or will by itself") \
@@ -64,6 +65,7 @@
     X(REQUEST,            "request",            "a switchover or failover away from us is due") \
     X(TARGET,             "target",             "the member it is for could take over now") \
     X(HANDING_OVER,       "handing-over",       "we stopped for it a moment ago") \
+    X(ORDERED,            "ordered",            "an operator's order by name is under way here: to hand over, to take over, or to be standby after it") \
     X(HOPELESS,           "hopeless",           "no lease for as long as the arbiter waits before it takes over") \
     X(LONG_WITHOUT,       "long-without",       "no lease for more than two ttl") \
     X(POSITIONS,          "positions",          "everybody who can answer told its position since we got the lease") \
@@ -74,8 +76,7 @@
     X(FORCED,             "forced",             "an operator ordered this node by name") \
     X(CHECKPOINT_DUE,     "checkpoint-due",     "promoted, and not checkpointed since") \
     X(RELEASE_OVERDUE,    "release-overdue",    "the release was waited for long enough") \
-    X(SAID,               "said",               "the store shows this node as stopped") \
-    X(SAY_OVERDUE,        "say-overdue",        "that was waited for long enough")
+    X(SAID,               "said",               "the store shows this node as stopped, or that was waited for long enough")
 
 #define CLUSTER_FACTS(X) \
     X(C_LEADER,           "leader",             "this node is the Raft leader") \
@@ -99,6 +100,7 @@
     X(C_SUCCESSOR,        "successor",          "the release names a member that is eligible") \
     X(C_OWNER_RECOVERS,   "owner-recovers",     "the last owner is back and may still have WAL nobody else has") \
     X(C_CANDIDATE,        "candidate",          "somebody is eligible") \
+    X(C_ORDERED,          "ordered",            "an operator's order names the one who would be next") \
     X(C_FORCED,           "forced",             "the one an operator ordered is eligible by that order only")
 /* clang-format on */
 

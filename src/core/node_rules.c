@@ -32,6 +32,8 @@ const struct node_rule node_rules[] = {
 
     /* Nobody writes without the lease. The guard comes first; this is for when it does not. */
     {"fence",                    F(MAY_WRITE),                                  F(LEASE) | EXEMPT,               ACTION_FENCE,         EFFECT_KILL,    "PostgreSQL takes writes and we do not hold the lease"},
+    {"fence-resumed",            F(MAY_WRITE) | F(UNFENCED) | F(ARMED),         F(LEASE) | F(PAUSED) | F(UNTOUCHED) | F(ADOPTED), ACTION_FENCE, EFFECT_KILL, "resumed and fenced again, and the lease was lost before the store could say so"},
+    {"fence-reboot",             F(MAY_WRITE) | F(UNFENCED),                    F(OWNER_ME) | F(ADOPTED),        ACTION_FENCE,         EFFECT_KILL,    "PostgreSQL takes writes in an epoch of an earlier boot, which nobody renews"},
     {"fence-start",              F(OP_MAKES_PRIMARY),                           F(LEASE),                        ACTION_FENCE,         EFFECT_KILL,    "PostgreSQL is being made primary and we do not hold the lease"},
     {"fence-other-database",     F(MAY_WRITE) | F(OTHER_SYSID),                 F(UNTOUCHED),                    ACTION_FENCE,         0,              "PostgreSQL takes writes for a database that is not the cluster's"},
     {"fence-old-timeline",       F(MAY_WRITE) | F(OLD_PRIMARY),                 F(UNTOUCHED) | F(PAUSED),        ACTION_FENCE,         0,              "PostgreSQL takes writes on a timeline that the cluster has left, or may have"},
@@ -39,17 +41,26 @@ const struct node_rule node_rules[] = {
     {"left-overs",               F(LEFT_OVERS),                                 F(OP_CLEANS),                    ACTION_CLEAN_UP,      0,              "processes outlived their postmaster and may still acknowledge writes"},
 
     /* The agent stops. */
-    {"stop-paused",              F(STOPPING) | F(PAUSED),                       0,                               ACTION_NONE,          EFFECT_EXIT,    "paused: the agent leaves, PostgreSQL stays as it is"},
+    {"stop-paused",              F(STOPPING) | F(PAUSED),                       F(MAY_WRITE),                    ACTION_NONE,          EFFECT_EXIT,    "paused: the agent leaves, PostgreSQL stays as it is"},
+    {"stop-unfenced",            F(STOPPING) | F(PAUSED) | F(UNFENCED),         F(ARMED),                        ACTION_NONE,          EFFECT_EXIT,    "paused: the agent leaves, PostgreSQL goes on unfenced"},
+    {"stop-attested",            F(STOPPING) | F(CONTINUED),                    F(ARMED),                        ACTION_NONE,          EFFECT_EXIT,    "paused when this agent was started, and Raft has told nothing since: it leaves, PostgreSQL goes on unfenced"},
+    {"stop-pause",               F(STOPPING) | F(PAUSED) | F(MAY_WRITE),        F(RELEASE_OVERDUE),              ACTION_NONE,          0,              "paused: before the agent leaves the store is to show this epoch as unfenced, and the guard to let go"},
     {"stopping",                 F(STOPPING),                                   F(QUIET),                        ACTION_STOP,          0,              "the agent was told to stop"},
     {"stop-release",             F(STOPPING) | F(OWNER_ME),                     F(RELEASE_OVERDUE),              ACTION_NONE,          EFFECT_RELEASE, "PostgreSQL is down: let somebody else be primary at once"},
-    {"stop-say",                 F(STOPPING),                                   F(SAID) | F(SAY_OVERDUE),        ACTION_NONE,          0,              "waiting until the store shows this node as stopped"},
+    {"stop-say",                 F(STOPPING),                                   F(SAID),                         ACTION_NONE,          0,              "waiting until the store shows this node as stopped"},
     {"stop-exit",                F(STOPPING),                                   0,                               ACTION_NONE,          EFFECT_EXIT,    "all this node owed is done"},
 
     {"witness",                  F(WITNESS),                                    0,                               ACTION_NONE,          0,              "a witness has no PostgreSQL"},
     {"start-overdue",            OWNED | F(START_OVERDUE) | F(HEIR),            F(PAUSED),                       ACTION_FENCE,         0,              "starting takes longer than primary_start_timeout and another member can take over"},
     {"keep-operation",           F(OP_KEEPS),                                   0,                               ACTION_NONE,          EFFECT_KEEP,    "a sequence runs and still makes sense"},
-    {"paused",                   F(PAUSED),                                     0,                               ACTION_NONE,          0,              "the cluster is paused: PostgreSQL is left alone"},
-    {"continue",                 F(CONTINUED),                                  0,                               ACTION_NONE,          0,              "the lease goes on from before this agent's start; until Raft has told more, nothing else is done"},
+    {"paused-checkpoint",        F(PAUSED) | OWNED | F(RUNS_PRIMARY) | F(CHECKPOINT_DUE), 0,                     ACTION_CHECKPOINT,    0,              "paused, and promoted by order: others can only rejoin after a checkpoint"},
+    {"paused-follow",            F(PAUSED) | F(UPSTREAM_WRONG) | F(RUNS_STANDBY) | F(CAUGHT_UP), F(DIVERGED) | F(NEEDS_REWIND) | F(MAY_WRITE), ACTION_FOLLOW, 0, "paused, and the primary is another member now, by order"},
+    {"pausing",                  F(PAUSED) | OWNED | F(RUNS_PRIMARY) | F(ARMED), F(ORDERED),                     ACTION_NONE,          0,              "paused: PostgreSQL is fenced until the store shows this epoch as unfenced, then the guard lets go"},
+    {"paused-unfenced",          F(PAUSED) | F(UNFENCED) | F(MAY_WRITE),        F(ORDERED),                      ACTION_NONE,          0,              "the cluster is paused: PostgreSQL is left alone and writes, with the lease or without"},
+    {"paused",                   F(PAUSED),                                     F(ORDERED),                      ACTION_NONE,          0,              "the cluster is paused: PostgreSQL is left alone"},
+    {"resume-wait",              F(UNFENCED) | F(OWNER_ME) | F(MAY_WRITE),      F(PAUSED) | F(LEASE),            ACTION_NONE,          0,              "resumed without a lease: PostgreSQL is not fenced, and nobody else can be primary"},
+    {"resume",                   F(UNFENCED) | OWNED | F(RUNS_PRIMARY),         F(PAUSED),                       ACTION_NONE,          0,              "resumed: the guard is armed, then the store shows this epoch as fenced again"},
+    {"continue",                 F(CONTINUED),                                  0,                               ACTION_NONE,          0,              "what the guard attests goes on from before this agent's start; until Raft has told more, nothing else is done"},
     {"catching-up",              0,                                             F(CAUGHT_UP) | F(LEASE),         ACTION_NONE,          0,              "what this node knows of the cluster may be old"},
 
     /* The data directory is not what it should be. */
@@ -371,6 +382,14 @@ static void add_wakes(const struct view *view, const struct node_facts *f, struc
     }
 }
 
+/* After the store shows the mark, never before: from then on there is no next epoch. */
+static bool is_to_be_disarmed(uint64_t bits)
+{
+    const uint64_t all = F(PAUSED) | F(UNFENCED) | F(OWNER_ME) | F(MAY_WRITE);
+
+    return (bits & all) == all && !(bits & (F(OP_MAKES_PRIMARY) | F(FROZEN)));
+}
+
 void node_rules_decide(const struct view *view, const struct node_facts *facts, struct decision *d)
 {
     const struct node_rule *rule = node_rules_match(facts->bits);
@@ -394,10 +413,12 @@ void node_rules_decide(const struct view *view, const struct node_facts *facts, 
     }
     d->ask_positions = (rule->effects & EFFECT_ASK) && positions_are_to_be_asked(view);
     d->may_exit = (rule->effects & EFFECT_EXIT) != 0;
+    d->disarm = is_to_be_disarmed(facts->bits);
     d->renew_lease = (facts->bits & F(OWNER_ME)) && !d->drop_lease && !d->may_exit;
     add_wakes(view, facts, d);
     POST(IMPLIES(d->node.action == ACTION_PROMOTE, facts->bits & F(LEASE)));
     POST(IMPLIES(rule->action == ACTION_PROMOTE, d->node.timeline > view->self.status.timeline));
     POST(IMPLIES(rule->action == ACTION_PROMOTE, facts->bits & F(SYNC_MINE))); /* S2 */
+    POST(IMPLIES(d->disarm, view->store->primary.unfenced && view->raft.caught_up)); /* S1 */
     POST(IMPLIES(d->drop_lease, !(facts->bits & F(MAY_WRITE))));
 }

@@ -93,6 +93,24 @@ static bool orders_the_impossible(struct request_case *c)
     return true;
 }
 
+/* Only another word of the operator passes the mark of a pause. */
+static bool is_barred_by_mark(struct request_case *c)
+{
+    const char *owner = c->view->store->primary.owner;
+
+    sbuf_printf(&c->text,
+                "%s is not heard and its PostgreSQL, unfenced since a pause, may still write; if it "
+                "is dead for certain: vechectl failover --primary-is-dead %s",
+                owner, owner);
+    return c->is_due && !c->is_acted_on && (c->facts->bits & F(C_UNFENCED)) && c->has_no_primary;
+}
+
+static bool names_nobody_while_paused(struct request_case *c)
+{
+    sbuf_add(&c->text, "the cluster is paused: name the member that is to be primary");
+    return c->is_due && !c->is_acted_on && c->view->conf.pause && c->request->to[0] == '\0';
+}
+
 static int64_t due_us(const struct request_case *c)
 {
     const struct store_ledger_entry *entry;
@@ -124,6 +142,8 @@ static const struct {
     {{"request-ended-elsewhere", false, "an epoch began since, and not as it was asked for"},  ended_elsewhere},
     {{"request-wrong-primary",  false, "it names a member as primary that is not"},            names_wrong_primary},
     {{"request-no-primary",     false, "a switchover needs a primary"},                        has_nobody_to_switch_from},
+    {{"request-unfenced",       false, "nobody may take over from a primary that nothing fences"},  is_barred_by_mark},
+    {{"request-paused",         false, "a paused cluster does not choose"},                    names_nobody_while_paused},
     {{"request-impossible",     false, "the member it names can not be primary, even by order"}, orders_the_impossible},
     {{"request-expired",        false, "nobody could act on it in time"},                      has_expired},
     /* clang-format on */

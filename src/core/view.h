@@ -106,6 +106,9 @@ struct view_lease {
                                * boot: any lease it ever counted ends before that. */
     uint64_t live_since_ms;   /* Start of the present unbroken lease; 0 when not live. */
     bool continued;           /* Of the process before this one; Raft has not confirmed it yet. */
+    bool armed;               /* The guard would freeze PostgreSQL at the end of the lease. */
+    uint64_t unfenced_epoch;  /* The guard was told, also before this process, that this epoch is
+                               * marked unfenced; 0 = it was not, or was armed since. */
     uint64_t wanted_since_ms; /* Since when the store has named this node owner without a lease; 0 =
                                * it holds it, or is not owner. */
 };
@@ -179,6 +182,7 @@ struct view_sync {
 
 struct view_guard { /* For people: what decisions look at is in view_pg and view_lease. */
     bool is_up;
+    bool is_disarmed; /* Paused. */
     bool is_whole; /* PostgreSQL is the guard's child: also ends with it. */
     bool freezes_by_cgroup;
     bool is_realtime;

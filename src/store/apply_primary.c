@@ -187,7 +187,7 @@ enum apply_result apply_epoch_unfenced(struct apply *a, const struct command_epo
                                           .rule = c->rule,
                                           .evidence = c->evidence,
                                           .subject = a->s->primary.owner,
-                                          .result = c->unfenced ? "unfenced" : "fenced-again"});
+                                          .result = c->unfenced ? "unfenced" : "mark-taken-back"});
     return APPLY_DONE;
 }
 

@@ -748,7 +748,224 @@ static void paused_nothing_is_done(void **state)
     s->view.lease = (struct view_lease){.epoch = 1};
     assert_node(s, "fence", ACTION_FENCE);
     s->store.primary.unfenced = true;
+    assert_node(s, "paused-unfenced", ACTION_NONE);
+    free(s);
+}
+
+/* pg1 is primary with the lease, its guard armed; the cluster is paused. */
+static struct scene *scene_paused_primary(void)
+{
+    struct scene *s = scene_new_primary();
+
+    s->view.conf.pause = true;
+    s->view.lease.armed = true;
+    return s;
+}
+
+static void the_guard_lets_go_only_after_the_store_shows_the_mark(void **state)
+{
+    /* Pause, seen by the primary; its copy of the store gets old; then resume. */
+    struct scene *s = scene_paused_primary();
+    const struct command *c;
+
+    (void)state;
+    assert_node(s, "pausing", ACTION_NONE);
+    assert_false(s->decision.disarm);
+    c = scene_find(s, COMMAND_EPOCH_UNFENCED);
+    assert_true(c->epoch_unfenced.unfenced && c->epoch_unfenced.expect_epoch == 1);
+    assert_string_equal(c->epoch_unfenced.rule, "pause");
+
+    scene_apply(s, c);
+    assert_node(s, "pausing", ACTION_NONE);
+    assert_true(s->decision.disarm);
+    assert_null(scene_find(s, COMMAND_EPOCH_UNFENCED));
+    s->view.raft.caught_up = false;
+    (void)scene_decide(s);
+    assert_false(s->decision.disarm);
+    s->view.raft.caught_up = true;
+
+    s->view.lease.armed = false;
+    assert_node(s, "paused-unfenced", ACTION_NONE);
+    assert_true(s->decision.renew_lease);
+    s->view.conf.pause = false;
+    assert_node(s, "resume", ACTION_NONE);
+    assert_false(s->decision.disarm);
+    assert_null(scene_find(s, COMMAND_EPOCH_UNFENCED)); /* Not armed yet. */
+
+    s->view.lease.armed = true;
+    assert_node(s, "resume", ACTION_NONE);
+    c = scene_find(s, COMMAND_EPOCH_UNFENCED);
+    assert_false(c->epoch_unfenced.unfenced);
+    assert_string_equal(c->epoch_unfenced.rule, "resume");
+    scene_apply(s, c);
+    assert_node(s, "primary", ACTION_NONE);
+    free(s);
+}
+
+static void an_unfenced_primary_needs_no_lease(void **state)
+{
+    /* Paused, and the majority is lost; resumed meanwhile; armed; lost again. */
+    struct scene *s = scene_paused_primary();
+
+    (void)state;
+    s->store.primary.unfenced = true;
+    s->view.lease = (struct view_lease){.epoch = 1};
+    assert_node(s, "paused-unfenced", ACTION_NONE);
+    assert_true(decide_is_primary_now(&s->view));
+    s->view.conf.pause = false;
+    assert_node(s, "resume-wait", ACTION_NONE);
+    assert_true(decide_is_primary_now(&s->view));
+    assert_null(scene_find(s, COMMAND_EPOCH_UNFENCED));
+
+    s->view.lease.armed = true;
+    assert_node(s, "fence-resumed", ACTION_FENCE);
+    assert_true(s->decision.node.kill);
+    assert_false(decide_is_primary_now(&s->view));
+    free(s);
+}
+
+static void a_restarted_agent_believes_its_guard_that_it_is_paused(void **state)
+{
+    /* No leader is there to tell. The store says nothing, then another epoch. */
+    struct scene *s = scene_new_primary();
+
+    (void)state;
+    s->view.lease = (struct view_lease){.unfenced_epoch = 1};
+    s->view.raft.caught_up = false;
+    assert_node(s, "continue", ACTION_NONE);
+    assert_true(decide_is_primary_now(&s->view));
+    assert_false(s->decision.disarm);
+    s->view.self.stopping = true;
+    assert_node(s, "stop-attested", ACTION_NONE);
+    assert_true(s->decision.may_exit);
+    s->view.self.stopping = false;
+    s->store.primary.epoch = 2;
+    assert_node(s, "fence", ACTION_FENCE);
+    s->store.primary.epoch = 1;
+    s->view.raft.caught_up = true;
+    assert_node(s, "fence", ACTION_FENCE);
+    free(s);
+}
+
+static void an_agent_leaves_a_paused_primary_as_it_is(void **state)
+{
+    /* SIGTERM before the mark, before the guard let go, and after; and where that takes too
+     * long. */
+    struct scene *s = scene_paused_primary();
+
+    (void)state;
+    s->view.self.stopping = true;
+    s->view.self.stopping_since_ms = TEST_NOW - 100;
+    assert_node(s, "stop-pause", ACTION_NONE);
+    assert_false(s->decision.may_exit);
+    assert_non_null(scene_find(s, COMMAND_EPOCH_UNFENCED));
+    s->store.primary.unfenced = true;
+    assert_node(s, "stop-pause", ACTION_NONE);
+    assert_true(s->decision.disarm && s->decision.renew_lease);
+    s->view.lease.armed = false;
+    assert_node(s, "stop-unfenced", ACTION_NONE);
+    assert_true(s->decision.may_exit);
+
+    s->view.lease.armed = true;
+    s->view.self.stopping_since_ms = TEST_NOW - 3 * 3000;
+    assert_node(s, "stopping", ACTION_STOP);
+    free(s);
+}
+
+static void a_reboot_ends_the_mark(void **state)
+{
+    /* pg1 was unfenced, and its machine restarted. Something started PostgreSQL there. */
+    struct scene *s = scene_paused_primary();
+    const struct command *c;
+
+    (void)state;
+    s->store.primary.unfenced = true;
+    s->view.self.status.instance++;
+    s->view.lease = (struct view_lease){.armed = false};
+    assert_node(s, "fence-reboot", ACTION_FENCE);
+    assert_null(scene_find(s, COMMAND_EPOCH_UNFENCED));
+    scene_stop_postgres(s, true, false);
     assert_node(s, "paused", ACTION_NONE);
+    c = scene_find(s, COMMAND_EPOCH_UNFENCED);
+    assert_false(c->epoch_unfenced.unfenced);
+    assert_string_equal(c->epoch_unfenced.rule, "reboot");
+    free(s);
+}
+
+static void while_paused_an_order_by_name_is_carried_out(void **state)
+{
+    /* A switchover from pg1 to pg2, seen by pg1 until it is a standby again. */
+    struct scene *s = scene_paused_primary();
+
+    (void)state;
+    s->store.primary.unfenced = true;
+    s->view.lease.armed = false;
+    scene_request(s, REQUEST_SWITCHOVER, "pg1", "");
+    assert_node(s, "paused-unfenced", ACTION_NONE);
+    assert_string_equal(scene_find(s, COMMAND_REQUEST_END)->request_end.text,
+                        "the cluster is paused: name the member that is to be primary");
+    scene_apply(s, scene_find(s, COMMAND_REQUEST_END));
+    scene_request(s, REQUEST_SWITCHOVER, "pg1", "pg2");
+    assert_node(s, "switchover", ACTION_STOP);
+    scene_stop_postgres(s, true, true);
+    s->view.op = (struct view_op){.last = ACTION_STOP, .last_rule = "switchover"};
+    s->view.pg.control_lsn = 10 * MB;
+    s->view.pg.gone_ms = TEST_NOW - 10;
+    assert_node(s, "switchover-release", ACTION_NONE);
+    scene_apply(s, scene_find(s, COMMAND_EPOCH_RELEASE));
+    assert_false(s->store.primary.unfenced);
+    s->view.lease = (struct view_lease){.epoch = 0};
+    assert_cluster(s, "successor");
+    scene_apply(s, scene_find(s, COMMAND_EPOCH_TAKE));
+    assert_string_equal(s->store.primary.owner, "pg2");
+    s->view.peers[0].status.lease_epoch = 2;
+    s->view.peers[0].status.pg_role = PG_ROLE_PRIMARY;
+    s->store.line = (struct store_line){.owner_id = PG1, .owner = "pg1", .timeline = 1};
+    assert_node(s, "start-standby", ACTION_START_STANDBY);
+    s->view.op = (struct view_op){.last = ACTION_START_STANDBY};
+    assert_node(s, "paused", ACTION_NONE); /* Stopped by hand, later. */
+    free(s);
+}
+
+static void while_paused_nobody_is_chosen(void **state)
+{
+    /* pg2 owned it and is gone, fenced before the pause began; then an order. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    s->view.conf.pause = true;
+    s->view.peers[0].received_ms = TEST_NOW - 5000;
+    s->view.peers[1].status.promise = PROMISE_NONE;
+    assert_cluster(s, "paused");
+    scene_request(s, REQUEST_FAILOVER, "", "pg1");
+    assert_cluster(s, "take-over");
+    scene_apply(s, scene_find(s, COMMAND_EPOCH_TAKE));
+    scene_give_lease(s);
+    assert_node(s, "ask-positions", ACTION_NONE);
+    free(s);
+}
+
+static void from_an_unfenced_primary_nobody_takes_over(void **state)
+{
+    /* pg2 owns it, unfenced since a pause, and is gone; resumed; an order without the word. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    s->view.peers[0].received_ms = TEST_NOW - 5000;
+    s->view.peers[1].status.promise = PROMISE_NONE;
+    s->store.primary.unfenced = true;
+    s->view.conf.pause = true;
+    assert_cluster(s, "unfenced");
+    s->view.conf.pause = false;
+    assert_cluster(s, "unfenced-owner-gone");
+    assert_non_null(strstr(s->decision.cluster.why, "vechectl failover --primary-is-dead"));
+    assert_non_null(scene_find(s, COMMAND_LEDGER_ADD));
+    scene_request(s, REQUEST_FAILOVER, "", "pg1");
+    assert_cluster(s, "unfenced-owner-gone");
+    assert_non_null(strstr(scene_find(s, COMMAND_REQUEST_END)->request_end.text,
+                           "vechectl failover --primary-is-dead pg2"));
+    s->store.primary.unfenced = false; /* What that word does. */
+    assert_cluster(s, "take-over");
     free(s);
 }
 
@@ -828,7 +1045,7 @@ static void nobody_takes_over_from_a_promise(void **state)
                "chosen pg1 (timeline 1, misses 1 bytes up to 0/A00001 (pg2, 5.0 s ago)"));
 
     s->store.primary.unfenced = true;
-    assert_cluster(s, "unfenced");
+    assert_cluster(s, "unfenced-owner-gone");
     s->store.primary.unfenced = false;
     s->view.peers[1].received_ms = TEST_NOW - 101; /* Before we were leader. */
     assert_cluster(s, "owner-alive");
@@ -1239,6 +1456,14 @@ int main(void)
         cmocka_unit_test(an_empty_node_waits_for_a_primary_and_clones_it),
         cmocka_unit_test(another_database_is_never_started),
         cmocka_unit_test(paused_nothing_is_done),
+        cmocka_unit_test(the_guard_lets_go_only_after_the_store_shows_the_mark),
+        cmocka_unit_test(an_unfenced_primary_needs_no_lease),
+        cmocka_unit_test(a_restarted_agent_believes_its_guard_that_it_is_paused),
+        cmocka_unit_test(an_agent_leaves_a_paused_primary_as_it_is),
+        cmocka_unit_test(a_reboot_ends_the_mark),
+        cmocka_unit_test(while_paused_an_order_by_name_is_carried_out),
+        cmocka_unit_test(while_paused_nobody_is_chosen),
+        cmocka_unit_test(from_an_unfenced_primary_nobody_takes_over),
         cmocka_unit_test(a_running_database_is_taken_over_without_a_stop),
         cmocka_unit_test(two_databases_are_an_error_for_people),
         cmocka_unit_test(nobody_takes_over_from_a_promise),

@@ -241,6 +241,10 @@ static void check_action(size_t rule, struct cube c)
     /* Writes without a lease go on by one of the four exemptions only. What is frozen
      * writes nothing. */
     never(rule, c, F(MAY_WRITE), F(LEASE) | exempt);
+    /* The mark of a pause is one for this boot's epoch only, and not once the guard fences. */
+    never(rule, c, F(MAY_WRITE) | F(UNFENCED), F(LEASE) | F(OWNER_ME) | (exempt & ~F(UNFENCED)));
+    never(rule, c, F(MAY_WRITE) | F(UNFENCED) | F(ARMED),
+          F(LEASE) | F(PAUSED) | (exempt & ~F(UNFENCED)));
 }
 
 static void actions_keep_to_the_safety_lines(void **state)
@@ -259,15 +263,20 @@ static void check_pause(size_t rule, struct cube c)
     case ACTION_CLONE:
     case ACTION_REWIND:
     case ACTION_BOOTSTRAP:
-    case ACTION_STOP:
-    case ACTION_FOLLOW:
-    case ACTION_CHECKPOINT:
-        never(rule, c, F(PAUSED), 0);
+        never(rule, c, F(PAUSED), F(ORDERED));
+        break;
+    case ACTION_STOP: /* Also where the agent leaves and the guard does not let go. */
+        never(rule, c, F(PAUSED), F(ORDERED) | F(STOPPING));
+        never(rule, c, F(PAUSED) | F(STOPPING), F(MAY_WRITE));
+        never(rule, c, F(PAUSED) | F(STOPPING), F(RELEASE_OVERDUE));
+        never(rule, c, F(PAUSED) | F(STOPPING) | F(UNFENCED), F(ARMED));
         break;
     case ACTION_FENCE:
-        never(rule, c, F(PAUSED) | F(UNFENCED),
+        never(rule, c, F(PAUSED) | F(UNFENCED) | F(OWNER_ME),
               F(OTHER_SYSID) | F(OP_BOOTSTRAPS) | F(OP_MAKES_PRIMARY));
         break;
+    case ACTION_FOLLOW:
+    case ACTION_CHECKPOINT: /* Nothing stops for it. */
     case ACTION_NONE:
     case ACTION_CLEAN_UP:
     case ACTIONS:
@@ -292,7 +301,9 @@ static void check_effects(size_t rule, struct cube c)
     }
     if (effects & EFFECT_EXIT) {
         never(rule, c, 0, F(STOPPING));
-        never(rule, c, F(MAY_WRITE) | F(OWNER_ME), F(PAUSED));
+        never(rule, c, F(MAY_WRITE), F(UNFENCED) | F(CONTINUED));
+        never(rule, c, F(MAY_WRITE) | F(ARMED), 0);
+        never(rule, c, F(MAY_WRITE) | F(OWNER_ME), F(PAUSED) | F(CONTINUED));
     }
     if (effects & EFFECT_ASK) {
         never(rule, c, 0, F(LEASE));
@@ -319,7 +330,7 @@ static void check_cluster(size_t rule, struct cube c)
         assert_false(may_be(t, c, 0, F(C_READY)));
     }
     if (cluster_rules[rule].act == CLUSTER_TAKES) {
-        assert_false(may_be(t, c, F(C_PAUSED), 0));
+        assert_false(may_be(t, c, F(C_PAUSED), F(C_ORDERED)));
         assert_false(may_be(t, c, 0, F(C_CANDIDATE) | F(C_FORCED)));
     }
     if (cluster_rules[rule].act == CLUSTER_INITIALIZES) {
@@ -466,6 +477,8 @@ static void shake_view(struct rng *r, struct view *v)
     v->lease.remaining_ms = v->lease.live ? 1 + upto(r, 3000) : 0;
     v->lease.confirmed_ms = v->lease.live ? upto(r, 3) * 700 : 0;
     v->lease.continued = v->lease.remaining_ms % 2 == 0;
+    v->lease.armed = coin(r);
+    v->lease.unfenced_epoch = upto(r, 4) == 0 ? v->store->primary.epoch : 0;
     v->lease.promised_ms = upto(r, 3000);
     v->lease.live_since_ms = v->lease.live ? v->now_ms - upto(r, 2000) : 0;
     v->lease.wanted_since_ms = v->lease.live ? 0 : v->now_ms - upto(r, 9000);
@@ -603,6 +616,11 @@ static struct scene *lean_owner(struct rng *r)
     if (upto(r, 7) == 0) {
         v->lease = (struct view_lease){.epoch = 1, .wanted_since_ms = v->now_ms - upto(r, 9000)};
     }
+    if (upto(r, 7) == 0) {
+        v->conf.pause = true;
+        v->lease.armed = coin(r);
+        s->store.primary.unfenced = coin(r);
+    }
     shake_owner_op(r, v);
     v->peers[0].positions = (struct positions){
         .epoch = 1, .valid = true, .timeline = 1, .flushed = (9 + upto(r, 3)) * MB};
@@ -632,6 +650,10 @@ static struct scene *lean_standby(struct rng *r)
     v->peers[0].status.pg_role = upto(r, 3) == 0 ? PG_ROLE_STANDBY : PG_ROLE_PRIMARY;
     v->pg.can_rewind = coin(r);
     v->pg.rewind_timeline = 2;
+    if (upto(r, 7) == 0) { /* After a switchover in a paused cluster. */
+        v->conf.pause = true;
+        v->pg.upstream[0] = '\0';
+    }
     v->conf.remove_on_diverged_timelines = coin(r);
     v->self.diverged_since_ms = coin(r) ? v->now_ms - 5000 : 0;
     v->op.rewind_timeline = 2;

@@ -274,7 +274,7 @@ static void unfenced_is_for_the_present_owner_and_recorded(void **state)
     assert_int_equal(run(w), APPLY_UNCHANGED);
     c->unfenced = false;
     assert_int_equal(run(w), APPLY_DONE);
-    assert_string_equal(newest_entry(w)->result, "fenced-again");
+    assert_string_equal(newest_entry(w)->result, "mark-taken-back");
     release_command(w);
     assert_int_equal(run(w), APPLY_DONE);
     c = COMMAND(w, EPOCH_UNFENCED, epoch_unfenced);
