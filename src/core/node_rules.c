@@ -418,7 +418,7 @@ void node_rules_decide(const struct view *view, const struct node_facts *facts, 
     add_wakes(view, facts, d);
     POST(IMPLIES(d->node.action == ACTION_PROMOTE, facts->bits & F(LEASE)));
     POST(IMPLIES(rule->action == ACTION_PROMOTE, d->node.timeline > view->self.status.timeline));
-    POST(IMPLIES(rule->action == ACTION_PROMOTE, facts->bits & F(SYNC_MINE))); /* S2 */
+    POST(IMPLIES(rule->action == ACTION_PROMOTE, facts->bits & F(SYNC_MINE)));       /* S2 */
     POST(IMPLIES(d->disarm, view->store->primary.unfenced && view->raft.caught_up)); /* S1 */
     POST(IMPLIES(d->drop_lease, !(facts->bits & F(MAY_WRITE))));
 }

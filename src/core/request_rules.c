@@ -98,10 +98,11 @@ static bool is_barred_by_mark(struct request_case *c)
 {
     const char *owner = c->view->store->primary.owner;
 
-    sbuf_printf(&c->text,
-                "%s is not heard and its PostgreSQL, unfenced since a pause, may still write; if it "
-                "is dead for certain: vechectl failover --primary-is-dead %s",
-                owner, owner);
+    sbuf_printf(
+        &c->text,
+        "%s is not heard and its PostgreSQL, unfenced since a pause, may still write; if it "
+        "is dead for certain: vechectl failover --primary-is-dead %s",
+        owner, owner);
     return c->is_due && !c->is_acted_on && (c->facts->bits & F(C_UNFENCED)) && c->has_no_primary;
 }
 

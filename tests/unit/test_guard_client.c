@@ -148,8 +148,7 @@ static void play_version_before(int fd)
     state.header.version = GUARD_VERSION_BEFORE;
     say(fd, &state, sizeof(state));
     expect_kind(fd, GUARD_ARM, &m, sizeof(m));
-    if (hello.header.version != GUARD_VERSION_BEFORE ||
-        m.header.version != GUARD_VERSION_BEFORE) {
+    if (hello.header.version != GUARD_VERSION_BEFORE || m.header.version != GUARD_VERSION_BEFORE) {
         _exit(6);
     }
     state.logic.phase = GUARD_ARMED;

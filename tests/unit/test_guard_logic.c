@@ -807,8 +807,8 @@ static void random_close(struct walk *w)
 
     guard_logic_on_close(&w->g, epoch);
     w->o.closed = MAX(w->o.closed, epoch);
-    w->o.dying = w->o.dying || (w->o.runs && (w->o.may_write || w->o.unfenced) &&
-                                w->o.closed >= w->o.epoch);
+    w->o.dying =
+        w->o.dying || (w->o.runs && (w->o.may_write || w->o.unfenced) && w->o.closed >= w->o.epoch);
 }
 
 static void random_kill(struct walk *w)
