@@ -1,8 +1,8 @@
 /*
  * What is asked for over REST. A switchover or failover goes into the store as a
  * request, and the answer is given when the store says how it ended (store_outcome);
- * a change of the configuration is answered when it is in the store here, too. In
- * Patroni's words.
+ * a change of the configuration, or of the mark that a pause makes, is answered when it is
+ * in the store here, too. In Patroni's words.
  */
 #include "agent/agent_state.h"
 #include "base/log.h"
@@ -61,9 +61,9 @@ static void on_set(void *data, const struct propose_result *result)
         action->to_send = true; /* Nobody has it; the tick that follows sends it again. */
     } else if (result->status != PROPOSE_DONE) {
         end(action, 503,
-            action->kind == COMMAND_CONFIG_SET
-                ? "failed to write the configuration: no Raft leader answered"
-                : "failed to write failover key into DCS: no Raft leader answered");
+            action->kind == COMMAND_REQUEST_SET
+                ? "failed to write failover key into DCS: no Raft leader answered"
+                : "failed to write it into the store: no Raft leader answered");
     } else if (result->result == APPLY_REFUSED_REVISION) {
         action->overtaken = true;
         action->request_id = result->index;
@@ -170,24 +170,27 @@ static void end_done(struct agent *a, struct action *action)
 }
 
 /* The store here is as new as the answer. */
-static void end_config(struct agent *a, struct action *action)
+static void end_applied(struct agent *a, struct action *action)
 {
     bool overtaken = action->overtaken;
+    enum command_kind kind = action->kind;
     struct http_action *http = let_go(action);
 
-    if (!overtaken) {
+    if (kind == COMMAND_EPOCH_UNFENCED) {
+        http_action_end(http, 200, "On record: the primary is dead. Another one may take over");
+    } else if (!overtaken) {
         http_action_end_json(http, a->store.config);
     } else if (!http_action_again(http)) {
         http_action_end(http, 409, "The configuration is being changed by others, too: retry");
     }
 }
 
-static void look_at_config(struct agent *a, struct action *action, uint64_t now_ms)
+static void look_at_applied(struct agent *a, struct action *action, uint64_t now_ms)
 {
     if (action->request_id != 0 && a->store.applied_index >= action->request_id) {
-        end_config(a, action);
+        end_applied(a, action);
     } else if (now_ms >= action->deadline_ms) {
-        end(action, 503, "It is not known whether the configuration was changed: look at it");
+        end(action, 503, "It is not known whether it was written: look at the cluster");
     }
 }
 
@@ -198,8 +201,8 @@ static void look_at(struct agent *a, struct action *action, uint64_t now_ms)
 
     if (action->to_send) {
         send_request(action);
-    } else if (action->kind == COMMAND_CONFIG_SET) {
-        look_at_config(a, action, now_ms);
+    } else if (action->kind != COMMAND_REQUEST_SET) {
+        look_at_applied(a, action, now_ms);
     } else if (action->request_id != 0 && outcome->request_id >= action->request_id) {
         if (outcome->request_id == action->request_id && !outcome->done) {
             (void)snprintf(text, sizeof(text), "%s failed: %s",

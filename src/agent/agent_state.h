@@ -50,6 +50,8 @@ struct guarding {                /* agent/guard_hooks.c: what this agent knows o
     uint64_t armed_epoch;
     struct clock_pair armed_deadline;
     bool armed_write;
+    bool armed_unfenced;
+    uint32_t n_unfenced_asked; /* Arms that say `unfenced`, and are not answered. */
     uint64_t confirmed_epoch; /* 0 = nothing is. */
     struct clock_pair confirmed_deadline;
     bool confirmed_write;
@@ -297,6 +299,9 @@ uint64_t agent_guard_confirmed_ns(struct agent *a, struct lease_time now);
 bool agent_guard_lets_renew(const struct agent *a);
 uint64_t agent_guard_tick(struct agent *a, uint64_t now_ms); /* Returns when to call again. */
 void agent_guard_fill(struct agent *a, struct view *view);
+bool agent_guard_is_armed(const struct agent *a);
+/* Which it was told is unfenced, also by the agent before this one; 0 = none is. */
+uint64_t agent_guard_unfenced_epoch(const struct agent *a);
 struct pg_guard agent_guard_for_pg(struct agent *a);
 
 /* guard_launch.c */

@@ -186,7 +186,7 @@ static void fill_conf(struct agent *a, struct view_conf *v)
         .use_pg_rewind = d->use_pg_rewind,
         .remove_on_rewind_failure = d->remove_on_rewind_failure,
         .remove_on_diverged_timelines = d->remove_on_diverged_timelines,
-        .pause = false, /* Comes with its commands and the unfenced mark; see replicated.c. */
+        .pause = d->pause,
         .can_bootstrap = a->conf->has_bootstrap,
     };
     (void)str_copy(v->scope, sizeof(v->scope), a->conf->scope); /* Checked by conf. */
@@ -262,6 +262,8 @@ static void fill_lease_view(struct agent *a, struct view_lease *v)
     *v = (struct view_lease){
         .live = remaining_ns > 0,
         .continued = a->continued && !a->caught_up,
+        .armed = agent_guard_is_armed(a),
+        .unfenced_epoch = agent_guard_unfenced_epoch(a),
         .epoch = lease_owner_epoch(&a->owner),
         .remaining_ms = remaining_ns / NS_PER_MS,
         .confirmed_ms = agent_guard_confirmed_ns(a, now) / NS_PER_MS,

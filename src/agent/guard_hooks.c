@@ -8,6 +8,9 @@
  * answer for ttl/6 gets no new rounds, and before the deadline that it confirmed last
  * PostgreSQL is killed here, and the guard too; one that is gone takes PostgreSQL with it
  * in the same turn of the loop.
+ *
+ * Pause: only a decision that saw the mark in the store (decision.disarm) makes an arm say
+ * `unfenced`. A primary that is paused is not killed for want of a guard.
  */
 #include <errno.h>
 #include <limits.h>
@@ -40,6 +43,14 @@ static void forget_confirmed(struct agent *a)
     g->confirmed_write = false;
     g->armed_deadline = (struct clock_pair){0};
     g->armed_write = false;
+    g->armed_unfenced = false;
+    g->n_unfenced_asked = 0;
+}
+
+/* The store showed the mark to this process, or to the one before it that told the guard. */
+static bool is_paused(const struct agent *a)
+{
+    return a->decision.disarm || (a->guarding.phase == GUARD_DISARMED && !a->caught_up);
 }
 
 /* ---- Continue (design.md section 5) ---- */
@@ -94,6 +105,8 @@ static void on_up(void *data, const struct guard_state *s)
                     s->trouble);
     }
     a->guarding.phase = s->logic.phase;
+    a->guarding.n_unfenced_asked = 0; /* It reads nothing more of an older connection. */
+    a->guarding.confirmed_write = a->guarding.confirmed_write && s->logic.may_write;
     a->guarding.end_asked = false;
     agent_watch_tell(a);
     continue_lease(a, s);
@@ -138,6 +151,7 @@ static void on_armed(void *data, const struct guard_arm *asked, const struct gua
     struct agent *a = data;
     struct guarding *g = &a->guarding;
 
+    g->n_unfenced_asked -= asked->unfenced ? MIN(g->n_unfenced_asked, 1) : 0;
     if (answer->verdict != GUARD_ACCEPTED) {
         if (answer->verdict != g->refused) {
             log_warning("The guard does not accept a deadline. epoch=%llu why=\"%s\"",
@@ -189,16 +203,23 @@ static void on_gone(void *data)
     struct agent *a = data;
     struct guarding *g = &a->guarding;
 
+    bool paused = is_paused(a);
+
     g->phase = GUARD_EMPTY;
     forget_confirmed(a);
     if (a->closing || g->leaving) {
         return;
     }
     g->n_lost++;
+    agent_mark_dirty(a);
+    if (paused) {
+        log_error("The guard is gone, starting another one. Paused: PostgreSQL is not killed for "
+                  "it, but ends with the guard that started it.");
+        return;
+    }
     log_error("The guard is gone: killing PostgreSQL, which nobody would stop at its deadline, and "
               "starting another guard. left=%u",
               pg_kill_all(a->pg));
-    agent_mark_dirty(a);
 }
 
 /* ---- Arming ---- */
@@ -208,10 +229,15 @@ static bool wants_write(const struct agent *a)
     return a->guarding.op_arms || a->decision.node.may_write;
 }
 
+static bool wants_unfenced(const struct agent *a)
+{
+    return a->decision.disarm && guard_client_can_disarm(a->guarding.client);
+}
+
 static bool is_as_asked(const struct guarding *g, const struct guard_arm *arm)
 {
     return g->armed_epoch == arm->epoch && g->armed_write == arm->may_write &&
-           g->armed_deadline.raw_ns == arm->deadline.raw_ns &&
+           g->armed_unfenced == arm->unfenced && g->armed_deadline.raw_ns == arm->deadline.raw_ns &&
            g->armed_deadline.boot_ns == arm->deadline.boot_ns;
 }
 
@@ -227,11 +253,15 @@ void agent_guard_arm(struct agent *a)
     struct guard_arm arm = {.epoch = lease_owner_epoch(&a->owner),
                             .instance = a->runtime.instance,
                             .ttl_ns = a->owner.ttl_ns,
-                            .deadline = pair_of(lease_owner_deadline(&a->owner)),
-                            .may_write = wants_write(a)};
+                            .deadline = pair_of(lease_owner_deadline(&a->owner))};
     struct guard_kept kept;
 
-    if (g->client == NULL || arm.epoch == 0 || arm.deadline.raw_ns == 0 || is_as_asked(g, &arm) ||
+    if (g->client == NULL) {
+        return;
+    }
+    arm.unfenced = wants_unfenced(a);
+    arm.may_write = !arm.unfenced && wants_write(a);
+    if (arm.epoch == 0 || arm.deadline.raw_ns == 0 || is_as_asked(g, &arm) ||
         waits_after_refusal(g, clock_ms())) {
         return;
     }
@@ -240,6 +270,8 @@ void agent_guard_arm(struct agent *a)
         g->armed_epoch = arm.epoch;
         g->armed_deadline = arm.deadline;
         g->armed_write = arm.may_write;
+        g->armed_unfenced = arm.unfenced;
+        g->n_unfenced_asked += arm.unfenced ? 1 : 0;
         g->said_ms = clock_ms();
     }
 }
@@ -361,7 +393,7 @@ static void watch(struct agent *a)
                               : "The guard answers again. ms=%llu",
                     (unsigned long long)(silent_ns / NS_PER_MS));
     }
-    if (!is_silent || g->end_asked || !must_end_guard(a, silent_ns) ||
+    if (!is_silent || g->end_asked || is_paused(a) || !must_end_guard(a, silent_ns) ||
         !guard_client_has_process(g->client)) {
         return;
     }
@@ -440,6 +472,31 @@ bool agent_guard_lets_renew(const struct agent *a)
 
 /* ---- What is seen of it ---- */
 
+/* Certainly: it says so, and nothing on its way says otherwise. */
+bool agent_guard_is_armed(const struct agent *a)
+{
+    const struct guarding *g = &a->guarding;
+    enum guard_phase phase;
+
+    if (g->client == NULL || !guard_client_is_up(g->client) || g->n_unfenced_asked > 0) {
+        return false;
+    }
+    phase = guard_client_state(g->client)->logic.phase;
+    return phase == GUARD_ARMED || phase == GUARD_FREEZING || phase == GUARD_FROZEN;
+}
+
+uint64_t agent_guard_unfenced_epoch(const struct agent *a)
+{
+    const struct guarding *g = &a->guarding;
+    const struct guard_logic *l;
+
+    if (g->client == NULL) {
+        return 0;
+    }
+    l = &guard_client_state(g->client)->logic;
+    return g->phase == GUARD_DISARMED && l->instance == a->runtime.instance ? l->epoch : 0;
+}
+
 void agent_guard_fill(struct agent *a, struct view *view)
 {
     struct guarding *g = &a->guarding;
@@ -452,6 +509,7 @@ void agent_guard_fill(struct agent *a, struct view *view)
     view->guard = g->seen;
     view->guard.is_up = guard_client_is_up(g->client);
     view->guard.n_lost = g->n_lost;
+    view->guard.is_disarmed = s->logic.phase == GUARD_DISARMED;
     view->guard.is_whole = view->guard.is_up && s->postmaster != 0 && !s->adopted;
     view->guard.freezes_by_cgroup = s->may_freeze;
     view->guard.is_realtime = s->is_realtime;

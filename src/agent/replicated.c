@@ -26,8 +26,9 @@ void agent_apply_config(struct agent *a)
                   err.text);
         return;
     }
-    if (dynamic.pause) {
-        log_warning("Dynamic configuration: pause is not acted on yet, the cluster goes on.");
+    if (dynamic.pause != a->dynamic.pause) {
+        log_info(dynamic.pause ? "The cluster is paused: no failover, PostgreSQL is left alone."
+                               : "The cluster is not paused any more.");
     }
     conf_dynamic_deinit(&a->dynamic);
     a->dynamic = dynamic;

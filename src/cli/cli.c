@@ -16,6 +16,8 @@ static const struct cli_command commands[] = {
     {"members",     "members and their addresses",                       cli_members},
     {"switchover",  "make a healthy standby primary",                    cli_switchover},
     {"failover",    "make the named member primary",                     cli_failover},
+    {"pause",       "maintenance: no failover, PostgreSQL is left alone", cli_pause},
+    {"resume",      "the end of it",                                     cli_resume},
     {"history",     "timelines, and who was primary",                    cli_history},
     {"show-config", "dynamic configuration",                             cli_show_config},
     {"edit-config", "change it: -s PATH=VALUE, -p PARAMETER=VALUE",      cli_edit_config},
@@ -30,7 +32,8 @@ static const struct option options[] = {
     {"extended",    no_argument,       NULL, 'e'}, {"timestamp", no_argument,       NULL, 't'},
     {"help",        no_argument,       NULL, 'h'}, {"scheduled", required_argument, NULL, 'S'},
     {"group",       required_argument, NULL, 'g'}, {"set",       required_argument, NULL, 's'},
-    {"pg",          required_argument, NULL, 'p'}, {NULL,        0,                 NULL, 0},
+    {"pg",          required_argument, NULL, 'p'}, {"wait",      no_argument,       NULL, 'a'},
+    {"primary-is-dead", required_argument, NULL, 'D'}, {NULL,        0,                 NULL, 0},
 };
 /* clang-format on */
 
@@ -48,6 +51,8 @@ static void usage(FILE *out)
           "  -w SECONDS, -W          list, topology: again every SECONDS (-W: 2)\n"
           "  -e, -t                  list: all columns; the time first\n"
           "  --leader NAME, --candidate NAME, --force   switchover, failover\n"
+          "  --primary-is-dead NAME  failover: from a primary that a pause left unfenced\n"
+          "  --wait                  pause, resume: until the primary has followed\n"
           "  -s PATH=VALUE, -p PARAMETER=VALUE, --force edit-config; VALUE null removes\n"
           "\nExit codes: 0 done, 1 failed, 2 usage, 3 refused by the cluster, 4 nobody answered\n",
           out);
@@ -120,6 +125,12 @@ static int take_option(struct cli *c, int option)
         return -1;
     case 'n':
         c->candidate = optarg;
+        return -1;
+    case 'a':
+        c->wait = true;
+        return -1;
+    case 'D':
+        c->dead = optarg;
         return -1;
     case 'F':
         c->force = true;

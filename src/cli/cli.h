@@ -30,6 +30,8 @@ struct cli {                 /* One call of vechectl. */
     bool extended;
     const char *leader;      /* --leader; NULL = not given. */
     const char *candidate;   /* --candidate; NULL = not given. */
+    const char *dead;        /* --primary-is-dead; NULL = not given. */
+    bool wait;               /* --wait */
     uint64_t watch_ms;       /* -w; 0 = once. */
     struct kv_list settings; /* -s, -p: paths in the dynamic configuration. */
 };
@@ -49,6 +51,8 @@ int cli_failover(struct cli *c, int argc, char **argv);
 int cli_history(struct cli *c, int argc, char **argv); /* cli_show.c */
 int cli_show_config(struct cli *c, int argc, char **argv);
 int cli_version(struct cli *c, int argc, char **argv);
+int cli_pause(struct cli *c, int argc, char **argv); /* cli_pause.c */
+int cli_resume(struct cli *c, int argc, char **argv);
 int cli_edit_config(struct cli *c, int argc, char **argv); /* cli_edit_config.c */
 
 /* ---- cli_http.c ---- */
@@ -65,6 +69,11 @@ bool cli_request(const struct cli *c, const char *method, const char *path, cons
 void cli_reply_deinit(struct cli_reply *reply);
 /* GET and parse; NULL with the reason printed, *ret_code what to exit with. */
 json_t *cli_get_json(const struct cli *c, const char *path, int *ret_code);
+
+/* ---- cli_pause.c ---- */
+
+/* Asks for its name once more, and tells the cluster that this unfenced primary is dead. */
+int cli_declare_dead(const struct cli *c, const char *name);
 
 /* ---- cli_table.c ---- */
 

@@ -196,5 +196,12 @@ int cli_switchover(struct cli *c, int argc, char **argv)
 
 int cli_failover(struct cli *c, int argc, char **argv)
 {
+    if (c->dead != NULL) {
+        int code = cli_declare_dead(c, c->dead);
+
+        if (code != VECHE_EXIT_OK || c->candidate == NULL) {
+            return code; /* Unless paused, the cluster chooses by itself now. */
+        }
+    }
     return run(c, "failover", argc, argv);
 }

@@ -66,12 +66,20 @@ static bool is_promised(const struct view *view)
     return promised;
 }
 
+/* Paused: it writes with the lease and without. */
+static bool is_unfenced(const struct view *view, const struct status *s)
+{
+    return view->store->primary.unfenced && s->instance == view->store->primary.instance &&
+           s->pg_state == PG_STATE_RUNNING && s->pg_role == PG_ROLE_PRIMARY;
+}
+
 const struct store_member *http_leader(const struct view *view)
 {
     const struct store_primary *p = &view->store->primary;
     const struct store_member *m = p->has_owner ? store_find_member(view->store, p->owner) : NULL;
     const struct status *s = m != NULL ? http_member_status(view, m) : NULL;
-    bool is_leader = s != NULL ? s->lease_epoch == p->epoch : is_promised(view);
+    bool is_leader =
+        s != NULL ? s->lease_epoch == p->epoch || is_unfenced(view, s) : is_promised(view);
 
     return is_leader ? m : NULL;
 }

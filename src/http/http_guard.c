@@ -7,7 +7,7 @@
 
 const char *http_fenced(const struct view *view)
 {
-    if (!view->guard.is_up) {
+    if (!view->guard.is_up || view->guard.is_disarmed) {
         return "no";
     }
     return view->guard.is_whole || !view->pg.postmaster_alive ? "yes" : "partly";

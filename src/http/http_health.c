@@ -162,7 +162,8 @@ void http_handle_liveness(const struct http_request *r, struct http_reply *reply
 {
     uint64_t bound_ms = http_is_primary(r->view) ? r->view->conf.ttl_ms : 2 * r->view->conf.ttl_ms;
 
-    http_reply_text(reply, r->view->self.status.tick_age_ms < bound_ms ? 200 : 503, "");
+    http_reply_text(
+        reply, r->view->conf.pause || r->view->self.status.tick_age_ms < bound_ms ? 200 : 503, "");
 }
 
 void http_handle_readiness(const struct http_request *r, struct http_reply *reply)

@@ -77,6 +77,9 @@ static bool check(const struct view *v, const struct wish *w, struct http_reply 
         http_reply_text(reply, 503, "this node does not know the state of the cluster yet");
     } else if (w->from[0] != '\0' && (leader == NULL || !str_equal(leader->name, w->from))) {
         http_reply_text(reply, 412, "leader name does not match");
+    } else if (v->conf.pause && w->to[0] == '\0') {
+        http_reply_text(reply, 400,
+                        "Switchover is possible only to a specific candidate in a paused state");
     } else if (w->from[0] != '\0' && str_equal(w->from, w->to)) {
         http_reply_text(reply, 400, "Switchover target and source are the same");
     } else if (w->to[0] != '\0' && (to == NULL || to->mode == MODE_WITNESS)) {
@@ -118,6 +121,59 @@ void http_handle_switchover(const struct http_request *r, struct http_reply *rep
     } else if (check(r->view, &wish, reply)) {
         make_command(r, &wish, reply);
     }
+}
+
+/* Only of a primary that a pause left unfenced, and that nobody hears. */
+static bool may_be_dead(const struct view *v, const char *name, struct http_reply *reply)
+{
+    const struct store_primary *p = &v->store->primary;
+    const struct store_member *m = store_find_member(v->store, p->owner);
+    char text[256];
+
+    if (!v->raft.caught_up) {
+        http_reply_text(reply, 503, "this node does not know the state of the cluster yet");
+        return false;
+    }
+    if (!p->has_owner || !p->unfenced || !str_equal(p->owner, name)) {
+        (void)snprintf(text, sizeof(text),
+                       "%s is not a primary that is unfenced since a pause: nothing stands in the "
+                       "way of a failover",
+                       name);
+        http_reply_text(reply, 412, text);
+        return false;
+    }
+    if (m != NULL && http_member_status(v, m) != NULL) {
+        (void)snprintf(text, sizeof(text), "the agent of %s is heard: ask for a switchover", name);
+        http_reply_text(reply, 412, text);
+        return false;
+    }
+    return true;
+}
+
+void http_handle_primary_is_dead(const struct http_request *r, struct http_reply *reply)
+{
+    struct command_epoch_unfenced *c = &reply->command.epoch_unfenced;
+    json_t *body = json_loads(r->body, 0, NULL);
+    char name[NAME_SIZE] = "";
+    bool fine = take_name(body, "primary", name, reply);
+    struct sbuf b;
+
+    json_decref(body);
+    if (fine && name[0] == '\0') {
+        http_reply_text(reply, 400, "send a JSON body such as {\"primary\": \"pg1\"}");
+        return;
+    }
+    if (!fine || !may_be_dead(r->view, name, reply)) {
+        return;
+    }
+    reply->has_command = true;
+    reply->command.kind = COMMAND_EPOCH_UNFENCED;
+    c->expect_epoch = r->view->store->primary.epoch;
+    c->time_us = r->view->wall_us;
+    (void)str_copy(c->node, sizeof(c->node), r->view->self.status.name); /* As long. */
+    (void)str_copy(c->rule, sizeof(c->rule), "primary-is-dead");
+    sbuf_init(&b, c->evidence, sizeof(c->evidence));
+    sbuf_printf(&b, "ordered by %s: %s is dead and writes no more", r->client, name);
 }
 
 void http_handle_failover(const struct http_request *r, struct http_reply *reply)

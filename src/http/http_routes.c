@@ -30,6 +30,7 @@ static const struct http_route routes[] = {
     {"PUT",  "/config",     HTTP_UNSAFE, http_handle_config_put},
     {"POST", "/switchover", HTTP_UNSAFE, http_handle_switchover},
     {"POST", "/failover",   HTTP_UNSAFE, http_handle_failover},
+    {"POST", "/primary-is-dead", HTTP_UNSAFE, http_handle_primary_is_dead},
 };
 /* clang-format on */
 
