@@ -148,7 +148,9 @@ static json_t *veche_of(const struct view *v)
     json_object_set_new(o, "epoch", json_integer((json_int_t)v->store->primary.epoch));
     json_object_set_new(o, "owner",
                         json_string(v->store->primary.has_owner ? v->store->primary.owner : ""));
-    json_object_set_new(o, "unfenced", json_boolean(v->store->primary.unfenced));
+    if (v->store->primary.unfenced) {
+        json_object_set_new(o, "unfenced", json_true());
+    }
     json_object_set_new(o, "answered_by", json_string(v->self.status.name));
     json_object_set_new(o, "raft_has_leader", json_boolean(v->raft.leader != 0));
     return o;

@@ -168,8 +168,9 @@ void http_handle_primary_is_dead(const struct http_request *r, struct http_reply
     }
     reply->has_command = true;
     reply->command.kind = COMMAND_EPOCH_UNFENCED;
-    c->expect_epoch = r->view->store->primary.epoch;
-    c->time_us = r->view->wall_us;
+    *c = (struct command_epoch_unfenced){.expect_epoch = r->view->store->primary.epoch,
+                                         .unfenced = false,
+                                         .time_us = r->view->wall_us};
     (void)str_copy(c->node, sizeof(c->node), r->view->self.status.name); /* As long. */
     (void)str_copy(c->rule, sizeof(c->rule), "primary-is-dead");
     sbuf_init(&b, c->evidence, sizeof(c->evidence));

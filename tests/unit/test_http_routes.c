@@ -424,6 +424,82 @@ static void a_change_of_the_configuration_is_checked(void **state)
     }
 }
 
+static void expect_dead(const char *body, unsigned code, const char *part)
+{
+    struct http_reply reply = ask("POST", "/primary-is-dead", body);
+
+    assert_false(reply.has_command);
+    assert_int_equal(reply.code, code);
+    assert_non_null(strstr(reply.body.data, part));
+    strbuf_deinit(&reply.body);
+}
+
+/* Paused: health, who is the leader, what is asked for. */
+static void a_paused_cluster_says_so_and_lets_nobody_choose(void **state)
+{
+    struct http_reply reply;
+
+    (void)state;
+    build("pg1");
+    view.conf.pause = true;
+    store.primary.unfenced = true;
+    view.self.status.instance = store.primary.instance;
+    view.guard.is_disarmed = true;
+    view.self.status.tick_age_ms = 100000;
+    view.lease.live = false;
+    view.self.status.lease_epoch = 0;
+    assert_int_equal(code_of("/primary"), 200); /* Majority lost. */
+    assert_int_equal(code_of("/liveness"), 200);
+    assert_string_equal(http_leader(&view)->name, "pg1");
+    assert_string_equal(http_fenced(&view), "no");
+    reply = ask("GET", "/cluster", "");
+    assert_non_null(strstr(reply.body.data, "\"pause\": true"));
+    assert_non_null(strstr(reply.body.data, "\"unfenced\": true"));
+    strbuf_deinit(&reply.body);
+    reply = ask("POST", "/switchover", "{\"leader\":\"pg1\"}");
+    assert_int_equal(reply.code, 400);
+    assert_string_equal(reply.body.data,
+                        "Switchover is possible only to a specific candidate in a paused state");
+    strbuf_deinit(&reply.body);
+    reply = ask("POST", "/switchover", "{\"leader\":\"pg1\",\"candidate\":\"pg2\"}");
+    assert_true(reply.has_command);
+    strbuf_deinit(&reply.body);
+    view.conf.pause = false;
+    assert_int_equal(code_of("/liveness"), 503);
+}
+
+/* Only of an unfenced primary that nobody hears. */
+static void a_primary_is_declared_dead_by_name(void **state)
+{
+    struct http_reply reply;
+
+    (void)state;
+    build("pg2");
+    expect_dead("", 400, "{\"primary\": \"pg1\"}");
+    expect_dead("{\"primary\":\"pg1\"}", 412, "nothing stands in the way");
+    store.primary.unfenced = true;
+    expect_dead("{\"primary\":\"pg2\"}", 412, "nothing stands in the way");
+    expect_dead("{\"primary\":\"pg1\"}", 412, "is heard: ask for a switchover");
+    for (uint32_t i = 0; i < view.n_peers; i++) {
+        view.peers[i].received_ms = 0;
+    }
+    view.now_ms += 100000;
+    view.raft.caught_up = false;
+    expect_dead("{\"primary\":\"pg1\"}", 503, "does not know the state");
+    view.raft.caught_up = true;
+
+    reply = ask("POST", "/primary-is-dead", "{\"primary\":\"pg1\"}");
+    assert_true(reply.has_command);
+    assert_int_equal(reply.command.kind, COMMAND_EPOCH_UNFENCED);
+    assert_false(reply.command.epoch_unfenced.unfenced);
+    assert_int_equal(reply.command.epoch_unfenced.expect_epoch, 5);
+    assert_string_equal(reply.command.epoch_unfenced.rule, "primary-is-dead");
+    assert_string_equal(reply.command.epoch_unfenced.evidence,
+                        "ordered by 127.0.0.1: pg1 is dead and writes no more");
+    assert_null(command_broken_field(&reply.command));
+    strbuf_deinit(&reply.body);
+}
+
 /* ---- Golden bodies ---- */
 
 static const char *const golden_nodes[] = {"pg1", "pg2", "w"};
@@ -484,6 +560,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_node_that_catches_up_takes_no_request),
         cmocka_unit_test(switchover_and_failover_are_checked),
         cmocka_unit_test(a_change_of_the_configuration_is_checked),
+        cmocka_unit_test(a_paused_cluster_says_so_and_lets_nobody_choose),
+        cmocka_unit_test(a_primary_is_declared_dead_by_name),
         cmocka_unit_test(bodies_are_as_reviewed),
     };
     int failed;
