@@ -31,7 +31,7 @@ const struct cluster_rule cluster_rules[] = {
 
     /* The owner is left alone. */
     {"transfer-to-connected", F(C_OWNED) | F(C_VOTER_CUT),           F(C_PROMISES_OVER),                CLUSTER_TRANSFERS,   "another voter hears more voters than we do: as Raft leader it reaches everybody"},
-    {"unfenced-owner-gone",   F(C_UNFENCED) | F(C_PROMISES_OVER) | F(C_TIMER_OVER), F(C_PAUSED),       CLUSTER_NOTES,       "the owner is gone and its PostgreSQL, unfenced since a pause, may still write: bring it back; if it is dead for certain: vechectl failover --primary-is-dead NAME"},
+    {"unfenced-owner-gone",   F(C_UNFENCED) | F(C_PROMISES_OVER) | F(C_TIMER_OVER), F(C_PAUSED),       CLUSTER_NOTES,       "the owner is gone, its PostgreSQL is unfenced by a pause: bring it back; if surely dead: vechectl failover --primary-is-dead NAME"},
     {"unfenced",              F(C_UNFENCED),                         0,                                CLUSTER_NOTHING,     "the owner's PostgreSQL is not fenced: nobody else may be owner"},
     {"paused",                F(C_PAUSED),                           F(C_ORDERED),                     CLUSTER_NOTHING,     "the cluster is paused: no failover but by an order that names the member"},
     {"owner-alive",           F(C_OWNED),                            F(C_PROMISES_OVER),               CLUSTER_NOTHING,     "the owner holds its lease, or may hold it"},

@@ -16,10 +16,11 @@
 #include "core/propose.h"
 #include "core/sync_rules.h"
 
-#define OWNED  (F(OWNER_ME) | F(LEASE))
-#define EXEMPT (F(UNFENCED) | F(UNTOUCHED) | F(ADOPTED) | F(CONTINUED))
-#define DOWN   (F(PG_STOPPED) | F(DATA_GOOD))
-#define STRAY  (F(NEEDS_REWIND) | F(PRIMARY_RUNS))
+#define OWNED   (F(OWNER_ME) | F(LEASE))
+#define EXEMPT  (F(UNFENCED) | F(UNTOUCHED) | F(ADOPTED) | F(CONTINUED))
+#define DOWN    (F(PG_STOPPED) | F(DATA_GOOD))
+#define STRAYED (F(DIVERGED) | F(NEEDS_REWIND))
+#define STRAY   (F(NEEDS_REWIND) | F(PRIMARY_RUNS))
 
 /* clang-format off */
 const struct node_rule node_rules[] = {
@@ -43,7 +44,7 @@ const struct node_rule node_rules[] = {
     /* The agent stops. */
     {"stop-paused",              F(STOPPING) | F(PAUSED),                       F(MAY_WRITE),                    ACTION_NONE,          EFFECT_EXIT,    "paused: the agent leaves, PostgreSQL stays as it is"},
     {"stop-unfenced",            F(STOPPING) | F(PAUSED) | F(UNFENCED),         F(ARMED),                        ACTION_NONE,          EFFECT_EXIT,    "paused: the agent leaves, PostgreSQL goes on unfenced"},
-    {"stop-attested",            F(STOPPING) | F(CONTINUED),                    F(ARMED),                        ACTION_NONE,          EFFECT_EXIT,    "paused when this agent was started, and Raft has told nothing since: it leaves, PostgreSQL goes on unfenced"},
+    {"stop-attested",            F(STOPPING) | F(CONTINUED),                    F(ARMED),                        ACTION_NONE,          EFFECT_EXIT,    "paused when this agent started, and Raft has told nothing since: it leaves PostgreSQL as it is"},
     {"stop-pause",               F(STOPPING) | F(PAUSED) | F(MAY_WRITE),        F(RELEASE_OVERDUE),              ACTION_NONE,          0,              "paused: before the agent leaves the store is to show this epoch as unfenced, and the guard to let go"},
     {"stopping",                 F(STOPPING),                                   F(QUIET),                        ACTION_STOP,          0,              "the agent was told to stop"},
     {"stop-release",             F(STOPPING) | F(OWNER_ME),                     F(RELEASE_OVERDUE),              ACTION_NONE,          EFFECT_RELEASE, "PostgreSQL is down: let somebody else be primary at once"},
@@ -54,13 +55,13 @@ const struct node_rule node_rules[] = {
     {"start-overdue",            OWNED | F(START_OVERDUE) | F(HEIR),            F(PAUSED),                       ACTION_FENCE,         0,              "starting takes longer than primary_start_timeout and another member can take over"},
     {"keep-operation",           F(OP_KEEPS),                                   0,                               ACTION_NONE,          EFFECT_KEEP,    "a sequence runs and still makes sense"},
     {"paused-checkpoint",        F(PAUSED) | OWNED | F(RUNS_PRIMARY) | F(CHECKPOINT_DUE), 0,                     ACTION_CHECKPOINT,    0,              "paused, and promoted by order: others can only rejoin after a checkpoint"},
-    {"paused-follow",            F(PAUSED) | F(UPSTREAM_WRONG) | F(RUNS_STANDBY) | F(CAUGHT_UP), F(DIVERGED) | F(NEEDS_REWIND) | F(MAY_WRITE), ACTION_FOLLOW, 0, "paused, and the primary is another member now, by order"},
+    {"paused-follow",            F(PAUSED) | F(UPSTREAM_WRONG) | F(RUNS_STANDBY) | F(CAUGHT_UP), STRAYED | F(MAY_WRITE), ACTION_FOLLOW, 0, "paused, and the primary is another member now, by order"},
     {"pausing",                  F(PAUSED) | OWNED | F(RUNS_PRIMARY) | F(ARMED), F(ORDERED),                     ACTION_NONE,          0,              "paused: PostgreSQL is fenced until the store shows this epoch as unfenced, then the guard lets go"},
     {"paused-unfenced",          F(PAUSED) | F(UNFENCED) | F(MAY_WRITE),        F(ORDERED),                      ACTION_NONE,          0,              "the cluster is paused: PostgreSQL is left alone and writes, with the lease or without"},
     {"paused",                   F(PAUSED),                                     F(ORDERED),                      ACTION_NONE,          0,              "the cluster is paused: PostgreSQL is left alone"},
     {"resume-wait",              F(UNFENCED) | F(OWNER_ME) | F(MAY_WRITE),      F(PAUSED) | F(LEASE),            ACTION_NONE,          0,              "resumed without a lease: PostgreSQL is not fenced, and nobody else can be primary"},
     {"resume",                   F(UNFENCED) | OWNED | F(RUNS_PRIMARY),         F(PAUSED),                       ACTION_NONE,          0,              "resumed: the guard is armed, then the store shows this epoch as fenced again"},
-    {"continue",                 F(CONTINUED),                                  0,                               ACTION_NONE,          0,              "what the guard attests goes on from before this agent's start; until Raft has told more, nothing else is done"},
+    {"continue",                 F(CONTINUED),                                  0,                               ACTION_NONE,          0,              "what the guard attests goes on from before this agent's start; before Raft tells more nothing else is done"},
     {"catching-up",              0,                                             F(CAUGHT_UP) | F(LEASE),         ACTION_NONE,          0,              "what this node knows of the cluster may be old"},
 
     /* The data directory is not what it should be. */

@@ -34,8 +34,9 @@ struct http_hooks { /* On the agent loop. */
      * (replace) stands for all of it. 0, or -1 and why not. */
     int (*change_config)(void *data, const char *body, bool replace, struct command *ret_command,
                          struct err *err);
-    /* Someone asks for a switchover, a failover, a change of the configuration, or says that
-     * an unfenced primary is dead (epoch-unfenced), already checked against the view. Answer once, later, by http_action_end. */
+    /* Someone asks for a switchover, a failover or a change of the configuration, or says
+     * that an unfenced primary is dead (epoch-unfenced); already checked against the view.
+     * Answer once, later, by http_action_end. */
     void (*on_request)(void *data, struct http_action *action, const struct command *command);
 };
 
