@@ -61,7 +61,7 @@ const struct node_rule node_rules[] = {
     {"paused",                   F(PAUSED),                                     F(ORDERED),                      ACTION_NONE,          0,              "the cluster is paused: PostgreSQL is left alone"},
     {"resume-wait",              F(UNFENCED) | F(OWNER_ME) | F(MAY_WRITE),      F(PAUSED) | F(LEASE),            ACTION_NONE,          0,              "resumed without a lease: PostgreSQL is not fenced, and nobody else can be primary"},
     {"resume",                   F(UNFENCED) | OWNED | F(RUNS_PRIMARY),         F(PAUSED),                       ACTION_NONE,          0,              "resumed: the guard is armed, then the store shows this epoch as fenced again"},
-    {"continue",                 F(CONTINUED),                                  0,                               ACTION_NONE,          0,              "what the guard attests goes on from before this agent's start; before Raft tells more nothing else is done"},
+    {"continue",                 F(CONTINUED),                                  0,                               ACTION_NONE,          0,              "what the guard attests goes on from before this agent's start; nothing else is done before Raft told"},
     {"catching-up",              0,                                             F(CAUGHT_UP) | F(LEASE),         ACTION_NONE,          0,              "what this node knows of the cluster may be old"},
 
     /* The data directory is not what it should be. */
