@@ -4,10 +4,11 @@ guard lets go of the primary; then everything is as before."""
 import contextlib
 import os
 import signal
+import subprocess
 
 import pytest
 
-from veche import is_frozen, wait
+from veche import BUILD, is_frozen, wait
 
 
 def veche(node):
@@ -33,6 +34,18 @@ def paused(cluster):
     said = primary.ctl("pause", "--wait").stdout
     assert "Success: cluster management is paused" in said
     return cluster, primary
+
+
+def ctl_typed(node, typed, *args):
+    """vechectl with an answer on its standard input."""
+    return subprocess.run(
+        [str(BUILD / "src/vechectl"), "-c", str(node.config_path), *args],
+        input=typed + "\n",
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
 
 
 def resume(cluster, node):
@@ -173,9 +186,7 @@ def test_from_an_unfenced_primary_only_an_operators_word_leads_on(paused):
     cluster, primary = paused
     (standby,) = cluster.standbys()
     others = [n for n in cluster.nodes.values() if n is not primary]
-    refused = standby.ctl(
-        "failover", "--primary-is-dead", primary.name, check=False, typed=primary.name + "\n"
-    )
+    refused = ctl_typed(standby, primary.name, "failover", "--primary-is-dead", primary.name)
     assert refused.returncode == 3 and "is heard: ask for a switchover" in refused.stderr
     primary.kill()  # Its machine is gone.
     assert standby.ctl("resume").returncode == 0
@@ -186,10 +197,11 @@ def test_from_an_unfenced_primary_only_an_operators_word_leads_on(paused):
     assert refused.returncode != 0
     assert f"vechectl failover --primary-is-dead {primary.name}" in refused.stderr
     word = (*order, "--primary-is-dead", primary.name)
-    assert standby.ctl(*word, check=False, typed="yes\n").returncode == 1
+    assert ctl_typed(standby, "yes", *word).returncode == 1
     assert not standby.is_primary()
 
-    standby.ctl(*word, typed=primary.name + "\n")
+    done = ctl_typed(standby, primary.name, *word)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert cluster.wait_primary() is standby
     primary.start()
     assert cluster.wait_healthy() is standby

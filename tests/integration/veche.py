@@ -448,14 +448,13 @@ class Node:
         except OSError:
             return False
 
-    def ctl(self, *args, check=True, timeout=90, typed=None):
+    def ctl(self, *args, check=True, timeout=90):
         r = subprocess.run(
             [str(BUILD / "src/vechectl"), "-c", str(self.config_path), *args],
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
-            input=typed,
             env={**os.environ, **sanitizer_options(self.dir / "sanitizer")},
         )
         if check and r.returncode != 0:
