@@ -139,7 +139,7 @@ def kill(node, who):
 
 
 def mark_of(node):
-    return node.dir / "data.veche-incomplete"
+    return node.data_dir.parent / "data.veche-incomplete"
 
 
 def is_marked_by(point):
@@ -514,7 +514,7 @@ def test_a_bootstrap_interrupted_makes_one_database(point):
         kept.add()
         assert primary.sql_value("select count(*) from by_script") == 0
         wait(lambda: not mark_of(primary).exists(), 60, "the mark to go")
-        assert not (primary.dir / "data.veche-secret").exists(), "a file with passwords stays"
+        assert not (primary.data_dir.parent / "data.veche-secret").exists(), "a file with passwords stays"
 
 
 @pytest.mark.parametrize("number", range(int(os.environ.get("VECHE_KILL_RANDOM", "2"))))

@@ -50,7 +50,7 @@ def fraction_below(buckets, seconds):
 
 
 def test_load_is_no_reason_for_a_failover(report):
-    with Cluster() as c:
+    with Cluster(place="/tmp") as c:  # All of it on the disk that is kept busy.
         c.start_and_wait()
         primary = c.primary()
         postmaster, epoch = primary.postmaster_pid(), primary.status()["veche"]["epoch"]

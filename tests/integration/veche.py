@@ -236,7 +236,7 @@ class Node:
         self.cluster, self.name, self.witness = cluster, name, witness
         self.host, self.netns = host, netns
         self.dir = cluster.dir / name
-        self.data_dir = self.dir / "data"
+        self.data_dir = cluster.pg_dir / name / "data"
         self.raft_dir = self.dir / "raft"
         self.runtime_dir = self.dir / "run"
         fixed = netns is not None  # A host of its own: the usual ports.
@@ -250,11 +250,12 @@ class Node:
         self.unprivileged = bool(os.environ.get("VECHE_UNPRIVILEGED"))
         self.ended_with = []  # Exit codes of agents that were started anew since.
         self.overrides = {}  # Dotted key -> value, for tests of odd configurations.
-        self.dir.mkdir()
-        self.dir.chmod(0o755)
-        if os.geteuid() == 0:
-            user = pwd.getpwnam("postgres")
-            os.chown(self.dir, user.pw_uid, user.pw_gid)
+        for directory in (self.dir, self.data_dir.parent):
+            directory.mkdir()
+            directory.chmod(0o755)
+            if os.geteuid() == 0:
+                user = pwd.getpwnam("postgres")
+                os.chown(directory, user.pw_uid, user.pw_gid)
 
     # -- configuration
 
@@ -521,6 +522,14 @@ class Watch(threading.Thread):
             return None
 
 
+def mount_memory(place):
+    """PostgreSQL's directories are made and copied hundreds of times: their fsyncs are
+    what the tests would wait for. Raft's are on the disk. VECHE_TEST_DISK=1: both are."""
+    if os.environ.get("VECHE_TEST_DISK") or os.geteuid() != 0:
+        return False
+    return subprocess.run(("mount", "-t", "tmpfs", "-o", "mode=755", "veche", place), check=False).returncode == 0
+
+
 class Cluster:
     """Nodes by name. `with Cluster(...) as c:` starts nothing by itself."""
 
@@ -529,6 +538,10 @@ class Cluster:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="veche-test-", dir=place or parent))
         self.dir.chmod(0o755)
         reaper.add("dir", self.dir)
+        self.pg_dir = self.dir / "pg"
+        self.pg_dir.mkdir()
+        self.pg_dir.chmod(0o755)
+        self.in_memory = place is None and not os.environ.get("VECHE_KEEP") and mount_memory(self.pg_dir)
         self.scope = scope
         self.secret = "secret " + os.urandom(12).hex()
         self.dcs = {
@@ -566,6 +579,8 @@ class Cluster:
         if failed and os.environ.get("VECHE_KEEP"):
             print(f"kept: {self.dir}")
         else:
+            if self.in_memory:
+                subprocess.run(("umount", "--lazy", self.pg_dir), check=False)
             shutil.rmtree(self.dir, ignore_errors=True)
         reaper.drop("dir", self.dir)
         if wrong and kind is None:
