@@ -189,6 +189,9 @@ static int send_patch(const struct cli *c, const json_t *patch)
         code = VECHE_EXIT_UNREACHABLE;
     } else if (reply.code == 200) {
         puts("Configuration changed");
+        if (json_object_get(patch, "postgresql") != NULL) {
+            puts("PostgreSQL takes over parameters and rules of access when it is next started");
+        }
     } else {
         fprintf(stderr, "Error: the configuration was not changed: %ld, %s\n", reply.code,
                 reply.body.data != NULL ? reply.body.data : "");

@@ -155,14 +155,15 @@ def test_members_and_version_and_configuration(three):
 def test_the_configuration_is_edited(three):
     node = three["w1"]
     before = node.http("/config").json
+    later = "PostgreSQL takes over parameters and rules of access when it is next started\n"
 
     r = of(node, "edit-config", "-s", "max_timelines_history=9", "-p", "x.y=3", "--force")
     assert (r.returncode, r.stdout) == (
         DONE,
-        "+max_timelines_history: 9\n+    x.y: 3\nConfiguration changed\n"
+        "+max_timelines_history: 9\n+    x.y: 3\nConfiguration changed\n" + later
         if before.get("postgresql", {}).get("parameters")
         else "+max_timelines_history: 9\n+postgresql:\n+  parameters:\n+    x.y: 3\n"
-        "Configuration changed\n",
+        "Configuration changed\n" + later,
     )
     after = node.http("/config").json
     assert after["max_timelines_history"] == 9 and after["postgresql"]["parameters"]["x.y"] == 3

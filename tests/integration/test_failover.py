@@ -356,3 +356,38 @@ def test_switchover_to_a_named_node_and_to_any(cluster, report, by):
     writer.stop()
     report("write gaps of switchovers: " + " ".join(f"{g:.2f}" for g in gaps) + " s")
     assert writer.missing(cluster.primary()) == []
+
+
+def test_ttl_is_changed_at_run_time(report):
+    """A longer lease and a shorter one again: no write fails, and each is what counts."""
+    with Cluster() as c:
+        c.start_and_wait()
+        primary = c.primary()
+        epoch = primary.status()["veche"]["epoch"]
+        writer = Writer(c.postgres_nodes)
+        writer.prepare()
+        writer.start()
+        writer.wait_rows(50)
+
+        def remaining():
+            return primary.status()["veche"]["lease_remaining_ms"]
+
+        def change(node, ttl):
+            assert node.http("/config", "PATCH", {"ttl": ttl}).status == 200
+
+        change(c["w1"], 3 * TTL)
+        wait(lambda: remaining() > 1000 * (TTL + 1), 60, "a longer lease")
+        writer.wait_rows(50)
+        change(c.standbys()[0], TTL)
+        wait(lambda: remaining() <= 1000 * TTL, 60, "a shorter one")
+        writer.wait_rows(50)
+        assert writer.errors == 0
+        assert primary.status()["veche"]["epoch"] == epoch
+        assert primary.metric("veche_guard_freezes_total") == 0
+
+        killed_at = time.monotonic()
+        primary.kill()
+        c.wait_primary(10 * (TTL + 1), other_than=primary)
+        report(f"promoted {time.monotonic() - killed_at:.2f} s after SIGKILL with ttl {TTL} s again")
+        writer.wait_rows(20)
+        writer.stop()
