@@ -41,8 +41,8 @@ stage_faults() {
 # Half an hour at the machine's limits.
 stage_load() {
     need_build
-    VECHE_LOAD_SECONDS=1800 run_pytest tests/integration/test_no_false_alarm.py \
-        tests/integration/test_guard.py::test_205_busy_processes_are_frozen_in_time
+    run_load 1800
+    run_pytest tests/integration/test_guard.py::test_205_busy_processes_are_frozen_in_time
 }
 
 # A database of some GB.

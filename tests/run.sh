@@ -3,7 +3,7 @@
 # with one line "N passed, N failed". A skipped test counts as failed.
 #
 #   tests/run.sh            everything
-#   tests/run.sh unit sim   only these stages: tidy build unit sanitize clang fuzz sim integration
+#   tests/run.sh unit sim   only these stages: tidy build unit sanitize clang fuzz sim integration load
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,5 +51,8 @@ stage_sim() { run_meson "$build" --suite sim -v -t 10; }
 
 stage_integration() { run_integration; }
 
-[ $# -gt 0 ] || set -- tidy build unit sanitize clang fuzz sim integration
+# Two minutes; half an hour is in long.sh.
+stage_load() { run_load 120; }
+
+[ $# -gt 0 ] || set -- tidy build unit sanitize clang fuzz sim integration load
 run_stages "$@"

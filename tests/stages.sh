@@ -80,11 +80,16 @@ PY
     count $line
 }
 
-# All of them but those that saturate the machine, which go by themselves (long.sh load).
+# All of them but those that saturate the machine, which go by themselves.
 run_integration() {
     run_pytest -n 3 --dist loadgroup --ignore=tests/integration/test_no_false_alarm.py \
         --deselect tests/integration/test_guard.py::test_205_busy_processes_are_frozen_in_time \
         tests/integration
+}
+
+# Cores and disk at their limits for that long: no failover and no freeze.
+run_load() { # seconds
+    VECHE_LOAD_SECONDS=$1 run_pytest tests/integration/test_no_false_alarm.py
 }
 
 # Every fuzz target for that long, two at a time; from the kept corpus, which is
