@@ -160,8 +160,9 @@ static bool has_no_primary(const struct view *view, const struct cluster_facts *
     const struct store *s = view->store;
     const struct store_ledger_entry *release = lookup_newest_release(s);
 
-    if (s->primary.has_owner) {
-        return (f->bits & F(C_PROMISES_OVER)) && (f->bits & F(C_TIMER_OVER));
+    if (s->primary.has_owner) { /* Who stopped for this request may have to release once more. */
+        return (f->bits & F(C_PROMISES_OVER)) && (f->bits & F(C_TIMER_OVER)) &&
+               !(f->bits & F(C_OWNER_RECOVERS));
     }
     return release == NULL || release->index < s->request.id;
 }

@@ -1270,6 +1270,29 @@ static void requests_that_can_not_be_done_end_with_a_reason(void **state)
     free(s);
 }
 
+/* Its release was lost with the Raft leader; its promises are free already. */
+static void a_switchover_does_not_end_while_the_owner_is_about_to_hand_over(void **state)
+{
+    struct scene *s = scene_new_standby();
+    struct status *pg2 = &s->view.peers[0].status;
+
+    (void)state;
+    s->view.raft.leader_since_ms = TEST_NOW - 5000;
+    s->view.peers[1].status.promise = PROMISE_NONE;
+    pg2->promise = PROMISE_NONE;
+    pg2->pg_state = PG_STATE_STOPPED;
+    pg2->lease_epoch = 0;
+    scene_request(s, REQUEST_SWITCHOVER, "pg2", "pg1");
+    assert_cluster(s, "wait-for-last-owner");
+    assert_null(scene_find(s, COMMAND_REQUEST_END));
+
+    s->view.peers[0].received_ms = TEST_NOW - 5000; /* Nobody hands over any more. */
+    (void)scene_decide(s);
+    assert_non_null(
+        strstr(scene_find(s, COMMAND_REQUEST_END)->request_end.text, "no healthy primary"));
+    free(s);
+}
+
 static void a_scheduled_switchover_waits_for_its_time(void **state)
 {
     /* It is due in 300 ms. */
@@ -1476,6 +1499,7 @@ int main(void)
         cmocka_unit_test(an_order_by_name_is_on_record),
         cmocka_unit_test(a_loss_is_told_until_the_ledger_has_it),
         cmocka_unit_test(requests_that_can_not_be_done_end_with_a_reason),
+        cmocka_unit_test(a_switchover_does_not_end_while_the_owner_is_about_to_hand_over),
         cmocka_unit_test(a_scheduled_switchover_waits_for_its_time),
         cmocka_unit_test(a_member_publishes_what_it_is_but_not_in_a_stream),
         cmocka_unit_test(a_stop_and_a_start_do_not_change_the_known_version),
