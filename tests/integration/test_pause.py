@@ -189,7 +189,11 @@ def test_from_an_unfenced_primary_only_an_operators_word_leads_on(paused):
     refused = ctl_typed(standby, primary.name, "failover", "--primary-is-dead", primary.name)
     assert refused.returncode == 3 and "is heard: ask for a switchover" in refused.stderr
     primary.kill()  # Its machine is gone.
-    assert standby.ctl("resume").returncode == 0
+
+    def is_resumed():  # Whoever led Raft may be the one that is gone: asked again then.
+        return "pause" not in standby.status() or not standby.ctl("resume", check=False).returncode
+
+    wait(is_resumed, 60, "the end of the pause")
     wait(lambda: cluster_rule(others) == "unfenced-owner-gone", 60, "why nobody takes over")
 
     order = ("failover", "--candidate", standby.name, "--force")
