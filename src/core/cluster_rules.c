@@ -114,6 +114,10 @@ static void fill_evidence(const struct view *view, const struct cluster_facts *f
         sbuf_printf(b, "; system identifier %" PRIu64, f->sysid);
     } else if (rule->all & F(C_INIT_NONE)) {
         sbuf_printf(b, "; %s", f->evidence);
+    } else if (rule->all & F(C_UNFENCED)) {
+        bool is_heard = lookup_is_heard(view, p->owner_id);
+
+        sbuf_printf(b, ", %s", is_heard ? "which has no lease" : "which is not heard");
     } else if (rule->act == CLUSTER_NOTES) {
         char refused[TEXT_SIZE];
 

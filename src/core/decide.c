@@ -101,10 +101,11 @@ static bool mark_ends(const struct view *view, uint64_t bits)
     return !view->conf.pause && (bits & F(UNFENCED)) && (bits & F(LEASE)) && fenced;
 }
 
-/* The boot that it was made in is over, and all of its processes with it. */
+/* The boot that it was made in is over, and all of its processes with it: what runs here
+ * began after that, and writes nothing. */
 static bool mark_is_void(uint64_t bits)
 {
-    return (bits & F(UNFENCED)) && !(bits & F(OWNER_ME)) && (bits & F(QUIET));
+    return (bits & F(UNFENCED)) && !(bits & (F(OWNER_ME) | F(MAY_WRITE)));
 }
 
 /*

@@ -142,7 +142,8 @@ static bool may_be_dead(const struct view *v, const char *name, struct http_repl
         http_reply_text(reply, 412, text);
         return false;
     }
-    if (m != NULL && http_member_status(v, m) != NULL) {
+    /* Under another id it comes anew, and is not that owner any more. */
+    if (m != NULL && m->id == p->owner_id && http_member_status(v, m) != NULL) {
         (void)snprintf(text, sizeof(text), "the agent of %s is heard: ask for a switchover", name);
         http_reply_text(reply, 412, text);
         return false;

@@ -61,7 +61,7 @@ struct sim_node *check_l2_primary(struct sim *s)
             !sim_pg_is_frozen(s, n) && n->agent->ops.main.action == ACTION_NONE &&
             n->pg.started_us + 10 * SIM_S < s->now_us &&
             n->agent->live_since_ms + SETTLED_MS < sim_local_ms(s, n) &&
-            n->guard.logic.phase == GUARD_ARMED &&
+            (n->guard.logic.phase == GUARD_ARMED || n->guard.logic.phase == GUARD_DISARMED) &&
             node_guard_confirmed_ms(s, n) * 10 > n->agent->ttl_ms * 7) {
             return n;
         }

@@ -3,7 +3,8 @@
  * row that was sent after another node acknowledged one under a later epoch;
  * and two leases are never live at once. True time decides; each deadline is
  * read by the clocks of the node that holds it. Nobody acknowledges one after the
- * deadline its guard was armed with, and what is frozen is frozen before it.
+ * deadline its guard was armed with, but in an epoch that the log marks as unfenced at that
+ * moment; and what is frozen is frozen before it.
  */
 #include "checks.h"
 #include "trace.h"
@@ -83,8 +84,11 @@ void check_s1_boot(struct sim *s, const struct sim_node *n)
 static void check_deadline(struct sim *s, const struct sim_node *n, const struct sim_ack *ack)
 {
     struct clock_pair now = sim_clock_pair(s, n);
+    bool over = clock_pair_left_ns(clock_pair_add(s->checks->deadlines[n->i], GRACE_NS), now) == 0;
 
-    if (clock_pair_left_ns(clock_pair_add(s->checks->deadlines[n->i], GRACE_NS), now) == 0) {
+    if (over && s->checks->unfenced_epoch == ack->epoch) {
+        s->stats.rows_unfenced++; /* Paused, and nobody else can be primary. */
+    } else if (over) {
         checks_fail(s, n, "S1: row acknowledged under epoch %u after the deadline",
                     (unsigned)ack->epoch);
     }

@@ -59,6 +59,24 @@ void check_s3_store(struct sim *s, const struct sim_node *n)
     }
 }
 
+/* What the log says, whoever has read it already. */
+static void note_mark(struct sim *s, const struct sim_applied *a)
+{
+    const struct command *c = a->command;
+
+    if (a->result != APPLY_DONE || s->checks->entries[a->index] != 0) {
+        return;
+    }
+    if (c->kind == COMMAND_EPOCH_UNFENCED) {
+        s->checks->unfenced_epoch = c->epoch_unfenced.unfenced ? a->epoch_before : 0;
+        s->stats.pauses += c->epoch_unfenced.unfenced;
+        s->stats.resumes += str_equal(c->epoch_unfenced.rule, "resume");
+        s->stats.marks_void += str_equal(c->epoch_unfenced.rule, "reboot");
+    } else if (c->kind == COMMAND_EPOCH_TAKE || c->kind == COMMAND_EPOCH_RELEASE) {
+        s->checks->unfenced_epoch = 0;
+    }
+}
+
 static void count(struct sim *s, const struct sim_applied *a)
 {
     const struct command *c = a->command;
@@ -81,6 +99,7 @@ void check_s3_applied(struct sim *s, const struct sim_node *n, const struct sim_
         checks_fail(s, n, "S3: the epoch went back from %u", (unsigned)a->epoch_before);
     }
     count(s, a);
+    note_mark(s, a);
     check_entry(s, n, a);
     check_cas(s, n, a);
     check_s3_store(s, n);

@@ -97,6 +97,7 @@ struct sim_checks {
     struct clock_pair deadlines[SIM_NODES_MAX]; /* The last that each guard took. */
     struct sim_epoch epochs[CHECK_EPOCHS_MAX];
     uint64_t epoch_max;
+    uint64_t unfenced_epoch; /* Marked so in the log now; 0 = none is. */
     uint64_t entries[CHECK_ENTRIES_MAX]; /* Hash of the command committed at that index. */
     struct wal_pos main;                 /* Where the last server that took writes is. */
     struct wal_pos acked;                /* The last row that S2 promises; branch 0 = none. */

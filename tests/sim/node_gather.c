@@ -95,6 +95,7 @@ static void fill_conf(const struct sim *s, const struct sim_node *n, struct view
         .remove_on_rewind_failure = true,
         .remove_on_diverged_timelines = true,
         .can_bootstrap = n->mode == MODE_POSTGRES,
+        .pause = a->is_paused,
         .scope = "sim",
     };
 }
@@ -150,6 +151,8 @@ static void fill_lease_view(struct sim *s, struct sim_node *n, struct view_lease
         .epoch = lease_owner_epoch(&a->owner),
         .remaining_ms = left_ns / NS_PER_MS,
         .continued = a->continued && !a->caught_up,
+        .armed = node_guard_is_armed(n),
+        .unfenced_epoch = a->guard.unfenced_epoch,
         .confirmed_ms = MIN(node_guard_confirmed_ms(s, n), left_ns / NS_PER_MS),
         .promised_ms = voter.state == LEASE_PROMISE_LIVE && voter.owner == n->id
                            ? voter.left_ns / NS_PER_MS

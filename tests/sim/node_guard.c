@@ -38,6 +38,14 @@ void node_guard_attach(struct sim *s, struct sim_node *n)
     say_hello(s, n);
 }
 
+/* The store showed the mark to this agent, or to the one before it that told the guard. */
+static bool is_paused(const struct sim_node *n)
+{
+    const struct sim_agent *a = n->agent;
+
+    return a->disarm || (a->guard.phase == GUARD_DISARMED && !a->caught_up);
+}
+
 /* PostgreSQL first, then the guard, then another one. */
 static void replace(struct sim *s, struct sim_node *n, const char *why)
 {
@@ -140,7 +148,7 @@ static void on_watch(struct sim *s, const struct sim_event *e)
         return;
     }
     g->is_silent = silent_ns(s, n) > limit_ns(n);
-    if (g->is_silent && must_replace(s, n)) {
+    if (g->is_silent && !is_paused(n) && must_replace(s, n)) {
         replace(s, n, "does not answer");
         return;
     }
@@ -167,13 +175,33 @@ void node_guard_arm(struct sim *s, struct sim_node *n)
         .instance = n->instance,
         .ttl_ns = a->owner.ttl_ns,
         .deadline = {.raw_ns = deadline.raw_ns, .boot_ns = deadline.boot_ns},
-        .may_write = may_write(n),
+        .unfenced = a->disarm,
+        .may_write = !a->disarm && may_write(n),
     };
     mutate_arm(s, &w.arm);
     keep(n, &w.kept);
     w.sequence = question(s, n);
+    a->guard.asked_unfenced = w.arm.unfenced;
+    if (w.arm.unfenced) {
+        a->guard.unfenced_asked = w.sequence;
+    }
     a->guard.asked_us = s->now_us;
     sim_guard_send(s, n, &w);
+}
+
+void node_guard_follow(struct sim *s, struct sim_node *n)
+{
+    if (n->agent->guard.asked_unfenced != n->agent->disarm) {
+        node_guard_arm(s, n);
+    }
+}
+
+bool node_guard_is_armed(const struct sim_node *n)
+{
+    const struct node_guard *g = &n->agent->guard;
+
+    return g->attached && g->answered >= g->unfenced_asked &&
+           (g->phase == GUARD_ARMED || g->phase == GUARD_FREEZING || g->phase == GUARD_FROZEN);
 }
 
 void node_guard_close(struct sim *s, struct sim_node *n, uint64_t epoch)
@@ -239,12 +267,15 @@ bool node_guard_may_write(struct sim *s, struct sim_node *n)
     return g->may_write && node_guard_confirmed_ms(s, n) > 0;
 }
 
-static void note(struct node_guard *g, const struct sim_word *w)
+static void note(struct node_guard *g, const struct sim_word *w, uint64_t instance)
 {
     g->phase = w->logic.phase;
     g->epoch = w->logic.epoch > w->logic.closed_epoch ? w->logic.epoch : 0;
     g->deadline = w->logic.deadline;
     g->may_write = w->logic.may_write;
+    g->unfenced_epoch = w->logic.phase == GUARD_DISARMED && w->logic.instance == instance
+                            ? w->logic.epoch
+                            : 0;
 }
 
 /* Left running by somebody who is not there any more. */
@@ -265,7 +296,7 @@ void node_guard_on_word(struct sim *s, const struct sim_event *e)
     if (w->guard_life != g->life) {
         return; /* Of one that was killed. */
     }
-    note(g, w);
+    note(g, w, n->instance);
     if (w->sequence != 0) {
         g->answered = w->sequence;
         g->unanswered_since = sim_lease_now(s, n);
@@ -291,8 +322,10 @@ void node_guard_on_gone(struct sim *s, const struct sim_event *e)
     if (n->agent->guard.life != e->number || n->guard.is_up) {
         return;
     }
-    TRACE(s, n, "the guard is gone: PostgreSQL is killed");
+    TRACE(s, n, "the guard is gone%s", is_paused(n) ? "" : ": PostgreSQL is killed");
     s->stats.guards_replaced++;
-    sim_pg_kill(s, n);
+    if (!is_paused(n)) {
+        sim_pg_kill(s, n);
+    }
     node_guard_attach(s, n);
 }

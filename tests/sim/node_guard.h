@@ -21,6 +21,9 @@ struct node_guard {
     /* What it was asked, the first without an answer, and whether that is long ago: the lease
      * is not renewed meanwhile. */
     uint32_t sent, answered;
+    bool asked_unfenced;     /* By the last arm. */
+    uint32_t unfenced_asked; /* The last arm that said so; it may be on its way. */
+    uint64_t unfenced_epoch; /* In phase DISARMED: of this one. */
     struct lease_time unanswered_since;
     bool is_silent;
     uint64_t asked_us;
@@ -32,6 +35,9 @@ struct node_guard {
 /* Finds the guard or spawns it; node_begin() follows when it has answered. */
 void node_guard_attach(struct sim *s, struct sim_node *n);
 void node_guard_arm(struct sim *s, struct sim_node *n);
+/* A decision to let go, or not any more, is told at once. */
+void node_guard_follow(struct sim *s, struct sim_node *n);
+bool node_guard_is_armed(const struct sim_node *n);
 /* What is left of the deadline it confirmed for our epoch. */
 uint64_t node_guard_confirmed_ms(struct sim *s, struct sim_node *n);
 bool node_guard_is_frozen(const struct sim_node *n);

@@ -41,7 +41,7 @@ static void continue_lease(struct sim *s, struct sim_node *n, const struct sim_w
     struct sim_agent *a = n->agent;
 
     if (g->epoch == 0 || g->epoch <= g->closed_epoch || g->instance != n->instance ||
-        state->kept.n_sets == 0 || state->kept.node_id != n->id ||
+        g->phase == GUARD_DISARMED || state->kept.n_sets == 0 || state->kept.node_id != n->id ||
         guard_logic_left_ns(g, sim_clock_pair(s, n)) == 0 ||
         s->options.mutant == MUTANT_NO_CONTINUE) {
         return;

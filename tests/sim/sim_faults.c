@@ -518,8 +518,8 @@ static void change_ttl(struct sim *s)
     }
     c.kind = COMMAND_CONFIG_SET;
     c.config_set.expect_revision = n->agent->store.config_revision;
-    (void)snprintf(c.config_set.config, sizeof(c.config_set.config), "{\"ttl_ms\": %u}",
-                   ttls_ms[sim_between(s, 0, ARRAY_LENGTH(ttls_ms) - 1)]);
+    sim_node_config(c.config_set.config, ttls_ms[sim_between(s, 0, ARRAY_LENGTH(ttls_ms) - 1)],
+                    n->agent->is_paused);
     TRACE(s, n, "OPERATOR sets %s", c.config_set.config);
     sim_node_propose(s, n, &c, 0);
 }
@@ -584,6 +584,7 @@ void sim_faults_heal(struct sim *s)
     s->healing = true;
     s->healed_us = s->now_us;
     heal_links(s);
+    sim_pause_heal(s);
     for (int i = 0; i < s->n_nodes; i++) {
         struct sim_node *n = s->nodes[i];
 

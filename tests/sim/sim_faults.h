@@ -10,4 +10,9 @@ void sim_faults_begin(struct sim *s);
 /* Everything is repaired and started; no more faults. */
 void sim_faults_heal(struct sim *s);
 
+/* sim_pause.c: two of the faults, and what operators mend at the end. */
+void pause_cluster(struct sim *s);
+void lose_paused(struct sim *s);
+void sim_pause_heal(struct sim *s);
+
 #endif

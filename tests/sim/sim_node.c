@@ -223,6 +223,12 @@ static void trace_decision(struct sim *s, struct sim_node *n, const struct decis
     a->last_cluster_rule = d->cluster.rule;
 }
 
+void sim_node_config(char config[CONFIG_SIZE], uint64_t ttl_ms, bool paused)
+{
+    (void)snprintf(config, CONFIG_SIZE, "{\"ttl_ms\": %u, \"pause\": %u}", (unsigned)ttl_ms,
+                   paused ? 1 : 0);
+}
+
 /* The dynamic configuration comes from the first node that is up to date. */
 static void seed_config(struct sim *s, struct sim_node *n, struct command *c)
 {
@@ -233,8 +239,7 @@ static void seed_config(struct sim *s, struct sim_node *n, struct command *c)
     }
     c->kind = COMMAND_CONFIG_SET;
     c->config_set.expect_revision = 0;
-    (void)snprintf(c->config_set.config, sizeof(c->config_set.config), "{\"ttl_ms\": %u}",
-                   (unsigned)s->ttl_ms);
+    sim_node_config(c->config_set.config, s->ttl_ms, false);
     sim_node_propose(s, n, c, 0);
 }
 
@@ -264,6 +269,7 @@ static void act(struct sim *s, struct sim_node *n, struct decision *d)
         sim_ops_reconcile(s, n, &d->node);
     }
     node_lease_tick(s, n, d);
+    node_guard_follow(s, n);
     sim_sync_act(s, n, d);
     propose_all(s, n, d);
     if (d->cluster.transfer_to != 0) {
@@ -309,6 +315,7 @@ static void on_tick(struct sim *s, const struct sim_event *e)
     }
     mutate_decision(s, n, &d);
     trace_decision(s, n, &d);
+    a->disarm = d.disarm;
     a->is_primary_now = n->mode == MODE_POSTGRES && decide_is_primary_now(&a->view);
     act(s, n, &d);
     if (is_news(&before, &a->view.self.status)) {
@@ -328,10 +335,11 @@ static void on_tick(struct sim *s, const struct sim_event *e)
 static void parse_config(struct sim *s, struct sim_node *n)
 {
     struct sim_agent *a = n->agent;
-    unsigned ttl_ms;
+    unsigned ttl_ms, paused;
 
-    if (sscanf(a->store.config, "{\"ttl_ms\": %u}", &ttl_ms) == 1) {
+    if (sscanf(a->store.config, "{\"ttl_ms\": %u, \"pause\": %u}", &ttl_ms, &paused) == 2) {
         a->ttl_ms = ttl_ms;
+        a->is_paused = paused != 0;
     }
     (void)s;
 }

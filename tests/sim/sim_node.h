@@ -23,6 +23,8 @@ struct sim_agent {
 
     struct store store;
     uint64_t ttl_ms;
+    bool is_paused; /* As configured. */
+    bool disarm;    /* The last decision: the guard shall let go. */
     struct sim_leadership leadership;
     uint64_t leader_since_ms;
     uint64_t voters_changed_ms; /* The present voters were committed; 0 = before the start. */
@@ -116,6 +118,9 @@ void sim_node_lose(struct sim *s, struct sim_node *n);
 void sim_node_dirty(struct sim *s, struct sim_node *n);
 /* The agent got SIGTERM. */
 void sim_node_terminate(struct sim *s, struct sim_node *n);
+
+/* The dynamic configuration, as parsed here. */
+void sim_node_config(char config[CONFIG_SIZE], uint64_t ttl_ms, bool paused);
 
 /* From the log. */
 void sim_node_on_commit(struct sim *s, struct sim_node *n, uint64_t index, struct command *c);

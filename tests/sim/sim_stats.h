@@ -37,6 +37,8 @@
     X(switch_over, 10)      \
     X(fail_over, 3)         \
     X(change_ttl, 2)        \
+    X(pause_cluster, 8)     \
+    X(lose_paused, 4)       \
     X(lose_disk, 6)
 
 /* name, required: saw_everything() of main.c has the words `fixture` and `sync` */
@@ -79,6 +81,11 @@
     X(sync_names, sync)       /* A standby was proven and named. */                               \
     X(sync_degraded, sync)    /* The primary went on alone. */                                    \
     X(sync_replaced, sync)    /* Another standby came first, or the old one was gone. */          \
+    X(pauses, true)           /* Epochs marked as unfenced. */                                    \
+    X(resumes, true)          /* Guards armed again, and the mark taken back. */                  \
+    X(marks_void, true)       /* Its boot was over. */                                            \
+    X(declared_dead, true)    /* An operator took it back. */                                     \
+    X(rows_unfenced, true)    /* Acknowledged while paused, without a lease. */                   \
     X(losses, false)          /* Faults that lose or delay messages. */                           \
     X(healed_ms, false)       /* Virtual time from the end of the faults to a whole cluster. */
 

@@ -889,6 +889,10 @@ static void a_reboot_ends_the_mark(void **state)
     c = scene_find(s, COMMAND_EPOCH_UNFENCED);
     assert_false(c->epoch_unfenced.unfenced);
     assert_string_equal(c->epoch_unfenced.rule, "reboot");
+    s->view.pg.postmaster_alive = true; /* Started as standby, after a resume. */
+    s->view.self.status.pg_state = PG_STATE_RUNNING;
+    s->view.self.status.pg_role = PG_ROLE_STANDBY;
+    assert_non_null((scene_decide(s), scene_find(s, COMMAND_EPOCH_UNFENCED)));
     free(s);
 }
 
@@ -959,7 +963,8 @@ static void from_an_unfenced_primary_nobody_takes_over(void **state)
     s->view.conf.pause = false;
     assert_cluster(s, "unfenced-owner-gone");
     assert_non_null(strstr(s->decision.cluster.why, "vechectl failover --primary-is-dead"));
-    assert_non_null(scene_find(s, COMMAND_LEDGER_ADD));
+    assert_string_equal(scene_find(s, COMMAND_LEDGER_ADD)->ledger_add.evidence,
+                        "epoch 1 owner pg2, which is not heard");
     scene_request(s, REQUEST_FAILOVER, "", "pg1");
     assert_cluster(s, "unfenced-owner-gone");
     assert_non_null(strstr(scene_find(s, COMMAND_REQUEST_END)->request_end.text,

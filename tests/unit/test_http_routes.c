@@ -487,6 +487,10 @@ static void a_primary_is_declared_dead_by_name(void **state)
     view.raft.caught_up = false;
     expect_dead("{\"primary\":\"pg1\"}", 503, "does not know the state");
     view.raft.caught_up = true;
+    for (uint32_t i = 0; i < view.n_peers; i++) { /* Heard again, under another id. */
+        view.peers[i].received_ms = view.now_ms;
+    }
+    store.primary.owner_id = 77;
 
     reply = ask("POST", "/primary-is-dead", "{\"primary\":\"pg1\"}");
     assert_true(reply.has_command);
