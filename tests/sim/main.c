@@ -177,6 +177,9 @@ static const char *promise_of(enum sim_mutant mutant)
         [MUTANT_NO_MARKER] = "S5:",
         [MUTANT_DEMOTES] = "L2:",
         [MUTANT_NO_REJOIN] = "L1:",
+        [MUTANT_DISARMS_FIRST] = "S1:",
+        [MUTANT_TAKES_UNFENCED] = "S1:",
+        [MUTANT_NO_REARM] = "S1:",
     };
 
     return promises[mutant];

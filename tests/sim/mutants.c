@@ -51,12 +51,15 @@ uint64_t *command_expect_epoch(struct command *c)
 }
 
 /* Whatever epoch a command was decided on, it is taken for the present one. */
-void mutate_command(const struct sim *s, const struct store *store, struct command *c,
+void mutate_command(const struct sim *s, struct store *store, struct command *c,
                     struct command_cas *ret_original)
 {
     uint64_t *epoch = command_expect_epoch(c);
 
     *ret_original = (struct command_cas){NULL, 0};
+    if (s->options.mutant == MUTANT_TAKES_UNFENCED && c->kind == COMMAND_EPOCH_TAKE) {
+        store->primary.unfenced = false;
+    }
     if (s->options.mutant == MUTANT_NO_CAS && epoch != NULL) {
         *ret_original = (struct command_cas){epoch, *epoch};
         *epoch = store->primary.epoch;
@@ -157,6 +160,37 @@ static void stop_alone(const struct sim *s, const struct sim_node *n, struct dec
     }
 }
 
+/* The guard lets go as soon as the cluster is paused. */
+static void disarm_first(const struct view *v, struct decision *d)
+{
+    d->disarm = d->disarm || (v->conf.pause && lookup_owner_is_me(v) && v->lease.live &&
+                              v->self.status.pg_role == PG_ROLE_PRIMARY);
+}
+
+/* Who is to be owner is judged as if there was no pause, and never had been. */
+static void take_unfenced(const struct view *v, struct decision *d)
+{
+    static struct view view;
+    static struct store store;
+    static struct decision other;
+
+    if (!v->raft.is_leader || !v->store->primary.unfenced) {
+        return;
+    }
+    view = *v;
+    store = *v->store;
+    store.primary.unfenced = false;
+    view.store = &store;
+    view.conf.pause = false;
+    decide(&view, &other);
+    for (uint32_t i = 0; i < other.n_commands; i++) {
+        if (other.commands[i].kind == COMMAND_EPOCH_TAKE) {
+            d->n_commands = 1;
+            d->commands[0] = other.commands[i];
+        }
+    }
+}
+
 void mutate_decision(struct sim *s, struct sim_node *n, struct decision *d)
 {
     switch (s->options.mutant) {
@@ -182,7 +216,14 @@ void mutate_decision(struct sim *s, struct sim_node *n, struct decision *d)
             d->node.action = ACTION_NONE;
         }
         break;
+    case MUTANT_DISARMS_FIRST:
+        disarm_first(&n->agent->view, d);
+        break;
+    case MUTANT_TAKES_UNFENCED:
+        take_unfenced(&n->agent->view, d);
+        break;
     case MUTANT_NONE:
+    case MUTANT_NO_REARM: /* node_guard.c */
     case MUTANT_NO_QUARANTINE:
     case MUTANT_NO_CAS:
     case MUTANT_KEEPS_ID:

@@ -151,7 +151,7 @@ static void fill_lease_view(struct sim *s, struct sim_node *n, struct view_lease
         .epoch = lease_owner_epoch(&a->owner),
         .remaining_ms = left_ns / NS_PER_MS,
         .continued = a->continued && !a->caught_up,
-        .armed = node_guard_is_armed(n),
+        .armed = node_guard_is_armed(s, n),
         .unfenced_epoch = a->guard.unfenced_epoch,
         .confirmed_ms = MIN(node_guard_confirmed_ms(s, n), left_ns / NS_PER_MS),
         .promised_ms = voter.state == LEASE_PROMISE_LIVE && voter.owner == n->id

@@ -178,6 +178,9 @@ void node_guard_arm(struct sim *s, struct sim_node *n)
         .unfenced = a->disarm,
         .may_write = !a->disarm && may_write(n),
     };
+    if (s->options.mutant == MUTANT_NO_REARM && a->guard.phase == GUARD_DISARMED) {
+        w.arm.may_write = false;
+    }
     mutate_arm(s, &w.arm);
     keep(n, &w.kept);
     w.sequence = question(s, n);
@@ -196,10 +199,13 @@ void node_guard_follow(struct sim *s, struct sim_node *n)
     }
 }
 
-bool node_guard_is_armed(const struct sim_node *n)
+bool node_guard_is_armed(const struct sim *s, const struct sim_node *n)
 {
     const struct node_guard *g = &n->agent->guard;
 
+    if (s->options.mutant == MUTANT_NO_REARM) {
+        return true;
+    }
     return g->attached && g->answered >= g->unfenced_asked &&
            (g->phase == GUARD_ARMED || g->phase == GUARD_FREEZING || g->phase == GUARD_FROZEN);
 }

@@ -37,7 +37,7 @@ void node_guard_attach(struct sim *s, struct sim_node *n);
 void node_guard_arm(struct sim *s, struct sim_node *n);
 /* A decision to let go, or not any more, is told at once. */
 void node_guard_follow(struct sim *s, struct sim_node *n);
-bool node_guard_is_armed(const struct sim_node *n);
+bool node_guard_is_armed(const struct sim *s, const struct sim_node *n);
 /* What is left of the deadline it confirmed for our epoch. */
 uint64_t node_guard_confirmed_ms(struct sim *s, struct sim_node *n);
 bool node_guard_is_frozen(const struct sim_node *n);

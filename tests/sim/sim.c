@@ -252,6 +252,9 @@ const char *sim_mutant_name(enum sim_mutant mutant)
         [MUTANT_NO_MARKER] = "no-marker",
         [MUTANT_DEMOTES] = "demotes",
         [MUTANT_NO_REJOIN] = "no-rejoin",
+        [MUTANT_DISARMS_FIRST] = "disarms-first",
+        [MUTANT_TAKES_UNFENCED] = "takes-unfenced",
+        [MUTANT_NO_REARM] = "no-rearm",
     };
 
     return names[mutant];

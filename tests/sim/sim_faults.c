@@ -74,10 +74,8 @@ static void cut(struct sim *s, int i, int j)
     s->links[j][i].cut = true;
 }
 
-static void isolate(struct sim *s)
+void sim_faults_isolate(struct sim *s, const struct sim_node *n)
 {
-    struct sim_node *n = a_victim(s);
-
     TRACE(s, n, "FAULT cut off from all others");
     for (int i = 0; i < s->n_nodes; i++) {
         if (i != n->i) {
@@ -85,6 +83,11 @@ static void isolate(struct sim *s)
         }
     }
     heal_links_after(s, 500, sim_chance(s, 850) ? 20000 : 60000);
+}
+
+static void isolate(struct sim *s)
+{
+    sim_faults_isolate(s, a_victim(s));
 }
 
 static void split(struct sim *s)
@@ -276,16 +279,19 @@ static bool agent_is_hurt(const struct sim *s, const struct sim_node *n)
 }
 
 /* It comes back within the lease, or long after. */
-static void kill_agent(struct sim *s)
+void sim_faults_kill_agent(struct sim *s, struct sim_node *n)
 {
-    struct sim_node *n = a_victim(s);
-
-    if (guard_is_hurt(s, n)) {
+    if (guard_is_hurt(s, n) || !n->is_up) {
         return;
     }
     TRACE(s, n, "FAULT agent killed");
     sim_node_kill_agent(s, n);
     sim_node_start_after(s, n, sim_between(s, 50, sim_chance(s, 700) ? 1000 : 40000) * SIM_MS);
+}
+
+static void kill_agent(struct sim *s)
+{
+    sim_faults_kill_agent(s, a_victim(s));
 }
 
 /* L2: gone for less than what is left of the lease. */

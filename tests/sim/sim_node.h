@@ -164,7 +164,7 @@ struct command_cas {
     uint64_t *expect_epoch; /* In the command that was changed; NULL = none was. */
     uint64_t value;         /* What it said. */
 };
-void mutate_command(const struct sim *s, const struct store *store, struct command *c,
+void mutate_command(const struct sim *s, struct store *store, struct command *c,
                     struct command_cas *ret_original);
 void mutate_command_back(const struct command_cas *original);
 /* The epoch a command was decided on, or NULL for those that carry none. */

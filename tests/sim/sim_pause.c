@@ -3,6 +3,7 @@
  * says that an unfenced primary is dead. He looks first: with him wrong there is no promise.
  */
 #include "base/str.h"
+#include "checks.h"
 #include "sim_faults.h"
 #include "sim_node.h"
 #include "trace.h"
@@ -28,6 +29,27 @@ static struct sim_node *find_usable(struct sim *s)
     return NULL;
 }
 
+/* In the middle of it, whoever writes is cut off from all others, or loses its agent. */
+static void on_hit(struct sim *s, const struct sim_event *e)
+{
+    (void)e;
+    for (int i = 0; i < s->n_nodes && !s->healing; i++) {
+        if (s->nodes[i]->pg.run == PG_RUN_PRIMARY) {
+            sim_chance(s, 500) ? sim_faults_isolate(s, s->nodes[i])
+                               : sim_faults_kill_agent(s, s->nodes[i]);
+            return;
+        }
+    }
+}
+
+static void hit_soon(struct sim *s)
+{
+    if (!s->healing && !check_l2_is_expected(s) && sim_chance(s, 500)) {
+        sim_after(s, sim_between(s, 0, 8000) * SIM_US,
+                  &(struct sim_event){.fn = on_hit, .node = SIM_NOBODY, .from = SIM_NOBODY});
+    }
+}
+
 static void set_pause(struct sim *s, struct sim_node *n, bool paused)
 {
     static struct command c;
@@ -37,6 +59,7 @@ static void set_pause(struct sim *s, struct sim_node *n, bool paused)
     c.config_set.expect_revision = n->agent->store.config_revision;
     sim_node_config(c.config_set.config, n->agent->ttl_ms, paused);
     sim_node_propose(s, n, &c, 0);
+    hit_soon(s);
 }
 
 static void on_resume(struct sim *s, const struct sim_event *e)
