@@ -224,9 +224,15 @@ static void on_gone(void *data)
 
 /* ---- Arming ---- */
 
+/* What the guard holds as one that may write stays so until it is gone; an agent that has
+ * just started does not know yet what runs, and must not think less of it. */
 static bool wants_write(const struct agent *a)
 {
-    return a->guarding.op_arms || a->decision.node.may_write;
+    const struct guard_client *client = a->guarding.client;
+    const struct guard_logic *held = &guard_client_state(client)->logic;
+
+    return a->guarding.op_arms || a->decision.node.may_write ||
+           (guard_client_is_up(client) && held->phase != GUARD_EMPTY && held->may_write);
 }
 
 static bool wants_unfenced(const struct agent *a)
