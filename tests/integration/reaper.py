@@ -8,6 +8,7 @@ test process: a session of its own, and it ignores the signals that ask to stop.
 
     add dir PATH      processes, mounts and files of a cluster
     add netns PREFIX  network namespaces whose names begin so
+    add cgroup PATH   what is in it, and those below it
     drop ...          the test has cleaned that up itself
 """
 
@@ -104,6 +105,22 @@ def reap_netns(prefix):
             quietly("ip", "netns", "del", name)
 
 
+def reap_cgroup(path):
+    """Frozen or not: what is killed ends."""
+    for place in sorted(pathlib.Path(path).glob("**/"), reverse=True):  # The innermost first.
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                for pid in (place / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                (place / "cgroup.freeze").write_text("0")
+            with contextlib.suppress(OSError):
+                place.rmdir()
+            if not place.exists():
+                break
+            time.sleep(0.05)
+
+
 def main():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -116,7 +133,7 @@ def main():
             there.remove((kind, what))
     for kind, what in reversed(there):  # A cluster was added after its network.
         with contextlib.suppress(OSError):
-            {"dir": reap_dir, "netns": reap_netns}[kind](what)
+            {"dir": reap_dir, "netns": reap_netns, "cgroup": reap_cgroup}[kind](what)
 
 
 if __name__ == "__main__":

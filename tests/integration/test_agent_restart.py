@@ -14,6 +14,8 @@ import time
 
 import pytest
 
+from bare_guard import UNIFIED
+from reaper import reap_cgroup, reaper
 from veche import (
     BUILD,
     TTL,
@@ -24,6 +26,7 @@ from veche import (
     is_frozen,
     processes_of,
     run_as_postgres,
+    states_of,
     wait,
 )
 
@@ -367,3 +370,53 @@ def test_a_release_that_got_lost_is_made_good(cluster, report):
         node.start()
     cluster.wait_healthy()
     report(f"healthy {time.monotonic() - since:.1f} s after the start")
+
+
+# ---- The freezer
+
+
+@pytest.fixture
+def delegated():
+    """A directory of cgroups as a service manager gives it to a unit: Delegate=yes."""
+    path = UNIFIED / f"veche-agent-{os.getpid()}"
+    path.mkdir()
+    reaper.add("cgroup", path)
+    os.setxattr(path, "trusted.delegate", b"1")
+    yield path
+    reap_cgroup(path)
+    assert not path.exists()
+    reaper.drop("cgroup", path)
+
+
+def test_an_isolated_primary_in_a_delegated_cgroup_is_frozen_by_its_freezer(delegated, pair):
+    c = pair
+    node, (other,) = c.primary(), c.standbys()
+    assert node.stop() == 0  # Its unit gets Delegate=yes.
+    node.cgroup = delegated
+    node.start()
+    c.wait_healthy()
+    if c.primary() is not node:
+        c["w1"].ctl("switchover", "--candidate", node.name, "--force")
+        c.wait_primary(60, other_than=other)
+        c.wait_healthy()
+    pids, pg = processes_of(node.data_dir), delegated / "pg"
+    assert re.findall(r"frozen_by=(\w+)", node.log())[-1] == "cgroup"
+    assert set(pids) <= set(map(int, (pg / "cgroup.procs").read_text().split()))
+    assert guards_of(node.runtime_dir) == [int((delegated / "guard/cgroup.procs").read_text())]
+    assert node.status()["veche"]["guard"]["freezes_by"] == "cgroup"
+
+    for far in (other, c["w1"]):
+        far.kill_agent()
+    wait(lambda: "frozen 1" in (pg / "cgroup.events").read_text(), 10 * TTL, "the freezer")
+    assert not states_of(pids) & {"T"}  # Not by a signal.
+    wait(lambda: node.status()["veche"]["frozen"], 10 * TTL, "its agent says so")
+    assert re.search(r"PostgreSQL is frozen\. .*by=cgroup", node.log())
+    assert all(ms < 0 for ms in lateness(node))
+    wait(lambda: "PostgreSQL is killed. why=age" in node.log(), 10 * KILL_AFTER, "its end")
+    wait(lambda: "populated 0" in (pg / "cgroup.events").read_text(), 30, "nothing left")
+    for far in (other, c["w1"]):
+        far.start()
+    c.wait_healthy()
+    assert "frozen 0" in (pg / "cgroup.events").read_text()
+    assert node.stop() == 0
+    wait(lambda: not guards_of(node.runtime_dir), 30, "the guard's end")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import conftest
+from bare_guard import UNIFIED
 from reaper import belongs
 from veche import wait
 
@@ -46,6 +47,43 @@ def test_a_killed_test_process_leaves_no_cluster_behind():
         child.stdout.close()
     wait(lambda: not processes_for(directory), 30, "its processes to end")
     wait(lambda: not os.path.exists(directory), 30, "its directory to go")
+
+
+FROZEN_CHILD = """
+import os, pathlib, subprocess, sys
+from reaper import reaper
+
+path = pathlib.Path(sys.argv[1])
+path.mkdir()
+reaper.add("cgroup", path)
+(path / "pg").mkdir()
+child = subprocess.Popen(["sleep", "600"])
+(path / "pg" / "cgroup.procs").write_text(str(child.pid))
+(path / "pg" / "cgroup.freeze").write_text("1")
+print("frozen", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_test_process_leaves_no_cgroup_behind():
+    path = UNIFIED / f"veche-reap-{os.getpid()}"
+    child = subprocess.Popen(
+        [sys.executable, "-c", FROZEN_CHILD, path],
+        cwd=pathlib.Path(__file__).parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout.readline() == "frozen\n"
+        assert (path / "pg" / "cgroup.procs").read_text().split()
+        os.kill(child.pid, signal.SIGKILL)
+    finally:
+        child.kill()
+        child.wait()
+        child.stdin.close()
+        child.stdout.close()
+    wait(lambda: not path.exists(), 30, "its cgroup to go")
 
 
 def test_a_killed_postgresql_leaves_its_shared_memory_to_the_tests_alone():

@@ -247,6 +247,7 @@ class Node:
         self.program = BUILD / "src/veched"
         self.log_path = self.dir / "veched.log"
         self.env = {}
+        self.cgroup = None  # The agent is started in it.
         self.unprivileged = bool(os.environ.get("VECHE_UNPRIVILEGED"))
         self.ended_with = []  # Exit codes of agents that were started anew since.
         self.overrides = {}  # Dotted key -> value, for tests of odd configurations.
@@ -345,6 +346,7 @@ class Node:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=self.enter_cgroup if self.cgroup is not None else None,
                 # A PATH as systemd gives it: nothing of PostgreSQL is found by chance.
                 env={
                     **os.environ,
@@ -354,6 +356,9 @@ class Node:
                     **self.env,
                 },
             )
+
+    def enter_cgroup(self):
+        (self.cgroup / "cgroup.procs").write_text("0")
 
     @property
     def running(self):
