@@ -46,6 +46,14 @@ void agent_actions_close(struct agent *a)
     }
 }
 
+/* The request is handled once more when the store here is that new. */
+static void begin_anew(struct action *action, uint64_t index)
+{
+    action->overtaken = true;
+    action->request_id = MAX(index, 1);
+    agent_mark_dirty(action->agent);
+}
+
 static void on_set(void *data, const struct propose_result *result)
 {
     struct action *action = data;
@@ -55,7 +63,9 @@ static void on_set(void *data, const struct propose_result *result)
     if (action->http == NULL) {
         return; /* Timed out meanwhile, or the agent stops. */
     }
-    if (result->status == PROPOSE_UNKNOWN) {
+    if (result->status == PROPOSE_UNKNOWN && action->kind == COMMAND_CONFIG_SET) {
+        begin_anew(action, a->store.applied_index); /* Asked for twice it is the same. */
+    } else if (result->status == PROPOSE_UNKNOWN) {
         end(action, 503, "The outcome of the request is unknown: look at the cluster, then retry");
     } else if (result->status != PROPOSE_DONE && clock_ms() < action->send_until_ms) {
         action->to_send = true; /* Nobody has it; the tick that follows sends it again. */
@@ -65,9 +75,7 @@ static void on_set(void *data, const struct propose_result *result)
                 ? "failed to write failover key into DCS: no Raft leader answered"
                 : "failed to write it into the store: no Raft leader answered");
     } else if (result->result == APPLY_REFUSED_REVISION) {
-        action->overtaken = true;
-        action->request_id = result->index;
-        agent_mark_dirty(a);
+        begin_anew(action, result->index);
     } else if (result->result == APPLY_REFUSED_BUSY) {
         end(action, 503, "Another switchover or failover is pending");
     } else if (apply_result_is_refusal(result->result)) {
@@ -181,7 +189,9 @@ static void end_applied(struct agent *a, struct action *action)
     } else if (!overtaken) {
         http_action_end_json(http, a->store.config);
     } else if (!http_action_again(http)) {
-        http_action_end(http, 409, "The configuration is being changed by others, too: retry");
+        http_action_end(http, 409,
+                        "The configuration is being changed by others, too, or nobody leads "
+                        "Raft for long: look at it, then retry");
     }
 }
 

@@ -85,7 +85,7 @@ struct action { /* What was asked for over REST, and waits for its outcome. */
     char from[NAME_SIZE]; /* Who was primary when it was asked. */
     char to[NAME_SIZE];   /* Candidate asked for; empty = any. */
     bool failover;
-    bool overtaken; /* Another change of the configuration was first. */
+    bool overtaken; /* Another change of the configuration was first, or may have been. */
 };
 
 struct sync_memory { /* agent/sync.c: what the rules of synchronous modes want remembered. */

@@ -391,3 +391,38 @@ def test_ttl_is_changed_at_run_time(report):
         report(f"promoted {time.monotonic() - killed_at:.2f} s after SIGKILL with ttl {TTL} s again")
         writer.wait_rows(20)
         writer.stop()
+
+
+def test_the_configuration_is_changed_while_raft_leaders_are_killed():
+    """Asked of the primary without a pause: every change is answered, and is there."""
+    with Cluster() as c:
+        c.start_and_wait()
+        primary = c.primary()
+        stop = threading.Event()
+        answers = []
+
+        def change():
+            while not stop.is_set():
+                value = len(answers) + 1
+                answers.append(primary.http("/config", "PATCH", {"max_timelines_history": value}))
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        try:
+            for _ in range(3):
+                leader = next(n for n in c.nodes.values() if n.status()["veche"]["raft_leader"])
+                if leader is primary:
+                    primary.ctl("switchover", "--force")
+                    primary = c.wait_healthy()
+                before = len(answers)
+                wait(lambda: len(answers) > before + 20, 60, "changes")
+                leader.kill_agent()
+                before = len(answers)
+                wait(lambda: len(answers) > before + 20, 60, "changes without it")
+                leader.start()
+                c.wait_healthy()
+        finally:
+            stop.set()
+            thread.join(60)
+        assert {reply.status for reply in answers} == {200}
+        assert primary.http("/config").json["max_timelines_history"] == len(answers)
