@@ -70,6 +70,7 @@ static struct guard_look look_frozen(struct guard_fence *f)
     }
     guard_processes_mark_waiting(f->processes);
     guard_processes_stop_waiting(f->processes);
+    guard_processes_hold(f->processes);
     return guard_processes_look(f->processes);
 }
 
@@ -128,6 +129,7 @@ bool guard_fence_thaw(struct guard_fence *f)
         return !f->by_cgroup;
     }
     (void)guard_processes_scan(f->processes);
+    guard_processes_release(f->processes);
     guard_processes_signal(f->processes, SIGCONT, f->postmaster);
     guard_processes_forget_told(f->processes);
     return true;

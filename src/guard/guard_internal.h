@@ -30,6 +30,7 @@ struct guard {
     enum guard_phase told_phase; /* Which the agent and the log were told. */
     bool frozen_told;            /* This freeze was. */
     bool thaw_failed;            /* To be tried again. */
+    bool not_held_told;          /* Once is enough. */
     bool leaving;                /* Ends when no PostgreSQL is left. */
 
     struct guard_channel channel;

@@ -180,7 +180,7 @@ void guard_postgres_reap(struct guard *g)
     pid_t pid;
 
     while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
-        if (pid == g->postmaster.pid) {
+        if (pid == g->postmaster.pid && !WIFSTOPPED(wait_status)) { /* Held ones say so. */
             on_ended(g, wait_status);
         }
     }
@@ -207,11 +207,23 @@ void guard_postgres_check_gone(struct guard *g)
 
 /* ---- Freeze and thaw ---- */
 
+static void tell_not_held(struct guard *g)
+{
+    if (g->processes.hold_errnum != 0 && !g->not_held_told) {
+        g->not_held_told = true;
+        guard_log(g, GUARD_LEVEL_WARNING,
+                  "What is frozen can not be traced: somebody's SIGCONT would let it run until it "
+                  "is seen and killed. error=\"%s\"",
+                  strerrordesc_np(g->processes.hold_errnum));
+    }
+}
+
 static void look(struct guard *g)
 {
     bool is_frozen = g->logic.phase == GUARD_FROZEN;
     struct guard_look found = guard_fence_look(&g->fence, clock_pair_now(), is_frozen);
 
+    tell_not_held(g);
     guard_logic_on_looked(&g->logic, clock_pair_now(), &found);
 }
 

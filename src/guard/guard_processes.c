@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 
 #include "base/str.h"
 
 #define FRESH_NS  (50 * NS_PER_MS)
+#define HOLD_NS   (5 * NS_PER_MS)
 #define DEPTH_MAX 64 /* Of a chain of parents; also ends a loop that a race made. */
 
 /* ---- Reading ---- */
@@ -113,7 +115,8 @@ static bool is_dead(const struct guard_process *process)
 
 static bool is_stopped(const struct guard_process *process)
 {
-    return process->state == 'T' || process->waits || (process->state == 'D' && process->told);
+    return process->state == 'T' || process->waits || (process->state == 'D' && process->told) ||
+           (process->state == 't' && process->held);
 }
 
 static int compare_pids(const void *a, const void *b)
@@ -158,6 +161,7 @@ static void take_name(struct guard_processes *p, const char *name)
     process->known = was != NULL;
     process->told = was != NULL && was->told;
     process->waits = was != NULL && was->waits;
+    process->held = was != NULL && was->held;
     p->n_all++;
 }
 
@@ -228,6 +232,7 @@ void guard_processes_refresh(struct guard_processes *p, bool only_running)
         } else if (read_pid(p, was.pid, &now) && now.start == was.start && !is_dead(&now)) {
             now.told = was.told;
             now.waits = was.waits;
+            now.held = was.held;
             p->ours[n++] = now;
         }
     }
@@ -307,6 +312,50 @@ void guard_processes_stop_waiting(struct guard_processes *p)
         }
     }
 }
+
+/* ---- Holding ---- */
+
+/* By its number, as there is no such call for a pidfd: it is fresh, see signal_one. Who has
+ * stopped is in a stop of the tracer's when this returns. */
+static void hold_one(struct guard_processes *p, struct guard_process *process)
+{
+    if (ptrace(PTRACE_SEIZE, process->pid, NULL, (void *)PTRACE_O_EXITKILL) == 0) {
+        process->held = true;
+        process->state = 't';
+    } else if (errno != ESRCH) { /* That one is gone. */
+        p->hold_errnum = errno;
+    }
+}
+
+void guard_processes_hold(struct guard_processes *p)
+{
+    struct clock_pair began = clock_pair_now();
+
+    p->hold_errnum = 0;
+    for (size_t i = 0; i < p->n_ours; i++) {
+        struct clock_pair now = clock_pair_now();
+
+        if (clock_pair_elapsed_ns(began, now) >= HOLD_NS ||
+            clock_pair_elapsed_ns(p->read_at, now) >= FRESH_NS) {
+            return; /* The next look goes on. */
+        }
+        if (p->ours[i].state == 'T' && !p->ours[i].held) {
+            hold_one(p, &p->ours[i]);
+        }
+    }
+}
+
+void guard_processes_release(struct guard_processes *p)
+{
+    for (size_t i = 0; i < p->n_ours; i++) {
+        if (p->ours[i].held) {
+            (void)ptrace(PTRACE_DETACH, p->ours[i].pid, NULL, NULL); /* Gone is as good. */
+            p->ours[i].held = false;
+        }
+    }
+}
+
+/* ---- To all ---- */
 
 static void continue_one(struct guard_processes *p, struct guard_process *process)
 {

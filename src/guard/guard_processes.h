@@ -23,9 +23,10 @@ struct guard_process {
     pid_t ppid;
     uint32_t start; /* Ticks since boot, the low bits: tells a number used again. */
     char state;     /* As in /proc/PID/stat. */
-    bool told;      /* SIGSTOP was sent to it since the freeze began. */
-    bool waits;     /* Seen in D when all stood; it has not stopped since. */
-    bool known;     /* It was ours at the scan before. */
+    bool told : 1;  /* SIGSTOP was sent to it since the freeze began. */
+    bool waits : 1; /* Seen in D when all stood; it has not stopped since. */
+    bool known : 1; /* It was ours at the scan before. */
+    bool held : 1;  /* We trace it: no SIGCONT lets it run on. */
 };
 
 struct guard_processes {
@@ -33,6 +34,7 @@ struct guard_processes {
     pid_t self;                /* Of the guard. */
     pid_t adopted;             /* A postmaster that is not our descendant; 0 = none. */
     struct clock_pair read_at; /* The beginning of the last look. */
+    int hold_errnum;           /* Why the last one could not be held; 0 = all could. */
     bool overflow;             /* There are more than fit: nothing can be said to be stopped. */
     size_t n_all;              /* Ascending by pid, both. All of it is locked memory. */
     size_t n_ours;             /* Alive: no zombies. */
@@ -57,6 +59,12 @@ void guard_processes_stop(struct guard_processes *p, pid_t first);
 void guard_processes_mark_waiting(struct guard_processes *p);
 /* Their stop may have been taken back: tells it again. */
 void guard_processes_stop_waiting(struct guard_processes *p);
+/* Those that have stopped are traced from now on, so that nobody else's SIGCONT lets them run,
+ * and our own death kills them. As many as can be in a few milliseconds: each needs a
+ * processor for a moment. What can not be is left to be looked at. */
+void guard_processes_hold(struct guard_processes *p);
+/* Not traced any more; they have stopped still. */
+void guard_processes_release(struct guard_processes *p);
 /* To all, `first` before all others. */
 void guard_processes_signal(struct guard_processes *p, int signal_number, pid_t first);
 

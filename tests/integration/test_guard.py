@@ -26,8 +26,10 @@ from veche import BUILD, PG_BIN, Cluster, free_port, run_as_postgres, wait
 
 PYTHON = "/usr/bin/python3"
 BUSY = """
-import mmap, os, sys, time
+import ctypes, mmap, os, sys, time
 path, n, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+if len(sys.argv) > 4:
+    ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE: nobody may trace it.
 f = open(path, "r+b")
 m = mmap.mmap(f.fileno(), 0)
 def count(i):
@@ -59,12 +61,13 @@ def plain():
 class Busy:
     """The counters of a `busy` that a guard started, or is told to adopt."""
 
-    def __init__(self, guard, n=5, pause=0.001):
+    def __init__(self, guard, n=5, pause=0.001, traceable=True):
         self.n = n
         self.path = guard.directory / "counters"
         self.path.write_bytes(bytes(8 * (n + 1)))
         os.chown(self.path, guard.user.pw_uid, guard.user.pw_gid)
         self.argv = [PYTHON, "-c", BUSY, str(self.path), str(n), str(pause)]
+        self.argv += [] if traceable else ["untraceable"]
         with open(self.path, "r+b") as f:
             self.map = mmap.mmap(f.fileno(), 0)
 
@@ -167,11 +170,44 @@ def test_frozen_for_longer_than_kill_after_is_killed(guard):
     assert client.ended[0].pid == pid and os.WTERMSIG(client.ended[0].wait_status) == 9
 
 
-def test_a_stray_sigcont_kills(plain):
+def wait_held(guard):
+    wait(lambda: {stat_of(p)[0] for p in guard.descendants()} == {"t"}, 30, "all are traced")
+
+
+def test_a_stray_sigcont_does_nothing_to_what_is_held(plain):
     client = plain.client()
-    busy, pid = start_busy(plain, client)
+    busy, _ = start_busy(plain, client)
+    client.until_phase(bg.FROZEN)
+    wait_held(plain)
+    for pid in plain.descendants():
+        os.kill(pid, signal.SIGCONT)
+    busy.assert_none_counts()
+    client.hello()
+    assert client.state.logic.phase == bg.FROZEN
+
+    assert client.arm(ms=4000) == bg.ACCEPTED
+    client.until_phase(bg.ARMED)
+    busy.wait_all_count()
+    assert client.until_phase(bg.FROZEN).logic.n_kills == 0
+    wait_held(plain)  # Once more.
+
+
+def test_what_is_held_dies_with_the_guard(plain):
+    client = plain.client()
+    start_busy(plain, client)
+    client.until_phase(bg.FROZEN)
+    wait_held(plain)
+    everything = plain.descendants()
+    plain.signal(signal.SIGKILL)
+    wait(lambda: all(map(is_gone, everything)), 30, "none is left")
+
+
+def test_a_stray_sigcont_kills_what_can_not_be_held(plain):
+    client = plain.client()
+    busy, pid = start_busy(plain, client, traceable=False)
     everything = plain.descendants()
     client.until_phase(bg.FROZEN)
+    client.until_event("can not be traced")
     os.kill([p for p in everything if p != pid][2], signal.SIGCONT)
     assert client.until_phase(bg.KILLING).logic.why == bg.CONTINUED
     client.until_phase(bg.EMPTY)
@@ -658,12 +694,12 @@ def test_a_process_in_d_counts_as_frozen(guard, disk):
         state = client.until_phase(bg.FROZEN, bg.KILLING)
         assert state.logic.phase == bg.FROZEN
         assert_in_time(state)
-        assert stat_of(child)[0] == "D" and stat_of(pid)[0] in "TS"
+        assert stat_of(child)[0] == "D" and stat_of(pid)[0] in "TtS"
     finally:
         disk.thaw()
     # Let go by the disk it meets the stop, and does not run on.
     # (On a busy machine it is seen running until then: that is nobody's SIGCONT.)
-    wait(lambda: stat_of(child)[0] == "T", 30, "the stop")
+    wait(lambda: stat_of(child)[0] in "Tt", 30, "the stop")
     written = path.stat().st_mtime_ns
     time.sleep(0.2)  # Nothing to wait for.
     client.hello()
@@ -885,7 +921,7 @@ def test_postgres_is_frozen_in_time_and_goes_on(guard, database, report):
         assert client.arm(ms=5000) == bg.ACCEPTED
     state = client.until_phase(bg.FROZEN)
     assert_in_time(state, report)
-    assert all(stat_of(p)[0] in ("T" if guard.cgroup is None else "S") for p in guard.descendants())
+    assert all(stat_of(p)[0] in ("Tt" if guard.cgroup is None else "S") for p in guard.descendants())
 
     # On the same connections it goes on as if nothing had been.
     assert client.arm(ms=5000) == bg.ACCEPTED

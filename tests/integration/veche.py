@@ -195,7 +195,7 @@ def is_frozen(node):
     pids = processes_of(node.data_dir)
     if not pids:
         return False
-    if states_of(pids) <= {"T", "D"}:
+    if states_of(pids) <= {"T", "t", "D"}:
         return True
     lines = pathlib.Path(f"/proc/{pids[0]}/cgroup").read_text().splitlines()
     mine = next(line.rpartition(":")[2] for line in lines if line.startswith("0::"))
@@ -334,7 +334,11 @@ class Node:
         if self.process is not None:
             self.ended_with.append(self.process.returncode)
         self.write_config()
+        env = dict(self.env)
+        preload = env.pop("LD_PRELOAD", None)
         command = [str(self.program), str(self.config_path)]
+        if preload:  # Into the agent, not into what comes before it.
+            command = ["env", f"LD_PRELOAD={preload}"] + command
         if self.unprivileged:
             command = [str(pathlib.Path(__file__).with_name("unprivileged.sh"))] + command
         if self.netns:
@@ -353,7 +357,7 @@ class Node:
                     **sanitizer_options(self.dir / "sanitizer"),
                     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                     "VECHE_TEST_NODE": f"{self.dir}/",  # Inherited: the reaper looks for it.
-                    **self.env,
+                    **env,
                 },
             )
 
