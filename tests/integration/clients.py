@@ -33,6 +33,7 @@ class Row:
     node: str = ""  # Who acknowledged it,
     timeline: int = 0  # on which timeline,
     lsn: int = 0  # from where in the WAL on; its commit is behind that,
+    xid: int = 0  # by which transaction (32 bits),
     received: float = 0.0  # and when. 0 = never.
     next_lsn: int = 0  # Of the client's next row there: this one's commit is before it.
 
@@ -40,6 +41,16 @@ class Row:
 def parse_lsn(text):
     high, low = text.split("/")
     return (int(high, 16) << 32) + int(low, 16)
+
+
+def statement(number, seconds=0):
+    """Inserts the row and says what is to be known of it, after so much time."""
+    source = f"select {number} from pg_sleep({seconds})" if seconds else f"values ({number})"
+    return (
+        f"insert into {TABLE} {source} returning pg_current_wal_insert_lsn(),"
+        " ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int,"
+        " pg_current_xact_id()"
+    ).encode()
 
 
 class Session:
@@ -66,13 +77,9 @@ class Session:
         if b"canceling" in (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""):
             self.warned = True
 
-    def send(self, row):
+    def send(self, row, seconds=0):
         self.row, self.result, self.warned = row, None, False
-        self.pg.send_query(
-            b"insert into %s values (%d) returning pg_current_wal_insert_lsn(),"
-            b" ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int"
-            % (TABLE.encode(), row.id)
-        )
+        self.pg.send_query(statement(row.id, seconds))
 
     def take(self):
         """Whether the statement has ended; raises if the connection has."""
@@ -90,6 +97,7 @@ class Session:
             return
         self.row.lsn = parse_lsn(self.result.get_value(0, 0).decode())
         self.row.timeline = int(self.result.get_value(0, 1))
+        self.row.xid = int(self.result.get_value(0, 2)) & 0xFFFFFFFF
         self.row.node, self.row.received = self.node, time.monotonic()
 
     def wait(self, seconds):
@@ -105,6 +113,38 @@ class Session:
         self.pg.finish()
 
 
+class Pipeline(Session):
+    """A connection with many inserts under way, each a transaction of its own: it is
+    acknowledged by the answer to its Sync, which comes after the result."""
+
+    def __init__(self, dsn, names):
+        super().__init__(dsn, names)
+        self.pg.nonblocking = 1
+        self.pg.enter_pipeline_mode()
+        self.in_flight = collections.deque()
+
+    def send(self, row, seconds=0):
+        self.in_flight.append(row)
+        self.pg.send_query_params(statement(row.id, seconds), None)
+        self.pg.pipeline_sync()
+
+    def take(self):
+        """Whether all of them have ended."""
+        self.pg.flush()
+        self.pg.consume_input()
+        while self.in_flight and not self.pg.is_busy():
+            result = self.pg.get_result()
+            if result is None:
+                continue
+            if result.status == pq.ExecStatus.PIPELINE_SYNC:
+                self.row = self.in_flight.popleft()
+                self._acknowledge()
+                self.result, self.warned = None, False
+            else:
+                self.result = result
+        return not self.in_flight
+
+
 class Clients:
     """All clients of one run, what they sent and what they left behind."""
 
@@ -113,9 +153,12 @@ class Clients:
         self.names = {(n.host, str(n.pg_port)): n.name for n in cluster.postgres_nodes}
         self.ids = itertools.count(1)
         self.rows = []
+        self.rows_of = collections.defaultdict(list)
         self.left = []  # Sessions that still wait for an answer.
         self.clients = []
         self.stopping = threading.Event()
+        self.collector = threading.Thread(target=self.collect, daemon=True, name="collector")
+        self.collector.start()
 
     def prepare(self):
         primary = self.cluster.primary()
@@ -125,6 +168,7 @@ class Clients:
     def new_row(self, client):
         row = Row(next(self.ids), client, time.monotonic())
         self.rows.append(row)
+        self.rows_of[client].append(row)
         return row
 
     def add(self, client):
@@ -133,11 +177,16 @@ class Clients:
         return client
 
     def of(self, client):
-        return [r for r in self.rows if r.client == client.name]
+        return self.rows_of[client.name]
 
     @property
     def acknowledged(self):
         return [r for r in list(self.rows) if r.received]
+
+    def collect(self):
+        """All the time, so that what arrives late is known to have arrived then."""
+        while not self.stopping.wait(0.02):
+            self.collect_late()
 
     def collect_late(self):
         """What arrives after all; never waits."""
@@ -153,23 +202,40 @@ class Clients:
         for client in self.clients:
             client.join(30)
             assert not client.is_alive(), f"{client.name} hangs"
+        self.collector.join(30)
         self.collect_late()
         while self.left:
             self.left.pop().close()
 
     # -- what must be so
 
-    def overlaps(self):
-        """Rows sent on an older timeline after a newer one's first acknowledgement, and
-        acknowledged all the same (S1)."""
+    def first_of_timelines(self):
+        """Timeline -> when its first acknowledgement was received."""
         first = {}
         for row in self.acknowledged:
             first[row.timeline] = min(first.get(row.timeline, row.received), row.received)
+        return first
+
+    def overlaps(self):
+        """Rows sent on an older timeline after a newer one's first acknowledgement, and
+        acknowledged all the same (S1)."""
+        first = self.first_of_timelines()
         return [
             row
             for row in self.acknowledged
             if any(row.timeline < newer and row.sent > at for newer, at in first.items())
         ]
+
+    def late(self):
+        """Rows sent before a newer timeline's first acknowledgement whose own came after
+        it, with that moment: were they delayed, or committed then?"""
+        first = self.first_of_timelines()
+        found = []
+        for row in self.acknowledged:
+            newer = [at for timeline, at in first.items() if timeline > row.timeline]
+            if newer and row.sent <= min(newer) < row.received:
+                found.append((row, min(newer)))
+        return found
 
     def lost(self, node):
         there = {row[0] for row in node.sql(f"select id from {TABLE}")}
@@ -200,6 +266,8 @@ def timeline_ends(node):
 class Client(threading.Thread):
     """Inserts a row, waits, the next; leaves a connection that does not answer."""
 
+    session = Session
+
     def __init__(self, clients, name, dsn, netns=None, pause=0.005):
         super().__init__(daemon=True, name=name)
         self.clients, self.dsn, self.netns, self.pause = clients, dsn, netns, pause
@@ -212,7 +280,7 @@ class Client(threading.Thread):
         while not self.clients.stopping.is_set():
             self.tries.append(time.monotonic())
             try:
-                self.use(Session(self.dsn, self.clients.names))
+                self.use(self.session(self.dsn, self.clients.names))
             except psycopg.Error:
                 self.clients.stopping.wait(0.02)
 
@@ -238,6 +306,57 @@ class Client(threading.Thread):
             last = row
             self.clients.stopping.wait(self.pause)
         session.close()
+
+
+class PipelineClient(Client):
+    """Sends many inserts, waits for all of them, the next."""
+
+    session = Pipeline
+    DEPTH = 16
+
+    def use(self, session):
+        while not self.clients.stopping.is_set():
+            rows = [self.clients.new_row(self.name) for _ in range(self.DEPTH)]
+            self.tries += [row.sent for row in rows]
+            try:
+                for row in rows:
+                    session.send(row)
+                if not session.wait(PATIENCE):
+                    self.clients.left.append(session)
+                    return
+            except psycopg.Error:
+                session.close()
+                raise
+            for row, following in zip(rows, rows[1:]):
+                if row.received and following.received and row.timeline == following.timeline:
+                    row.next_lsn = following.lsn
+            if not rows[-1].received:  # Refused: a standby, or a warning.
+                break
+            self.clients.stopping.wait(self.pause)
+        session.close()
+        self.clients.stopping.wait(0.05)
+
+
+class PatientClient(Client):
+    """Its statement takes SECONDS, longer than a lease; it waits for each to the end."""
+
+    SECONDS = 5
+
+    def use(self, session):
+        while not self.clients.stopping.is_set():
+            row = self.clients.new_row(self.name)
+            self.tries.append(row.sent)
+            try:
+                session.send(row, self.SECONDS)
+                while not session.wait(0.2) and not self.clients.stopping.is_set():
+                    pass
+            except psycopg.Error:
+                session.close()
+                raise
+            if not row.received:
+                break
+        session.close()
+        self.clients.stopping.wait(0.2)
 
 
 def options(more=""):

@@ -1,10 +1,12 @@
-"""A disk of its own for a node's Raft directory, which can be frozen."""
+"""Disks that misbehave under a node: frozen, full, failing."""
 
 import contextlib
 import os
 import pathlib
 import pwd
 import subprocess
+
+from veche import BUILD
 
 
 def run(*command):
@@ -53,3 +55,47 @@ class Disk:
                 run("umount", self.place)
             self.mounted = False
         self.image.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def small_disk(place, megabytes=16):
+    """A file system that is easily full; away when nobody uses it any more."""
+    place.mkdir()
+    run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", place)
+    try:
+        owner = os.stat(place.parent)
+        os.chown(place, owner.st_uid, owner.st_gid)
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=False)
+
+
+def fill(directory):
+    """Not a byte is left."""
+    with open(directory / "filler", "wb", buffering=0) as f, contextlib.suppress(OSError):
+        while True:
+            f.write(b"x" * 65536)
+    with open(directory / "filler2", "wb", buffering=0) as f, contextlib.suppress(OSError):
+        while True:
+            f.write(b"x" * 512)
+
+
+class Faults:
+    """Disk errors in the agent of one node, switched on and off (tests/lib/disk_faults.c)."""
+
+    def __init__(self, node):
+        self.path = node.dir / "faults"
+        node.env = {
+            **node.env,
+            "LD_PRELOAD": str(BUILD / "tests/lib/libveche_disk_faults.so"),
+            "VECHE_DISK_FAULTS": str(self.path),
+        }
+
+    def set(self, *rules):
+        new = self.path.with_suffix(".new")
+        new.write_text("".join(rule + "\n" for rule in rules))
+        new.chmod(0o644)
+        new.rename(self.path)
+
+    def clear(self):
+        self.path.unlink(missing_ok=True)

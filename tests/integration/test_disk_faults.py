@@ -3,13 +3,12 @@ whole agents: no acknowledged row is lost, the cluster stays writable, the node 
 wrong and comes back by itself."""
 
 import contextlib
-import os
 import shutil
-import subprocess
 import time
 
 import pytest
 
+from disks import Faults, fill, small_disk
 from test_raft_disk import (
     RAFT_FAILED,
     WITHIN,
@@ -23,31 +22,10 @@ from test_raft_disk import (
     wait_votes,
     wait_without_raft,
 )
-from veche import BUILD, TTL, Cluster, wait
+from veche import TTL, Cluster, wait
 
 CONFIG_EXIT = 64
 IDENTITY_EXIT = 65
-
-
-class Faults:
-    """Disk errors in the agent of one node, switched on and off (tests/lib/disk_faults.c)."""
-
-    def __init__(self, node):
-        self.path = node.dir / "faults"
-        node.env = {
-            **node.env,
-            "LD_PRELOAD": str(BUILD / "tests/lib/libveche_disk_faults.so"),
-            "VECHE_DISK_FAULTS": str(self.path),
-        }
-
-    def set(self, *rules):
-        new = self.path.with_suffix(".new")
-        new.write_text("".join(rule + "\n" for rule in rules))
-        new.chmod(0o644)
-        new.rename(self.path)
-
-    def clear(self):
-        self.path.unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -240,35 +218,16 @@ def test_a_promise_file_that_can_not_be_opened_ends_the_start(faulty):
 
 
 @contextlib.contextmanager
-def small_disks(c, megabytes=16):
+def small_disks(c):
     """Each Raft directory on a file system of its own."""
-    mounted = []
-    try:
-        for node in c.nodes.values():
-            place = node.dir / "small"
-            place.mkdir()
-            subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", place], check=True
-            )
-            mounted.append(place)
-            os.chown(place, os.stat(node.dir).st_uid, os.stat(node.dir).st_gid)
-            node.raft_dir = place / "raft"
-        yield
-    finally:
-        for node in c.nodes.values():
-            node.kill()
-        for place in mounted:
-            subprocess.run(["umount", place], check=False)
-
-
-def fill(directory):
-    """Not a byte is left."""
-    with open(directory / "filler", "wb", buffering=0) as f, contextlib.suppress(OSError):
-        while True:
-            f.write(b"x" * 65536)
-    with open(directory / "filler2", "wb", buffering=0) as f, contextlib.suppress(OSError):
-        while True:
-            f.write(b"x" * 512)
+    with contextlib.ExitStack() as stack:
+        try:
+            for node in c.nodes.values():
+                node.raft_dir = stack.enter_context(small_disk(node.dir / "small")) / "raft"
+            yield
+        finally:
+            for node in c.nodes.values():
+                node.kill()
 
 
 def test_a_full_disk_costs_the_raft_vote_of_that_node_only(cluster):

@@ -1,218 +1,64 @@
 """Never a second writer (S1), and nothing lost that must not be: every fault on real
 processes, with clients that go on writing to the node that was primary.
 
-Each fault runs with three clients (any node, only the old primary, through HAProxy) and
-with a crowd of connections to the old primary that were opened before, and that all try
-to write after the other node has taken over.
+Each fault runs with five clients (any node; only the old primary, row by row, pipelining, and
+with a long statement; through HAProxy) and with a crowd of connections to the old primary that
+were opened before, and that all try to write after the other node has taken over.
 """
 
 import contextlib
-import dataclasses
+import json
 import os
 import random
-import signal
+import re
 import time
-import typing
 
 import pytest
 
-from clients import Client, Clients, Crowd, HAProxy, anywhere, count_by, only, wait_rows
+from clients import (
+    Client,
+    Clients,
+    Crowd,
+    HAProxy,
+    PatientClient,
+    PipelineClient,
+    anywhere,
+    count_by,
+    only,
+    wait_rows,
+)
+from faults import BY_NAME, FAULTS, QUICK, WITHIN, RiggedCluster, draw, mixture
+from kept_wal import commit_time
 from netns import NetworkCluster
-from veche import TTL, command_line, wait
+from veche import TTL, wait
 
-WITHIN = 10 * (TTL + 1)
 SEED = int(os.environ.get("VECHE_FAULT_SEED", "0")) or random.randrange(1, 1 << 31)
 MIXTURES = int(os.environ.get("VECHE_FAULT_MIXTURES", "1"))
+RUNS = int(os.environ.get("VECHE_FAULT_RUNS", "1"))
+LEDGER = os.environ.get("VECHE_FAULT_LEDGER")
 
-
-# ---- Faults ----
-
-
-def guard_pid(node):
-    wanted = str(node.runtime_dir).encode()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            line = command_line(int(entry))
-            if b"veche-guard" in line.split(b"\0")[0] and wanted in line:
-                return int(entry)
-    raise LookupError(f"{node.name} has no guard")
-
-
-@contextlib.contextmanager
-def stopped(*pids):
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-
-@contextlib.contextmanager
-def power_off(c, node):
-    """The link first, so that nobody gets a reset."""
-    c.network.unplug(node.name)
-    node.kill()
-    with contextlib.suppress(LookupError, ProcessLookupError):
-        os.kill(guard_pid(node), signal.SIGKILL)
-    yield
-    c.network.plug(node.name)
-    node.start()
-
-
-@contextlib.contextmanager
-def partition(c, node):
-    for other in c.nodes.values():
-        if other is not node:
-            c.network.cut(node.name, other.name)
-    yield
-    c.network.heal()
-
-
-def one_way(outward):
-    @contextlib.contextmanager
-    def fault(c, node):
-        for other in c.nodes.values():
-            if other is not node:
-                ends = (node.name, other.name) if outward else (other.name, node.name)
-                c.network.cut_one_way(*ends)
-        yield
-        c.network.heal()
-
-    return fault
-
-
-def agent_stopped(seconds):
-    @contextlib.contextmanager
-    def fault(_, node):
-        with stopped(node.process.pid):
-            time.sleep(seconds)  # The fault itself: what it lasts, not a wait for something.
-        yield
-
-    return fault
-
-
-@contextlib.contextmanager
-def agent_hangs(_, node):
-    with stopped(node.process.pid):
-        yield
-
-
-@contextlib.contextmanager
-def agent_killed(_, node):
-    node.kill_agent()
-    yield
-    node.start()
-
-
-@contextlib.contextmanager
-def agent_killed_and_back(_, node):
-    node.kill_agent()
-    node.start()
-    yield
-
-
-@contextlib.contextmanager
-def guard_killed(_, node):
-    os.kill(guard_pid(node), signal.SIGKILL)
-    yield
-
-
-@contextlib.contextmanager
-def guard_hangs(_, node):
-    with stopped(guard_pid(node)):
-        yield
-
-
-@contextlib.contextmanager
-def agent_and_guard_killed(_, node):
-    guard = guard_pid(node)
-    os.kill(guard, signal.SIGKILL)
-    node.kill_agent()
-    yield
-    node.start()
-
-
-@contextlib.contextmanager
-def postmaster_killed(_, node):
-    os.kill(node.postmaster_pid(), signal.SIGKILL)
-    yield
-
-
-@contextlib.contextmanager
-def postmaster_hangs(_, node):
-    with stopped(node.postmaster_pid()):
-        yield
-
-
-@contextlib.contextmanager
-def two_agents_killed(c, node):
-    others = [n for n in c.nodes.values() if n is not node]
-    for other in others:
-        other.kill_agent()
-    yield
-    for other in others:
-        other.start()
-
-
-@contextlib.contextmanager
-def rolling_restart(c, node):
-    for other in [*(n for n in c.nodes.values() if n is not node), node]:
-        other.kill_agent()
-        other.start()
-        wait(other.status, WITHIN, f"{other.name} answers")
-    yield
-
-
-@dataclasses.dataclass
-class Fault:
-    name: str
-    run: typing.Callable
-    takes_over: typing.Optional[bool]  # Does the other node? None: it may.
-
-
-FAULTS = [
-    Fault("power-off", power_off, True),
-    Fault("partition", partition, True),
-    Fault("one-way-out", one_way(True), True),
-    Fault("one-way-in", one_way(False), True),
-    Fault("agent-stopped-0.1s", agent_stopped(0.1), False),
-    Fault("agent-stopped-1s", agent_stopped(1), False),
-    Fault("agent-stopped-20s", agent_stopped(20), True),
-    Fault("agent-hangs", agent_hangs, True),
-    Fault("agent-killed", agent_killed, True),
-    Fault("agent-killed-and-back", agent_killed_and_back, False),
-    Fault("guard-killed", guard_killed, None),
-    Fault("guard-hangs", guard_hangs, None),
-    Fault("agent-and-guard-killed", agent_and_guard_killed, True),
-    Fault("postmaster-killed", postmaster_killed, None),
-    Fault("postmaster-hangs", postmaster_hangs, None),
-    Fault("two-agents-killed", two_agents_killed, None),
-    Fault("rolling-restart", rolling_restart, False),
-]
-BY_NAME = {f.name: f for f in FAULTS}
-
-# In every run; all of them in tests/long.sh.
+# In every run; all of them in tests/long.sh, some with VECHE_FAULTS=NAME,NAME.
 SAMPLE = {
-    "async": ("agent-killed", "agent-killed-and-back"),
-    "sync": ("partition", "guard-hangs"),
+    "async": ("agent-killed",),
+    "sync": ("partition", "stray-sigcont"),
 }
-ALL = os.environ.get("VECHE_FAULTS") == "all"
+CHOICE = os.environ.get("VECHE_FAULTS", "")
+ALL = CHOICE == "all"
 
 MODES = {
     "async": {},
     "sync": {"synchronous_mode": True, "maximum_lag_on_failover": 0},
 }
 
+READ_WITHIN = 1.0  # Seconds from an answer's arrival until a client's thread has read it.
+
 
 # ---- One run ----
 
 
 @contextlib.contextmanager
-def cluster_of(mode):
-    with NetworkCluster(dcs=MODES[mode]) as c:
+def cluster_of(mode, rigged):
+    with (RiggedCluster if rigged else NetworkCluster)(dcs=MODES[mode]) as c:
         for node in c.postgres_nodes:
             node.overrides["postgresql.parameters.max_connections"] = None
         c.dcs.setdefault("postgresql", {})["parameters"] = {"max_connections": 200}
@@ -223,62 +69,127 @@ def cluster_of(mode):
 class Run:
     """The clients of one fault, and what is said of them at the end."""
 
-    def __init__(self, c):
-        self.c, self.old = c, c.primary()
-        self.clients = Clients(c)
-        self.clients.prepare()
-        self.any = self.clients.add(Client(self.clients, "any", anywhere(c)))
-        self.pinned = self.clients.add(
-            Client(self.clients, "pinned", only(self.old), netns=self.old.netns)
-        )
-        self.crowd = self.clients.add(Crowd(self.clients, self.old))
+    def __init__(self, c, fault, mode):
+        self.c, self.fault, self.mode, self.old = c, fault, mode, c.primary()
+        self.read_from = {n.name: len(n.log()) for n in c.nodes.values()}
+        self.clients = clients = Clients(c)
+        clients.prepare()
+        own = {"dsn": only(self.old), "netns": self.old.netns}
+        self.any = clients.add(Client(clients, "any", anywhere(c)))
+        self.pinned = clients.add(Client(clients, "pinned", **own))
+        self.pipeline = clients.add(PipelineClient(clients, "pipeline", pause=0.1, **own))
+        clients.add(PatientClient(clients, "patient", **own))
+        self.crowd = clients.add(Crowd(clients, self.old))
         assert self.crowd.opened.wait(60)
+        self.since = None  # When the fault began.
 
-    def through(self, proxy):
+    def begin(self, proxy):
         self.proxied = self.clients.add(Client(self.clients, "haproxy", proxy.dsn))
-        for client in (self.any, self.pinned, self.proxied):
+        for client in (self.any, self.pinned, self.pipeline, self.proxied):
             wait_rows(self.clients, client, 50)
+        self.before, self.since = self.timeline(), time.monotonic()
 
     def timeline(self):
         return max(r.timeline for r in self.clients.acknowledged)
 
-    def wait_take_over(self, timeline):
-        wait(lambda: self.timeline() > timeline, WITHIN, "rows of a next primary")
+    def has_taken_over(self):
+        return self.timeline() > self.before
+
+    def wait_take_over(self):
+        wait(self.has_taken_over, WITHIN, "rows of a next primary")
 
     def fire(self):
         """After a take-over: the crowd, and time for its answers to come."""
         self.crowd.fire()
         wait_rows(self.clients, self.any, 200)
 
-    def check(self, mode, report, name, since):
+    def log_of(self, node):
+        """What it has said since the run began."""
+        return node.log()[self.read_from[node.name] :]
+
+    # -- what it comes to
+
+    def margins(self):
+        """Frozen-at minus deadline of each freeze in seconds; negative is in time."""
+        return [
+            int(us) / 1e6
+            for node in self.c.postgres_nodes
+            for us in re.findall(r"PostgreSQL is frozen\..* late_us=(-?\d+)", self.log_of(node))
+        ]
+
+    def kills_at_deadline(self):
+        """By guards: somebody still ran, for want of a processor."""
+        return sum(self.log_of(n).count("PostgreSQL is killed. why=late") for n in self.c.postgres_nodes)
+
+    def delivered_late(self):
+        """Rows that a second writer may have acknowledged: not those that are in the WAL as
+        committed before the newer primary's first row, if they can have been on their way."""
+        wrong = []
+        wall = time.time() - time.monotonic()
+        for row, first in self.clients.late():
+            when = commit_time(self.c, row)
+            was_delayed = self.fault.delays or row.received < first + READ_WITHIN
+            if when is None or when > first + wall or not was_delayed:
+                wrong.append((row, row.received - first, when and when - first - wall))
+        return wrong
+
+    def commits_found(self, lost):
+        """Of lost rows: how many were kept, and committed between sending and receipt."""
+        wall = time.time() - time.monotonic()
+        times = [(row, commit_time(self.c, row)) for row in lost[:20]]
+        return all(
+            when is not None and row.sent - 0.1 < when - wall < row.received + 0.1
+            for row, when in times
+        )
+
+    def check(self, report):
         c, clients = self.c, self.clients
         primary = c.wait_healthy(120)
         wait_rows(clients, self.any, 50)
         clients.stop()
-        lost = clients.lost(primary)
-        overlaps = clients.overlaps()
-        gap = clients.longest_gap(self.any, since)
-        margins = [m for m in (frozen_minus_deadline(n) for n in c.postgres_nodes) if m]
-        worst = f"{max(margins):.3f} s" if margins else "none was frozen"
+        lost, overlaps = clients.lost(primary), clients.overlaps()
+        late = self.delivered_late()
+        gap = clients.longest_gap(self.any, self.since)
+        margins = self.margins()
+        worst, kills = max(margins, default=None), self.kills_at_deadline()
         report(
-            f"{name} {mode}: gap {gap:.2f} s; acknowledged {count_by(clients.acknowledged, 'node')}; "
-            f"lost {len(lost)}, overlapping {len(overlaps)}; frozen-at minus deadline: {worst}"
+            f"{self.fault.name} {self.mode}: gap {gap:.2f} s; acknowledged "
+            f"{count_by(clients.acknowledged, 'node')}; lost {len(lost)}, overlapping "
+            f"{len(overlaps)}, late {len(late)}; frozen-at minus deadline: "
+            + ("none was frozen" if worst is None else f"{worst:.3f} s")
+            + f"; killed at the deadline {kills}"
         )
+        wrong = len(overlaps) + len(late)
+        self.note(gap=gap, lost=len(lost), overlapping=wrong, frozen=worst, killed_late=kills)
         assert overlaps == []
+        assert late == []
         assert clients.unexplained(lost, primary) == []
         assert all(m < 0 for m in margins), margins
-        if mode == "sync":
+        assert all(worst_of_guard(n) <= 0 for n in c.postgres_nodes)
+        if self.mode == "sync":
             assert lost == []
         elif lost:
             wait(
-                lambda: any("rule=diverged-wal" in n.log() for n in c.nodes.values()),
+                lambda: any("rule=diverged-wal" in self.log_of(n) for n in c.nodes.values()),
                 WITHIN,
                 "the loss in the ledger",
             )
+            assert self.commits_found(lost), "the kept WAL does not know them"
+        if self.fault.quiet:
+            assert margins == [] and not any(
+                "PostgreSQL is killed" in self.log_of(n) for n in c.nodes.values()
+            )
+
+    def note(self, **measured):
+        """For tests/bench/fault_table.py."""
+        if LEDGER:
+            line = {"fault": self.fault.name, "mode": self.mode, "took_over": self.has_taken_over()}
+            with open(LEDGER, "a", encoding="utf-8") as f:
+                f.write(json.dumps({**line, **measured}) + "\n")
 
 
-def frozen_minus_deadline(node):
-    """In seconds; negative is in time. 0: its guard has not frozen anything."""
+def worst_of_guard(node):
+    """In seconds; negative is in time. 0: it has not frozen anything."""
     try:
         return node.metric("veche_guard_late_seconds")
     except OSError:  # No answer: it was killed a moment ago.
@@ -288,54 +199,66 @@ def frozen_minus_deadline(node):
 def suffer(c, fault, mode, report):
     with contextlib.ExitStack() as stack:
         proxy = stack.enter_context(HAProxy(c))
-        run = Run(c)
+        run = Run(c, fault, mode)
         stack.callback(run.clients.stop)
-        run.through(proxy)
-        timeline, since = run.timeline(), time.monotonic()
+        run.begin(proxy)
         postmaster = run.old.postmaster_pid()
         with fault.run(c, run.old):
             if fault.takes_over:
-                run.wait_take_over(timeline)
+                run.wait_take_over()
                 run.fire()
             elif fault.takes_over is None:
-                settle(run, timeline, since)
+                settle(run)
             else:
                 wait_rows(run.clients, run.any, 400)
-        run.check(mode, report, fault.name, since)
+        run.check(report)
         if fault.takes_over is False:
             assert c.primary() is run.old and run.old.postmaster_pid() == postmaster
 
 
-def settle(run, timeline, since):
+def settle(run):
     """Until two ttl later, when a take-over would have happened; then as after one."""
-    wait(lambda: time.monotonic() > since + 2 * TTL + 2, WITHIN, "time to take over")
-    if run.timeline() > timeline:
+    wait(lambda: time.monotonic() > run.since + 2 * TTL + 2, WITHIN, "time to take over")
+    if run.has_taken_over():
         run.fire()
 
 
+def is_chosen(mode, name):
+    return ALL or name in CHOICE.split(",") or (not CHOICE and name in SAMPLE[mode])
+
+
 def chosen():
-    return [(m, f.name) for m in MODES for f in FAULTS if ALL or f.name in SAMPLE[m]]
+    """One kind of cluster after the other."""
+    return [
+        (mode, fault.name, run)
+        for mode in MODES
+        for rigged in (False, True)
+        for run in range(RUNS)
+        for fault in FAULTS
+        if fault.rigged == rigged and is_chosen(mode, fault.name)
+    ]
 
 
 @pytest.fixture(scope="module")
 def clusters():
-    """One for each mode, made when it is wanted first."""
+    """One for each mode and kind, made when it is wanted first."""
     with contextlib.ExitStack() as stack:
         made = {}
 
-        def get(mode):
-            if mode not in made:
+        def get(mode, rigged):
+            if (mode, rigged) not in made:
                 stack.close()  # One at a time: each lends its network to this thread.
                 made.clear()
-                made[mode] = stack.enter_context(cluster_of(mode))
-            return made[mode]
+                made[mode, rigged] = stack.enter_context(cluster_of(mode, rigged))
+            return made[mode, rigged]
 
         yield get
 
 
-@pytest.mark.parametrize("mode, name", chosen())
-def test_no_second_writer(clusters, mode, name, report):
-    c, fault = clusters(mode), BY_NAME[name]
+@pytest.mark.parametrize("mode, name, number", chosen())
+def test_no_second_writer(clusters, mode, name, number, report):
+    fault = BY_NAME[name]
+    c = clusters(mode, fault.rigged)
     c.wait_healthy(120)
     suffer(c, fault, mode, report)
 
@@ -343,25 +266,20 @@ def test_no_second_writer(clusters, mode, name, report):
 # ---- Mixtures ----
 
 
-@pytest.mark.parametrize("number", range(MIXTURES))
-@pytest.mark.parametrize("mode", list(MODES) if ALL else ["async"])
-def test_a_mixture_of_faults(clusters, mode, number, report):
-    """Two or three at once, at the primary; the seed is printed."""
-    c = clusters(mode)
-    seed = SEED + number
+def mixtures():
+    if CHOICE and not ALL and "mixtures" not in CHOICE.split(","):
+        return []
+    modes = list(MODES) if CHOICE else ["async"]
+    return [(mode, SEED + number) for mode in modes for number in range(MIXTURES)]
+
+
+@pytest.mark.parametrize("mode, seed", mixtures())
+def test_a_mixture_of_faults(clusters, mode, seed, report):
+    """Two or three at once; the seed is printed, and repeats it with VECHE_FAULT_SEED."""
     rng = random.Random(seed)
-    names = rng.sample(
-        ["partition", "one-way-out", "one-way-in", "agent-hangs", "guard-hangs", "postmaster-hangs"],
-        rng.choice((2, 3)),
-    )
-    report(f"VECHE_FAULT_SEED={seed}: {', '.join(names)}")
-
-    @contextlib.contextmanager
-    def mixture(cluster, node):
-        with contextlib.ExitStack() as stack:
-            for name in names:
-                stack.enter_context(BY_NAME[name].run(cluster, node))
-            yield
-
+    fault = mixture(draw(rng, FAULTS if CHOICE else QUICK), rng)
+    choice = "VECHE_FAULTS=mixtures " if CHOICE else ""
+    report(f"{choice}VECHE_FAULT_SEED={seed}: {fault.name}")
+    c = clusters(mode, bool(CHOICE))
     c.wait_healthy(120)
-    suffer(c, Fault("+".join(names), mixture, None), mode, report)
+    suffer(c, fault, mode, report)

@@ -10,7 +10,7 @@
  * syncing, making room, renaming, linking, and io_submit, by which libraft writes its
  * log. Everything that was written before can be read.
  *
- * Children do not inherit it.
+ * Children do not inherit it; what VECHE_PRELOAD_CHILDREN names is preloaded into them.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -51,12 +51,17 @@ static void find_all(void)
 __attribute__((constructor)) static void take_over(void)
 {
     const char *path = getenv("VECHE_DISK_FAULTS");
+    const char *children = getenv("VECHE_PRELOAD_CHILDREN");
 
     find_all();
     if (path != NULL && strlen(path) < sizeof(rules_path)) {
         (void)snprintf(rules_path, sizeof(rules_path), "%s", path);
     }
-    (void)unsetenv("LD_PRELOAD");
+    if (children != NULL) {
+        (void)setenv("LD_PRELOAD", children, 1);
+    } else {
+        (void)unsetenv("LD_PRELOAD");
+    }
 }
 
 #define REAL(name) (real_##name != NULL ? real_##name : (find_all(), real_##name))
