@@ -248,7 +248,9 @@ class Clients:
         return [r for r in lost if r.next_lsn and r.next_lsn <= ends.get(r.timeline, 1 << 64)]
 
     def longest_gap(self, client, since):
-        times = sorted(r.received for r in self.of(client) if r.received >= since)
+        all_times = sorted(r.received for r in self.of(client) if r.received)
+        before = [t for t in all_times if t < since][-1:]  # The gap may begin at once.
+        times = before + [t for t in all_times if t >= since]
         assert len(times) > 1, f"{client.name} wrote nothing"
         return max(b - a for a, b in zip(times, times[1:]))
 
