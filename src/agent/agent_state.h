@@ -40,6 +40,7 @@ struct guarding {                /* agent/guard_hooks.c: what this agent knows o
     struct guard_client *client; /* NULL on a witness. */
     bool is_ready;               /* It answered once, or did not for long: decisions may begin. */
     bool leaving;                /* It was told to end. */
+    bool replacing;              /* It was told to, for another one to take its place. */
     bool is_silent;              /* It owes an answer: nothing is renewed. */
     bool end_asked;              /* It was killed for that. */
     enum guard_phase phase;      /* As logged last. */

@@ -123,6 +123,9 @@ static void on_state(void *data, const struct guard_state *s)
         log_info("The guard: %s. epoch=%llu", guard_phase_name(s->logic.phase),
                  (unsigned long long)s->logic.epoch);
     }
+    if (s->logic.phase != GUARD_EMPTY) {
+        g->replacing = false; /* Something was started before it heard of it: it stays. */
+    }
     if (s->logic.phase == GUARD_EMPTY && !s->logic.may_write && g->confirmed_write) {
         g->confirmed_write = false; /* That went with the last process: to be armed anew. */
         g->armed_write = false;
@@ -202,24 +205,30 @@ static void on_gone(void *data)
 {
     struct agent *a = data;
     struct guarding *g = &a->guarding;
-
-    bool paused = is_paused(a);
+    bool paused = is_paused(a), is_as_told = g->replacing;
+    uint32_t n_left;
 
     g->phase = GUARD_EMPTY;
+    g->replacing = false;
     forget_confirmed(a);
     if (a->closing || g->leaving) {
         return;
     }
-    g->n_lost++;
     agent_mark_dirty(a);
+    g->n_lost += is_as_told ? 0 : 1;
     if (paused) {
         log_error("The guard is gone, starting another one. Paused: PostgreSQL is not killed for "
                   "it, but ends with the guard that started it.");
         return;
     }
+    n_left = pg_kill_all(a->pg);
+    if (is_as_told && n_left == 0) {
+        log_info("The guard has ended, as it was told to.");
+        return;
+    }
     log_error("The guard is gone: killing PostgreSQL, which nobody would stop at its deadline, and "
               "starting another guard. left=%u",
-              pg_kill_all(a->pg));
+              n_left);
 }
 
 /* ---- Arming ---- */
@@ -419,16 +428,22 @@ static void ping(struct agent *a, uint64_t now_ms)
     }
 }
 
-/* A guard that was made for another owner is of no use; it goes when nothing runs. */
+/* A guard that was made for another owner is of no use, and one of the version before has
+ * done its work (docs/decisions/0010): it goes when nothing runs. */
 static void replace_if_useless(struct agent *a)
 {
     struct guarding *g = &a->guarding;
+    bool is_outdated = guard_client_is_outdated(g->client);
 
-    if (g->refused == GUARD_REFUSED_INSTANCE && guard_client_is_up(g->client) &&
-        guard_client_state(g->client)->logic.phase == GUARD_EMPTY) {
-        g->refused = GUARD_ACCEPTED;
-        (void)guard_client_leave(g->client); /* Else the next refusal. */
+    if ((g->refused != GUARD_REFUSED_INSTANCE && !is_outdated) || g->replacing ||
+        g->launch != NULL || is_paused(a) || !guard_client_is_up(g->client) ||
+        guard_client_state(g->client)->logic.phase != GUARD_EMPTY) {
+        return;
     }
+    g->refused = GUARD_ACCEPTED;
+    g->replacing = guard_client_leave(g->client); /* Else the next time. */
+    log_info("Nothing of PostgreSQL runs: another guard takes the place of one %s.",
+             is_outdated ? "of an older version" : "that was made for another owner");
 }
 
 /* What is frozen and lost gets no second chance. */

@@ -255,8 +255,9 @@ static size_t size_of_kind(uint16_t kind)
     }
 }
 
-/* NULL: it is one of ours. */
-static const char *fault_of(const union packet *p, size_t size, uint16_t version)
+/* NULL: it is one of ours. Else why not, in text if it takes more than a constant. */
+static const char *fault_of(const union packet *p, size_t size, uint16_t version, char *text,
+                            size_t text_size)
 {
     const struct guard_header *h = &p->header;
 
@@ -264,7 +265,11 @@ static const char *fault_of(const union packet *p, size_t size, uint16_t version
         return "that is no guard of Veche";
     }
     if (h->version != version) { /* A bare header, after our hello. */
-        return "it speaks another version";
+        (void)snprintf(text, text_size,
+                       "it speaks version %u of the protocol, this agent %d and %d: it is "
+                       "replaced, and PostgreSQL below it started anew",
+                       h->version, VECHE_GUARD_VERSION, GUARD_VERSION_BEFORE);
+        return text;
     }
     return h->size != size || size != size_of_kind(h->kind) ? "a packet has a wrong size" : NULL;
 }
@@ -288,7 +293,8 @@ static void speak_version_before(struct guard_client *c)
 
 static void take(struct guard_client *c, const union packet *p, size_t size, int *pidfd)
 {
-    const char *fault = fault_of(p, size, c->version);
+    char text[GUARD_TEXT_SIZE - 32];
+    const char *fault = fault_of(p, size, c->version, text, sizeof(text));
 
     if (is_of_version_before(c, p, size)) {
         speak_version_before(c);
@@ -717,6 +723,11 @@ bool guard_client_is_up(const struct guard_client *c)
 bool guard_client_can_disarm(const struct guard_client *c)
 {
     return c->version > GUARD_VERSION_BEFORE;
+}
+
+bool guard_client_is_outdated(const struct guard_client *c)
+{
+    return c->is_up && c->version != VECHE_GUARD_VERSION && c->spawned == NULL;
 }
 
 const struct guard_state *guard_client_state(const struct guard_client *c)

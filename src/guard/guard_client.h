@@ -46,6 +46,9 @@ void guard_client_close(struct guard_client *c, void (*cb)(void *data), void *da
 bool guard_client_is_up(const struct guard_client *c);
 /* It knows of `unfenced`: version 2 of the protocol. */
 bool guard_client_can_disarm(const struct guard_client *c);
+/* It speaks the version before, and was there before us: another one is to take its place
+ * when nothing runs below it. (One that we spawned would come back as it is.) */
+bool guard_client_is_outdated(const struct guard_client *c);
 /* What it said last; of another guard than the present one only while that is not up. */
 const struct guard_state *guard_client_state(const struct guard_client *c);
 /* Why there is no guard to talk to; empty = there is, or it is about to be. */

@@ -29,8 +29,7 @@
 #define GUARD_KEPT_SIZE    512 /* What the guard keeps for the agent, which alone reads it. */
 #define GUARD_SOCKET_NAME  "guard.sock"
 
-#define GUARD_VERSION_BEFORE 1
-_Static_assert(GUARD_VERSION_BEFORE + 1 == VECHE_GUARD_VERSION, "the one before");
+#define GUARD_VERSION_BEFORE (VECHE_GUARD_VERSION - 1)
 /* A guard that has not been replaced yet and its agent read each other's packets. */
 _Static_assert(offsetof(struct guard_arm, unfenced) == offsetof(struct guard_arm, may_write) + 1 &&
                    sizeof(struct guard_arm) == offsetof(struct guard_arm, may_write) + 8,

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from bare_guard import UNIFIED
+from bare_guard import UNIFIED, VERSION
 from reaper import reap_cgroup, reaper
 from veche import (
     BUILD,
@@ -150,6 +150,78 @@ def test_twenty_restarts_of_the_primarys_agent_are_no_event(cluster, report, lea
     assert primary.http("/primary").json["veche"]["epoch"] == epoch
     assert (primary.postmaster_pid(), primary.guard_pid()) == (postmaster, guard)
     assert writer.missing(primary) == []
+
+
+def use_version(node, version):
+    """Programs that speak that version of the protocol between agent and guard, and the one
+    before it."""
+    place = node.dir / f"version-{version}"
+    place.mkdir()
+    place.chmod(0o755)
+    for name, ours in (("veched", "src/veched"), ("veche-guard", "src/guard/veche-guard")):
+        other = BUILD / f"tests/lib/{name}-{version}"
+        shutil.copy(BUILD / ours if version == VERSION else other, place / name)
+    node.program = place / "veched"
+
+
+def test_the_next_version_uses_this_ones_guard_until_postgres_ends(pair):
+    """docs/decisions/0010: who lets go of the postmaster loses too much."""
+    node = pair.primary()
+    writer = Writer(pair.postgres_nodes)
+    writer.prepare()
+    writer.start()
+    writer.wait_rows(20)
+    postmaster, guard = node.postmaster_pid(), node.guard_pid()
+    use_version(node, VERSION + 1)
+    by_signal(node, 0)
+    node.start()
+    wait(node.is_primary, 60, "the agent says again that it is primary")
+    writer.wait_rows(50)
+    assert writer.errors == 0
+    assert (node.postmaster_pid(), node.guard_pid()) == (postmaster, guard)
+    assert f"going on in its protocol. pid={guard} version={VERSION}" in node.log()
+
+    node.kill_postgres()
+    wait(lambda: guards_of(node.runtime_dir) not in ([], [guard]), 60, "another guard")
+    assert "another guard takes the place of one of an older version" in node.log()
+    assert "The guard has ended, as it was told to." in node.log()
+    pair.wait_healthy()
+    writer.wait_rows(20)
+    writer.stop()
+    assert node.guard_pid() != guard
+    assert protocol_of(node.guard_pid()) == VERSION + 1
+
+
+def protocol_of(pid):
+    text = subprocess.run([f"/proc/{pid}/exe", "--version"], capture_output=True, text=True,
+                          check=True).stdout  # fmt: skip
+    return int(text.rpartition(" ")[2])
+
+
+@pytest.mark.parametrize("older, newer", [(VERSION, VERSION + 2), (VERSION + 1, VERSION)])
+def test_a_guard_of_a_strange_version_is_replaced_together_with_postgres(older, newer):
+    """Two versions apart, or newer: nobody can move its deadline, so PostgreSQL would be frozen
+    anyway. It is started anew under a guard that is understood."""
+    with Cluster() as c:
+        for node in c.nodes.values():
+            use_version(node, older)
+        c.start_and_wait()
+        node = c.primary()
+        writer = Writer(c.postgres_nodes)
+        writer.prepare()
+        writer.start()
+        writer.wait_rows(20)
+        guard = node.guard_pid()
+        use_version(node, newer)
+        by_signal(node, 0)
+        node.start()
+        wait(lambda: guards_of(node.runtime_dir) not in ([], [guard]), 60, "another guard")
+        assert f"it speaks version {older} of the protocol, this agent {newer}" in node.log()
+        assert "The guard does not answer: killing PostgreSQL" in node.log()
+        assert protocol_of(node.guard_pid()) == newer
+        c.wait_healthy()
+        writer.wait_rows(20)
+        writer.stop()
 
 
 def test_a_stop_ends_postgres_and_the_guard(pair):

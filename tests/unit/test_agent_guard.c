@@ -26,7 +26,7 @@ struct guard_client { /* A fake of it. */
     struct guard_state state;
     uint64_t silent_ns;
     bool has_process;
-    bool can_disarm;
+    bool can_disarm, is_outdated;
     struct guard_arm arm; /* The last that was asked. */
     struct guard_kept kept;
     struct guard_watch watch;
@@ -152,6 +152,11 @@ bool guard_client_arm(struct guard_client *c, const struct guard_arm *arm,
     c->kept = *kept;
     c->n_arms++;
     return c->is_up;
+}
+
+bool guard_client_is_outdated(const struct guard_client *c)
+{
+    return c->is_outdated;
 }
 
 bool guard_client_can_disarm(const struct guard_client *c)
@@ -445,6 +450,31 @@ static void a_guard_made_for_another_owner_is_replaced_when_nothing_runs(void **
     world.client.state.logic.phase = GUARD_EMPTY;
     tick();
     assert_non_null(strstr(world.done, "leave"));
+}
+
+static void an_older_guard_is_replaced_once_when_nothing_runs(void **state)
+{
+    struct guard_client *c = &world.client;
+
+    (void)state;
+    c->is_outdated = true;
+    c->state.logic.phase = GUARD_OPEN;
+    tick();
+    assert_null(strstr(world.done, "leave"));
+    c->state.logic.phase = GUARD_EMPTY;
+    tick();
+    tick();
+    assert_string_equal(world.done, "leave ");
+    c->o.hooks.on_gone(c->o.data);
+    assert_int_equal(world.agent->guarding.n_lost, 0);
+    /* It was started below it before it heard of that: a loss as any other. */
+    tick();
+    c->state.logic.phase = GUARD_OPEN;
+    c->o.hooks.on_state(c->o.data, &c->state);
+    world.done[0] = '\0';
+    c->o.hooks.on_gone(c->o.data);
+    assert_string_equal(world.done, "kill-postgres ");
+    assert_int_equal(world.agent->guarding.n_lost, 1);
 }
 
 /* ---- Becoming a primary ---- */
@@ -910,6 +940,7 @@ int main(void)
         TEST(an_epoch_that_it_closed_is_given_up),
         TEST(a_closed_epoch_counts_no_more),
         TEST(a_guard_made_for_another_owner_is_replaced_when_nothing_runs),
+        TEST(an_older_guard_is_replaced_once_when_nothing_runs),
         TEST(a_promotion_waits_for_a_deadline_confirmed_for_a_primary),
         TEST(a_start_needs_no_phase_but_is_armed_anew_after_each_end),
         TEST(a_paused_primary_is_disarmed_if_its_guard_can),
