@@ -51,7 +51,7 @@ stage_rewind() {
     VECHE_REWIND_MB=3000 run_pytest tests/integration/test_rewind.py
 }
 
-# The larger worlds of the lease's model, one after the other: each takes GB.
+# The larger worlds of the lease's model, one after the other.
 stage_model() {
     local run
     while read -r run; do

@@ -10,6 +10,9 @@
  *   TTLS     the ttl in the store is raised and lowered
  *   SLEW     BOOTTIME of every node runs at 0 to 2 times its rate
  *   SUSPEND  owners are suspended: their RAW stops, their BOOTTIME does not
+ *   BACK     with SETS: the voters that came go, not those that were there first
+ *   LEVEL    with SETS: voters have applied the voter set before their newest
+ *   PLAIN    without the reductions that README.md names
  * and the numbers here. MUTANT_x breaks one rule, REACH_x asks for a sight.
  */
 #ifndef VOTERS
@@ -70,6 +73,11 @@ byte left[EPOCHS + 1]; /* Ticks of the lease of each epoch's owner. */
 byte committed = 1;    /* Newest epoch in the log. */
 byte held;             /* Highest epoch that ever held a lease. */
 byte reboots;
+byte gained; /* The epoch whose owner may count a round more by this event. */
+#ifdef REACH_ALL
+byte takeovers;
+bit overtaken; /* A newer round by an older one of the same owner. */
+#endif
 #if defined(SLEW) || defined(SUSPEND)
 byte left_boot[EPOCHS + 1];      /* As left, on BOOTTIME. */
 byte age_raw[EPOCHS * AGES];     /* Ticks since rounds were begun, */
@@ -92,6 +100,9 @@ byte n_thaws;                 /* 1: there was one. Only counted if asked for. */
 byte newest;             /* Newest voter set in the leader's log. */
 bit is_committed = 1;    /* It. All older ones are. */
 byte wait;               /* Ticks until the next change may be proposed. */
+#ifdef LEVEL
+byte before;             /* Newest voter set in the log before epoch 2. */
+#endif
 byte known[EPOCHS + 1];  /* Newest committed set that each owner has heard of. */
 #endif
 #ifdef TTLS
@@ -107,13 +118,18 @@ byte changes; /* Of the ttl, committed. */
 #endif
 #endif
 
-/* Scratch, 0 between events. */
-byte i, k, n;
-#ifdef SETS
-byte names, n_votes;
-bit enough;
+/* Scratch of one event, no part of a state. (spin can not hide it from a search by
+ * breadth, so it is left 0.) */
+#ifdef BREADTH
+#define SCRATCH
+#else
+#define SCRATCH hidden
 #endif
-int key_x, key_y;
+SCRATCH byte i, k, n, age;
+#ifdef SETS
+SCRATCH byte names, n_votes, enough;
+#endif
+SCRATCH int key_x, key_y;
 
 /* ---- Time ---------------------------------------------------------------- */
 
@@ -147,9 +163,13 @@ int key_x, key_y;
 #else
 #define LEFT_OF(e, a, d) MIN(LEFT_RAW_OF(e, a, d), LEFT_BOOT_OF(e, a, d))
 #endif
+#define GIVES_MORE(e, a, d) \
+    (LEFT_OF(e, a, d) > 0 && \
+     (LEFT_RAW_OF(e, a, d) > left[e] || LEFT_BOOT_OF(e, a, d) > left_boot[e]))
 #else
 #define LEFT(e) left[e]
 #define LEFT_OF(e, a, d) LESS(d, a)
+#define GIVES_MORE(e, a, d) (LEFT_OF(e, a, d) > LEFT(e))
 #endif
 
 /* What a voter says in answer to a round grows older with the round. */
@@ -267,8 +287,56 @@ inline tick() {
 #ifdef SETS
     wait = LESS(wait, 1);
 #endif
-    forget_paces();
-    i = 0
+    forget_paces()
+}
+
+/* ---- Order of voters ------------------------------------------------------ */
+
+#ifdef RELEASE
+#define FIELDS_RELEASE(F) F(released, 2)
+#else
+#define FIELDS_RELEASE(F)
+#endif
+#ifdef TTLS
+#define FIELDS_TTLS(F) F(applied, 4) F(floor, 4) F(lowering, 5)
+#else
+#define FIELDS_TTLS(F)
+#endif
+#ifdef SETS
+#define FIELDS_SETS(F) F(log, 5)
+#else
+#define FIELDS_SETS(F)
+#endif
+#ifdef SLEW
+#define FIELDS_SLEW(F) F(until_boot, 4) F(silent_boot, 4)
+#else
+#define FIELDS_SLEW(F)
+#endif
+#define FIELDS(F) \
+    F(promise, 4) F(until, 4) F(highest, 4) F(silent, 4) F(need, 4) F(reboots, 3) \
+    FIELDS_RELEASE(F) FIELDS_SETS(F) FIELDS_TTLS(F) FIELDS_SLEW(F)
+
+#define WEIGH(f, size) key_x = key_x * size + v[x].f; key_y = key_y * size + v[y].f;
+#define SWAP(f, size) k = v[x].f; v[x].f = v[y].f; v[y].f = k;
+
+inline swap(x, y) {
+    FIELDS(SWAP)
+    for (i : 0 .. EPOCHS * AGES - 1) {
+        SWAP(grant[i], 12)
+    }
+}
+
+inline sort_pair(x, y) {
+    key_x = 0;
+    key_y = 0;
+    FIELDS(WEIGH)
+    for (i : 0 .. EPOCHS * AGES - 1) {
+        WEIGH(grant[i], 12)
+    }
+    if
+    :: key_x > key_y -> swap(x, y)
+    :: else
+    fi
 }
 
 /* ---- A voter ------------------------------------------------------------- */
@@ -297,14 +365,42 @@ inline tick() {
 #ifdef SETS
 /* Is it in a set that the owner could ask for? Else its promise only forbids. */
 #define FIRST_SET(j) ((j) < 3 -> 0 : (j) - 2)
+#ifdef BACK
+#define LAST_SET_OF(j) ((j) < 3 -> 4 : 6 - (j))
+#else
 #define LAST_SET_OF(j) ((j) < 2 -> (j) + 2 : 4)
+#endif
 #define IS_OF_USE(j, e) (FIRST_SET(j) <= newest && LAST_SET_OF(j) >= known[e])
 #else
 #define IS_OF_USE(j, e) true
 #endif
 
+/* An epoch is committed at the latest when it is first used; README.md says why
+ * earlier is of no interest. */
+#ifdef PLAIN
+#define IS_COMMITTED(e) (committed >= e)
+#else
+#define IS_COMMITTED(e) true
+#endif
+
+/* With LEVEL: it has logged a voter set, and not applied an epoch before it in the log:
+ * then it has not applied the set either. Of two such sets it would have applied one. */
+#if defined(LEVEL) && !defined(MUTANT_FAR_BEHIND)
+#define IS_BEHIND(j) (v[j].highest < committed && v[j].log > before)
+#define NAMES_ONE_BEFORE(j) (IS_BEHIND(j) && v[j].log == before + 1)
+#define MAY_LOG(j, s) (v[j].highest == committed || (s) <= before + 1)
+#else
+#define NAMES_ONE_BEFORE(j) 0
+#define MAY_LOG(j, s) true
+#endif
+#ifdef SETS
+#define IS_FAR_BEHIND(j) (!MAY_LOG(j, v[j].log))
+#else
+#define IS_FAR_BEHIND(j) false
+#endif
+
 #define MAY_GRANT(j, e) \
-    (committed >= e && HAS_ROUNDS(e) && IS_OF_USE(j, e) && !IS_QUARANTINED(j) && e >= v[j].highest && !IS_RELEASED(j, e) && \
+    (IS_COMMITTED(e) && ((e) == EPOCHS || !IS_FAR_BEHIND(j)) && HAS_ROUNDS(e) && IS_OF_USE(j, e) && !IS_QUARANTINED(j) && e >= v[j].highest && !IS_RELEASED(j, e) && \
      (v[j].promise == 0 || v[j].promise == e))
 
 /* How long it promises, and what it says, when asked for d. */
@@ -324,11 +420,12 @@ inline tick() {
 #define SAID(j, d) PROMISED(j, d)
 #endif
 #elif defined(SETS)
-/* The set it names: its newest, and the one before if that is not committed. */
+/* The set it names: its newest. More names would only ask for more majorities. With
+ * LEVEL also the one before, if it can not have applied its newest. */
 #define NAMES_TWO(said) ((said) % 2 == 0)
 #define NEWEST_NAMED(said) (((said) - 1) / 2)
 #define PROMISED(j, d) TTL
-#define SAID(j, d) (1 + 2 * v[j].log + (v[j].log == newest && !is_committed))
+#define SAID(j, d) (1 + 2 * v[j].log + NAMES_ONE_BEFORE(j))
 #else
 #define PROMISED(j, d) TTL
 #define SAID(j, d) TTL
@@ -348,7 +445,7 @@ inline tick() {
 #endif
 #define IS_NEWS(j, e, a, d) \
     ((e < EPOCHS && (v[j].until < PROMISED(j, d) || BOOT_ENDS_EARLIER(j) || v[j].promise != e)) || \
-     (IS_BETTER(SAID(j, d), v[j].grant[SLOT(e, a)]) && LEFT_OF(e, a, GIVES(SAID(j, d))) > LEFT(e)))
+     (IS_BETTER(SAID(j, d), v[j].grant[SLOT(e, a)]) && GIVES_MORE(e, a, GIVES(SAID(j, d)))))
 
 inline know_epoch(j, e) {
 #ifdef RELEASE
@@ -358,14 +455,38 @@ inline know_epoch(j, e) {
     v[j].need = (v[j].highest < v[j].need -> v[j].need : 0)
 }
 
-/* A renewal of epoch e and of the round of that age, asking for d, is granted. */
-inline renew(j, e, a, d) {
-    printf("> voter %d grants epoch %d %d, round of %d ticks ago\n", j, e, SAID(j, d), a);
+/* What it has said to the round of that age, if it says this too. */
 #ifdef SETS
-    v[j].grant[SLOT(e, a)] = SAID(j, d); /* The old answer is lost. */
+#define SAYS_BOTH(before, said) (said) /* The old answer is lost. */
 #else
-    v[j].grant[SLOT(e, a)] = MAX(v[j].grant[SLOT(e, a)], SAID(j, d));
+#define SAYS_BOTH(before, said) MAX(before, said)
 #endif
+
+/* Of what rounds does it answer the renewals when it answers that of age a? Of all
+ * that this may help: answers can be lost later, and the promise is the same. */
+#ifdef PLAIN
+#define ANSWERS(j, e, a, b) ((b) == (a))
+#elif defined(SETS)
+#define ANSWERS(j, e, a, b) ((b) == (a) || v[j].grant[SLOT(e, b)] == 0)
+#else
+#define ANSWERS(j, e, a, b) true
+#endif
+
+/* A renewal of epoch e, asking for d, is granted. */
+inline renew(j, e, a, d) {
+    printf("> voter %d grants epoch %d %d, rounds of %d ticks ago\n", j, e, SAID(j, d), a);
+    for (n : 0 .. TTL - 1) {
+        if
+        :: ANSWERS(j, e, a, n) ->
+            v[j].grant[SLOT(e, n)] = SAYS_BOTH(v[j].grant[SLOT(e, n)], SAID(j, d))
+        :: else
+        fi
+    }
+#ifdef LEVEL
+    before = (committed < e -> newest : before);
+#endif
+    committed = MAX(committed, e);
+    gained = e;
     v[j].until = MAX(v[j].until, PROMISED(j, d));
 #ifdef SLEW
     v[j].until_boot = TTL;
@@ -464,24 +585,45 @@ inline write_longest(j) {
 #define HAS_MAJORITY(e, a, d) (2 * (HAS(0, e, a, d) + HAS(1, e, a, d) + HAS(2, e, a, d)) > VOTERS)
 #endif
 
-/* The round of epoch e begun a ticks ago counts, with d the smallest grant. */
+#ifdef REACH_ALL
+/* The epoch before had a lease; the older of two rounds in flight is the one that
+ * counts, while the newer has an answer. */
+inline note_complete(e, a) {
+    takeovers = takeovers + (held > 0 && e > held);
+    overtaken = overtaken ||
+        (a > 0 && v[0].grant[SLOT(e, 0)] + v[1].grant[SLOT(e, 0)] + v[2].grant[SLOT(e, 0)] > 0)
+}
+#else
+#define note_complete(e, a) skip
+#endif
+
+/* The round of epoch e begun a ticks ago counts, with d the smallest grant. On two
+ * clocks the later end of each, which is more than an owner takes. */
 inline complete(e, a, d) {
     printf("> owner of epoch %d counts its round of %d ticks ago\n", e, a);
 #if defined(SLEW) || defined(SUSPEND)
-    left[e] = LEFT_RAW_OF(e, a, d);
-    left_boot[e] = LEFT_BOOT_OF(e, a, d);
+    left[e] = MAX(left[e], LEFT_RAW_OF(e, a, d));
+    left_boot[e] = MAX(left_boot[e], LEFT_BOOT_OF(e, a, d));
 #else
     left[e] = LEFT_OF(e, a, d);
 #endif
+    note_complete(e, a);
     assert(held <= e); /* No round completes after a later epoch held a lease. */
     held = e
 }
 
+
 /* ---- Voter sets ---------------------------------------------------------- */
 
 #ifdef SETS
-/* By index: {0 1 2}, {0 1 2 3}, {0 1 2 3 4}, {1 2 3 4}, {2 3 4}; as bits. */
-#define SET(s) ((s) == 0 -> 7 : ((s) == 1 -> 15 : ((s) == 2 -> 31 : ((s) == 3 -> 30 : 28))))
+/* By index: {0 1 2}, {0 1 2 3}, {0 1 2 3 4}, {1 2 3 4}, {2 3 4}, or back the same way;
+ * as bits, five for each set. */
+#ifdef BACK
+#define SHRINKING (7 << 20 | 15 << 15)
+#else
+#define SHRINKING (28 << 20 | 30 << 15)
+#endif
+#define SET(s) (((SHRINKING | 31 << 10 | 15 << 5 | 7) >> (5 * (s))) & 31)
 #define IS_IN(j, s) ((SET(s) >> (j)) & 1)
 #define SIZE_OF(s) ((s) == 0 || (s) == 4 -> 3 : ((s) == 2 -> 5 : 4))
 
@@ -521,17 +663,49 @@ inline complete_sets(e, a) {
     if
     :: enough -> complete(e, a, TTL)
     :: else
-    fi;
-    enough = 0;
-    names = 0;
-    n_votes = 0
+    fi
 }
 
+#define COUNT_SETS(e, a, d) complete_sets(e, a)
+#else
+#define COUNT_SETS(e, a, d) complete(e, a, d)
+#endif
+#define MAY_COUNT(e, a, d) (HAS_ROUNDS(e) && GIVES_MORE(e, a, d) && HAS_MAJORITY(e, a, d))
+
+inline count_round(e, a, d) {
+    if
+    :: MAY_COUNT(e, a, d) -> COUNT_SETS(e, a, d)
+    :: else
+    fi
+}
+
+/* An owner counts a round as soon as it can: README.md says why later is of no
+ * interest. Only one that has an answer more, or knows a set more, can. */
+inline count_rounds() {
+#ifndef PLAIN
+    if
+    :: gained > 0 ->
+        for (age : 0 .. TTL - 1) {
+            count_round(gained, age, TTL)
+#ifdef TTLS
+            ;
+            count_round(gained, age, SHORT)
+#endif
+        }
+    :: else
+    fi;
+#endif
+    gained = 0
+}
+
+#ifdef SETS
 inline hear_at_once() {
 #ifndef HEARS_LATE
     known[2] = newest;
-#endif
+    gained = 2
+#else
     skip
+#endif
 }
 
 /* Names of sets that the owner knows, or knows newer ones of, ask for nothing.
@@ -565,6 +739,47 @@ inline forget_names() {
     skip
 }
 
+/* Could the owner of epoch 1 have a lease again? Who knows epoch 2 grants it no more,
+ * and nobody forgets it here: no reboots. */
+#define IS_FOR_FIRST(j) (IS_IN(j, known[1]) && (v[j].highest == 1 || HAS_ANSWERED_FIRST(j)))
+#if TTL == 1
+#define HAS_ANSWERED_FIRST(j) (v[j].grant[SLOT(1, 0)] > 0)
+#else
+#define HAS_ANSWERED_FIRST(j) (v[j].grant[SLOT(1, 0)] + v[j].grant[SLOT(1, 1)] > 0)
+#endif
+#define IS_OVER \
+    (left[1] == 0 && 2 * (IS_FOR_FIRST(0) + IS_FOR_FIRST(1) + IS_FOR_FIRST(2) + \
+                          IS_FOR_FIRST(3) + IS_FOR_FIRST(4)) <= SIZE_OF(known[1]))
+
+/* With no lease of epoch 1 ever after, nothing can go wrong: one state for all that. */
+inline end_if_over() {
+#ifndef PLAIN
+    if
+    :: IS_OVER ->
+        for (i : 0 .. VOTERS - 1) {
+            v[i].promise = 0;
+            v[i].until = 0;
+            v[i].highest = EPOCHS;
+            v[i].log = LAST_SET;
+            for (n : 0 .. EPOCHS * AGES - 1) {
+                v[i].grant[n] = 0
+            }
+        }
+        committed = EPOCHS;
+        held = EPOCHS;
+        newest = LAST_SET;
+        is_committed = 1;
+        wait = 0;
+#ifdef LEVEL
+        before = 0;
+#endif
+        known[2] = LAST_SET
+    :: else
+    fi;
+#endif
+    skip
+}
+
 #define HAS_LOGGED(j) (IS_IN(j, newest) && v[j].log == newest)
 #define IS_LOGGED \
     (2 * (HAS_LOGGED(0) + HAS_LOGGED(1) + HAS_LOGGED(2) + HAS_LOGGED(3) + HAS_LOGGED(4)) > \
@@ -574,25 +789,84 @@ inline forget_names() {
 #else
 #define HAS_WAITED (wait == 0)
 #endif
+#define MAY_PROPOSE (newest < LAST_SET && is_committed && HAS_WAITED)
+inline propose() {
+    newest++;
+    is_committed = 0;
+    printf("> voter set %d is proposed\n", newest)
+}
+
+inline log_set(j, s) {
+    printf("> voter %d logs voter set %d\n", j, s);
+    v[j].log = s
+}
+
+/* An owner that hears at once knows all there is but what is not committed, and a voter
+ * that has not logged this is of more use to it. */
 #ifdef HEARS_LATE
+#define NAMES_MATTER(e) true
 #define HEAR \
     :: d_step { known[2] < newest - !is_committed -> \
-                known[2]++; printf("> owner of epoch 2 hears of voter set %d\n", known[2]) }
+                known[2]++; gained = 2; printf("> owner of epoch 2 hears of voter set %d\n", known[2]) }
 #else
+#define NAMES_MATTER(e) ((e) == 1)
 #define HEAR
 #endif
+/* Until the set after it is proposed, a voter of the first set is as any other: which
+ * of them goes is chosen then, and it becomes number 0, the next number 1. */
+#ifdef BACK
+#define PROPOSE :: d_step { MAY_PROPOSE -> propose() }
+#define LAST_MAJORITIES COMMIT_TWO(0, 1) COMMIT_TWO(0, 2) COMMIT_TWO(1, 2)
+#else
+#define PROPOSE \
+    :: d_step { MAY_PROPOSE -> propose() } \
+    :: d_step { MAY_PROPOSE && newest == 2 -> swap(0, 1); propose() } \
+    :: d_step { MAY_PROPOSE && newest == 2 -> swap(0, 2); propose() } \
+    :: d_step { MAY_PROPOSE && newest == 3 -> swap(1, 2); propose() }
+#define LAST_MAJORITIES COMMIT_TWO(2, 3) COMMIT_TWO(2, 4) COMMIT_TWO(3, 4)
+#endif
+
+inline commit_set() {
+    is_committed = 1;
+    wait = TTL;
+    hear_at_once();
+    printf("> voter set %d is committed\n", newest)
+}
+
+#ifdef PLAIN
+#define CHANGE_SETS PROPOSE :: d_step { !is_committed && IS_LOGGED -> commit_set() } HEAR
+#define SET_OF(j) :: d_step { v[j].log < newest -> log_set(j, v[j].log + 1) }
+#define LOG_AND_RENEW(j, e, a)
+#else
+/* A voter logs a set, and all before it, when it makes a difference: when it is one
+ * of a majority that commits it, or when it names it. */
+#define COMMIT_TWO(x, y) \
+    :: d_step { !is_committed && SIZE_OF(newest) == 3 && IS_IN(x, newest) && IS_IN(y, newest) -> \
+                log_set(x, newest); log_set(y, newest); commit_set() }
+#define COMMIT_THREE(x, y, z) \
+    :: d_step { !is_committed && SIZE_OF(newest) > 3 && \
+                IS_IN(x, newest) && IS_IN(y, newest) && IS_IN(z, newest) -> \
+                log_set(x, newest); log_set(y, newest); log_set(z, newest); commit_set() }
 #define CHANGE_SETS \
-    :: d_step { newest < LAST_SET && is_committed && HAS_WAITED -> \
-                newest++; is_committed = 0; printf("> voter set %d is proposed\n", newest) } \
-    :: d_step { !is_committed && IS_LOGGED -> \
-                is_committed = 1; wait = TTL; hear_at_once(); printf("> voter set %d is committed\n", newest) } \
+    PROPOSE \
+    LAST_MAJORITIES \
+    COMMIT_THREE(0, 1, 2) COMMIT_THREE(0, 1, 3) COMMIT_THREE(0, 1, 4) COMMIT_THREE(0, 2, 3) \
+    COMMIT_THREE(0, 2, 4) COMMIT_THREE(0, 3, 4) COMMIT_THREE(1, 2, 3) COMMIT_THREE(1, 2, 4) \
+    COMMIT_THREE(1, 3, 4) COMMIT_THREE(2, 3, 4) \
     HEAR
-#define SET_OF(j) \
-    :: d_step { v[j].log < newest -> \
-                v[j].log++; printf("> voter %d logs voter set %d\n", j, v[j].log) }
+#define SET_OF(j)
+#define LOG_AND_RENEW_ONE(j, e, a, s) \
+    :: d_step { v[j].log < (s) && (s) <= newest && NAMES_MATTER(e) && MAY_GRANT(j, e) && \
+                MAY_LOG(j, s) && GIVES_MORE(e, a, TTL) -> \
+                log_set(j, s); renew(j, e, a, TTL) }
+#define LOG_AND_RENEW(j, e, a) \
+    LOG_AND_RENEW_ONE(j, e, a, 1) LOG_AND_RENEW_ONE(j, e, a, 2) \
+    LOG_AND_RENEW_ONE(j, e, a, 3) LOG_AND_RENEW_ONE(j, e, a, 4)
+#endif
 #else
 #define CHANGE_SETS
 #define SET_OF(j)
+#define LOG_AND_RENEW(j, e, a)
 #endif
 
 /* ---- PostgreSQL, its guard, and release ----------------------------------- */
@@ -640,9 +914,11 @@ inline forget_names() {
                 printf("> release of epoch %d is committed\n", e); stage[e] = RELEASE_COMMITTED }
 #define PG(e) TELL(e) START(e) THAW(e) KILL(e) CLOSE(e) DROP(e) COMMIT_RELEASE(e)
 
-/* In the order of the log: before any later epoch. */
+/* In the order of the log: before any later epoch. The voter beside the owner does it
+ * before the release is proposed; here any may. */
+#define MAY_APPLY_RELEASE(j) (stage[v[j].highest] >= ROUNDS_DROPPED && !v[j].released)
 #define MUST_APPLY_RELEASE(j) (stage[v[j].highest] == RELEASE_COMMITTED && !v[j].released)
-#define APPLY_RELEASE(j) :: d_step { MUST_APPLY_RELEASE(j) -> apply_release(j) }
+#define APPLY_RELEASE(j) :: d_step { MAY_APPLY_RELEASE(j) -> apply_release(j) }
 
 inline apply_release(j) {
     printf("> voter %d applies the release of epoch %d\n", j, v[j].highest);
@@ -683,6 +959,9 @@ inline check_reach() {
 #ifdef REACH_ROUNDS
     assert(held < EPOCHS || v[0].grant[SLOT(EPOCHS, 0)] == 0 || v[0].grant[SLOT(EPOCHS, TTL - 1)] == 0);
 #endif
+#ifdef REACH_ALL
+    assert(takeovers < EPOCHS - 1 || reboots < REBOOTS_ALL || !overtaken);
+#endif
 #ifdef REACH_RELEASE
     /* The next epoch is held while a voter's promise to a released one would run. */
     assert(held < EPOCHS || stage[EPOCHS - 1] < RELEASE_COMMITTED || 
@@ -713,55 +992,10 @@ inline check_reach() {
     skip
 }
 
-/* Voters are alike: of states that differ in their order only, one is kept. */
-#ifdef RELEASE
-#define FIELDS_RELEASE(F) F(released, 2)
-#else
-#define FIELDS_RELEASE(F)
-#endif
-#ifdef TTLS
-#define FIELDS_TTLS(F) F(applied, 4) F(floor, 4) F(lowering, 5)
-#else
-#define FIELDS_TTLS(F)
-#endif
-#ifdef SETS
-#define FIELDS_SETS(F) F(log, 5)
-#else
-#define FIELDS_SETS(F)
-#endif
-#ifdef SLEW
-#define FIELDS_SLEW(F) F(until_boot, 4) F(silent_boot, 4)
-#else
-#define FIELDS_SLEW(F)
-#endif
-#define FIELDS(F) \
-    F(promise, 4) F(until, 4) F(highest, 4) F(silent, 4) F(need, 4) F(reboots, 3) \
-    FIELDS_RELEASE(F) FIELDS_SETS(F) FIELDS_TTLS(F) FIELDS_SLEW(F)
-
-#define WEIGH(f, size) key_x = key_x * size + v[x].f; key_y = key_y * size + v[y].f;
-#define SWAP(f, size) k = v[x].f; v[x].f = v[y].f; v[y].f = k;
-
-inline sort_pair(x, y) {
-    key_x = 0;
-    key_y = 0;
-    FIELDS(WEIGH)
-    for (i : 0 .. EPOCHS * AGES - 1) {
-        WEIGH(grant[i], 12)
-    }
-    if
-    :: key_x > key_y ->
-        FIELDS(SWAP)
-        for (i : 0 .. EPOCHS * AGES - 1) {
-            SWAP(grant[i], 12)
-        }
-    :: else
-    fi
-}
-
 /* An answer to a round that can give its owner no more than it has is forgotten,
  * since this stays so. */
 #define IS_USEFUL(j, e, a) \
-    (HAS_ROUNDS(e) && LEFT_OF(e, a, GIVES(v[j].grant[SLOT(e, a)])) > LEFT(e))
+    (HAS_ROUNDS(e) && GIVES_MORE(e, a, GIVES(v[j].grant[SLOT(e, a)])))
 
 inline forget_useless() {
     for (i : 0 .. VOTERS - 1) {
@@ -777,11 +1011,16 @@ inline forget_useless() {
     skip
 }
 
-/* A promise to the last epoch forbids older ones only, as `highest` does. */
-inline forget_last() {
+/* A promise only forbids other epochs. To the last one it forbids what `highest`
+ * does; when the last owner has done its part, also that of the one before. */
+#define FORBIDS(j) \
+    ((v[j].promise < EPOCHS && !IS_DONE(EPOCHS)) || \
+     (v[j].promise < EPOCHS - 1 && v[j].highest < EPOCHS))
+
+inline forget_promises() {
     for (i : 0 .. VOTERS - 1) {
         if
-        :: v[i].promise == EPOCHS ->
+        :: !FORBIDS(i) ->
             v[i].promise = 0;
             v[i].until = 0;
 #ifdef SLEW
@@ -790,6 +1029,10 @@ inline forget_last() {
         :: else
         fi
     }
+    skip
+}
+
+inline forget_last() {
     if
     :: held == EPOCHS ->
         left[EPOCHS] = 0;
@@ -801,33 +1044,52 @@ inline forget_last() {
     skip
 }
 
+/* Voters that are alike: of states that differ in their order only, one is kept. */
+inline sort_three(x, y, z) {
+    sort_pair(x, y);
+    sort_pair(y, z);
+    sort_pair(x, y)
+}
+
 inline sort() {
-#if !defined(SETS) || LAST_SET == 2
-    sort_pair(0, 1);
-    sort_pair(1, 2);
-    sort_pair(0, 1);
+#ifndef SETS
+    sort_three(0, 1, 2)
 #elif FIRST == 2
-    sort_pair(2, 3);
-    sort_pair(3, 4);
-    sort_pair(2, 3);
+    sort_three(2, 3, 4)
+#elif defined(BACK)
+    sort_three(0, 1, 2)
+#else
+    if
+    :: newest <= 2 -> sort_three(0, 1, 2)
+    :: newest == 3 -> sort_pair(1, 2)
+    :: else
+    fi
 #endif
-    skip
 }
 
 inline settle() {
+    count_rounds();
     check();
     check_reach();
 #ifndef MUTANT_UNKNOWN_ROUND
     forget_useless();
 #endif
+    forget_promises();
     forget_last();
 #ifdef SETS
     forget_names();
+    end_if_over();
 #endif
     sort();
     i = 0;
     k = 0;
     n = 0;
+    age = 0;
+#ifdef SETS
+    names = 0;
+    n_votes = 0;
+    enough = 0;
+#endif
     key_x = 0;
     key_y = 0
 }
@@ -835,14 +1097,15 @@ inline settle() {
 /* ---- The world ----------------------------------------------------------- */
 
 #define RENEW(j, e, a, d) \
-    :: d_step { MAY_GRANT(j, e) && IS_NEWS(j, e, a, d) -> renew(j, e, a, d) }
-#ifdef SETS
-#define COMPLETE(e, a, d) \
-    :: d_step { HAS_ROUNDS(e) && HAS_MAJORITY(e, a, d) && LEFT_OF(e, a, d) > LEFT(e) -> \
-                complete_sets(e, a) }
+    :: d_step { MAY_GRANT(j, e) && IS_NEWS(j, e, a, d) -> renew(j, e, a, d) } \
+    LOG_AND_RENEW(j, e, a)
+#ifdef PLAIN
+#define COMPLETE(e, a, d) :: d_step { MAY_COUNT(e, a, d) -> COUNT_SETS(e, a, d) }
+#define COMMIT \
+    :: d_step { committed < EPOCHS -> committed++; printf("> epoch %d is committed\n", committed) }
 #else
-#define COMPLETE(e, a, d) \
-    :: d_step { HAS_ROUNDS(e) && HAS_MAJORITY(e, a, d) && LEFT_OF(e, a, d) > LEFT(e) -> complete(e, a, d) }
+#define COMPLETE(e, a, d)
+#define COMMIT
 #endif
 #define VOTER(j) \
     :: d_step { v[j].reboots < REBOOTS && reboots < REBOOTS_ALL -> reboot(j) } \
@@ -860,7 +1123,7 @@ inline settle() {
 #else
 #define ROUND(e, a) ASK(e, a, TTL)
 #endif
-#if TTL == 1
+#if TTL == 1 || !(defined(PLAIN) || defined(SETS)) /* One answers all. */
 #define OWNER(e) ROUND(e, 0)
 #elif TTL == 2
 #define OWNER(e) ROUND(e, 0) ROUND(e, 1)
@@ -878,7 +1141,6 @@ active proctype world() {
         }
         i = 0;
 #ifdef SETS
-        committed = EPOCHS; /* No reboots here, so until it is used it is as good as not. */
         newest = FIRST;
         for (i : 0 .. VOTERS - 1) {
             v[i].log = FIRST
@@ -893,7 +1155,7 @@ active proctype world() {
     :: atomic {
         if
         :: PICK_PACES; d_step { tick() }
-        :: d_step { committed < EPOCHS -> committed++; printf("> epoch %d is committed\n", committed) }
+        COMMIT
         CHANGE_TTL
         CHANGE_SETS
         OWNER(1)
