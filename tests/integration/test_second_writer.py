@@ -40,7 +40,7 @@ LEDGER = os.environ.get("VECHE_FAULT_LEDGER")
 # In every run; all of them in tests/long.sh, some with VECHE_FAULTS=NAME,NAME.
 SAMPLE = {
     "async": ("agent-killed",),
-    "sync": ("partition", "stray-sigcont"),
+    "sync": ("stray-sigcont",),
 }
 CHOICE = os.environ.get("VECHE_FAULTS", "")
 ALL = CHOICE == "all"
@@ -269,7 +269,7 @@ def test_no_second_writer(clusters, mode, name, number, report):
 def mixtures():
     if CHOICE and not ALL and "mixtures" not in CHOICE.split(","):
         return []
-    modes = list(MODES) if CHOICE else ["async"]
+    modes = list(MODES) if CHOICE else ["sync"]
     return [(mode, SEED + number) for mode in modes for number in range(MIXTURES)]
 
 
