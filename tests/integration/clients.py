@@ -162,6 +162,11 @@ class Clients:
 
     def prepare(self):
         primary = self.cluster.primary()
+        # What an earlier run left: pg_sleep() goes by the wall clock, which may have jumped back.
+        primary.sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            f" where query like 'insert into {TABLE}%' and pid <> pg_backend_pid()"
+        )
         primary.sql(f"drop table if exists {TABLE}")
         primary.sql(f"create table {TABLE} (id bigint primary key)")
 
