@@ -50,7 +50,7 @@ def main(path):
             groups[run["fault"], run["mode"]].append(run)
     print("| " + " | ".join(COLUMNS) + " |")
     print("|---" * len(COLUMNS) + "|")
-    for runs in groups.values():
+    for _, runs in sorted(groups.items()):
         print("| " + " | ".join(str(column(runs)) for column in COLUMNS.values()) + " |")
 
 
