@@ -52,6 +52,8 @@ struct guarding {                /* agent/guard_hooks.c: what this agent knows o
     struct clock_pair armed_deadline;
     bool armed_write;
     bool armed_unfenced;
+    uint64_t fresh_mark; /* Epoch whose mark this process saw made, and did not propose to take
+                          * back since, or that the guard was told of; 0 = none. */
     uint32_t n_unfenced_asked; /* Arms that say `unfenced`, and are not answered. */
     uint64_t confirmed_epoch; /* 0 = nothing is. */
     struct clock_pair confirmed_deadline;
@@ -300,6 +302,9 @@ uint64_t agent_guard_confirmed_ns(struct agent *a, struct lease_time now);
 bool agent_guard_lets_renew(const struct agent *a);
 uint64_t agent_guard_tick(struct agent *a, uint64_t now_ms); /* Returns when to call again. */
 void agent_guard_fill(struct agent *a, struct view *view);
+/* The mark of a pause: a command was applied; one is proposed. */
+void agent_guard_on_mark(struct agent *a, bool was_unfenced);
+void agent_guard_on_propose(struct agent *a, const struct command *c);
 bool agent_guard_is_armed(const struct agent *a);
 /* Which it was told is unfenced, also by the agent before this one; 0 = none is. */
 uint64_t agent_guard_unfenced_epoch(const struct agent *a);

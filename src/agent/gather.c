@@ -264,6 +264,8 @@ static void fill_lease_view(struct agent *a, struct view_lease *v)
         .continued = a->continued && !a->caught_up,
         .armed = agent_guard_is_armed(a),
         .unfenced_epoch = agent_guard_unfenced_epoch(a),
+        .mark_is_fresh =
+            a->guarding.fresh_mark != 0 && a->guarding.fresh_mark == a->store.primary.epoch,
         .epoch = lease_owner_epoch(&a->owner),
         .remaining_ms = remaining_ns / NS_PER_MS,
         .confirmed_ms = agent_guard_confirmed_ns(a, now) / NS_PER_MS,

@@ -108,6 +108,9 @@ static void on_up(void *data, const struct guard_state *s)
     a->guarding.n_unfenced_asked = 0; /* It reads nothing more of an older connection. */
     a->guarding.confirmed_write = a->guarding.confirmed_write && s->logic.may_write;
     a->guarding.end_asked = false;
+    if (agent_guard_unfenced_epoch(a) != 0) {
+        a->guarding.fresh_mark = agent_guard_unfenced_epoch(a);
+    }
     agent_watch_tell(a);
     continue_lease(a, s);
     agent_mark_dirty(a);
@@ -504,6 +507,28 @@ bool agent_guard_is_armed(const struct agent *a)
     }
     phase = guard_client_state(g->client)->logic.phase;
     return phase == GUARD_ARMED || phase == GUARD_FREEZING || phase == GUARD_FROZEN;
+}
+
+/*
+ * What was proposed to take a mark back may be applied late. So only a mark counts that was
+ * made here and now: not one of before this process, unless the guard was disarmed by it.
+ */
+void agent_guard_on_mark(struct agent *a, bool was_unfenced)
+{
+    const struct store_primary *p = &a->store.primary;
+
+    if (!p->unfenced) {
+        a->guarding.fresh_mark = 0;
+    } else if (!was_unfenced && a->caught_up) {
+        a->guarding.fresh_mark = p->epoch;
+    }
+}
+
+void agent_guard_on_propose(struct agent *a, const struct command *c)
+{
+    if (c->kind == COMMAND_EPOCH_UNFENCED && !c->epoch_unfenced.unfenced) {
+        a->guarding.fresh_mark = 0;
+    }
 }
 
 uint64_t agent_guard_unfenced_epoch(const struct agent *a)

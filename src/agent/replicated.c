@@ -69,9 +69,11 @@ void agent_on_commit(void *data, uint64_t index, const struct command *c)
 {
     struct agent *a = data;
     unsigned changes = 0;
+    bool was_unfenced = a->store.primary.unfenced;
     enum apply_result result = store_apply(&a->store, index, c, &changes);
 
     log_change(index, c, result);
+    agent_guard_on_mark(a, was_unfenced);
     react(a, changes);
 }
 
@@ -80,6 +82,7 @@ void agent_on_restore(void *data, const struct store *s)
     struct agent *a = data;
 
     a->store = *s;
+    agent_guard_on_mark(a, true); /* When it was made a snapshot does not tell. */
     log_info("The state was restored from a snapshot. index=%llu epoch=%llu owner=%s",
              (unsigned long long)s->applied_index, (unsigned long long)s->primary.epoch,
              s->primary.has_owner ? s->primary.owner : "-");

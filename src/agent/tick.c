@@ -166,6 +166,7 @@ static void act(struct agent *a, uint64_t now_ms)
     ops_ms = MIN(ops_ms, agent_guard_tick(a, now_ms));
     for (uint32_t i = 0; i < d->n_commands; i++) {
         agent_sync_on_propose(a, &d->commands[i]);
+        agent_guard_on_propose(a, &d->commands[i]);
         agent_propose(a, &d->commands[i]);
     }
     if (d->cluster.transfer_to != 0 && a->consensus != NULL) {

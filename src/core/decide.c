@@ -93,12 +93,14 @@ static bool mark_begins(const struct view *view, uint64_t bits)
            !(bits & (F(UNFENCED) | F(OP_KEEPS)));
 }
 
-/* With a live lease and an armed guard, or with nothing that could write. */
+/* With a live lease and an armed guard, or with nothing that could write. Paused again, one
+ * that may be on its way out is ended for certain, and made anew. */
 static bool mark_ends(const struct view *view, uint64_t bits)
 {
     bool fenced = (bits & F(ARMED)) || !(bits & F(MAY_WRITE));
 
-    return !view->conf.pause && (bits & F(UNFENCED)) && (bits & F(LEASE)) && fenced;
+    return !(view->conf.pause && view->lease.mark_is_fresh) && (bits & F(UNFENCED)) &&
+           (bits & F(LEASE)) && fenced;
 }
 
 /* The boot that it was made in is over, and all of its processes with it: what runs here

@@ -383,12 +383,14 @@ static void add_wakes(const struct view *view, const struct node_facts *f, struc
     }
 }
 
-/* After the store shows the mark, never before: from then on there is no next epoch. */
-static bool is_to_be_disarmed(uint64_t bits)
+/* After the store shows the mark, never before: from then on there is no next epoch. Nor on
+ * one that a resume before this pause may still take back (decide.c makes a new one then). */
+static bool is_to_be_disarmed(const struct view *view, uint64_t bits)
 {
     const uint64_t all = F(PAUSED) | F(UNFENCED) | F(OWNER_ME) | F(MAY_WRITE);
 
-    return (bits & all) == all && !(bits & (F(OP_MAKES_PRIMARY) | F(FROZEN)));
+    return (bits & all) == all && view->lease.mark_is_fresh &&
+           !(bits & (F(OP_MAKES_PRIMARY) | F(FROZEN)));
 }
 
 void node_rules_decide(const struct view *view, const struct node_facts *facts, struct decision *d)
@@ -414,12 +416,13 @@ void node_rules_decide(const struct view *view, const struct node_facts *facts, 
     }
     d->ask_positions = (rule->effects & EFFECT_ASK) && positions_are_to_be_asked(view);
     d->may_exit = (rule->effects & EFFECT_EXIT) != 0;
-    d->disarm = is_to_be_disarmed(facts->bits);
+    d->disarm = is_to_be_disarmed(view, facts->bits);
     d->renew_lease = (facts->bits & F(OWNER_ME)) && !d->drop_lease && !d->may_exit;
     add_wakes(view, facts, d);
     POST(IMPLIES(d->node.action == ACTION_PROMOTE, facts->bits & F(LEASE)));
     POST(IMPLIES(rule->action == ACTION_PROMOTE, d->node.timeline > view->self.status.timeline));
-    POST(IMPLIES(rule->action == ACTION_PROMOTE, facts->bits & F(SYNC_MINE)));       /* S2 */
-    POST(IMPLIES(d->disarm, view->store->primary.unfenced && view->raft.caught_up)); /* S1 */
+    POST(IMPLIES(rule->action == ACTION_PROMOTE, facts->bits & F(SYNC_MINE))); /* S2 */
+    POST(IMPLIES(d->disarm, view->store->primary.unfenced && view->raft.caught_up &&
+                                view->lease.mark_is_fresh)); /* S1 */
     POST(IMPLIES(d->drop_lease, !(facts->bits & F(MAY_WRITE))));
 }

@@ -109,6 +109,8 @@ struct view_lease {
     bool armed;               /* The guard would freeze PostgreSQL at the end of the lease. */
     uint64_t unfenced_epoch;  /* The guard was told, also before this process, that this epoch is
                                * marked unfenced; 0 = it was not, or was armed since. */
+    bool mark_is_fresh;       /* The mark in the store was made after all that this owner ever
+                               * proposed to take one back: nothing on its way can end it. */
     uint64_t wanted_since_ms; /* Since when the store has named this node owner without a lease; 0 =
                                * it holds it, or is not owner. */
 };

@@ -153,6 +153,7 @@ static void fill_lease_view(struct sim *s, struct sim_node *n, struct view_lease
         .continued = a->continued && !a->caught_up,
         .armed = node_guard_is_armed(s, n),
         .unfenced_epoch = a->guard.unfenced_epoch,
+        .mark_is_fresh = a->fresh_mark != 0 && a->fresh_mark == a->store.primary.epoch,
         .confirmed_ms = MIN(node_guard_confirmed_ms(s, n), left_ns / NS_PER_MS),
         .promised_ms = voter.state == LEASE_PROMISE_LIVE && voter.owner == n->id
                            ? voter.left_ns / NS_PER_MS

@@ -313,6 +313,9 @@ void node_guard_on_word(struct sim *s, const struct sim_event *e)
         g->start_refused = w->verdict != GUARD_ACCEPTED;
     } else if (!g->attached) {
         g->attached = true;
+        if (g->unfenced_epoch != 0) {
+            n->agent->fresh_mark = g->unfenced_epoch;
+        }
         watch_after(s, n, LOOK_US);
         adopt(s, n);
         node_begin(s, n, w);

@@ -256,6 +256,9 @@ static void propose_all(struct sim *s, struct sim_node *n, struct decision *d)
         if (a->leadership.leader == SIM_NOBODY && !a->leadership.is_leader) {
             continue;
         }
+        if (kind == COMMAND_EPOCH_UNFENCED && !d->commands[i].epoch_unfenced.unfenced) {
+            a->fresh_mark = 0;
+        }
         a->pending[kind] = rng_next(&s->rng) | 1;
         a->pending_us[kind] = s->now_us;
         a->view.proposed_ms[kind] = a->view.now_ms;
@@ -356,17 +359,30 @@ static void react(struct sim *s, struct sim_node *n, unsigned changes)
     sim_node_dirty(s, n);
 }
 
+static void note_mark(struct sim_node *n, bool was_unfenced)
+{
+    struct sim_agent *a = n->agent;
+
+    if (!a->store.primary.unfenced) {
+        a->fresh_mark = 0;
+    } else if (!was_unfenced && a->caught_up) {
+        a->fresh_mark = a->store.primary.epoch;
+    }
+}
+
 void sim_node_on_commit(struct sim *s, struct sim_node *n, uint64_t index, struct command *c)
 {
     struct store *store = &n->agent->store;
     struct sim_applied applied = {
         .index = index, .command = c, .epoch_before = store->primary.epoch};
     struct command_cas original;
+    bool was_unfenced = store->primary.unfenced;
     unsigned changes = 0;
 
     mutate_command(s, store, c, &original);
     applied.result = store_apply(store, index, c, &changes);
     mutate_command_back(&original);
+    note_mark(n, was_unfenced);
     if (trace_is_on()) {
         char text[300];
 
@@ -381,6 +397,7 @@ void sim_node_on_commit(struct sim *s, struct sim_node *n, uint64_t index, struc
 void sim_node_on_restore(struct sim *s, struct sim_node *n, const struct store *store)
 {
     n->agent->store = *store;
+    note_mark(n, true);
     TRACE(s, n, "restored a snapshot, index %u epoch %u", (unsigned)store->applied_index,
           (unsigned)store->primary.epoch);
     check_s3_store(s, n);

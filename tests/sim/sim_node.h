@@ -23,8 +23,9 @@ struct sim_agent {
 
     struct store store;
     uint64_t ttl_ms;
-    bool is_paused; /* As configured. */
-    bool disarm;    /* The last decision: the guard shall let go. */
+    bool is_paused;      /* As configured. */
+    uint64_t fresh_mark; /* As in agent/guard_hooks.c. */
+    bool disarm;         /* The last decision: the guard shall let go. */
     struct sim_leadership leadership;
     uint64_t leader_since_ms;
     uint64_t voters_changed_ms; /* The present voters were committed; 0 = before the start. */

@@ -62,12 +62,32 @@ static void set_pause(struct sim *s, struct sim_node *n, bool paused)
     hit_soon(s);
 }
 
+/* Not certain of what he wants. */
+static void on_pause_again(struct sim *s, const struct sim_event *e)
+{
+    struct sim_node *n = find_usable(s);
+
+    (void)e;
+    if (n != NULL && !n->agent->is_paused && !s->healing) {
+        set_pause(s, n, true);
+    }
+}
+
+static void pause_again_soon(struct sim *s)
+{
+    sim_after(s, sim_between(s, 0, 15000) * SIM_US,
+              &(struct sim_event){.fn = on_pause_again, .node = SIM_NOBODY, .from = SIM_NOBODY});
+}
+
 static void on_resume(struct sim *s, const struct sim_event *e)
 {
     struct sim_node *n = find_usable(s);
 
     if (n != NULL && n->agent->is_paused) {
         set_pause(s, n, false);
+        if (sim_chance(s, 400)) {
+            pause_again_soon(s);
+        }
     }
     if (n == NULL || n->agent->is_paused) {
         sim_after(s, AGAIN_US, e);

@@ -776,6 +776,7 @@ static void the_guard_lets_go_only_after_the_store_shows_the_mark(void **state)
     assert_string_equal(c->epoch_unfenced.rule, "pause");
 
     scene_apply(s, c);
+    s->view.lease.mark_is_fresh = true;
     assert_node(s, "pausing", ACTION_NONE);
     assert_true(s->decision.disarm);
     assert_null(scene_find(s, COMMAND_EPOCH_UNFENCED));
@@ -799,6 +800,30 @@ static void the_guard_lets_go_only_after_the_store_shows_the_mark(void **state)
     assert_string_equal(c->epoch_unfenced.rule, "resume");
     scene_apply(s, c);
     assert_node(s, "primary", ACTION_NONE);
+    free(s);
+}
+
+static void a_mark_that_may_be_on_its_way_out_is_made_anew(void **state)
+{
+    /* Resumed, and paused again before it is known whether the mark was taken back. */
+    struct scene *s = scene_paused_primary();
+    const struct command *c;
+
+    (void)state;
+    s->store.primary.unfenced = true;
+    assert_node(s, "pausing", ACTION_NONE);
+    assert_false(s->decision.disarm);
+    c = scene_find(s, COMMAND_EPOCH_UNFENCED);
+    assert_false(c->epoch_unfenced.unfenced);
+    scene_apply(s, c);
+    (void)scene_decide(s);
+    assert_false(s->decision.disarm);
+    c = scene_find(s, COMMAND_EPOCH_UNFENCED);
+    assert_true(c->epoch_unfenced.unfenced);
+    scene_apply(s, c);
+    s->view.lease.mark_is_fresh = true;
+    (void)scene_decide(s);
+    assert_true(s->decision.disarm);
     free(s);
 }
 
@@ -860,6 +885,7 @@ static void an_agent_leaves_a_paused_primary_as_it_is(void **state)
     assert_false(s->decision.may_exit);
     assert_non_null(scene_find(s, COMMAND_EPOCH_UNFENCED));
     s->store.primary.unfenced = true;
+    s->view.lease.mark_is_fresh = true;
     assert_node(s, "stop-pause", ACTION_NONE);
     assert_true(s->decision.disarm && s->decision.renew_lease);
     s->view.lease.armed = false;
@@ -1485,6 +1511,7 @@ int main(void)
         cmocka_unit_test(another_database_is_never_started),
         cmocka_unit_test(paused_nothing_is_done),
         cmocka_unit_test(the_guard_lets_go_only_after_the_store_shows_the_mark),
+        cmocka_unit_test(a_mark_that_may_be_on_its_way_out_is_made_anew),
         cmocka_unit_test(an_unfenced_primary_needs_no_lease),
         cmocka_unit_test(a_restarted_agent_believes_its_guard_that_it_is_paused),
         cmocka_unit_test(an_agent_leaves_a_paused_primary_as_it_is),

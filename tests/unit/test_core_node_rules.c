@@ -478,6 +478,7 @@ static void shake_view(struct rng *r, struct view *v)
     v->lease.confirmed_ms = v->lease.live ? upto(r, 3) * 700 : 0;
     v->lease.continued = v->lease.remaining_ms % 2 == 0;
     v->lease.armed = coin(r);
+    v->lease.mark_is_fresh = coin(r);
     v->lease.unfenced_epoch = upto(r, 4) == 0 ? v->store->primary.epoch : 0;
     v->lease.promised_ms = upto(r, 3000);
     v->lease.live_since_ms = v->lease.live ? v->now_ms - upto(r, 2000) : 0;
