@@ -517,9 +517,12 @@ void agent_guard_on_mark(struct agent *a, bool was_unfenced)
 {
     const struct store_primary *p = &a->store.primary;
 
+    if (!a->caught_up) {
+        return; /* The past is told again: what the guard attests stands. */
+    }
     if (!p->unfenced) {
         a->guarding.fresh_mark = 0;
-    } else if (!was_unfenced && a->caught_up) {
+    } else if (!was_unfenced) {
         a->guarding.fresh_mark = p->epoch;
     }
 }

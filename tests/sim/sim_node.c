@@ -363,9 +363,12 @@ static void note_mark(struct sim_node *n, bool was_unfenced)
 {
     struct sim_agent *a = n->agent;
 
+    if (!a->caught_up) {
+        return;
+    }
     if (!a->store.primary.unfenced) {
         a->fresh_mark = 0;
-    } else if (!was_unfenced && a->caught_up) {
+    } else if (!was_unfenced) {
         a->fresh_mark = a->store.primary.epoch;
     }
 }
