@@ -215,8 +215,10 @@ static void on_word(struct sim *s, const struct sim_event *e)
     case GUARD_START:
         on_start(s, n, w);
         break;
-    case GUARD_ADOPT:
-        guard_logic_on_adopt(&g->logic, !w->as_standby);
+    case GUARD_ADOPT: /* It may have been killed since. */
+        if (n->pg.run != PG_RUN_DOWN) {
+            guard_logic_on_adopt(&g->logic, !w->as_standby);
+        }
         break;
     case GUARD_KILL:
         guard_logic_on_kill(&g->logic, w->why);
