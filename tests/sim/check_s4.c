@@ -51,6 +51,7 @@ static void check_rivals(struct sim *s, const struct sim_node *n)
 
         if (i == n->i || !other->is_up || other->pg.run != PG_RUN_STANDBY || other->nofailover ||
             !sim_can_reach(s, i, n->i) || other->agent->view.n_peers < 2 ||
+            s->now_us < MAX(other->paused_until_us, other->agent_paused_until_us) + 5 * SIM_S ||
             s->now_us < other->pg.started_us + 20 * SIM_S || s->stats.losses != 0) {
             continue;
         }

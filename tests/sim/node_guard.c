@@ -277,6 +277,7 @@ static void note(struct node_guard *g, const struct sim_word *w, uint64_t instan
 {
     g->phase = w->logic.phase;
     g->epoch = w->logic.epoch > w->logic.closed_epoch ? w->logic.epoch : 0;
+    g->closed_epoch = w->logic.closed_epoch;
     g->deadline = w->logic.deadline;
     g->may_write = w->logic.may_write;
     g->unfenced_epoch = w->logic.phase == GUARD_DISARMED && w->logic.instance == instance

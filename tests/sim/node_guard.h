@@ -16,6 +16,7 @@ struct node_guard {
     enum guard_phase phase;
     /* What it has confirmed. */
     uint64_t epoch;
+    uint64_t closed_epoch; /* This one and those before are not armed again. */
     bool may_write;
     struct clock_pair deadline;
     /* What it was asked, the first without an answer, and whether that is long ago: the lease

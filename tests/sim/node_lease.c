@@ -230,7 +230,8 @@ static void follow_decision(struct sim *s, struct sim_node *n, const struct deci
             lease_owner_drop(&a->owner);
         }
     } else if (d->renew_lease && owns_present_epoch(n) &&
-               lease_owner_epoch(&a->owner) != a->store.primary.epoch) {
+               lease_owner_epoch(&a->owner) != a->store.primary.epoch &&
+               a->store.primary.epoch > a->guard.closed_epoch) { /* Else its release got lost. */
         enum lease_take take =
             lease_owner_take(&a->owner, sim_lease_now(s, n), a->store.primary.epoch);
 
