@@ -36,7 +36,7 @@ stage_sanitize() {
     check '100 seeds with sanitizers' "$build-asan/tests/sim/sim" --seeds 100
     # Failover, switchover, REST; long.sh runs all of them so.
     local build="$build-asan"
-    run_pytest -n 3 --dist loadgroup tests/integration/test_{failover,rest}.py
+    run_pytest -n 5 --dist loadgroup tests/integration/test_{failover,rest}.py
 }
 
 stage_clang() {

@@ -162,6 +162,7 @@ struct agent {
     bool lease_was_live;
     bool resumed;   /* The promise file of the process before us was good. */
     bool continued; /* And we go on with the lease it says we had. */
+    bool has_renewed;             /* A round of this process was counted. */
     struct lease_renew own_renew; /* Round we have not answered ourselves yet; round 0 = none. */
 
     struct guarding guarding;
@@ -278,6 +279,7 @@ void agent_lease_init(struct agent *a);
 void agent_lease_on_primary(struct agent *a, unsigned changes);
 void agent_lease_tick(struct agent *a, uint64_t now_ms);
 void agent_lease_renew(struct agent *a);
+void agent_lease_on_peer_up(struct agent *a);
 /* Drops the epoch for good, here, at the guard and in the promise file. */
 void agent_lease_give_up(struct agent *a);
 void agent_on_renew_timer(uv_timer_t *timer);

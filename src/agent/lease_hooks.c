@@ -89,6 +89,7 @@ static void take_grant(struct agent *a, const struct lease_grant *grant)
     enum lease_owner_event event = lease_owner_on_grant(&a->owner, agent_lease_now(), grant);
 
     if (event == LEASE_OWNER_COUNTED) {
+        a->has_renewed = true;
         agent_guard_arm(a); /* Nothing counts on the new deadline before it is confirmed. */
     }
     if (event == LEASE_OWNER_COUNTED || event == LEASE_OWNER_DEPOSED) {
@@ -256,6 +257,15 @@ static bool may_renew(const struct agent *a)
     }
     return !a->continued || a->caught_up ||
            (v->pg.postmaster_alive && v->self.status.pg_role != PG_ROLE_STANDBY);
+}
+
+/* The first round of a restarted agent reached nobody; the next would come a ttl/6 later,
+ * and agents that are restarted more often than that would let the lease run out. */
+void agent_lease_on_peer_up(struct agent *a)
+{
+    if (!a->has_renewed && may_renew(a)) {
+        agent_lease_renew(a);
+    }
 }
 
 static void note_change(struct agent *a, bool live, uint64_t now_ms)

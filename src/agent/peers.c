@@ -111,6 +111,7 @@ static void on_up(void *data, node_id id, const char *name)
         p->connected = true;
     }
     peer_send_status(a->peer, &a->last_status);
+    agent_lease_on_peer_up(a);
     agent_mark_dirty(a);
 }
 

@@ -120,6 +120,32 @@ def by_upgrade(node, i):
     by_signal(node, i)
 
 
+def test_restarts_faster_than_renewals_do_not_end_the_lease(cluster, report):
+    """A renewal comes every ttl/6; these agents are killed as soon as they know that they
+    are primary, for longer than a ttl."""
+    cluster.start_and_wait()
+    primary = cluster.primary()
+    writer = Writer(cluster.postgres_nodes)
+    writer.prepare()
+    writer.start()
+    writer.wait_rows(100)
+    epoch = primary.http("/primary").json["veche"]["epoch"]
+    since, n = time.monotonic(), 0
+
+    while time.monotonic() - since < 2 * TTL:
+        by_kill(primary, n)
+        primary.start()
+        wait(primary.is_primary, 60, "the agent says again that it is primary")
+        n += 1
+    writer.wait_rows(50)
+    writer.stop()
+
+    report(f"{n} restarts in {time.monotonic() - since:.1f} s, errors {writer.errors}")
+    assert n > 12, "slower than renewals"
+    assert writer.errors == 0
+    assert primary.http("/primary").json["veche"]["epoch"] == epoch
+
+
 @pytest.mark.parametrize("leave", [by_kill, by_signal, by_upgrade])
 def test_twenty_restarts_of_the_primarys_agent_are_no_event(cluster, report, leave):
     cluster.start_and_wait()

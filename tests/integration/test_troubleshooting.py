@@ -148,7 +148,7 @@ def test_case_3_the_reason_is_only_in_the_log_of_the_collector(three, standby):
         s.listen()
         standby.start()
         shows(standby, "did not start", "could not create any TCP/IP sockets")
-        startup = standby.dir / "data.veche-startup.log"
+        startup = standby.data_dir.parent / "data.veche-startup.log"
         assert "could not create any" not in startup.read_text(encoding="utf-8")
     three.wait_healthy()  # As soon as the port is free, without anybody's help.
 
