@@ -77,7 +77,8 @@ def test_no_acknowledged_row_is_missing_after_the_primarys_node_is_killed(report
     with sync_cluster(maximum_lag_on_failover=0) as c:
         c.start()
         primary, standby = wait_sync(c)
-        assert standby.http("/sync").status == 200 and standby.http("/async").status == 503
+        wait(lambda: standby.http("/sync").status == 200, 20, "the standby to know it, too")
+        assert standby.http("/async").status == 503
         assert primary.http("/sync").status == 503
         assert standby.status()["sync_standby"] is True
         assert "Sync Standby" in primary.ctl("list").stdout
