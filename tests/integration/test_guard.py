@@ -694,7 +694,8 @@ def test_a_process_in_d_counts_as_frozen(guard, disk):
         state = client.until_phase(bg.FROZEN, bg.KILLING)
         assert state.logic.phase == bg.FROZEN
         assert_in_time(state)
-        assert stat_of(child)[0] == "D" and stat_of(pid)[0] in "TtS"
+        assert stat_of(child)[0] == "D"
+        wait(lambda: stat_of(pid)[0] in "TtS", 5, "it to be seen stopped")  # R: from T to t.
     finally:
         disk.thaw()
     # Let go by the disk it meets the stop, and does not run on.

@@ -32,7 +32,11 @@ from kept_wal import commit_time
 from netns import NetworkCluster
 from veche import TTL, wait
 
-SEED = int(os.environ.get("VECHE_FAULT_SEED", "0")) or random.randrange(1, 1 << 31)
+CHOICE = os.environ.get("VECHE_FAULTS", "")
+# Every change sees the same mixture; who chooses faults draws others.
+SEED = int(os.environ.get("VECHE_FAULT_SEED", "0")) or (
+    random.randrange(1, 1 << 31) if CHOICE else 105163049
+)
 MIXTURES = int(os.environ.get("VECHE_FAULT_MIXTURES", "1"))
 RUNS = int(os.environ.get("VECHE_FAULT_RUNS", "1"))
 LEDGER = os.environ.get("VECHE_FAULT_LEDGER")
@@ -42,7 +46,6 @@ SAMPLE = {
     "async": ("agent-killed",),
     "sync": ("stray-sigcont",),
 }
-CHOICE = os.environ.get("VECHE_FAULTS", "")
 ALL = CHOICE == "all"
 
 MODES = {
