@@ -210,10 +210,16 @@ def stray_sigcont(_, node):
     """To all that is frozen, when they have something to acknowledge that they must not."""
     with stopped(node.process.pid):
         yield
-        if is_frozen(node):
-            for pid in processes_of(node.data_dir):
-                kill_quietly(pid, signal.SIGCONT)
-        wait(lambda: is_fenced(node), WITHIN, "what was continued is stopped or killed")
+        if not is_frozen(node):
+            return  # Killed meanwhile, or thawed by an agent that is back (mixtures).
+        pids = processes_of(node.data_dir)
+        for pid in pids:
+            kill_quietly(pid, signal.SIGCONT)
+        wait(
+            lambda: is_frozen(node) or not set(pids) & set(processes_of(node.data_dir)),
+            WITHIN,
+            "what was continued is stopped or killed",
+        )
 
 
 @contextlib.contextmanager
