@@ -139,6 +139,11 @@ MUST_USE char *conf_dynamic_change(const char *current, const char *body, bool r
 void conf_merge_parameters(const struct conf *c, const struct conf_dynamic *d,
                            struct kv_list *ret_parameters);
 
+/* YAML as JSON text to free, no schema asked: for those who need a few keys only, of a file
+ * that may be none of an agent's (vechectl). NULL and the reason. `name` is for texts. */
+MUST_USE char *conf_json_of_path(const char *path, struct err *err); /* File or directory. */
+MUST_USE char *conf_json_of_yaml(const char *name, const char *text, struct err *err);
+
 /* --validate-config and --print-config; secrets shown as "***". */
 void conf_print(const struct conf *c, FILE *out);
 /* docs/CONFIG.md from the schema. */

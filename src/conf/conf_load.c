@@ -73,7 +73,7 @@ static struct conf_node *read_directory(const char *path, const struct conf_diag
     return root;
 }
 
-static struct conf_node *read_tree(const char *path, const struct conf_diag *diag)
+struct conf_node *conf_tree_read(const char *path, const struct conf_diag *diag)
 {
     struct stat st;
 
@@ -87,7 +87,7 @@ static struct conf_node *read_tree(const char *path, const struct conf_diag *dia
 struct conf *conf_load(const char *path, conf_warning_cb warn, void *data, struct err *err)
 {
     struct conf_diag diag = {warn, data, err};
-    struct conf_node *root = read_tree(path, &diag);
+    struct conf_node *root = conf_tree_read(path, &diag);
     struct conf *c;
 
     if (root == NULL) {

@@ -60,6 +60,9 @@ struct conf_node *conf_yaml_read(const char *path, const struct conf_diag *diag)
 struct conf_node *conf_yaml_parse(const char *file, const char *data, size_t size,
                                   const struct conf_diag *diag);
 
+/* A file, or the merged files of a directory (conf_load.c). NULL and the reason. */
+struct conf_node *conf_tree_read(const char *path, const struct conf_diag *diag);
+
 struct conf_node *conf_node_new(enum conf_node_kind kind, const char *file);
 void conf_node_free(struct conf_node *node);
 /* Appends; the parent owns the child from here on. */
