@@ -74,6 +74,14 @@ struct conf {
     char *restapi_listen; /* host:port */
     char *restapi_connect_address;
     char *restapi_username, *restapi_password;
+    char *restapi_certfile, *restapi_keyfile; /* NULL = no TLS; = the key is in certfile. */
+    char *restapi_keyfile_password, *restapi_cafile, *restapi_ciphers;
+    char *restapi_verify_client;      /* none, optional, required */
+    struct kv_list restapi_allowlist; /* As keys: address, network or name; or several with
+                                       * commas. */
+    bool restapi_allowlist_include_members;
+    struct kv_list restapi_http_extra_headers, restapi_https_extra_headers;
+    char *restapi_server_tokens; /* original, minimal, productonly */
 
     /* postgresql: (all NULL or empty on a witness) */
     char *pg_listen_addresses; /* "h1,h2" */

@@ -2,7 +2,8 @@
  * Health paths: the code is for load balancers, the body (that of /patroni) for
  * people. Reference: Patroni 4.1 REST API, health check endpoints. Different:
  * /primary is 200 only while PostgreSQL really takes writes, and /leader follows
- * the lease alone.
+ * the lease alone. Standby clusters and quorum commit are not there yet: nobody is a
+ * standby leader or a quorum standby.
  */
 #include <ctype.h>
 #include <strings.h>
@@ -42,12 +43,14 @@ static bool parse_size(const char *text, uint64_t *ret_bytes)
     return false;
 }
 
-static uint64_t lag_of(const struct view *view)
+/* Behind what is known to be written: what was replayed, or what is safely here. */
+static uint64_t lag_of(const struct view *view, bool replay)
 {
     const struct status *s = &view->self.status;
     lsn_t primary = MAX(http_primary_lsn(view), s->received);
+    lsn_t here = replay ? s->replayed : MAX(s->received, s->replayed);
 
-    return primary > s->replayed ? primary - s->replayed : 0;
+    return primary > here ? primary - here : 0;
 }
 
 static bool lag_is_fine(const struct http_request *r)
@@ -58,7 +61,7 @@ static bool lag_is_fine(const struct http_request *r)
     if (text == NULL || !parse_size(text, &bound)) {
         return true; /* As Patroni: what cannot be read does not count. */
     }
-    return lag_of(r->view) <= bound;
+    return lag_of(r->view, true) <= bound;
 }
 
 static bool state_matches(const struct http_request *r)
@@ -106,20 +109,55 @@ static bool replica_is_fine(const struct http_request *r)
            state_matches(r) && tags_match(r);
 }
 
+/* A lease may have run out since the view was made: an agent that was stopped for a while
+ * answers before its next tick. */
+static bool lease_may_run(const struct http_request *r)
+{
+    const struct view *v = r->view;
+
+    return v->store->primary.unfenced || !v->lease.live ||
+           r->now_ms < v->now_ms + v->lease.remaining_ms;
+}
+
+static bool is_primary(const struct http_request *r)
+{
+    return http_is_primary(r->view) && lease_may_run(r);
+}
+
+/* Of a server that runs, when it last answered; of all else, when it was last looked at. */
+static uint64_t seen_ms(const struct view *v)
+{
+    bool runs = v->self.status.mode == MODE_POSTGRES && v->self.status.pg_state == PG_STATE_RUNNING;
+
+    return runs && v->pg.seen_ms != 0 ? MIN(v->pg.seen_ms, v->now_ms) : v->now_ms;
+}
+
+static void tell_age(const struct http_request *r, struct http_reply *reply)
+{
+    reply->has_age = true;
+    reply->age_ms = r->now_ms - MIN(seen_ms(r->view), r->now_ms);
+}
+
 static void answer(const struct http_request *r, struct http_reply *reply, bool fine)
 {
     reply->code = fine ? 200 : 503;
+    tell_age(r, reply);
     http_add_patroni_body(r, reply);
 }
 
 void http_handle_primary(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, http_is_primary(r->view));
+    answer(r, reply, is_primary(r));
+}
+
+void http_handle_unavailable(const struct http_request *r, struct http_reply *reply)
+{
+    answer(r, reply, false);
 }
 
 void http_handle_leader(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, http_holds_lease(r->view));
+    answer(r, reply, http_holds_lease(r->view) && lease_may_run(r));
 }
 
 void http_handle_replica(const struct http_request *r, struct http_reply *reply)
@@ -144,12 +182,17 @@ void http_handle_async(const struct http_request *r, struct http_reply *reply)
 
 void http_handle_read_only_sync(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, http_is_primary(r->view) || (replica_is_fine(r) && is_synchronous(r)));
+    answer(r, reply, is_primary(r) || (replica_is_fine(r) && is_synchronous(r)));
 }
 
 void http_handle_read_only(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, http_is_primary(r->view) || replica_is_fine(r));
+    answer(r, reply, is_primary(r) || replica_is_fine(r));
+}
+
+void http_handle_read_only_quorum(const struct http_request *r, struct http_reply *reply)
+{
+    answer(r, reply, is_primary(r));
 }
 
 void http_handle_health(const struct http_request *r, struct http_reply *reply)
@@ -157,40 +200,50 @@ void http_handle_health(const struct http_request *r, struct http_reply *reply)
     answer(r, reply, r->view->self.status.pg_state == PG_STATE_RUNNING);
 }
 
-/* Alive: the tick runs. An answer at all nearly proves it, being on its loop. */
+/* Alive: the tick runs. An answer at all nearly proves it, being on its loop: no is only
+ * ever the first one after a stall. */
 void http_handle_liveness(const struct http_request *r, struct http_reply *reply)
 {
-    uint64_t bound_ms = http_is_primary(r->view) ? r->view->conf.ttl_ms : 2 * r->view->conf.ttl_ms;
+    uint64_t bound_ms = is_primary(r) ? r->view->conf.ttl_ms : 2 * r->view->conf.ttl_ms;
 
-    http_reply_text(
-        reply, r->view->conf.pause || r->view->self.status.tick_age_ms < bound_ms ? 200 : 503, "");
+    tell_age(r, reply);
+    http_reply_text(reply,
+                    r->view->conf.pause || r->now_ms < r->view->now_ms + bound_ms ? 200 : 503, "");
 }
 
-void http_handle_readiness(const struct http_request *r, struct http_reply *reply)
+/* Why this node is not ready; NULL = it is. */
+static const char *unready(const struct http_request *r)
 {
     const struct view *v = r->view;
-    const char *text = kv_get(r->query, "lag");
+    const char *lag = kv_get(r->query, "lag");
+    const char *mode = kv_get(r->query, "mode");
+    bool replay = mode == NULL || strcmp(mode, "write") != 0;
     uint64_t bound = v->conf.maximum_lag_on_failover >= 0
                          ? (uint64_t)v->conf.maximum_lag_on_failover
                          : UINT64_MAX;
 
     if (v->self.status.mode == MODE_WITNESS) {
-        http_reply_text(reply, v->raft.usable ? 200 : 503,
-                        v->raft.usable ? "" : "this witness is in no cluster yet");
-        return;
+        return v->raft.usable ? NULL : "this witness is in no cluster yet";
     }
-    if (text != NULL) {
-        (void)parse_size(text, &bound); /* As Patroni: what cannot be read does not count. */
+    if (is_primary(r)) {
+        return NULL;
     }
-    if (http_is_primary(v)) {
-        http_reply_text(reply, 200, "");
-    } else if (!http_is_standby(v)) {
-        http_reply_text(reply, 503, "PostgreSQL is not running");
-    } else if (!v->self.status.streaming) {
-        http_reply_text(reply, 503, "PostgreSQL is not streaming from the primary");
-    } else if (lag_of(v) > bound) {
-        http_reply_text(reply, 503, "replication lag exceeds the limit");
-    } else {
-        http_reply_text(reply, 200, "");
+    if (!http_is_standby(v)) {
+        return "PostgreSQL is not running";
     }
+    if (!v->self.status.streaming) {
+        return "PostgreSQL is not streaming from the primary";
+    }
+    if (lag != NULL) {
+        (void)parse_size(lag, &bound); /* As Patroni: what cannot be read does not count. */
+    }
+    return lag_of(v, replay) <= bound ? NULL : "replication lag exceeds the limit";
+}
+
+void http_handle_readiness(const struct http_request *r, struct http_reply *reply)
+{
+    const char *why = unready(r);
+
+    tell_age(r, reply);
+    http_reply_text(reply, why == NULL ? 200 : 503, why != NULL ? why : "");
 }

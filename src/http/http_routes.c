@@ -1,5 +1,7 @@
 /*
- * The table of routes.
+ * The table of routes. As in Patroni the first word of the path chooses, and what
+ * nobody knows is unavailable (503), or not supported when something shall be done
+ * (501): never 200.
  */
 #include "http/http_routes.h"
 
@@ -11,6 +13,8 @@ static const struct http_route routes[] = {
     {"GET",  "/leader",     HTTP_SAFE,   http_handle_leader},
     {"GET",  "/read-write", HTTP_SAFE,   http_handle_primary},
     {"GET",  "/replica",    HTTP_SAFE,   http_handle_replica},
+    {"GET",  "/standby-leader", HTTP_SAFE, http_handle_unavailable},
+    {"GET",  "/standby_leader", HTTP_SAFE, http_handle_unavailable},
     {"GET",  "/read-only",  HTTP_SAFE,   http_handle_read_only},
     {"GET",  "/sync",       HTTP_SAFE,   http_handle_sync},
     {"GET",  "/synchronous", HTTP_SAFE,  http_handle_sync},
@@ -18,6 +22,8 @@ static const struct http_route routes[] = {
     {"GET",  "/asynchronous", HTTP_SAFE, http_handle_async},
     {"GET",  "/read-only-sync", HTTP_SAFE, http_handle_read_only_sync},
     {"GET",  "/read-only-synchronous", HTTP_SAFE, http_handle_read_only_sync},
+    {"GET",  "/quorum",     HTTP_SAFE,   http_handle_unavailable},
+    {"GET",  "/read-only-quorum", HTTP_SAFE, http_handle_read_only_quorum},
     {"GET",  "/health",     HTTP_SAFE,   http_handle_health},
     {"GET",  "/liveness",   HTTP_SAFE,   http_handle_liveness},
     {"GET",  "/readiness",  HTTP_SAFE,   http_handle_readiness},
@@ -34,29 +40,30 @@ static const struct http_route routes[] = {
 };
 /* clang-format on */
 
-static bool method_fits(const char *route, const char *method)
+static const struct http_route unknown = {"GET", "/unknown", HTTP_SAFE, http_handle_unavailable};
+
+static bool is_get(const char *method)
 {
-    if (strcmp(route, "GET") == 0) {
-        return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
-               strcmp(method, "OPTIONS") == 0;
-    }
-    return strcmp(route, method) == 0;
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
+           strcmp(method, "OPTIONS") == 0;
 }
 
-const struct http_route *http_find_route(const char *method, const char *path,
-                                         bool *ret_path_exists)
+const struct http_route *http_find_route(const char *method, const char *path)
 {
-    *ret_path_exists = false;
+    const char *wanted = is_get(method) ? "GET" : method;
+    size_t length;
+
+    path += strspn(path, "/");
+    length = strcspn(path, "/");
     for (size_t i = 0; i < ARRAY_LENGTH(routes); i++) {
-        if (strcmp(routes[i].path, path) != 0) {
-            continue;
-        }
-        *ret_path_exists = true;
-        if (method_fits(routes[i].method, method)) {
+        const char *word = routes[i].path + 1;
+
+        if (strlen(word) == length && memcmp(word, path, length) == 0 &&
+            strcmp(routes[i].method, wanted) == 0) {
             return &routes[i];
         }
     }
-    return NULL;
+    return is_get(method) ? &unknown : NULL;
 }
 
 void http_reply_text(struct http_reply *reply, unsigned code, const char *text)

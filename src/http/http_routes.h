@@ -14,6 +14,7 @@
 struct http_request {
     const char *method;
     const char *path; /* Without the query. */
+    uint64_t now_ms;  /* Of the clock of view.now_ms; the view is a little older. */
     const struct view *view;
     const struct decision *decision;
     const char *config; /* Dynamic configuration as JSON; NULL = none. */
@@ -28,6 +29,8 @@ struct http_reply {
     unsigned code;
     const char *content_type; /* A constant. */
     struct strbuf body;       /* Owned; strbuf_deinit. */
+    bool has_age;             /* X-Veche-Age-Ms: */
+    uint64_t age_ms;          /* how old what was seen of PostgreSQL is. */
     bool has_command;         /* Do not answer yet: hand this over. */
     struct command command;
 };
@@ -44,21 +47,23 @@ struct http_route {
     void (*handle)(const struct http_request *request, struct http_reply *reply);
 };
 
-/* The route, or NULL; *ret_path_exists tells 405 from 404. */
-const struct http_route *http_find_route(const char *method, const char *path,
-                                         bool *ret_path_exists);
+/* By method and first word of the path. NULL: no such operation (501). A GET, HEAD or OPTIONS
+ * always has one: what it does not name is unavailable. */
+const struct http_route *http_find_route(const char *method, const char *path);
 
 /* Sets code and a text body. */
 void http_reply_text(struct http_reply *reply, unsigned code, const char *text);
 
 /* http_health.c */
 void http_handle_primary(const struct http_request *request, struct http_reply *reply);
+void http_handle_unavailable(const struct http_request *request, struct http_reply *reply);
 void http_handle_leader(const struct http_request *request, struct http_reply *reply);
 void http_handle_replica(const struct http_request *request, struct http_reply *reply);
 void http_handle_sync(const struct http_request *request, struct http_reply *reply);
 void http_handle_async(const struct http_request *request, struct http_reply *reply);
 void http_handle_read_only_sync(const struct http_request *request, struct http_reply *reply);
 void http_handle_read_only(const struct http_request *request, struct http_reply *reply);
+void http_handle_read_only_quorum(const struct http_request *request, struct http_reply *reply);
 void http_handle_health(const struct http_request *request, struct http_reply *reply);
 void http_handle_liveness(const struct http_request *request, struct http_reply *reply);
 void http_handle_readiness(const struct http_request *request, struct http_reply *reply);

@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <sys/socket.h>
@@ -69,7 +70,7 @@ static void on_timer(uv_timer_t *timer);
 /* ---- Answers ---- */
 
 static enum MHD_Result send_reply(struct MHD_Connection *c, unsigned code, const char *type,
-                                  const struct strbuf *body)
+                                  const char *age, const struct strbuf *body)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(
         body->length, body->data != NULL ? body->data : "", MHD_RESPMEM_MUST_COPY);
@@ -80,8 +81,8 @@ static enum MHD_Result send_reply(struct MHD_Connection *c, unsigned code, const
     }
     (void)MHD_add_response_header(response, "Content-Type", type); /* Only memory can fail. */
     (void)MHD_add_response_header(response, "Server", "Veche/" VECHE_VERSION);
-    if (code == 405) {
-        (void)MHD_add_response_header(response, "Allow", "GET, HEAD, OPTIONS, PATCH, POST, PUT");
+    if (age != NULL) {
+        (void)MHD_add_response_header(response, "X-Veche-Age-Ms", age);
     }
     rv = MHD_queue_response(c, code, response);
     MHD_destroy_response(response);
@@ -94,7 +95,7 @@ static enum MHD_Result send_text(struct MHD_Connection *c, unsigned code, const 
     enum MHD_Result rv;
 
     strbuf_add_text(&body, text);
-    rv = send_reply(c, code, "text/plain; charset=utf-8", &body);
+    rv = send_reply(c, code, "text/plain; charset=utf-8", NULL, &body);
     strbuf_deinit(&body);
     return rv;
 }
@@ -156,6 +157,7 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
     struct http_request request = {
         .method = method,
         .path = route->path,
+        .now_ms = clock_ms(),
         .view = hooks->view(hooks->data),
         .decision = hooks->decision(hooks->data),
         .config = hooks->config(hooks->data),
@@ -166,8 +168,10 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
         .hooks = hooks,
     };
     enum MHD_Result rv;
+    char age[24];
 
     reply.code = 500;
+    reply.has_age = false;
     reply.content_type = "text/plain; charset=utf-8";
     reply.body = (struct strbuf){0};
     reply.has_command = false;
@@ -180,7 +184,9 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
         if (strcmp(method, "OPTIONS") == 0) {
             strbuf_deinit(&reply.body); /* Status only, as load balancers expect. */
         }
-        rv = send_reply(a->connection, reply.code, reply.content_type, &reply.body);
+        (void)snprintf(age, sizeof(age), "%" PRIu64, reply.age_ms);
+        rv = send_reply(a->connection, reply.code, reply.content_type, reply.has_age ? age : NULL,
+                        &reply.body);
     }
     strbuf_deinit(&reply.body);
     return rv;
@@ -189,19 +195,13 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
 static enum MHD_Result dispatch(struct http_action *a, const char *method, const char *path)
 {
     char client[128];
-    bool path_exists;
-    const struct http_route *route = http_find_route(method, path, &path_exists);
+    const struct http_route *route = http_find_route(method, path);
 
     if (a->too_large) {
         return send_text(a->connection, 413, "the body is larger than 64 KiB");
     }
-    if (route == NULL && strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 &&
-        strcmp(method, "OPTIONS") != 0) {
-        return send_text(a->connection, path_exists ? 405 : 501,
-                         "Server does not support this operation");
-    }
-    if (route == NULL) {
-        return send_text(a->connection, path_exists ? 405 : 404, "there is no such path");
+    if (route == NULL) { /* By these words Patroni's client knows that something is missing. */
+        return send_text(a->connection, 501, "Server does not support this operation");
     }
     describe_client(a->server, a->connection, client, sizeof(client));
     if (route->access == HTTP_UNSAFE && !a->server->is_unix && !is_loopback(client)) {
@@ -230,7 +230,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         return MHD_YES;
     }
     if (a->answered) { /* Resumed. */
-        return send_reply(connection, a->code, a->type, &a->text);
+        return send_reply(connection, a->code, a->type, NULL, &a->text);
     }
     if (*data_size > 0) {
         a->too_large = a->too_large || a->body.length + *data_size > BODY_MAX;

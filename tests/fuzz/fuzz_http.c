@@ -213,7 +213,6 @@ static void ask(char *text, uint8_t who)
     struct kv_list query = {0};
     const struct http_route *route;
     char *parameters;
-    bool exists;
 
     if (body == NULL || path == NULL || path > body) {
         return;
@@ -226,11 +225,12 @@ static void ask(char *text, uint8_t who)
         add_query(&query, parameters);
     }
     build(who);
-    route = http_find_route(text, path, &exists);
+    route = http_find_route(text, path);
     if (route != NULL) {
         static const struct http_hooks hooks = {.change_config = change_config};
         struct http_request request = {.method = text,
-                                       .path = path,
+                                       .path = route->path,
+                                       .now_ms = view.now_ms + (who & 16U) * 1000,
                                        .view = &view,
                                        .decision = &decision,
                                        .config = (who & 8) != 0 ? NULL : "{\"ttl\": 3}",

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -24,6 +25,14 @@ CODES = {
     "/read-write": (200, 503, 503),
     "/replica": (503, 200, 503),
     "/read-only": (200, 200, 503),
+    "/quorum": (503, 503, 503),
+    "/read-only-quorum": (200, 503, 503),
+    "/standby-leader": (503, 503, 503),
+    "/standby_leader": (503, 503, 503),
+    "/primary/": (200, 503, 503),
+    "/nothing": (503, 503, 503),
+    "/xleader": (503, 503, 503),
+    "/switchover": (503, 503, 503),
     "/health": (200, 200, 200),
     "/liveness": (200, 200, 200),
     "/readiness": (200, 200, 200),
@@ -140,19 +149,32 @@ def test_a_check_without_host_in_http_1_0_is_answered(by_role):
         assert answer.endswith(b"\r\n\r\n")
 
 
-def test_an_unknown_path_is_404_and_a_wrong_method_405(by_role):
+def test_what_nobody_knows_is_unavailable_and_what_nobody_can_do_not_supported(by_role):
     for node in by_role.values():
-        for method in ("GET", "HEAD", "OPTIONS"):
-            assert node.http("/nothing", method).status == 404
-        assert node.http("/primary/more").status == 404
-        assert node.http("//primary").status == 404
-        assert node.http("/nothing", "POST", {}).status == 501
-        assert node.http("/switchover").status == 405
-        assert node.http("/primary", "POST", {}).status == 405
-        assert node.http("/config", "POST", {"ttl": 20}).status == 405
+        assert node.http("/nothing").json["patroni"]["name"] == node.name
         # Asked with the words by which Patroni's client knows that something is missing.
-        reply = node.http("/reinitialize", "POST", {})
-        assert (reply.status, reply.text) == (501, "Server does not support this operation")
+        for method, path in (("POST", "/nothing"), ("POST", "/primary"), ("DELETE", "/config")):
+            reply = node.http(path, method, {})
+            assert (reply.status, reply.text) == (501, "Server does not support this operation")
+
+
+@when_settled
+def test_answers_are_of_http_1_1_and_say_how_old_they_are(by_role):
+    """Several requests over one connection, each answer with its length."""
+    for node in by_role.values():
+        connection = http.client.HTTPConnection("127.0.0.1", node.api_port, timeout=10)
+        local = None
+        for method, path in (("GET", "/primary"), ("HEAD", "/patroni"), ("OPTIONS", "/replica")):
+            connection.request(method, path)
+            reply = connection.getresponse()
+            body = reply.read()
+            assert reply.version == 11 and reply.headers["Content-Length"] is not None
+            assert (body == b"") == (method != "GET")
+            if path != "/patroni":
+                assert 0 <= int(reply.headers["X-Veche-Age-Ms"]) < 30000
+            assert local in (None, connection.sock.getsockname())
+            local = connection.sock.getsockname()
+        connection.close()
 
 
 def test_patroni_has_patronis_fields(by_role, three):
@@ -397,7 +419,7 @@ def test_garbage_on_the_port_harms_nobody(by_role, three):
     random = os.urandom
     # A path that is cut where it is decoded would be taken for another one.
     for path in ("/%00", "/%00primary", "/primary%00x"):
-        assert code_of(raw(by_role["primary"], request("GET", path))) in (400, 404)
+        assert code_of(raw(by_role["primary"], request("GET", path))) == 503
     for node in by_role.values():
         for data in (
             b"",

@@ -15,6 +15,7 @@ static struct store store;
 static struct view view;
 static struct decision decision;
 static struct kv_list query;
+static uint64_t late_ms; /* The request, after the view. */
 
 static void add_member(const char *name, node_id id, enum node_mode mode, uint16_t port)
 {
@@ -123,6 +124,7 @@ static void build(const char *self)
                                                     .state = "streaming",
                                                     .sync_state = "async"};
     }
+    late_ms = 0;
     decision.node.rule = "test-rule";
     decision.node.why = "a test";
     decision.cluster.rule = "not-leader";
@@ -151,10 +153,10 @@ static struct http_reply ask(const char *method, const char *path, const char *b
 {
     struct http_reply *reply = calloc(1, sizeof(*reply)); /* Large: a command is inside. */
     struct http_reply result;
-    bool exists;
-    const struct http_route *route = http_find_route(method, path, &exists);
+    const struct http_route *route = http_find_route(method, path);
     struct http_request request = {.method = method,
                                    .path = path,
+                                   .now_ms = view.now_ms + late_ms,
                                    .view = &view,
                                    .decision = &decision,
                                    .config = config,
@@ -190,12 +192,34 @@ struct expected {
 static void health_paths_tell_the_role(void **state)
 {
     static const struct expected table[] = {
-        {"/", 200, 503, 503},          {"/primary", 200, 503, 503},    {"/master", 200, 503, 503},
-        {"/leader", 200, 503, 503},    {"/read-write", 200, 503, 503}, {"/replica", 503, 200, 503},
-        {"/read-only", 200, 200, 503}, {"/health", 200, 200, 200},     {"/liveness", 200, 200, 200},
-        {"/readiness", 200, 200, 200}, {"/patroni", 200, 200, 200},    {"/cluster", 200, 200, 200},
-        {"/history", 200, 200, 200},   {"/config", 200, 200, 200},     {"/metrics", 200, 200, 200},
-        {"/sync", 503, 503, 503},      {"/async", 503, 200, 503},
+        {"/", 200, 503, 503},
+        {"/primary", 200, 503, 503},
+        {"/master", 200, 503, 503},
+        {"/leader", 200, 503, 503},
+        {"/read-write", 200, 503, 503},
+        {"/replica", 503, 200, 503},
+        {"/read-only", 200, 200, 503},
+        {"/health", 200, 200, 200},
+        {"/liveness", 200, 200, 200},
+        {"/readiness", 200, 200, 200},
+        {"/patroni", 200, 200, 200},
+        {"/cluster", 200, 200, 200},
+        {"/history", 200, 200, 200},
+        {"/config", 200, 200, 200},
+        {"/metrics", 200, 200, 200},
+        {"/sync", 503, 503, 503},
+        {"/async", 503, 200, 503},
+        {"/quorum", 503, 503, 503},
+        {"/read-only-quorum", 200, 503, 503},
+        {"/standby-leader", 503, 503, 503},
+        {"/standby_leader", 503, 503, 503},
+        {"/nothing", 503, 503, 503},
+        {"/xleader", 503, 503, 503},
+        {"/primary/more", 200, 503, 503},
+        {"//master/", 200, 503, 503},
+        {"/primar", 503, 503, 503},
+        {"/primaryy", 503, 503, 503},
+        {"/switchover", 503, 503, 503},
     };
 
     (void)state;
@@ -237,19 +261,81 @@ static void a_synchronous_standby_is_told_from_the_others(void **state)
     assert_int_equal(code_of("/sync"), 503);
 }
 
-/* Every GET path also takes HEAD and OPTIONS; nothing else does. */
+/* Every GET path also takes HEAD and OPTIONS; what else nobody knows is not supported. */
 static void get_paths_take_head_and_options(void **state)
 {
-    bool exists;
+    const struct http_route *cluster = http_find_route("GET", "/cluster");
 
     (void)state;
-    assert_non_null(http_find_route("HEAD", "/cluster", &exists));
-    assert_non_null(http_find_route("OPTIONS", "/", &exists));
-    assert_null(http_find_route("DELETE", "/cluster", &exists));
-    assert_true(exists);
-    assert_null(http_find_route("GET", "/nothing", &exists));
-    assert_false(exists);
-    assert_null(http_find_route("GET", "/switchover", &exists));
+    assert_ptr_equal(http_find_route("HEAD", "/cluster"), cluster);
+    assert_ptr_equal(http_find_route("OPTIONS", "/cluster/"), cluster);
+    assert_string_equal(http_find_route("OPTIONS", "/")->path, "/");
+    assert_string_equal(http_find_route("OPTIONS", "///")->path, "/");
+    assert_non_null(http_find_route("POST", "/switchover"));
+    assert_null(http_find_route("DELETE", "/cluster"));
+    assert_null(http_find_route("POST", "/nothing"));
+    assert_null(http_find_route("BREW", "/"));
+}
+
+/* An agent that stood still answers before its next tick: the view is of then. */
+static void an_old_view_is_not_believed_for_longer_than_the_lease(void **state)
+{
+    (void)state;
+    build("pg1");
+    late_ms = 2499;
+    assert_int_equal(code_of("/primary"), 200);
+    assert_int_equal(code_of("/leader"), 200);
+    assert_int_equal(code_of("/liveness"), 200);
+    late_ms = 2500;
+    assert_int_equal(code_of("/primary"), 503);
+    assert_int_equal(code_of("/read-only"), 503);
+    assert_int_equal(code_of("/leader"), 503);
+    late_ms = 6000;
+    assert_int_equal(code_of("/liveness"), 503);
+
+    build("pg1"); /* Nobody takes over from it. */
+    late_ms = 100000;
+    store.primary.unfenced = true;
+    view.conf.pause = true;
+    assert_int_equal(code_of("/leader"), 200);
+    assert_int_equal(code_of("/liveness"), 200);
+}
+
+static uint64_t age_of(const char *path)
+{
+    struct http_reply reply = ask("GET", path, "");
+    uint64_t age_ms = reply.age_ms;
+
+    assert_true(reply.has_age);
+    strbuf_deinit(&reply.body);
+    return age_ms;
+}
+
+/* How old what was seen is, by who is asked; what is not of this moment has no age. */
+static void health_answers_tell_their_age(void **state)
+{
+    static const char *const paths[] = {"/",       "/leader",   "/replica",   "/quorum",
+                                        "/health", "/liveness", "/readiness", "/nothing"};
+    struct http_reply reply;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(paths); i++) {
+        build("pg2");
+        view.pg.seen_ms = view.now_ms - 700;
+        late_ms = 30;
+        assert_int_equal(age_of(paths[i]), 730);
+        view.pg.seen_ms = 0; /* Never. */
+        assert_int_equal(age_of(paths[i]), 30);
+        view.pg.seen_ms = view.now_ms - 700; /* That it is gone was seen in the tick. */
+        view.self.status.pg_state = PG_STATE_STOPPED;
+        assert_int_equal(age_of(paths[i]), 30);
+        build("w");
+        late_ms = 7;
+        assert_int_equal(age_of(paths[i]), 7);
+    }
+    reply = ask("GET", "/cluster", "");
+    assert_false(reply.has_age);
+    strbuf_deinit(&reply.body);
 }
 
 /* A primary whose lease ended, or whose PostgreSQL is down, takes no writes. */
@@ -325,6 +411,39 @@ static void replica_obeys_its_parameters(void **state)
     build("pg2");
     view.self.member.noloadbalance = true;
     assert_int_equal(code_of("/replica"), 503);
+}
+
+/* 96 bytes are to be received, 2108996 to be replayed. */
+static void readiness_looks_at_what_was_replayed_or_received(void **state)
+{
+    static const struct {
+        const char *lag, *mode;
+        unsigned code;
+    } table[] = {
+        {NULL, NULL, 200},        {NULL, "write", 200},      {"2109000", NULL, 200},
+        {"2108000", NULL, 503},   {"2108000", "apply", 503}, {"2108000", "write", 200},
+        {"96", "write", 200},     {"95", "write", 503},      {"nonsense", "apply", 200},
+        {"2MB", "nonsense", 503},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        build("pg2");
+        if (table[i].lag != NULL) {
+            kv_add(&query, "lag", table[i].lag);
+        }
+        if (table[i].mode != NULL) {
+            kv_add(&query, "mode", table[i].mode);
+        }
+        assert_int_equal(code_of("/readiness"), table[i].code);
+    }
+    build("pg2");
+    view.conf.maximum_lag_on_failover = 1024;
+    assert_int_equal(code_of("/readiness"), 503);
+    view.conf.maximum_lag_on_failover = -1;
+    assert_int_equal(code_of("/readiness"), 200);
+    view.self.status.streaming = false;
+    assert_int_equal(code_of("/readiness"), 503);
 }
 
 struct post_case {
@@ -445,7 +564,7 @@ static void a_paused_cluster_says_so_and_lets_nobody_choose(void **state)
     store.primary.unfenced = true;
     view.self.status.instance = store.primary.instance;
     view.guard.is_disarmed = true;
-    view.self.status.tick_age_ms = 100000;
+    late_ms = 100000;
     view.lease.live = false;
     view.self.status.lease_epoch = 0;
     assert_int_equal(code_of("/primary"), 200); /* Majority lost. */
@@ -558,6 +677,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(health_paths_tell_the_role),
         cmocka_unit_test(a_synchronous_standby_is_told_from_the_others),
         cmocka_unit_test(get_paths_take_head_and_options),
+        cmocka_unit_test(an_old_view_is_not_believed_for_longer_than_the_lease),
+        cmocka_unit_test(health_answers_tell_their_age),
+        cmocka_unit_test(readiness_looks_at_what_was_replayed_or_received),
         cmocka_unit_test(a_primary_without_lease_or_postgres_is_none),
         cmocka_unit_test(the_leader_is_known_by_hearsay),
         cmocka_unit_test(replica_obeys_its_parameters),
