@@ -23,6 +23,15 @@ enum conf_watchdog {
     CONF_WATCHDOG_REQUIRED,  /* Without it this node becomes no primary. */
 };
 
+/* postgresql.parameters_primary and the like: what they come over (parameters) or stand in
+ * the place of (pg_hba, pg_ident) while this node has the role. */
+enum conf_role {
+    CONF_ROLE_PRIMARY,
+    CONF_ROLE_REPLICA,
+    CONF_ROLE_STANDBY_LEADER,
+    CONF_N_ROLES,
+};
+
 struct conf_user {      /* postgresql.authentication.* */
     char *username;     /* NULL = not configured. */
     char *password;     /* NULL = none. */
@@ -51,6 +60,7 @@ struct conf_dynamic {
     struct kv_list hba;              /* postgresql.pg_hba lines (as keys) */
     struct kv_list ident;
     struct kv_list recovery_conf;
+    struct kv_list parameters_of[CONF_N_ROLES], hba_of[CONF_N_ROLES], ident_of[CONF_N_ROLES];
 };
 
 struct conf {
@@ -77,17 +87,18 @@ struct conf {
     char *restapi_certfile, *restapi_keyfile; /* NULL = no TLS; = the key is in certfile. */
     char *restapi_keyfile_password, *restapi_cafile, *restapi_ciphers;
     char *restapi_verify_client;      /* none, optional, required */
-    struct kv_list restapi_allowlist; /* As keys: address, network or name; or several with
-                                       * commas. */
+    struct kv_list restapi_allowlist; /* As keys: address, network or name. */
     bool restapi_allowlist_include_members;
     struct kv_list restapi_http_extra_headers, restapi_https_extra_headers;
-    char *restapi_server_tokens; /* original, minimal, productonly */
+    char *restapi_server_tokens;        /* original, minimal, productonly */
+    int64_t restapi_request_queue_size; /* Listen backlog. */
 
     /* postgresql: (all NULL or empty on a witness) */
     char *pg_listen_addresses; /* "h1,h2" */
     uint16_t pg_port;
     char *pg_connect_host;
     uint16_t pg_connect_port;
+    char *pg_proxy_address; /* host:port; NULL = none. */
     char *pg_data_dir, *pg_config_dir, *pg_bin_dir, *pg_pgpass, *pg_database, *pg_custom_conf;
     char *pg_config_base_name;
     bool pg_use_unix_socket;
@@ -95,6 +106,8 @@ struct conf {
     struct conf_user superuser, replication, rewind;
     struct kv_list pg_parameters; /* Local ones; controlled ones already dropped with a warning. */
     struct kv_list pg_hba, pg_ident, pg_recovery_conf;
+    struct kv_list pg_parameters_of[CONF_N_ROLES], pg_hba_of[CONF_N_ROLES],
+        pg_ident_of[CONF_N_ROLES];
     struct kv_list pg_basebackup, pg_rewind; /* option -> value or NULL */
 
     /* guard: */

@@ -58,13 +58,35 @@ static void check_sync(const struct conf_dynamic *d, const struct conf_node *roo
     }
 }
 
+/* Taken for an ordinary cluster a standby cluster would promote itself, beside the primary it
+ * follows. */
+static int refuse_standby_cluster(const struct conf_node *root, const char *prefix,
+                                  const struct conf_diag *diag)
+{
+    static const char *const active[] = {"host", "port", "restore_command"};
+    const struct conf_node *section = conf_node_child(root, "standby_cluster");
+    char key[CONF_KEY_SIZE];
+
+    for (size_t i = 0; i < ARRAY_LENGTH(active); i++) {
+        const struct conf_node *node = conf_node_child(section, active[i]);
+
+        if (node != NULL && node->kind != CONF_NODE_NULL) {
+            (void)snprintf(key, sizeof(key), "%sstandby_cluster.%s", prefix, active[i]);
+            return conf_fail(diag, node, key,
+                             "standby clusters are not there yet, expected no standby_cluster: "
+                             "without it this cluster would promote itself");
+        }
+    }
+    return 0;
+}
+
 int conf_dynamic_read(struct conf_node *root, const char *prefix, struct conf_dynamic *ret_dynamic,
                       const struct conf_diag *diag)
 {
     struct conf_dynamic d = {0};
     struct conf_walk w = {&conf_schema_dynamic, &d, prefix, diag};
 
-    if (conf_walk(&w, root) < 0) {
+    if (conf_walk(&w, root) < 0 || refuse_standby_cluster(root, prefix, diag) < 0) {
         conf_dynamic_deinit(&d);
         return -1;
     }

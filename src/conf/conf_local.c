@@ -169,6 +169,43 @@ static void derive_defaults(struct conf *c)
     derive_postgresql(c);
 }
 
+/* What others are told must be an address they can use. */
+static int check_told(const struct conf_node *root, const struct conf *c, const char *key,
+                      const char *address, const struct conf_diag *diag)
+{
+    const struct conf_node *node = conf_node_find(root, key);
+    char host[HOST_SIZE];
+    uint16_t port;
+
+    if (node == NULL || address == NULL ||
+        !conf_split_address(address, host, sizeof(host), &port)) {
+        return 0; /* Derived, or none. */
+    }
+    if (conf_is_wildcard_host(host) ||
+        (conf_is_loopback(address) && !conf_is_loopback(c->raft_self_addr))) {
+        return conf_fail(diag, node, key,
+                         "not reachable for others, got \"%s\", expected an address of this "
+                         "machine",
+                         address);
+    }
+    return 0;
+}
+
+static int check_connect_addresses(const struct conf_node *root, const struct conf *c,
+                                   const struct conf_diag *diag)
+{
+    char text[HOST_SIZE + 16] = "";
+
+    if (c->pg_connect_host != NULL) {
+        (void)snprintf(text, sizeof(text),
+                       strchr(c->pg_connect_host, ':') != NULL ? "[%s]:%u" : "%s:%u",
+                       c->pg_connect_host, c->pg_connect_port);
+    }
+    return check_told(root, c, "restapi.connect_address", c->restapi_connect_address, diag) < 0
+               ? -1
+               : check_told(root, c, "postgresql.connect_address", text, diag);
+}
+
 static int check_restapi(const struct conf_node *root, const struct conf *c,
                          const struct conf_diag *diag)
 {
@@ -235,7 +272,7 @@ int conf_local_read(struct conf_node *root, struct conf *c, const struct conf_di
     drop_postgresql(root, diag);
     if (conf_walk(&w, root) < 0 || check_needed(root, c, diag) < 0 ||
         check_name(root, c, diag) < 0 || conf_raft_check(root, c, diag) < 0 ||
-        check_restapi(root, c, diag) < 0 ||
+        check_restapi(root, c, diag) < 0 || check_connect_addresses(root, c, diag) < 0 ||
         conf_tags_read(conf_node_child(root, "tags"), c, diag) < 0 || read_dcs(root, c, diag) < 0) {
         return -1;
     }

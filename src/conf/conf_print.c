@@ -218,6 +218,26 @@ static void print_bool(const struct conf *c, const struct conf_row *row, FILE *o
     (void)fputs(value ? "true" : "false", out);
 }
 
+static void print_number(const struct conf *c, const struct conf_row *row, FILE *out)
+{
+    int64_t value;
+
+    memcpy(&value, member(c, row->offset), sizeof(value));
+    (void)fprintf(out, "%lld", (long long)value);
+}
+
+static void print_duration(const struct conf *c, const struct conf_row *row, FILE *out)
+{
+    uint64_t ms;
+
+    memcpy(&ms, member(c, row->offset), sizeof(ms));
+    if (ms % SECONDS(1) == 0) {
+        (void)fprintf(out, "%llu", (unsigned long long)(ms / SECONDS(1)));
+    } else {
+        (void)fprintf(out, "%llums", (unsigned long long)ms);
+    }
+}
+
 /* Nothing to print: not configured, and no default. */
 static bool is_empty(const struct conf *c, const struct conf_row *row)
 {
@@ -236,6 +256,7 @@ static bool is_empty(const struct conf *c, const struct conf_row *row)
         return text_of(c, row) == NULL;
     case CONF_PARAMETERS:
     case CONF_LINES:
+    case CONF_WORDS:
     case CONF_OPTIONS:
     case CONF_USERS:
         return list_of(c, row)->n == 0;
@@ -245,12 +266,12 @@ static bool is_empty(const struct conf *c, const struct conf_row *row)
         return c->n_raft_partners == 0;
     case CONF_BOOL:
     case CONF_MODE:
-        return false;
-    case CONF_SECTION:
-    case CONF_ALIAS:
     case CONF_INT:
     case CONF_BYTES:
     case CONF_DURATION:
+        return false;
+    case CONF_SECTION:
+    case CONF_ALIAS:
     case CONF_SYNC_MODE:
     case CONF_ANY:
         break;
@@ -284,6 +305,7 @@ static void print_value(const struct conf *c, const struct conf_row *row, size_t
         print_pairs(list_of(c, row), depth, out);
         break;
     case CONF_LINES:
+    case CONF_WORDS:
     case CONF_OPTIONS:
         print_lines(list_of(c, row), depth, out);
         break;
@@ -302,11 +324,15 @@ static void print_value(const struct conf *c, const struct conf_row *row, size_t
     case CONF_MODE:
         (void)fputs(c->mode == CONF_MODE_WITNESS ? "witness" : "postgres", out);
         break;
-    case CONF_SECTION:
-    case CONF_ALIAS:
     case CONF_INT:
     case CONF_BYTES:
+        print_number(c, row, out);
+        break;
     case CONF_DURATION:
+        print_duration(c, row, out);
+        break;
+    case CONF_SECTION:
+    case CONF_ALIAS:
     case CONF_SYNC_MODE:
     case CONF_ANY:
         break; /* is_empty said so. */
@@ -316,8 +342,8 @@ static void print_value(const struct conf *c, const struct conf_row *row, size_t
 /* Its value begins on the next line. */
 static bool is_nested(enum conf_type type)
 {
-    return type == CONF_PARAMETERS || type == CONF_LINES || type == CONF_OPTIONS ||
-           type == CONF_USERS || type == CONF_ADDRESS_LIST;
+    return type == CONF_PARAMETERS || type == CONF_LINES || type == CONF_WORDS ||
+           type == CONF_OPTIONS || type == CONF_USERS || type == CONF_ADDRESS_LIST;
 }
 
 void conf_print(const struct conf *c, FILE *out)

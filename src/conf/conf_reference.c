@@ -25,9 +25,10 @@ static const char intro[] =
     "- PostgreSQL's parameters are passed on exactly as written.\n"
     "- Not accepted: a key given twice, YAML aliases and merge keys, more than one document.\n"
     "\n"
-    "Column *state*: `used`; `later`: accepted, but nothing acts on it yet; `no meaning`: "
-    "accepted\n"
-    "for files of Patroni; `ignored`. Column *change*: `reload` (SIGHUP), `restart` (of the "
+    "Column *state*: `used`; `later`: accepted, with a warning that nothing acts on it yet;\n"
+    "`no effect`: accepted, with a warning that says why it needs none; `always so`: what it asks\n"
+    "for is the case anyway; `ignored`, with a warning that says where it belongs. Column "
+    "*change*: `reload` (SIGHUP), `restart` (of the "
     "agent),\n"
     "`once` (when the cluster is first made).\n";
 
@@ -54,6 +55,7 @@ static const char *type_name(const struct conf_row *row)
         [CONF_HOST_PORT] = "address",
         [CONF_PARAMETERS] = "name: value",
         [CONF_LINES] = "lines",
+        [CONF_WORDS] = "words",
         [CONF_OPTIONS] = "options",
         [CONF_ENTRY] = "text",
         [CONF_USERS] = "roles",
@@ -112,7 +114,9 @@ static const char *state_name(const struct conf_row *row)
     case CONF_LATER:
         return "later";
     case CONF_SILENT:
-        return "no meaning";
+        return "always so";
+    case CONF_NO_EFFECT:
+        return "no effect";
     case CONF_OTHER_STORE:
     case CONF_LOCAL_ONLY:
         return "ignored";

@@ -30,6 +30,7 @@ enum conf_type {
     CONF_HOST_PORT,    /* host:port into char * and uint16_t (second_offset). */
     CONF_PARAMETERS,   /* Section of name: scalar (a list is joined by ","). kv_list */
     CONF_LINES,        /* List of texts. kv_list, as keys */
+    CONF_WORDS,        /* As CONF_LINES, or one text with commas. */
     CONF_OPTIONS,      /* List of options or option: value; `choices` are refused. kv_list */
     CONF_ENTRY,        /* One scalar of a kv_list, under the last word of the path. */
     CONF_USERS,        /* Section of name: {password, options}. kv_list */
@@ -49,7 +50,8 @@ enum conf_mark {
 enum conf_effect {
     CONF_USED,
     CONF_LATER,       /* Checked and accepted; nothing acts on it yet: said so once. */
-    CONF_SILENT,      /* Accepted without a word: has no meaning here and needs none. */
+    CONF_SILENT,      /* Accepted without a word: what it asks for is always the case. */
+    CONF_NO_EFFECT,   /* Accepted; a warning that it has no effect here; `help` says why. */
     CONF_OTHER_STORE, /* Accepted; a warning that raft: takes its place. */
     CONF_LOCAL_ONLY,  /* In dynamic configuration by mistake: warned about, ignored. */
 };

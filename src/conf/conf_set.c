@@ -335,6 +335,7 @@ static int set_scalar(const struct conf_walk *w, const struct conf_row *row,
     case CONF_ADDRESS_LIST:
     case CONF_PARAMETERS:
     case CONF_LINES:
+    case CONF_WORDS:
     case CONF_OPTIONS:
     case CONF_USERS:
     case CONF_TAGS:
@@ -348,7 +349,7 @@ static int set_scalar(const struct conf_walk *w, const struct conf_row *row,
 static bool is_composite(enum conf_type type)
 {
     return type == CONF_ADDRESS_LIST || type == CONF_PARAMETERS || type == CONF_LINES ||
-           type == CONF_OPTIONS || type == CONF_USERS;
+           type == CONF_WORDS || type == CONF_OPTIONS || type == CONF_USERS;
 }
 
 int conf_set(const struct conf_walk *w, const struct conf_row *row, const struct conf_node *node)
@@ -401,6 +402,7 @@ void conf_walk_deinit(const struct conf_schema *schema, void *target)
             break;
         case CONF_PARAMETERS:
         case CONF_LINES:
+        case CONF_WORDS:
         case CONF_OPTIONS:
         case CONF_ENTRY:
         case CONF_USERS:

@@ -25,6 +25,18 @@ static int fail_entry(const struct conf_walk *w, const struct conf_row *row,
                      conf_node_show(node, got, sizeof(got)), expected);
 }
 
+/* Without the blanks around; in place. */
+static char *trim(char *text)
+{
+    size_t length;
+
+    text += strspn(text, " \t\n");
+    for (length = strlen(text); length > 0 && strchr(" \t\n", text[length - 1]) != NULL;) {
+        text[--length] = '\0';
+    }
+    return text;
+}
+
 /* "a,b" of a list of scalars. */
 static int join(const struct conf_walk *w, const struct conf_row *row, const struct conf_node *list,
                 struct strbuf *text)
@@ -97,6 +109,36 @@ static int set_lines(const struct conf_walk *w, const struct conf_row *row,
         }
         kv_add(list_at(w, row), at->text, NULL);
     }
+    return 0;
+}
+
+/* Texts with commas between them; blanks around are no part of one. */
+static void add_words(struct kv_list *list, const char *text)
+{
+    char *copy = xstrdup(text);
+    char *rest = copy;
+    char *part;
+
+    while ((part = strsep(&rest, ",")) != NULL) {
+        part = trim(part);
+        if (part[0] != '\0') {
+            kv_add(list, part, NULL);
+        }
+    }
+    free(copy);
+}
+
+static int set_words(const struct conf_walk *w, const struct conf_row *row,
+                     const struct conf_node *node)
+{
+    if (node->kind == CONF_NODE_MAP) {
+        return conf_fail_value(w, row, node, "wrong type", "a list, or words with commas");
+    }
+    if (node->kind == CONF_NODE_LIST) {
+        return set_lines(w, row, node);
+    }
+    kv_deinit(list_at(w, row));
+    add_words(list_at(w, row), node->text);
     return 0;
 }
 
@@ -190,13 +232,8 @@ static int add_address_texts(const struct conf_walk *w, const struct conf_row *r
     int rv = 0;
 
     while (rv == 0 && (part = strsep(&rest, ",")) != NULL) {
-        size_t length;
-
-        part += strspn(part, " \t\n");
-        for (length = strlen(part); length > 0 && strchr(" \t\n", part[length - 1]) != NULL;) {
-            part[--length] = '\0';
-        }
-        if (length > 0) {
+        part = trim(part);
+        if (part[0] != '\0') {
             rv = add_address(w, row, node, part);
         }
     }
@@ -269,14 +306,17 @@ static int set_users(const struct conf_walk *w, const struct conf_row *row,
     return 0;
 }
 
-int conf_set_lists(const struct conf_walk *w, const struct conf_row *row,
-                   const struct conf_node *node)
+static int set_list(const struct conf_walk *w, const struct conf_row *row,
+                    const struct conf_node *node)
 {
     if (row->type == CONF_PARAMETERS) {
         return set_parameters(w, row, node);
     }
     if (row->type == CONF_LINES) {
         return set_lines(w, row, node);
+    }
+    if (row->type == CONF_WORDS) {
+        return set_words(w, row, node);
     }
     if (row->type == CONF_OPTIONS) {
         return set_options(w, row, node);
@@ -286,4 +326,22 @@ int conf_set_lists(const struct conf_walk *w, const struct conf_row *row,
     }
     PRE(row->type == CONF_ADDRESS_LIST);
     return set_addresses(w, row, node);
+}
+
+int conf_set_lists(const struct conf_walk *w, const struct conf_row *row,
+                   const struct conf_node *node)
+{
+    struct kv_list checked = {0};
+    struct conf_walk only_check = *w;
+    struct conf_row row_of_list = *row;
+    int rv;
+
+    if (row->stored) {
+        return set_list(w, row, node);
+    }
+    only_check.target = &checked;
+    row_of_list.offset = 0;
+    rv = set_list(&only_check, &row_of_list, node);
+    kv_deinit(&checked);
+    return rv;
 }

@@ -142,6 +142,17 @@ static void note_later(struct later *later, const struct conf_row *row,
     sbuf_add(&later->names, node->key);
 }
 
+static void warn_no_effect(const struct conf_walk *w, const struct conf_row *row,
+                           const struct conf_node *node)
+{
+    char key[2 * CONF_KEY_SIZE];
+
+    if (!is_default(row, node)) {
+        (void)snprintf(key, sizeof(key), "%s%s", w->prefix, row->path);
+        conf_warn(w->diag, node, key, "has no effect: %s", row->help);
+    }
+}
+
 /* bootstrap.method: x makes a section bootstrap.x, and likewise each entry of
  * postgresql.create_replica_methods. */
 static bool is_method(const struct conf_node *section, const char *key)
@@ -178,6 +189,9 @@ static int walk_key(const struct conf_walk *w, const struct conf_row *row,
         return 0;
     case CONF_LATER:
         note_later(later, row, node);
+        break;
+    case CONF_NO_EFFECT:
+        warn_no_effect(w, row, node);
         break;
     case CONF_USED:
     case CONF_SILENT:

@@ -125,6 +125,7 @@ static void the_first_installation_loads(void **state)
 static void the_second_installation_loads(void **state)
 {
     static const char *const warnings[] = {
+        "i2.yml:13:3: log.loggers: has no effect: modules of Patroni's interpreter",
         "i2.yml:10:3: log: accepted, but not acted on yet: dir",
         "i2.yml:21:1: etcd: not used: raft: takes its place",
     };
