@@ -28,7 +28,7 @@
 #define CONNECTION_MEMORY (32 * 1024)
 #define BODY_MAX          (64 * 1024)
 #define BACKLOG           128
-#define AGAIN_MAX         20
+#define AGAIN_MAX         200 /* Each time somebody else came first. */
 
 struct server { /* One listening address. */
     struct http *http;

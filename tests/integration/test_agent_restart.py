@@ -132,7 +132,7 @@ class SlowConnections(Proxy):
 
 def test_restarts_faster_than_renewals_do_not_end_the_lease(cluster, report):
     """A renewal comes every ttl/6, and the first round of these agents reaches nobody: their
-    peers are not connected yet. They are killed before the second, for two ttls."""
+    peers are not connected yet. They are killed a moment after they are, for two ttls."""
     with SlowConnections(cluster, 1):
         cluster.start_and_wait()
         primary = cluster.primary()
@@ -145,8 +145,10 @@ def test_restarts_faster_than_renewals_do_not_end_the_lease(cluster, report):
 
         while time.monotonic() - since < 2 * TTL:
             by_kill(primary, n)
+            ups = primary.log().count("Peer is up.")
             primary.start()
-            time.sleep(TTL / 10)
+            wait(lambda: primary.log().count("Peer is up.") >= ups + 2, 60, "both peers")
+            time.sleep(0.05)
             n += 1
         writer.wait_rows(100)
         writer.stop()
