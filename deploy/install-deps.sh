@@ -18,7 +18,7 @@ build_packages=(build-essential meson ninja-build pkg-config libuv1-dev libpq-de
     libmicrohttpd-dev libjansson-dev libssl-dev libcurl4-openssl-dev libcmocka-dev)
 test_packages=(python3 python3-pytest python3-pytest-xdist
     python3-psycopg2 python3-psycopg postgresql haproxy iproute2 nftables clang
-    libclang-rt-dev clang-format util-linux e2fsprogs procps curl openssl faketime debootstrap spin
+    libclang-rt-dev prometheus clang-format util-linux e2fsprogs procps curl openssl faketime debootstrap spin
     systemd)
 
 say() { printf 'install-deps: %s\n' "$*"; }

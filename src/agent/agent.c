@@ -305,22 +305,6 @@ static const char *http_config(void *data)
     return a->store.config_revision != 0 ? a->store.config : NULL;
 }
 
-static struct http_links http_links(void *data)
-{
-    const struct agent *a = data;
-    struct peer_link_info infos[CONF_PARTNERS_MAX];
-    size_t n = peer_links(a->peer, infos, CONF_PARTNERS_MAX);
-    struct peer_counters counters = peer_counters(a->peer);
-    struct http_links links = {.n_configured = (uint32_t)n,
-                               .n_refused = counters.n_refused,
-                               .expires_s = counters.expires_s};
-
-    for (size_t i = 0; i < n; i++) {
-        links.n_up += infos[i].up ? 1 : 0;
-    }
-    return links;
-}
-
 static int open_http(struct agent *a, struct err *err)
 {
     char path[PATH_SIZE];
@@ -334,7 +318,7 @@ static int open_http(struct agent *a, struct err *err)
                   .view = http_view,
                   .decision = http_decision,
                   .config = http_config,
-                  .links = http_links,
+                  .stats = agent_stats,
                   .change_config = agent_change_config,
                   .on_request = agent_on_request},
     };

@@ -197,6 +197,8 @@ struct agent {
     char ended_walsender[NAME_SIZE]; /* The member whose WAL sender was ended last, */
     uint64_t ended_walsender_ms;     /* then. */
     uint64_t last_tick_ms;
+    uint64_t dirty_ns; /* When it became dirty, by uv_hrtime(). */
+    struct http_stats stats;
     uint64_t proposed_ms[COMMAND_KINDS];       /* When last proposed. */
     bool proposal_pending[COMMAND_KINDS];      /* Not answered yet. */
     uint64_t proposal_again_ms[COMMAND_KINDS]; /* It got no answer: not again before that. */
@@ -254,6 +256,9 @@ void agent_sync_on_caught_up(struct agent *a);
 enum sync_mode agent_sync_mode(const struct agent *a);
 /* contact.c: fills status->problem if it is empty and no majority is heard for long. */
 void agent_contact_problem(struct agent *a, uint64_t now_ms, struct status *status);
+
+/* stats.c: for GET /metrics. */
+const struct http_stats *agent_stats(void *data);
 
 /* reload.c: the configuration is read again, soon. */
 void agent_reload_init(struct agent *a);

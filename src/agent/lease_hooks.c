@@ -90,12 +90,14 @@ static void take_grant(struct agent *a, const struct lease_grant *grant)
 
     if (event == LEASE_OWNER_COUNTED) {
         a->has_renewed = true;
+        a->stats.n_renewals++;
         agent_guard_arm(a); /* Nothing counts on the new deadline before it is confirmed. */
     }
     if (event == LEASE_OWNER_COUNTED || event == LEASE_OWNER_DEPOSED) {
         agent_mark_dirty(a);
     }
     if (event == LEASE_OWNER_REFUSED || event == LEASE_OWNER_DEPOSED) {
+        a->stats.n_refusals++;
         log_debug("A voter refused to renew the lease. voter=%llx why=\"%s\" highest_epoch=%llu",
                   (unsigned long long)grant->voter, lease_verdict_name(grant->verdict),
                   (unsigned long long)grant->highest_epoch);
@@ -146,6 +148,7 @@ void agent_lease_renew(struct agent *a)
     if (!lease_owner_begin_round(&a->owner, now, &renew)) {
         return;
     }
+    a->stats.n_rounds++;
     peer_send_renew(a->peer, &renew);
     /* Going on from before the restart, our own promise follows that of another: made
      * at every start of an agent that is cut off it would have no end, and rule

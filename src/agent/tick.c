@@ -48,11 +48,13 @@ static void log_change(struct agent *a)
     /* A sequence logs its own start and end. */
     if (d->node.rule != a->last_node_rule && !str_equal(d->node.rule, "keep-operation")) {
         a->last_node_rule = d->node.rule;
+        http_rule_count(a->stats.node_rules, d->node.rule);
         log_info("Node: %s. rule=%s action=\"%s\" evidence=\"%s\"", d->node.why, d->node.rule,
                  node_action_name(d->node.action), d->node.evidence);
     }
     if (d->cluster.rule != a->last_cluster_rule) {
         a->last_cluster_rule = d->cluster.rule;
+        http_rule_count(a->stats.cluster_rules, d->cluster.rule);
         log_info("Cluster: %s. rule=%s evidence=\"%s\"", d->cluster.why, d->cluster.rule,
                  d->cluster.evidence);
     }
@@ -227,6 +229,7 @@ void agent_mark_dirty(struct agent *a)
 {
     if (!a->dirty && !a->closing) {
         a->dirty = true;
+        a->dirty_ns = uv_hrtime();
         uv_idle_start(&a->tick_idle, on_idle);
     }
 }
@@ -247,9 +250,21 @@ static void start_raft(struct agent *a)
     }
 }
 
+static void count_tick(struct agent *a, uint64_t began_ns, uint64_t dirty_ns)
+{
+    uint64_t now_ns = uv_hrtime();
+
+    http_histogram_add(&a->stats.tick, now_ns - began_ns);
+    if (dirty_ns != 0) { /* Not one that was due by time. */
+        http_histogram_add(&a->stats.react, now_ns - dirty_ns);
+    }
+}
+
 void agent_tick(struct agent *a)
 {
     uint64_t now_ms = clock_ms();
+    uint64_t began_ns = uv_hrtime();
+    uint64_t dirty_ns = a->dirty ? a->dirty_ns : 0;
 
     a->dirty = false;
     uv_idle_stop(&a->tick_idle);
@@ -275,6 +290,7 @@ void agent_tick(struct agent *a)
     tell_news(a);
     agent_actions_tick(a, now_ms);
     a->last_tick_ms = now_ms;
+    count_tick(a, began_ns, dirty_ns);
     if (a->decision.may_exit || a->rejoin) {
         agent_stop_now(a, a->exit_code);
     }

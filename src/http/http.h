@@ -11,16 +11,10 @@
 
 #include "base/err.h"
 #include "core/decide.h"
+#include "http/http_stats.h"
 
 struct http;
 struct http_action;
-
-struct http_links { /* What peer/ knows, copied by the agent for metrics. */
-    uint32_t n_configured;
-    uint32_t n_up;
-    uint64_t n_refused; /* Connections since the start of the agent. */
-    int64_t expires_s;  /* Unix time at which our certificate does; 0 = none. */
-};
 
 struct http_hooks { /* On the agent loop. */
     void *data;
@@ -29,7 +23,7 @@ struct http_hooks { /* On the agent loop. */
     const struct decision *(*decision)(void *data);
     /* The dynamic configuration as canonical JSON; NULL if there is none. */
     const char *(*config)(void *data);
-    struct http_links (*links)(void *data);
+    const struct http_stats *(*stats)(void *data); /* Also valid until then. */
     /* The command that changes the dynamic configuration so: `body` is merged into it, or
      * (replace) stands for all of it. 0, or -1 and why not. */
     int (*change_config)(void *data, const char *body, bool replace, struct command *ret_command,

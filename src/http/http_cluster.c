@@ -1,5 +1,5 @@
 /*
- * GET /cluster, /history, /config: the cluster as this node knows it, in
+ * GET /cluster, /history: the cluster as this node knows it, in
  * Patroni's fields. Members are sorted by name, as in the store.
  */
 #include <jansson.h>
@@ -75,9 +75,20 @@ static void add_tags(json_t *o, const struct store_member *m)
     json_decref(tags);
 }
 
+/* Of a member that is silent, what it said last. */
+static uint32_t timeline_of(const struct view *v, const struct store_member *m,
+                            const struct status *s)
+{
+    for (uint32_t i = 0; s == NULL && i < v->n_peers; i++) {
+        s = v->peers[i].status.id == m->id ? &v->peers[i].status : NULL;
+    }
+    return s != NULL ? s->timeline : 0;
+}
+
 static json_t *member_of(const struct view *v, const struct store_member *m)
 {
     const struct status *s = http_member_status(v, m);
+    uint32_t timeline = timeline_of(v, m, s);
     json_t *o = json_object();
 
     json_object_set_new(o, "name", json_string(m->name));
@@ -90,8 +101,8 @@ static json_t *member_of(const struct view *v, const struct store_member *m)
     }
     json_object_set_new(o, "host", json_string(m->pg_host));
     json_object_set_new(o, "port", json_integer((json_int_t)m->pg_port));
-    if (s != NULL && s->timeline != 0) {
-        json_object_set_new(o, "timeline", json_integer((json_int_t)s->timeline));
+    if (timeline != 0) {
+        json_object_set_new(o, "timeline", json_integer((json_int_t)timeline));
     }
     if (s != NULL && s->pending_restart) {
         json_object_set_new(o, "pending_restart", json_true());
@@ -108,12 +119,12 @@ static void add_switchover(json_t *o, const struct store_request *request)
     char at[CLOCK_TEXT_SIZE];
     json_t *scheduled;
 
-    if (request->id == 0 || request->at_us == 0) {
+    if (request->id == 0 || request->at_us == 0 || request->kind != REQUEST_SWITCHOVER) {
         return;
     }
     scheduled = json_object();
     json_object_set_new(scheduled, "at",
-                        json_string(clock_format_iso(request->at_us, at, sizeof(at))));
+                        json_string(http_format_time(request->at_us, at, sizeof(at))));
     json_object_set_new(scheduled, "from", json_string(request->from));
     if (request->to[0] != '\0') {
         json_object_set_new(scheduled, "to", json_string(request->to));
@@ -121,22 +132,11 @@ static void add_switchover(json_t *o, const struct store_request *request)
     json_object_set_new(o, "scheduled_switchover", scheduled);
 }
 
-static void take_json(json_t *o, struct http_reply *reply)
-{
-    char *text = json_dumps(o, 0);
-
-    ASSERT(text != NULL);
-    reply->code = 200;
-    reply->content_type = "application/json";
-    strbuf_add_text(&reply->body, text);
-    free(text);
-    json_decref(o);
-}
-
 /* vechectl draws its table from this, so what it needs beyond Patroni's fields
  * stands under "veche". */
-static json_t *veche_of(const struct view *v)
+static json_t *veche_of(const struct http_request *r)
 {
+    const struct view *v = r->view;
     char sysid[32] = "";
     json_t *o = json_object();
 
@@ -153,6 +153,7 @@ static json_t *veche_of(const struct view *v)
     }
     json_object_set_new(o, "answered_by", json_string(v->self.status.name));
     json_object_set_new(o, "raft_has_leader", json_boolean(v->raft.leader != 0));
+    json_object_set_new(o, "dcs_last_seen", json_integer(r->stats->contact_us / 1000000));
     return o;
 }
 
@@ -171,8 +172,8 @@ void http_handle_cluster(const struct http_request *r, struct http_reply *reply)
     }
     add_switchover(o, &v->store->request);
     json_object_set_new(o, "scope", json_string(v->conf.scope));
-    json_object_set_new(o, "veche", veche_of(v));
-    take_json(o, reply);
+    json_object_set_new(o, "veche", veche_of(r));
+    http_reply_json(reply, o);
 }
 
 void http_handle_history(const struct http_request *r, struct http_reply *reply)
@@ -187,9 +188,9 @@ void http_handle_history(const struct http_request *r, struct http_reply *reply)
         json_array_append_new(row, json_integer((json_int_t)h->timeline));
         json_array_append_new(row, json_integer((json_int_t)h->lsn));
         json_array_append_new(row, json_string(h->reason));
-        json_array_append_new(row, json_string(clock_format_iso(h->time_us, at, sizeof(at))));
+        json_array_append_new(row, json_string(http_format_time(h->time_us, at, sizeof(at))));
         json_array_append_new(row, json_string(h->new_primary));
         json_array_append_new(rows, row);
     }
-    take_json(rows, reply);
+    http_reply_json(reply, rows);
 }

@@ -3,6 +3,9 @@
  */
 #include "http/http_routes.h"
 
+#include <jansson.h>
+
+#include "base/clock.h"
 #include "base/str.h"
 #include "core/syncset.h"
 
@@ -104,4 +107,29 @@ const char *http_role(const struct view *view)
         return "uninitialized";
     }
     return s->pg_role == PG_ROLE_PRIMARY ? "primary" : "replica";
+}
+
+void http_reply_json(struct http_reply *reply, json_t *object)
+{
+    char *text = json_dumps(object, 0);
+
+    ASSERT(text != NULL);
+    reply->code = 200;
+    reply->content_type = "application/json";
+    strbuf_add_text(&reply->body, text);
+    free(text);
+    json_decref(object);
+}
+
+const char *http_format_time(int64_t us, char *text, size_t size)
+{
+    static const char none[] = ".000000";
+    char *at;
+
+    (void)clock_format_iso(us, text, size);
+    at = strstr(text, none);
+    if (at != NULL) {
+        memmove(at, at + strlen(none), strlen(at + strlen(none)) + 1);
+    }
+    return text;
 }

@@ -2,6 +2,8 @@
  * GET /metrics: Patroni's names and labels (reference: Patroni 4.1, api.py's
  * metrics as documented), then ours. A value that does not apply is 0.
  */
+#include <inttypes.h>
+
 #include "http/http_routes.h"
 #include "veche/api.h"
 
@@ -24,8 +26,9 @@ void http_add_metrics(struct strbuf *b, const struct view *v, const struct http_
 }
 
 /* clang-format off */
-static void add_patroni(struct strbuf *b, const struct view *v)
+static void add_patroni(struct strbuf *b, const struct http_request *r)
 {
+    const struct view *v = r->view;
     const struct status *s = &v->self.status;
     bool running = s->mode == MODE_POSTGRES && s->pg_state == PG_STATE_RUNNING;
     bool primary = http_is_primary(v);
@@ -52,7 +55,7 @@ static void add_patroni(struct strbuf *b, const struct view *v)
         {"patroni_failsafe_mode_enabled", "gauge", "Always 0: there is no failsafe mode, the lease does it.", 0},
         {"patroni_failsafe_member", "gauge", "Always 0: there is no failsafe mode, the lease does it.", 0},
         {"patroni_postgres_timeline", "gauge", "Timeline of this node, 0 if PostgreSQL is not running.", running ? (double)s->timeline : 0},
-        {"patroni_dcs_last_seen", "gauge", "Epoch seconds when this node last knew a Raft leader, 0 if it knows none.", v->raft.leader != 0 ? seconds_of(v->wall_us) : 0},
+        {"patroni_dcs_last_seen", "gauge", "Epoch seconds when this node last heard a majority of the voters, 0 if it never did.", (double)(r->stats->contact_us / 1000000)},
         {"patroni_pending_restart", "gauge", "Value is 1 if PostgreSQL needs a restart, 0 otherwise.", s->pending_restart},
         {"patroni_is_paused", "gauge", "Value is 1 if automatic failover is paused, 0 otherwise.", v->conf.pause},
         {"patroni_postgres_state", "gauge", "State of PostgreSQL as a number.", pg_state_number(s->pg_state)},
@@ -72,11 +75,14 @@ static void add_veche(struct strbuf *b, const struct http_request *r)
         {"veche_promise_state", "gauge", "Promise as a voter: 0 none, 1 live, 2 quarantine.", (double)v->self.status.promise},
         {"veche_raft_leader", "gauge", "Value is 1 if this node is the Raft leader, 0 otherwise.", v->raft.is_leader},
         {"veche_raft_term", "gauge", "Raft term.", (double)v->raft.term},
-        {"veche_raft_applied_index", "counter", "Log index of the last command applied.", (double)v->store->applied_index},
-        {"veche_peers_configured", "gauge", "Peers in the configuration.", r->links.n_configured},
-        {"veche_peers_connected", "gauge", "Peers that are connected.", r->links.n_up},
-        {"veche_peer_connections_refused_total", "counter", "Connections of peers and strangers that were refused; the log says why.", (double)r->links.n_refused},
-        {"veche_certificate_expires_seconds", "gauge", "Epoch seconds at which the certificate of raft.tls expires, 0 without one.", (double)r->links.expires_s},
+        {"veche_raft_applied_index", "gauge", "Log index of the last command applied.", (double)v->store->applied_index},
+        {"veche_peers_configured", "gauge", "Peers in the configuration.", r->stats->n_configured},
+        {"veche_peers_connected", "gauge", "Peers that are connected.", r->stats->n_up},
+        {"veche_peer_connections_refused_total", "counter", "Connections of peers and strangers that were refused; the log says why.", (double)r->stats->n_refused},
+        {"veche_certificate_expires_seconds", "gauge", "Epoch seconds at which the certificate of raft.tls expires, 0 without one.", (double)r->stats->expires_s},
+        {"veche_lease_rounds_total", "counter", "Rounds of renewals begun.", (double)r->stats->n_rounds},
+        {"veche_lease_renewals_total", "counter", "Rounds that a majority granted.", (double)r->stats->n_renewals},
+        {"veche_lease_refusals_total", "counter", "Answers of voters that did not grant.", (double)r->stats->n_refusals},
         {"veche_members", "gauge", "Members of the cluster.", v->store->n_members},
     };
 
@@ -87,11 +93,97 @@ static void add_veche(struct strbuf *b, const struct http_request *r)
 }
 /* clang-format on */
 
+void http_histogram_add(struct http_histogram *h, uint64_t ns)
+{
+    static const double bounds[HTTP_N_BOUNDS] = HTTP_BOUNDS;
+    double s = (double)ns / 1e9;
+    size_t i = 0;
+
+    while (i < HTTP_N_BOUNDS && s > bounds[i]) {
+        i++;
+    }
+    h->counts[i]++;
+    h->sum_s += s;
+}
+
+void http_rule_count(struct http_rule rules[HTTP_RULES_MAX], const char *name)
+{
+    for (size_t i = 0; i < HTTP_RULES_MAX; i++) {
+        if (rules[i].name == NULL || str_equal(rules[i].name, name)) {
+            rules[i].name = name;
+            rules[i].n++;
+            return;
+        }
+    }
+}
+
+static void add_histogram(struct strbuf *b, const struct view *v, const char *name,
+                          const char *help, const struct http_histogram *h)
+{
+    static const double bounds[HTTP_N_BOUNDS] = HTTP_BOUNDS;
+    const char *scope = v->conf.scope, *node = v->self.status.name;
+    uint64_t n = 0;
+
+    strbuf_printf(b, "# HELP %s %s\n# TYPE %s histogram\n", name, help, name);
+    for (size_t i = 0; i < HTTP_N_BOUNDS; i++) {
+        n += h->counts[i];
+        strbuf_printf(b, "%s_bucket{scope=\"%s\",name=\"%s\",le=\"%g\"} %" PRIu64 "\n", name, scope,
+                      node, bounds[i], n);
+    }
+    n += h->counts[HTTP_N_BOUNDS];
+    strbuf_printf(b,
+                  "%s_bucket{scope=\"%s\",name=\"%s\",le=\"+Inf\"} %" PRIu64
+                  "\n%s_sum{scope=\"%s\",name=\"%s\"} %.9g\n%s_count{scope=\"%s\",name=\"%s\"} "
+                  "%" PRIu64 "\n",
+                  name, scope, node, n, name, scope, node, h->sum_s, name, scope, node, n);
+}
+
+static void add_rules(struct strbuf *b, const struct view *v, const char *kind,
+                      const struct http_rule *rules)
+{
+    for (size_t i = 0; i < HTTP_RULES_MAX && rules[i].name != NULL; i++) {
+        strbuf_printf(b,
+                      "veche_decisions_total{scope=\"%s\",name=\"%s\",kind=\"%s\",rule=\"%s\"} "
+                      "%" PRIu64 "\n",
+                      v->conf.scope, v->self.status.name, kind, rules[i].name, rules[i].n);
+    }
+}
+
+static void add_decisions(struct strbuf *b, const struct http_request *r)
+{
+    strbuf_add_text(b, "# HELP veche_decisions_total How often a decision went over to that rule.\n"
+                       "# TYPE veche_decisions_total counter\n");
+    add_rules(b, r->view, "node", r->stats->node_rules);
+    add_rules(b, r->view, "cluster", r->stats->cluster_rules);
+}
+
+/* Of peers that answer. */
+static void add_round_trips(struct strbuf *b, const struct http_request *r)
+{
+    strbuf_add_text(b, "# HELP veche_peer_round_trip_seconds Last measured round trip to a peer.\n"
+                       "# TYPE veche_peer_round_trip_seconds gauge\n");
+    for (uint32_t i = 0; i < r->stats->n_peers; i++) {
+        const struct http_peer *p = &r->stats->peers[i];
+
+        if (p->up && p->rtt_us != 0) {
+            strbuf_printf(
+                b, "veche_peer_round_trip_seconds{scope=\"%s\",name=\"%s\",peer=\"%s\"} %.9g\n",
+                r->view->conf.scope, r->view->self.status.name, p->name, (double)p->rtt_us / 1e6);
+        }
+    }
+}
+
 void http_handle_metrics(const struct http_request *r, struct http_reply *reply)
 {
     reply->code = 200;
     reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    add_patroni(&reply->body, r->view);
+    add_patroni(&reply->body, r);
     add_veche(&reply->body, r);
     http_add_guard_metrics(&reply->body, r->view);
+    add_round_trips(&reply->body, r);
+    add_decisions(&reply->body, r);
+    add_histogram(&reply->body, r->view, "veche_tick_duration_seconds", "How long a tick took.",
+                  &r->stats->tick);
+    add_histogram(&reply->body, r->view, "veche_dirty_to_act_seconds",
+                  "From an observation to the end of the tick that acted on it.", &r->stats->react);
 }

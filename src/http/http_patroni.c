@@ -13,7 +13,7 @@ static void set_time(json_t *object, const char *key, int64_t us)
 {
     char text[CLOCK_TEXT_SIZE];
 
-    (void)clock_format_iso(us, text, sizeof(text));
+    (void)http_format_time(us, text, sizeof(text));
     if (text[10] == 'T') {
         text[10] = ' '; /* As PostgreSQL and Patroni print times. */
     }
@@ -80,8 +80,9 @@ static void add_postgres(json_t *o, const struct view *v)
     }
 }
 
-static void add_cluster(json_t *o, const struct view *v)
+static void add_cluster(json_t *o, const struct http_request *r)
 {
+    const struct view *v = r->view;
     const struct status *s = &v->self.status;
     json_t *tags = json_loads(v->self.member.tags, 0, NULL);
     char sysid[32];
@@ -91,6 +92,9 @@ static void add_cluster(json_t *o, const struct view *v)
     }
     if (http_leader(v) == NULL) {
         json_object_set_new(o, "cluster_unlocked", json_true());
+    }
+    if (r->stats->contact_us != 0) {
+        json_object_set_new(o, "dcs_last_seen", json_integer(r->stats->contact_us / 1000000));
     }
     if (tags != NULL && json_object_size(tags) > 0) {
         json_object_set(o, "tags", tags);
@@ -112,6 +116,7 @@ static json_t *veche_of(const struct http_request *r)
     const struct status *s = &v->self.status;
     json_t *o = json_object();
 
+    json_object_set_new(o, "name", json_string("Veche"));
     json_object_set_new(o, "version", json_string(VECHE_VERSION));
     json_object_set_new(o, "mode", json_string(node_mode_name(s->mode)));
     json_object_set_new(o, "node_id", json_sprintf("%016llx", (unsigned long long)s->id));
@@ -158,10 +163,13 @@ void http_add_patroni_body(const struct http_request *r, struct http_reply *repl
         json_object_set_new(o, "sync_standby", json_true());
     }
     add_postgres(o, v);
-    add_cluster(o, v);
+    add_cluster(o, r);
     json_object_set_new(o, "patroni",
                         json_pack("{s:s, s:s, s:s}", "version", VECHE_PATRONI_VERSION, "scope",
                                   v->conf.scope, "name", s->name));
+    if (s->no_watchdog) {
+        json_object_set_new(o, "watchdog_failed", json_true());
+    }
     json_object_set_new(o, "veche", veche_of(r));
     text = json_dumps(o, 0);
     ASSERT(text != NULL);

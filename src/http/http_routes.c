@@ -31,11 +31,13 @@ static const struct http_route routes[] = {
     {"GET",  "/cluster",    HTTP_SAFE,   http_handle_cluster},
     {"GET",  "/history",    HTTP_SAFE,   http_handle_history},
     {"GET",  "/config",     HTTP_SAFE,   http_handle_config},
+    {"GET",  "/failsafe",   HTTP_SAFE,   http_handle_failsafe},
     {"GET",  "/metrics",    HTTP_SAFE,   http_handle_metrics},
     {"PATCH", "/config",    HTTP_UNSAFE, http_handle_config_patch},
     {"PUT",  "/config",     HTTP_UNSAFE, http_handle_config_put},
     {"POST", "/switchover", HTTP_UNSAFE, http_handle_switchover},
     {"POST", "/failover",   HTTP_UNSAFE, http_handle_failover},
+    {"POST", "/failsafe",   HTTP_UNSAFE, http_handle_failsafe_post},
     {"POST", "/primary-is-dead", HTTP_UNSAFE, http_handle_primary_is_dead},
 };
 /* clang-format on */

@@ -11,6 +11,8 @@
 #include "core/decide.h"
 #include "http/http.h"
 
+struct json_t;
+
 struct http_request {
     const char *method;
     const char *path; /* Without the query. */
@@ -18,7 +20,7 @@ struct http_request {
     const struct view *view;
     const struct decision *decision;
     const char *config; /* Dynamic configuration as JSON; NULL = none. */
-    struct http_links links;
+    const struct http_stats *stats;
     const struct kv_list *query;    /* Parameters behind the '?'. */
     const char *body;               /* Terminated; "" = none. */
     const char *client;             /* Address of the one who asks, for the ledger. */
@@ -76,6 +78,10 @@ void http_add_patroni_body(const struct http_request *request, struct http_reply
 void http_handle_cluster(const struct http_request *request, struct http_reply *reply);
 void http_handle_history(const struct http_request *request, struct http_reply *reply);
 
+/* http_failsafe.c */
+void http_handle_failsafe(const struct http_request *request, struct http_reply *reply);
+void http_handle_failsafe_post(const struct http_request *request, struct http_reply *reply);
+
 /* http_metrics.c */
 struct http_metric {
     const char *name;
@@ -87,7 +93,6 @@ void http_add_metrics(struct strbuf *b, const struct view *v, const struct http_
                       size_t n);
 
 /* http_guard.c */
-struct json_t;
 const char *http_fenced(const struct view *view); /* "yes", "partly", "no" */
 void http_add_guard(struct json_t *veche, const struct view *view);
 void http_add_guard_metrics(struct strbuf *b, const struct view *v);
@@ -105,6 +110,10 @@ void http_handle_config_patch(const struct http_request *request, struct http_re
 void http_handle_config_put(const struct http_request *request, struct http_reply *reply);
 
 /* http_facts.c: what several answers need. */
+/* 200 and that object, which it frees. */
+void http_reply_json(struct http_reply *reply, struct json_t *object);
+/* As Python prints it: without fractions of a second when there are none. Returns text. */
+const char *http_format_time(int64_t us, char *text, size_t size);
 bool http_is_primary(const struct view *view); /* Lease, running primary, no fence. */
 bool http_holds_lease(const struct view *view);
 bool http_is_standby(const struct view *view);

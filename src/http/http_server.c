@@ -161,7 +161,7 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
         .view = hooks->view(hooks->data),
         .decision = hooks->decision(hooks->data),
         .config = hooks->config(hooks->data),
-        .links = hooks->links(hooks->data),
+        .stats = hooks->stats(hooks->data),
         .query = &query,
         .body = a->body.data != NULL ? a->body.data : "",
         .client = client,

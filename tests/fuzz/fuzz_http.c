@@ -19,6 +19,7 @@
 #define LENGTH_MAX 63  /* Of a name. */
 #define DIGITS_MAX 31
 
+static const struct http_stats stats;
 static struct store store;
 static struct view view;
 static struct decision decision;
@@ -235,6 +236,7 @@ static void ask(char *text, uint8_t who)
                                        .decision = &decision,
                                        .config = (who & 8) != 0 ? NULL : "{\"ttl\": 3}",
                                        .query = &query,
+                                       .stats = &stats,
                                        .body = body,
                                        .client = "127.0.0.1",
                                        .hooks = &hooks};

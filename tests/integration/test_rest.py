@@ -258,6 +258,9 @@ def test_metrics_can_be_parsed_and_agree_with_the_role(by_role):
         assert v["veche_members"] == 3
         assert v["veche_peers_connected"] == 2
         assert v["patroni_version"] == 40104
+        assert v["veche_tick_duration_seconds_count"] > 0 < v["veche_dirty_to_act_seconds_count"]
+        assert v["patroni_dcs_last_seen"] > 0 < v["veche_decisions_total"]
+    assert values["primary"]["veche_lease_renewals_total"] > 0
     for node in by_role.values():
         text = node.http("/metrics").text
         names = re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE)

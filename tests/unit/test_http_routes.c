@@ -6,6 +6,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -16,6 +20,21 @@ static struct view view;
 static struct decision decision;
 static struct kv_list query;
 static uint64_t late_ms; /* The request, after the view. */
+
+static const struct http_stats stats = {
+    .n_configured = 2,
+    .n_up = 1,
+    .n_peers = 2,
+    .peers = {{.name = "pg2", .up = true, .rtt_us = 412}, {.name = "w:7400", .rtt_us = 99}},
+    .contact_us = INT64_C(1785578499900000),
+    .n_rounds = 12,
+    .n_renewals = 10,
+    .n_refusals = 1,
+    .tick = {.counts = {3, 2, 1, 0, 0, 0, 0, 0, 0, 0, 1}, .sum_s = 7.0125},
+    .react = {.counts = {1, 2}, .sum_s = 0.00075},
+    .node_rules = {{"start-standby", 1}, {"healthy", 2}},
+    .cluster_rules = {{"not-leader", 1}},
+};
 
 static void add_member(const char *name, node_id id, enum node_mode mode, uint16_t port)
 {
@@ -83,6 +102,8 @@ static void build(const char *self)
     view.conf.maximum_lag_on_failover = 10485760;
     (void)str_copy(view.conf.scope, sizeof(view.conf.scope), "batman");
     view.raft.leader = 3;
+    view.raft.term = 4;
+    view.raft.is_leader = str_equal(self, "w");
     view.raft.usable = true;
     view.raft.caught_up = true;
     for (size_t i = 0; i < ARRAY_LENGTH(all); i++) {
@@ -160,7 +181,7 @@ static struct http_reply ask(const char *method, const char *path, const char *b
                                    .view = &view,
                                    .decision = &decision,
                                    .config = config,
-                                   .links = {.n_configured = 2, .n_up = 1},
+                                   .stats = &stats,
                                    .query = &query,
                                    .body = body,
                                    .client = "127.0.0.1",
@@ -207,6 +228,7 @@ static void health_paths_tell_the_role(void **state)
         {"/history", 200, 200, 200},
         {"/config", 200, 200, 200},
         {"/metrics", 200, 200, 200},
+        {"/failsafe", 502, 502, 502},
         {"/sync", 503, 503, 503},
         {"/async", 503, 200, 503},
         {"/quorum", 503, 503, 503},
@@ -626,22 +648,49 @@ static void a_primary_is_declared_dead_by_name(void **state)
 /* ---- Golden bodies ---- */
 
 static const char *const golden_nodes[] = {"pg1", "pg2", "w"};
-static const char *const golden_paths[] = {"/patroni", "/cluster", "/history", "/config",
-                                           "/metrics"};
+static const char *const golden_paths[] = {"/patroni", "/cluster",  "/history",
+                                           "/config",  "/failsafe", "/metrics"};
+
+static void print_answer(struct strbuf *all, const char *scene, const char *path)
+{
+    struct http_reply reply = ask("GET", path, "");
+
+    strbuf_printf(all, "== %s %s %u %s\n%s\n", scene, path, reply.code, reply.content_type,
+                  reply.body.data);
+    strbuf_deinit(&reply.body);
+}
+
+/* Paused, with a synchronous standby, a switchover to come and a member that was stopped. */
+static void collect_eventful(struct strbuf *all)
+{
+    for (size_t i = 0; i < 2; i++) {
+        build(golden_nodes[i]);
+        view.conf.pause = true;
+        view.self.status.pending_restart = true;
+        view.self.status.no_watchdog = i == 1;
+        store.sync = (struct store_sync){.primary = "pg1", .n_names = 1, .names = {"pg2"}};
+        store.request = (struct store_request){.id = 9,
+                                               .kind = REQUEST_SWITCHOVER,
+                                               .from = "pg1",
+                                               .to = "pg2",
+                                               .at_us = INT64_C(1785585600000000)};
+        add_member("pg3", 4, MODE_POSTGRES, 5433);
+        store.members[3].last_state = PG_STATE_STOPPED;
+        view.peers[view.n_peers++].status = (struct status){.id = 4, .timeline = 2};
+        print_answer(all, i == 0 ? "eventful pg1" : "eventful pg2", "/cluster");
+        print_answer(all, i == 0 ? "eventful pg1" : "eventful pg2", "/patroni");
+    }
+}
 
 static void collect(struct strbuf *all)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(golden_nodes); i++) {
         for (size_t k = 0; k < ARRAY_LENGTH(golden_paths); k++) {
-            struct http_reply reply;
-
             build(golden_nodes[i]);
-            reply = ask("GET", golden_paths[k], "");
-            strbuf_printf(all, "== %s %s %u %s\n%s\n", golden_nodes[i], golden_paths[k], reply.code,
-                          reply.content_type, reply.body.data);
-            strbuf_deinit(&reply.body);
+            print_answer(all, golden_nodes[i], golden_paths[k]);
         }
     }
+    collect_eventful(all);
 }
 
 static char *read_golden(void)
@@ -656,6 +705,179 @@ static char *read_golden(void)
     text[n] = '\0';
     fclose(file);
     return text;
+}
+
+/* The text without its values: what Patroni's users have rules and dashboards for. */
+static void metrics_are_patronis_and_those_promised(void **state)
+{
+    static const char *const names[] = {
+        "# TYPE patroni_version gauge\n",
+        "# TYPE patroni_postgres_running gauge\n",
+        "# TYPE patroni_postmaster_start_time gauge\n",
+        "# TYPE patroni_primary gauge\n",
+        "# TYPE patroni_xlog_location counter\n",
+        "# TYPE patroni_standby_leader gauge\n",
+        "# TYPE patroni_replica gauge\n",
+        "# TYPE patroni_sync_standby gauge\n",
+        "# TYPE patroni_quorum_standby gauge\n",
+        "# TYPE patroni_xlog_received_location counter\n",
+        "# TYPE patroni_xlog_replayed_location counter\n",
+        "# TYPE patroni_xlog_replayed_timestamp gauge\n",
+        "# TYPE patroni_xlog_paused gauge\n",
+        "# TYPE patroni_postgres_streaming gauge\n",
+        "# TYPE patroni_postgres_in_archive_recovery gauge\n",
+        "# TYPE patroni_postgres_server_version gauge\n",
+        "# TYPE patroni_cluster_unlocked gauge\n",
+        "# TYPE patroni_failsafe_mode_is_active gauge\n",
+        "# TYPE patroni_failsafe_mode_enabled gauge\n",
+        "# TYPE patroni_failsafe_member gauge\n",
+        "# TYPE patroni_postgres_timeline gauge\n",
+        "# TYPE patroni_dcs_last_seen gauge\n",
+        "# TYPE patroni_pending_restart gauge\n",
+        "# TYPE patroni_is_paused gauge\n",
+        "# TYPE patroni_postgres_state gauge\n",
+        "# TYPE patroni_failover_priority gauge\n",
+        "# TYPE veche_lease_margin_seconds histogram\n",
+        "veche_lease_renewals_total{scope=\"batman\",name=\"pg1\"} 10\n",
+        "veche_raft_term{scope=\"batman\",name=\"pg1\"} 4\n",
+        "# TYPE veche_raft_applied_index gauge\n",
+        "# TYPE veche_raft_leader gauge\n",
+        "veche_peer_round_trip_seconds{scope=\"batman\",name=\"pg1\",peer=\"pg2\"} 0.000412\n",
+        "# TYPE veche_guard_freezes_total counter\n",
+        "{scope=\"batman\",name=\"pg1\",kind=\"node\",rule=\"healthy\"} 2\n",
+        "veche_tick_duration_seconds_bucket{scope=\"batman\",name=\"pg1\",le=\"0.0005\"} 5\n",
+        "veche_tick_duration_seconds_bucket{scope=\"batman\",name=\"pg1\",le=\"+Inf\"} 7\n",
+        "veche_dirty_to_act_seconds_count{scope=\"batman\",name=\"pg1\"} 3\n",
+    };
+    struct http_reply reply;
+
+    (void)state;
+    build("pg1");
+    reply = ask("GET", "/metrics", "");
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        if (strstr(reply.body.data, names[i]) == NULL) {
+            fail_msg("missing: %s", names[i]);
+        }
+    }
+    strbuf_deinit(&reply.body);
+}
+
+/* Patroni calls these counters without the word that counters end with today. */
+static bool is_patronis(const char *complaint)
+{
+    static const char *const known[] = {"patroni_xlog_location", "patroni_xlog_received_location",
+                                        "patroni_xlog_replayed_location"};
+    bool found = false;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(known); i++) {
+        found = found || (str_starts_with(complaint, known[i]) &&
+                          strstr(complaint, "should have \"_total\" suffix") != NULL);
+    }
+    return found;
+}
+
+/* What Prometheus itself has to say of the text of each kind of node. */
+static void promtool_finds_nothing_else(void **state)
+{
+    static const char *const nodes[] = {"pg1", "pg2", "w"};
+    char line[1024];
+
+    (void)state;
+    if (access("/usr/bin/promtool", X_OK) != 0) {
+        fail_msg("promtool is missing: install Debian's package prometheus");
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(nodes); i++) {
+        char name[] = "/tmp/veche-metrics-XXXXXX";
+        char command[128];
+        int fd = mkstemp(name);
+        struct http_reply reply;
+        unsigned n_patronis = 0;
+        FILE *said;
+        int status;
+
+        assert_true(fd >= 0);
+        build(nodes[i]);
+        reply = ask("GET", "/metrics", "");
+        assert_int_equal(write(fd, reply.body.data, reply.body.length), reply.body.length);
+        (void)close(fd);
+        (void)snprintf(command, sizeof(command), "promtool check metrics <%s 2>&1", name);
+        said = popen(command, "r");
+        assert_non_null(said);
+        while (fgets(line, sizeof(line), said) != NULL) {
+            if (!is_patronis(line)) {
+                fail_msg("%s: %s", nodes[i], line);
+            }
+            n_patronis++;
+        }
+        status = pclose(said);
+        (void)unlink(name);
+        strbuf_deinit(&reply.body);
+        assert_int_equal(n_patronis, 3);
+        assert_int_equal(WEXITSTATUS(status), 3); /* Read, with complaints. */
+    }
+}
+
+/* Counted in its place, up to the bound itself. */
+static void a_histogram_counts_each_value_once(void **state)
+{
+    struct http_histogram h = {.sum_s = 0};
+    struct http_rule rules[HTTP_RULES_MAX] = {{.name = NULL}};
+
+    (void)state;
+    http_histogram_add(&h, 0);
+    http_histogram_add(&h, 100000); /* 0.1 ms, the first bound. */
+    http_histogram_add(&h, 100001);
+    http_histogram_add(&h, UINT64_C(5000000000));
+    http_histogram_add(&h, UINT64_C(5000000001));
+    assert_int_equal(h.counts[0], 2);
+    assert_int_equal(h.counts[1], 1);
+    assert_int_equal(h.counts[9], 1);
+    assert_int_equal(h.counts[10], 1);
+    assert_true(h.sum_s > 10 && h.sum_s < 10.001);
+
+    http_rule_count(rules, "a");
+    http_rule_count(rules, "b");
+    http_rule_count(rules, "a");
+    assert_string_equal(rules[0].name, "a");
+    assert_int_equal(rules[0].n, 2);
+    assert_int_equal(rules[1].n, 1);
+    assert_null(rules[2].name);
+    for (size_t i = 0; i < HTTP_RULES_MAX; i++) { /* Full: what does not fit is not counted. */
+        static char names[HTTP_RULES_MAX][8];
+
+        (void)snprintf(names[i], sizeof(names[i]), "r%zu", i);
+        http_rule_count(rules, names[i]);
+    }
+    http_rule_count(rules, "one more");
+    assert_int_equal(rules[HTTP_RULES_MAX - 1].n, 1);
+}
+
+/* Only where failsafe_mode is set, as it is spelled in YAML or JSON; nobody is ever asked. */
+static void failsafe_lists_the_members_when_it_is_on(void **state)
+{
+    static const char *const on[] = {"{\"failsafe_mode\": true}", "{\"failsafe_mode\": \"on\"}"};
+    static const char *const off[] = {"{\"failsafe_mode\": false}", "{}", NULL,
+                                      "{\"failsafe_mode\": \"off\"}"};
+    struct http_reply reply;
+
+    (void)state;
+    build("pg2");
+    for (size_t i = 0; i < ARRAY_LENGTH(on); i++) {
+        config = on[i];
+        reply = ask("GET", "/failsafe", "");
+        assert_int_equal(reply.code, 200);
+        assert_string_equal(reply.body.data, "{\"pg1\": \"http://10.0.0.1:8008/patroni\", "
+                                             "\"pg2\": \"http://10.0.0.2:8008/patroni\"}");
+        strbuf_deinit(&reply.body);
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(off); i++) {
+        config = off[i];
+        assert_int_equal(code_of("/failsafe"), 502);
+    }
+    config = "{\"ttl\": 3}";
+    reply = ask("POST", "/failsafe", "{}");
+    assert_int_equal(reply.code, 502);
+    strbuf_deinit(&reply.body);
 }
 
 /* Every data path, as the primary, a standby and the witness answer it. */
@@ -688,6 +910,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_change_of_the_configuration_is_checked),
         cmocka_unit_test(a_paused_cluster_says_so_and_lets_nobody_choose),
         cmocka_unit_test(a_primary_is_declared_dead_by_name),
+        cmocka_unit_test(metrics_are_patronis_and_those_promised),
+        cmocka_unit_test(promtool_finds_nothing_else),
+        cmocka_unit_test(a_histogram_counts_each_value_once),
+        cmocka_unit_test(failsafe_lists_the_members_when_it_is_on),
         cmocka_unit_test(bodies_are_as_reviewed),
     };
     int failed;
