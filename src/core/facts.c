@@ -357,6 +357,8 @@ static void gather_upstream(const struct view *view, struct node_facts *f)
     const struct status *primary = lookup_running_primary(view);
     const struct store_member *m;
 
+    f->bits |= bit_if((f->bits & F(OWNER_ME)) && (f->bits & F(RUNS_STANDBY)) && view->pg.receives,
+                      F(UPSTREAM_WRONG));
     if (primary == NULL || primary->id == view->self.status.id) {
         return;
     }
@@ -419,7 +421,8 @@ static uint64_t op_facts(const struct view *view, uint64_t bits)
      * later epoch be given up, and two such nodes hand it back and forth. */
     bool recent = op->retry_ms == 0 || view->now_ms < op->retry_ms;
     bool failed = op->last_failed && recent &&
-                  (starts_as_primary(op->last) || op->last == ACTION_START_STANDBY);
+                  (starts_as_primary(op->last) || op->last == ACTION_START_STANDBY ||
+                   str_equal(op->last_rule, "stop-following"));
     bool overdue = op->running == ACTION_START_PRIMARY &&
                    is_over(view, op->started_ms, view->conf.primary_start_timeout_ms);
 

@@ -52,13 +52,13 @@
     X(OFF_LINE,           "off-line",           "our WAL is not of the declared line") \
     X(DECLARED,           "declared",           "we declared in this epoch what a promotion here would write") \
     X(PRIMARY_RUNS,       "primary-runs",       "another node runs as primary with the lease") \
-    X(UPSTREAM_WRONG,     "upstream-wrong",     "we follow somebody else than the running primary") \
+    X(UPSTREAM_WRONG,     "upstream-wrong",     "we follow somebody else than the running primary; as owner: anybody, or may") \
     X(OP_KEEPS,           "op-keeps",           "a sequence runs that still makes sense") \
     X(OP_CLEANS,          "op-cleans",          "a sequence runs that ends left-over processes itself") \
     X(OP_MAKES_PRIMARY,   "op-makes-primary",   "a sequence is about to make PostgreSQL take writes") \
     X(OP_BOOTSTRAPS,      "op-bootstraps",      "a new database is being made here") \
     X(QUIET,              "quiet",              "no process of PostgreSQL and no sequence runs") \
-    X(START_FAILED,       "start-failed",       "the last start or promotion failed") \
+    X(START_FAILED,       "start-failed",       "the last start or promotion failed, or the step to nobody before a promotion") \
     X(START_OVERDUE,      "start-overdue",      "the start as primary takes longer than primary_start_timeout") \
     X(START_GIVEN_UP,     "start-given-up",     "the start as primary was cut off because it took too long") \
     X(HEIR,               "heir",               "another member could take over now") \

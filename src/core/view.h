@@ -142,6 +142,7 @@ struct view_pg { /* Local PostgreSQL beyond what struct status says. */
     bool was_primary;     /* pg_control and no standby.signal: it took writes when it ended. */
     bool promoted_checkpoint_due; /* Promoted, CHECKPOINT not done yet. */
     char upstream[NAME_SIZE];     /* Member whose address primary_conninfo names; empty = none. */
+    bool receives;                /* primary_conninfo names somebody, or a WAL receiver runs. */
     uint32_t min_timeline;        /* Of the checkpoint in pg_control. */
     uint32_t taken_timeline;      /* A promotion found its number, and all up to this one, taken by
                                    * history files; 0 = none did. */

@@ -154,6 +154,8 @@ uint32_t pg_kill_all(struct pg *pg);
 uint32_t pg_kill_strays(struct pg *pg);
 
 void pg_reload(struct pg *pg); /* SIGHUP */
+/* The WAL receiver that was seen last ends. Another is started unless primary_conninfo is empty. */
+void pg_end_receiver(struct pg *pg);
 /* pg_ctl promote's way: promote signal file and SIGUSR1; done when it is out of
  * recovery. It takes that timeline: the numbers between its own and that one are
  * held by placeholders in pg_wal first (pg_promote.c). */

@@ -284,6 +284,7 @@ static void fill_view(const struct pg *pg, struct view_pg *view)
         view->min_timeline = pg->row.checkpoint_timeline;
         view->promoted_checkpoint_due =
             !pg->row.in_recovery && pg->row.checkpoint_timeline != pg->row.timeline;
+        view->receives = pg->row.receives;
         view->replay_time_us = pg->row.replay_time_us;
         view->n_replicas = pg->row.n_replicas;
         memcpy(view->replicas, pg->row.replicas, sizeof(view->replicas));

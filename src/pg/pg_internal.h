@@ -111,6 +111,8 @@ struct pg_row {
     int64_t replay_time_us;
     bool replay_paused;
     bool streaming;
+    bool receives;        /* view_pg.receives */
+    int64_t receiver_pid; /* Of the WAL receiver, also while it connects; 0 = none. */
     bool has_restore_command;
     bool pending_restart;
     int64_t start_us;

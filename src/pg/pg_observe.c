@@ -88,7 +88,7 @@ static uint64_t fingerprint(const struct pg *pg)
     mix_number(&hash, r->timeline);
     mix_number(&hash, r->checkpoint_timeline);
     mix_number(&hash, (r->streaming ? 1U : 0) | (r->replay_paused ? 2U : 0) |
-                          (r->pending_restart ? 4U : 0));
+                          (r->pending_restart ? 4U : 0) | (r->receives ? 8U : 0));
     mix_text(&hash, r->sync_names);
     mix_number(&hash, (d->gate_closed ? 1U : 0) | (pg->sync.held ? 2U : 0) |
                           (pg->sync.released ? 4U : 0));

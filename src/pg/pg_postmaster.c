@@ -202,3 +202,15 @@ void pg_reload(struct pg *pg)
 {
     signal_postmaster(pg, SIGHUP);
 }
+
+void pg_end_receiver(struct pg *pg)
+{
+    int pidfd = pg->has_row && pg->row.receiver_pid > 1
+                    ? pg_process_open((pid_t)pg->row.receiver_pid, pg->disk.path)
+                    : -1;
+
+    if (pidfd >= 0) {
+        (void)pg_process_signal(pidfd, SIGTERM); /* It may have ended since. */
+        (void)close(pidfd);
+    }
+}

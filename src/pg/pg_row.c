@@ -30,6 +30,7 @@ enum column {
     COL_RECEIVER_TIMELINE,
     COL_NEWEST_WALFILE,
     COL_CONNINFO,
+    COL_RECEIVER_PID,
     COL_RESTORE,
     COL_PENDING,
     COL_START,
@@ -47,10 +48,14 @@ enum column {
 /*
  * Positions are read before the timelines, which are made to depend on them: a
  * position that is on a newer timeline than the one read with it would look like a
- * standby that went on where the cluster did not.
+ * standby that went on where the cluster did not. Whether a WAL receiver runs is read
+ * before the positions: without one, and nobody to get one from, they are the last.
+ * pg_stat_wal_receiver does not show one that still connects.
  */
 const char pg_row_sql[] =
     "WITH p AS MATERIALIZED (SELECT pg_is_in_recovery() AS r,"
+    " CASE WHEN pg_is_in_recovery() THEN (SELECT max(pid) FROM pg_stat_activity"
+    "  WHERE backend_type = 'walreceiver') END AS receiver_pid,"
     " CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END AS received,"
     " CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END AS replayed)"
     " SELECT p.r, y.system_identifier, k.timeline_id, v.min_recovery_end_timeline,"
@@ -64,7 +69,7 @@ const char pg_row_sql[] =
     /* The receiver is gone and with it its timeline, not the WAL it wrote. */
     " CASE WHEN p.r AND w.status IS NULL THEN"
     "  (SELECT max(name) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$') END,"
-    " current_setting('primary_conninfo', true),"
+    " current_setting('primary_conninfo', true), p.receiver_pid,"
     " coalesce(current_setting('restore_command', true), '') <> '',"
     " g.pending,"
     " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
@@ -286,6 +291,9 @@ int pg_row_parse(const PGresult *result, struct pg_row *ret_row, struct kv_list 
     row.replay_time_us = number_at(result, COL_REPLAY_TIME);
     row.replay_paused = is_true(result, COL_REPLAY_PAUSED);
     row.streaming = str_equal(cell(result, COL_RECEIVER), "streaming");
+    row.receiver_pid = number_at(result, COL_RECEIVER_PID);
+    row.receives =
+        row.in_recovery && (cell(result, COL_CONNINFO)[0] != '\0' || row.receiver_pid != 0);
     row.has_restore_command = is_true(result, COL_RESTORE);
     row.pending_restart = is_true(result, COL_PENDING);
     row.start_us = number_at(result, COL_START);

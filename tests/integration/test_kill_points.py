@@ -410,6 +410,7 @@ SCENARIOS = {
     "promote": [promote],
     "checkpoint": [promote],
     "follow": [follow],
+    "follow: end receiver": [promote],  # Only who is to be promoted follows nobody.
     "fence": [lose_the_lease],
 }
 
@@ -483,7 +484,7 @@ def test_every_sequence_has_a_scenario():
 @pytest.mark.parametrize("point", points_but_bootstrap(), ids=str)
 def test_a_row_interrupted_converges(three, point):
     c, kept = three
-    scenarios = SCENARIOS[point.sequence]
+    scenarios = SCENARIOS.get(point.row) or SCENARIOS[point.sequence]
     for scenario in scenarios:
         with scenario(c, point) as victim:
             offset, marked = interrupt(victim, point)

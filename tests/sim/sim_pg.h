@@ -37,6 +37,7 @@ struct pg_seen {
     enum pg_run run;
     struct wal_pos flushed, replayed;
     bool streaming, received_any;
+    bool receives;
     lsn_t switch_lsn;
 };
 

@@ -22,6 +22,7 @@ void sim_pg_observe(struct sim *s, struct sim_node *n)
         .replayed = pg->replayed,
         .streaming = pg->connected_to != 0,
         .received_any = pg->received_any,
+        .receives = pg->upstream != SIM_NOBODY,
         .switch_lsn = pg->switch_lsn,
     };
     sim_sync_observe(s, n);
@@ -146,6 +147,7 @@ void sim_pg_fill(struct sim *s, struct sim_node *n, struct status *status, struc
     view->rewind_timeline = pg->data == DATA_REWINDING ? pg->rewind_timeline : 0;
     view->control_lsn = wal_lsn(control_pos(pg));
     view->upstream_switch_lsn = pg->run == PG_RUN_STANDBY ? pg->seen.switch_lsn : 0;
+    view->receives = status->pg_role == PG_ROLE_STANDBY && pg->seen.receives;
     if (pg->upstream != SIM_NOBODY) {
         (void)str_copy(view->upstream, NAME_SIZE, s->nodes[pg->upstream]->name);
     }

@@ -262,6 +262,45 @@ static void a_timeline_is_declared_before_it_is_written(void **state)
     free(s);
 }
 
+static void nobody_sends_more_once_the_position_is_declared(void **state)
+{
+    /* pg1 still follows whom it followed. Then what it knows of that ended is tried again. */
+    struct scene *s = scene_about_to_promote();
+
+    (void)state;
+    s->view.pg.receives = true;
+    assert_node(s, "stop-following", ACTION_FOLLOW);
+    assert_string_equal(s->decision.node.upstream.name, "");
+    assert_null(scene_find(s, COMMAND_LINE_SET));
+    declare(s); /* By the agent before this one. */
+    assert_node(s, "stop-following", ACTION_FOLLOW);
+
+    s->view.op.last = ACTION_FOLLOW;
+    (void)str_copy(s->view.op.last_rule, NAME_SIZE, "stop-following");
+    s->view.op.last_failed = true;
+    s->view.op.retry_ms = TEST_NOW + 1000;
+    assert_node(s, "promote-failed", ACTION_NONE);
+    assert_string_equal(scene_find(s, COMMAND_EPOCH_RELEASE)->epoch_release.rule, "promote-failed");
+    s->view.peers[0].status.nofailover = true;
+    assert_node(s, "back-off", ACTION_NONE);
+
+    s->view.op.last_failed = false;
+    s->view.pg.receives = false;
+    assert_node(s, "promote", ACTION_PROMOTE);
+    free(s);
+}
+
+static void a_paused_owner_that_is_a_standby_is_left_alone(void **state)
+{
+    struct scene *s = scene_about_to_promote();
+
+    (void)state;
+    s->view.pg.receives = true;
+    s->view.conf.pause = true;
+    assert_node(s, "paused", ACTION_NONE);
+    free(s);
+}
+
 static void a_timeline_that_may_have_been_begun_is_waited_for(void **state)
 {
     /* pg2 declared timeline 2 and is silent. Then it says that it never came there. */
@@ -1487,6 +1526,8 @@ int main(void)
         cmocka_unit_test(the_epoch_does_not_go_in_circles),
         cmocka_unit_test(who_misses_too_much_gives_the_epoch_back),
         cmocka_unit_test(a_timeline_is_declared_before_it_is_written),
+        cmocka_unit_test(nobody_sends_more_once_the_position_is_declared),
+        cmocka_unit_test(a_paused_owner_that_is_a_standby_is_left_alone),
         cmocka_unit_test(a_timeline_that_may_have_been_begun_is_waited_for),
         cmocka_unit_test(only_who_wrote_the_newest_timeline_is_restarted_in_place),
         cmocka_unit_test(a_primary_on_an_old_timeline_is_fenced),

@@ -190,11 +190,15 @@ static void check_action(size_t rule, struct cube c)
 {
     const uint64_t exempt = F(UNFENCED) | F(UNTOUCHED) | F(ADOPTED) | F(CONTINUED) | F(FROZEN);
 
+    if (node_rules[rule].effects & EFFECT_DECLARE) { /* What is declared does not move. */
+        never(rule, c, F(UPSTREAM_WRONG), 0);
+    }
     switch (node_rules[rule].action) {
     case ACTION_PROMOTE:
         never(rule, c, 0, F(LEASE));
         never(rule, c, 0, F(POSITIONS));
         never(rule, c, 0, F(SYNC_MINE)); /* S2 */
+        never(rule, c, F(UPSTREAM_WRONG), 0);
         never(rule, c, F(LAGS), F(FORCED));
         never(rule, c, F(BARRED), F(FORCED));
         break;
@@ -493,6 +497,7 @@ static void shake_view(struct rng *r, struct view *v)
     v->pg.control_lsn = upto(r, 6) * 2 * MB;
     v->pg.promoted_checkpoint_due = coin(r);
     (void)str_copy(v->pg.upstream, NAME_SIZE, coin(r) ? "pg2" : "");
+    v->pg.receives = coin(r);
     if (v->self.status.mode == MODE_WITNESS) {
         v->pg = (struct view_pg){.n_processes = 0};
     }
@@ -508,7 +513,7 @@ static void shake_op(struct rng *r, struct view *v)
     v->op.n_rewind_failures = (uint32_t)upto(r, 6);
     v->op.rewind_timeline = (uint32_t)upto(r, 3);
     v->op.retry_ms = v->now_ms + upto(r, 1000) - 500;
-    (void)str_copy(v->op.last_rule, NAME_SIZE, upto(r, 3) == 0 ? "start-overdue" : "promote");
+    (void)str_copy(v->op.last_rule, NAME_SIZE, upto(r, 3) == 0 ? "start-overdue" : coin(r) ? "promote" : "stop-following");
     if (v->self.status.mode == MODE_WITNESS) {
         v->op = (struct view_op){.running = ACTION_NONE};
     }

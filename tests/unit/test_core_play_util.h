@@ -236,6 +236,7 @@ static inline void fill_view(struct play *p, int i)
     v->pg.history_due = n->pg.history_due;
     v->pg.history = n->pg.history;
     (void)str_copy(v->pg.upstream, NAME_SIZE, n->pg.upstream);
+    v->pg.receives = n->pg.role == PG_ROLE_STANDBY && n->pg.upstream[0] != '\0';
     v->op.running = n->op;
     v->op.started_ms = n->op_started_ms;
     v->op.last = n->op_last;

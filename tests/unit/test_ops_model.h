@@ -28,6 +28,7 @@ struct pg {
     enum data_state data;
     enum pg_role role;
     char upstream[NAME_SIZE];
+    bool receives; /* A WAL receiver runs. */
     bool is_checkpoint_due;
     bool replay_paused;
     uint64_t free_blocks;
@@ -101,6 +102,7 @@ void pg_fill(const struct pg *pg, const struct store *store, struct status *stat
     view->n_processes = pg->n_left;
     view->promoted_checkpoint_due = pg->is_checkpoint_due;
     (void)str_copy(view->upstream, sizeof(view->upstream), pg->upstream);
+    view->receives = pg->receives || pg->upstream[0] != '\0';
 }
 
 static void effect_conf(struct pg *pg)
@@ -166,6 +168,12 @@ uint32_t pg_kill_all(struct pg *pg)
 void pg_reload(struct pg *pg)
 {
     note(pg, "reload");
+}
+
+void pg_end_receiver(struct pg *pg)
+{
+    note(pg, "end-receiver");
+    pg->receives = false;
 }
 
 static void effect_promote(struct pg *pg)

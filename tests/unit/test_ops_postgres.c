@@ -179,6 +179,45 @@ static void a_paused_and_blocked_replay_does_not_stop_a_promotion(void **state)
     end_client(reader);
 }
 
+static lsn_t received_of(struct node *n)
+{
+    uint64_t seen_ms = n->view.seen_ms;
+
+    while (n->view.seen_ms == seen_ms) {
+        turn();
+    }
+    return n->status.received;
+}
+
+/* Replay is paused, so the startup process does not get to ending the receiver. */
+static void who_is_to_be_promoted_receives_nothing_more(void **state)
+{
+    struct node *a = &w->a, *b = &w->b;
+    lsn_t at;
+
+    (void)state;
+    start_cluster();
+    wait_answer(b, "SELECT status FROM pg_stat_wal_receiver", "streaming");
+    assert_string_equal(ask(b, "SELECT pg_wal_replay_pause()"), "");
+    wait_answer(b, "SELECT pg_is_wal_replay_paused()", "t");
+    assert_string_equal(ask(a, "INSERT INTO t VALUES (1)"), "");
+    assert_true(b->view.receives);
+    act(b, ACTION_FOLLOW, NULL);
+    assert_false(b->view.receives);
+    assert_string_equal(ask(b, "SELECT count(*) FROM pg_stat_activity "
+                               "WHERE backend_type = 'walreceiver'"),
+                        "0");
+    at = received_of(b);
+    assert_string_equal(ask(a, "INSERT INTO t VALUES (2)"), "");
+    assert_string_equal(ask(b, "SELECT pg_wal_replay_resume()"), "");
+    wait_answer(b, "SELECT count(*) FROM t", "1");
+    wait_answer(a, "SELECT count(*) FROM pg_stat_replication", "0");
+    assert_true(received_of(b) == at);
+    act(b, ACTION_PROMOTE, NULL);
+
+    assert_string_equal(ask(b, "SELECT i FROM t"), "1");
+}
+
 static void a_standby_of_nobody_can_be_told_whom_to_follow(void **state)
 {
     struct node *a = &w->a, *b = &w->b;
@@ -312,6 +351,7 @@ static int run_all(void)
         on_world(a_start_that_fails_says_what_postgres_said),
         on_world(a_clone_streams_and_can_be_promoted),
         on_world(a_paused_and_blocked_replay_does_not_stop_a_promotion),
+        on_world(who_is_to_be_promoted_receives_nothing_more),
         on_world(a_standby_of_nobody_can_be_told_whom_to_follow),
         on_world(a_clone_that_is_cut_off_is_no_database),
         on_world(a_source_that_does_not_let_us_in_costs_nothing),

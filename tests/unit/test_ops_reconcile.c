@@ -362,6 +362,23 @@ static void a_stop_gets_harder_when_it_hangs(void **state)
     bench_deinit(&b);
 }
 
+static void who_follows_nobody_has_its_receiver_ended(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    set_scene(&b, ACTION_FOLLOW);
+    (void)str_copy(b.pg.upstream, sizeof(b.pg.upstream), "other");
+    b.pg.receives = true;
+    decide_on(&b, ACTION_FOLLOW, "");
+    run_out(&b);
+
+    assert_string_equal(b.pg.trace, "conf-standby reload end-receiver ");
+    assert_false(see(&b).last_failed);
+    bench_deinit(&b);
+}
+
 static void a_promotion_given_up_stops_the_server(void **state)
 {
     struct bench b;
@@ -651,6 +668,7 @@ int main(void)
         cmocka_unit_test(a_stop_that_has_signalled_is_only_cut_by_a_fence),
         cmocka_unit_test(a_stop_in_its_checkpoint_can_be_taken_back),
         cmocka_unit_test(a_stop_gets_harder_when_it_hangs),
+        cmocka_unit_test(who_follows_nobody_has_its_receiver_ended),
         cmocka_unit_test(a_promotion_given_up_stops_the_server),
         cmocka_unit_test(an_agent_that_leaves_does_not_stop_a_promotion),
         cmocka_unit_test(nothing_becomes_primary_before_the_guard_is_armed),
