@@ -170,10 +170,12 @@ static int run(struct conf *conf)
     return agent_run(conf);
 }
 
-static int work(const char *path, enum job job)
+/* path NULL: what the environment has is all there is. */
+static int work(const char *path, const struct kv_list *env, enum job job)
 {
     struct err err = {""};
-    struct conf *conf = conf_load(path, job == JOB_RUN ? on_warning : print_warning, NULL, &err);
+    struct conf *conf =
+        conf_load_with(path, env, job == JOB_RUN ? on_warning : print_warning, NULL, &err);
     int code = VECHE_EXIT_OK;
 
     if (conf == NULL) {
@@ -183,7 +185,7 @@ static int work(const char *path, enum job job)
     if (job == JOB_PRINT) {
         conf_print(conf, stdout);
     } else if (job == JOB_VALIDATE) {
-        code = validate(path, conf);
+        code = validate(path != NULL ? path : "the environment's configuration", conf);
     } else {
         log_init(conf->name, level_of(conf->log_level));
         consensus_prepare_process();
@@ -204,6 +206,7 @@ int main(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     enum job job = JOB_RUN;
+    struct kv_list env = {0};
     int c;
 
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
@@ -228,9 +231,12 @@ int main(int argc, char **argv)
             return VECHE_EXIT_USAGE;
         }
     }
-    if (optind + 1 != argc) {
+    conf_env_take(&env); /* No child ever gets it. */
+    if (argc - optind > 1 || (optind == argc && env.n == 0)) {
         usage(stderr);
         return VECHE_EXIT_USAGE;
     }
-    return work(argv[optind], job);
+    c = work(argv[optind], &env, job);
+    kv_deinit(&env);
+    return c;
 }

@@ -17,6 +17,7 @@ struct reload {
     struct agent *agent; /* Loop only. */
     uv_async_t async;
     char *path, *scope, *name; /* Of the node that runs: others need a restart. */
+    struct kv_list env;        /* What it was given by the environment. */
     bool is_running;           /* The thread is at work. */
     bool is_wanted;            /* Once more after it. */
 
@@ -72,7 +73,7 @@ static void read_all(struct reload *r)
 
     r->err.text[0] = '\0';
     r->secrets = NULL;
-    r->conf = conf_load(r->path, on_warning, NULL, &r->err);
+    r->conf = conf_load_with(r->path, &r->env, on_warning, NULL, &r->err);
     if (r->conf == NULL) {
         return;
     }
@@ -104,6 +105,7 @@ static void free_all(struct reload *r)
     drop(r);
     pthread_mutex_destroy(&r->mutex);
     free(r->path);
+    kv_deinit(&r->env);
     free(r->scope);
     free(r->name);
     free(r);
@@ -207,7 +209,8 @@ void agent_reload_init(struct agent *a)
     int rv;
 
     r->agent = a;
-    r->path = xstrdup(a->conf->path);
+    r->path = a->conf->path != NULL ? xstrdup(a->conf->path) : NULL;
+    kv_copy(&r->env, &a->conf->env);
     r->scope = xstrdup(a->conf->scope);
     r->name = xstrdup(a->conf->name);
     pthread_mutex_init(&r->mutex, NULL);

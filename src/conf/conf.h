@@ -65,7 +65,8 @@ struct conf_dynamic {
 
 struct conf {
     /* Global. */
-    char *path; /* Where it was read from. */
+    char *path;         /* Where it was read from; NULL = only from the environment. */
+    struct kv_list env; /* What came from the environment, for the next time; has secrets. */
     char *name, *scope, *namespace;
     enum conf_mode mode;
     char *runtime_dir; /* Sockets, promise file; default /run/veche/<scope>-<name>. */
@@ -139,7 +140,14 @@ typedef void (*conf_warning_cb)(void *data, const char *text);
 /* Reads a file, or a directory of *.yml / *.yaml. On failure NULL and the first
  * error as "file:line:column: key: what, got, expected". Never half a struct. */
 struct conf *conf_load(const char *path, conf_warning_cb warn, void *data, struct err *err);
+/* The same, and over it what conf_env_take found (may be NULL). path NULL: that alone. */
+struct conf *conf_load_with(const char *path, const struct kv_list *env, conf_warning_cb warn,
+                            void *data, struct err *err);
 void conf_free(struct conf *c);
+
+/* Moves every variable of ours (VECHE_ and PATRONI_) out of this process's environment into the
+ * list: no child gets it, and its bytes are overwritten. Before there is a thread. */
+void conf_env_take(struct kv_list *ret_env);
 
 /* Parses dynamic configuration from JSON, over the defaults; adjusts loop_wait and
  * retry_timeout to ttl as Patroni does (warning). Returns 0, or -1 and the reason;

@@ -8,6 +8,7 @@
 
 #include "base/kv.h"
 #include "base/str.h"
+#include "conf/conf_env.h"
 #include "conf/conf_local.h"
 #include "conf/conf_walk.h"
 
@@ -84,19 +85,50 @@ struct conf_node *conf_tree_read(const char *path, const struct conf_diag *diag)
     return S_ISDIR(st.st_mode) ? read_directory(path, diag) : conf_yaml_read(path, diag);
 }
 
+/* The tree that has it all: of the file, and over it of the environment. */
+static struct conf_node *read_all(const char *path, const struct kv_list *env,
+                                  const struct conf_diag *diag)
+{
+    struct conf_walk renames = {&conf_schema_local, NULL, "", diag};
+    const char *name;
+    const char *whole = conf_env_whole(env, &name);
+    struct conf_node *root;
+
+    if (whole != NULL) {
+        return conf_yaml_parse(name, whole, strlen(whole), diag);
+    }
+    root = path != NULL ? conf_tree_read(path, diag) : conf_node_new(CONF_NODE_MAP, "environment");
+    if (root == NULL) {
+        return NULL;
+    }
+    conf_walk_rename(&renames, root); /* Or a variable would hide what is written the older way. */
+    if (conf_env_merge(env, root, diag) < 0) {
+        conf_node_free(root);
+        return NULL;
+    }
+    return root;
+}
+
 struct conf *conf_load(const char *path, conf_warning_cb warn, void *data, struct err *err)
 {
+    return conf_load_with(path, NULL, warn, data, err);
+}
+
+struct conf *conf_load_with(const char *path, const struct kv_list *env, conf_warning_cb warn,
+                            void *data, struct err *err)
+{
     struct conf_diag diag = {warn, data, err};
-    struct conf_node *root = conf_tree_read(path, &diag);
+    struct conf_node *root = read_all(path, env, &diag);
     struct conf *c;
 
     if (root == NULL) {
         return NULL;
     }
-    /* Overrides from the environment (VECHE_*, PATRONI_*) belong here: as nodes of
-     * the tree they get the same checks as the file. */
     c = xmalloc(sizeof(*c));
-    c->path = xstrdup(path);
+    conf_replace(&c->path, path);
+    if (env != NULL) {
+        kv_copy(&c->env, env);
+    }
     if (conf_local_read(root, c, &diag) < 0) {
         conf_free(c);
         c = NULL;
@@ -112,6 +144,7 @@ void conf_free(struct conf *c)
     }
     conf_walk_deinit(&conf_schema_local, c);
     conf_replace(&c->path, NULL);
+    kv_deinit(&c->env);
     conf_replace(&c->replicatefrom, NULL);
     free(c);
 }

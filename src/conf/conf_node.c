@@ -15,8 +15,12 @@ static void add_place(struct sbuf *b, const struct conf_node *node, const char *
     if (node != NULL && node->file != NULL) {
         bool at_key = node->key_line > 0;
 
-        sbuf_printf(b, "%s:%u:%u: ", node->file, at_key ? node->key_line : node->line,
-                    at_key ? node->key_column : node->column);
+        if (!at_key && node->line == 0) {
+            sbuf_printf(b, "%s: ", node->file);
+        } else {
+            sbuf_printf(b, "%s:%u:%u: ", node->file, at_key ? node->key_line : node->line,
+                        at_key ? node->key_column : node->column);
+        }
     }
     if (key[0] != '\0') {
         sbuf_printf(b, "%s: ", key);
@@ -167,6 +171,58 @@ struct conf_node *conf_node_find(const struct conf_node *root, const char *path)
     key[dot - path] = '\0';
     child = conf_node_child(root, key);
     return child != NULL ? conf_node_find(child, dot + 1) : NULL;
+}
+
+struct conf_node *conf_node_section(struct conf_node *root, const char *path, size_t length)
+{
+    char key[CONF_KEY_SIZE];
+    size_t n = strcspn(path, ".");
+    struct conf_node *child;
+
+    if (length == 0) {
+        return root;
+    }
+    n = MIN(n, length);
+    PRE(n < sizeof(key));
+    memcpy(key, path, n);
+    key[n] = '\0';
+    child = conf_node_child(root, key);
+    if (child == NULL) {
+        child = conf_node_new(CONF_NODE_MAP, root->file);
+        child->line = root->line;
+        child->column = root->column;
+        child->key = xstrdup(key);
+        conf_node_add(root, child);
+    }
+    if (child->kind == CONF_NODE_NULL) {
+        child->kind = CONF_NODE_MAP;
+    }
+    if (child->kind != CONF_NODE_MAP) {
+        return NULL;
+    }
+    return conf_node_section(child, path + n + (n < length), length - n - (n < length));
+}
+
+bool conf_node_set(struct conf_node *root, const char *path, struct conf_node *node)
+{
+    const char *dot = strrchr(path, '.');
+    struct conf_node *section =
+        conf_node_section(root, path, dot != NULL ? (size_t)(dot - path) : 0);
+    struct conf_node *old;
+
+    if (section == NULL) {
+        conf_node_free(node);
+        return false;
+    }
+    old = conf_node_child(section, dot != NULL ? dot + 1 : path);
+    if (old != NULL) {
+        conf_node_remove(section, old);
+        conf_node_free(old);
+    }
+    free(node->key);
+    node->key = xstrdup(dot != NULL ? dot + 1 : path);
+    conf_node_add(section, node);
+    return true;
 }
 
 /* Moves one child of `from` (already taken out of it) into the map. */

@@ -73,6 +73,12 @@ void conf_node_remove(struct conf_node *parent, struct conf_node *child);
 struct conf_node *conf_node_child(const struct conf_node *map, const char *key);
 /* "raft.self_addr" from the root; NULL when missing. */
 struct conf_node *conf_node_find(const struct conf_node *root, const char *path);
+/* Puts the node at that path, in the place of what is there; sections are made when missing.
+ * False if something else is in a section's place; the node is the tree's or freed either way. */
+bool conf_node_set(struct conf_node *root, const char *path, struct conf_node *node);
+/* The section of the first `length` characters of the path (0 = root), made when missing; NULL
+ * when something else is in its place. */
+struct conf_node *conf_node_section(struct conf_node *root, const char *path, size_t length);
 /* Deep-merges `from` over `into` and frees `from`: maps are merged, anything else
  * replaces, a null deletes. */
 void conf_node_merge(struct conf_node *into, struct conf_node *from);

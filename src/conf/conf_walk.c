@@ -31,38 +31,6 @@ static void set_defaults(const struct conf_walk *w)
     }
 }
 
-/* The section of that path ("" = root), made when missing; NULL when something
- * else is in its place. */
-static struct conf_node *make_section(struct conf_node *root, const char *path, size_t length)
-{
-    char key[CONF_KEY_SIZE];
-    size_t n = strcspn(path, ".");
-    struct conf_node *child;
-
-    if (length == 0) {
-        return root;
-    }
-    n = MIN(n, length);
-    PRE(n < sizeof(key));
-    memcpy(key, path, n);
-    key[n] = '\0';
-    child = conf_node_child(root, key);
-    if (child == NULL) {
-        child = conf_node_new(CONF_NODE_MAP, root->file);
-        child->line = root->line;
-        child->column = root->column;
-        child->key = xstrdup(key);
-        conf_node_add(root, child);
-    }
-    if (child->kind == CONF_NODE_NULL) {
-        child->kind = CONF_NODE_MAP;
-    }
-    if (child->kind != CONF_NODE_MAP) {
-        return NULL;
-    }
-    return make_section(child, path + n + (n < length), length - n - (n < length));
-}
-
 static void rename_alias(const struct conf_walk *w, struct conf_node *root,
                          const struct conf_row *row)
 {
@@ -70,18 +38,21 @@ static void rename_alias(const struct conf_walk *w, struct conf_node *root,
     const char *old_dot = strrchr(row->path, '.');
     const char *new_dot = strrchr(new_path, '.');
     struct conf_node *old = conf_node_find(root, row->path);
+    struct conf_node *from;
     struct conf_node *section;
 
     if (old == NULL) {
         return;
     }
-    section = make_section(root, new_path, new_dot != NULL ? (size_t)(new_dot - new_path) : 0);
+    from = conf_node_section(root, row->path, old_dot != NULL ? (size_t)(old_dot - row->path) : 0);
+    section = conf_node_section(root, new_path, new_dot != NULL ? (size_t)(new_dot - new_path) : 0);
     if (section == NULL || conf_node_find(root, new_path) != NULL) {
         conf_warn(w->diag, old, row->path, "ignored, because %s%s is given", w->prefix, new_path);
+        conf_node_remove(from, old);
+        conf_node_free(old);
         return;
     }
-    conf_node_remove(
-        make_section(root, row->path, old_dot != NULL ? (size_t)(old_dot - row->path) : 0), old);
+    conf_node_remove(from, old);
     free(old->key);
     old->key = xstrdup(new_dot != NULL ? new_dot + 1 : new_path);
     conf_node_add(section, old);
@@ -240,14 +211,19 @@ static int walk_section(const struct conf_walk *w, const struct conf_node *secti
     return 0;
 }
 
-int conf_walk(const struct conf_walk *w, struct conf_node *root)
+void conf_walk_rename(const struct conf_walk *w, struct conf_node *root)
 {
-    PRE(root->kind == CONF_NODE_MAP);
-    set_defaults(w);
     for (size_t i = 0; i < w->schema->n_rows; i++) {
         if (w->schema->rows[i].type == CONF_ALIAS) {
             rename_alias(w, root, &w->schema->rows[i]);
         }
     }
+}
+
+int conf_walk(const struct conf_walk *w, struct conf_node *root)
+{
+    PRE(root->kind == CONF_NODE_MAP);
+    set_defaults(w);
+    conf_walk_rename(w, root);
     return walk_section(w, root, "");
 }

@@ -21,6 +21,9 @@ struct conf_walk {
  * far, and must be deinitialised as usual. */
 MUST_USE int conf_walk(const struct conf_walk *w, struct conf_node *root);
 
+/* Older spellings become the newer ones, as conf_walk does first. */
+void conf_walk_rename(const struct conf_walk *w, struct conf_node *root);
+
 /* One value into the target. 0, or -1 and the reason. */
 MUST_USE int conf_set(const struct conf_walk *w, const struct conf_row *row,
                       const struct conf_node *node);
