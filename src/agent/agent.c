@@ -234,6 +234,7 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *o)
         .recovery_conf = choose(&c->pg_recovery_conf, &a->dynamic.recovery_conf),
         .custom_conf = c->pg_custom_conf,
         .config_base_name = c->pg_config_base_name != NULL ? c->pg_config_base_name : "postgresql",
+        .is_settled = a->caught_up,
         .use_slots = a->dynamic.use_slots,
         .sync_on = agent_sync_mode(a) != SYNC_OFF,
         .ttl_ms = a->dynamic.ttl_ms,

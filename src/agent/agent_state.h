@@ -277,6 +277,7 @@ void agent_on_commit(void *data, uint64_t index, const struct command *c);
 void agent_on_restore(void *data, const struct store *s);
 void agent_on_leadership(void *data, const struct consensus_leadership *l);
 void agent_apply_config(struct agent *a);
+void agent_apply_pg_options(struct agent *a); /* After a change of the configuration. */
 void agent_ask_barrier(struct agent *a);
 
 /* lease_hooks.c: the lease library between timers, peers and the promise file. */

@@ -1,9 +1,9 @@
 /*
  * SIGHUP: the configuration is read again, by a thread, because files may be on
  * a disk that hangs; what can change without a restart is then taken over on the
- * loop. That is the secret and the certificates of raft:, and the section
- * watchdog:, so far. All or nothing: a configuration with any error, or
- * certificates that can not be used, change nothing.
+ * loop. That is the secret and the certificates of raft:, the section
+ * watchdog:, and of postgresql: what is not in need_restart below. All or nothing: a
+ * configuration with any error, or certificates that can not be used, change nothing.
  *
  * A SIGHUP during a reload starts another one when that is through.
  */
@@ -12,6 +12,7 @@
 #include "agent/agent.h"
 #include "agent/agent_state.h"
 #include "base/log.h"
+#include "base/str.h"
 
 struct reload {
     struct agent *agent; /* Loop only. */
@@ -151,6 +152,69 @@ static void refuse(const char *why)
               why);
 }
 
+#define SWAP(a, b)                \
+    do {                          \
+        __typeof__(a) swap = (a); \
+        (a) = (b);                \
+        (b) = swap;               \
+    } while (0)
+
+/* The old ones go with what was read. Their structs stay where they are: sequences know
+ * them by address. */
+static void swap_postgresql(struct conf *c, struct conf *fresh)
+{
+    SWAP(c->pg_listen_addresses, fresh->pg_listen_addresses);
+    SWAP(c->pg_port, fresh->pg_port);
+    SWAP(c->pg_connect_host, fresh->pg_connect_host);
+    SWAP(c->pg_connect_port, fresh->pg_connect_port);
+    SWAP(c->pg_database, fresh->pg_database);
+    SWAP(c->pg_pgpass, fresh->pg_pgpass);
+    SWAP(c->pg_use_unix_socket, fresh->pg_use_unix_socket);
+    SWAP(c->pg_custom_conf, fresh->pg_custom_conf);
+    SWAP(c->superuser, fresh->superuser);
+    SWAP(c->replication, fresh->replication);
+    SWAP(c->rewind, fresh->rewind);
+    SWAP(c->pg_parameters, fresh->pg_parameters);
+    SWAP(c->pg_hba, fresh->pg_hba);
+    SWAP(c->pg_ident, fresh->pg_ident);
+    SWAP(c->pg_recovery_conf, fresh->pg_recovery_conf);
+    SWAP(c->pg_basebackup, fresh->pg_basebackup);
+    SWAP(c->pg_rewind, fresh->pg_rewind);
+}
+
+/* Of postgresql: these are the agent's own for as long as it runs. */
+static void say_need_restart(const struct conf *c, const struct conf *fresh)
+{
+    const struct {
+        const char *key, *old, *fresh;
+    } rows[] = {
+        {"postgresql.data_dir", c->pg_data_dir, fresh->pg_data_dir},
+        {"postgresql.config_dir", c->pg_config_dir, fresh->pg_config_dir},
+        {"postgresql.bin_dir", c->pg_bin_dir, fresh->pg_bin_dir},
+        {"postgresql.config_base_name", c->pg_config_base_name, fresh->pg_config_base_name},
+    };
+
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        if (!str_equal(rows[i].old, rows[i].fresh)) {
+            log_warning("A change needs a restart of the agent, until then the old value counts. "
+                        "key=%s old=%s new=%s",
+                        rows[i].key, rows[i].old != NULL ? rows[i].old : "-",
+                        rows[i].fresh != NULL ? rows[i].fresh : "-");
+        }
+    }
+}
+
+static void take_postgresql(struct agent *a, struct conf *fresh)
+{
+    if (a->pg == NULL || fresh->mode == CONF_MODE_WITNESS) {
+        return;
+    }
+    say_need_restart(a->conf, fresh);
+    swap_postgresql(a->conf, fresh);
+    agent_apply_pg_options(a);
+    agent_mark_dirty(a);
+}
+
 static void take_over(struct reload *r)
 {
     bool changed = false;
@@ -170,6 +234,7 @@ static void take_over(struct reload *r)
         }
         r->secrets = NULL; /* Theirs now. */
     }
+    take_postgresql(r->agent, r->conf);
     if (r->agent->pg != NULL && agent_watch_configure(r->agent, r->conf)) {
         log_info("The section watchdog: was changed. mode=%s device=%s", r->conf->watchdog_mode,
                  r->conf->watchdog_device);
@@ -179,7 +244,8 @@ static void take_over(struct reload *r)
                  "previous ones are accepted too, until the next change or a restart.");
     } else {
         log_info("The configuration was read again; secret and certificates of raft: are as "
-                 "before. What is not of raft: or watchdog: needs a restart of the agent.");
+                 "before. What is not of raft:, watchdog: or postgresql: needs a restart of the "
+                 "agent.");
     }
 }
 

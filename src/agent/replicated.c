@@ -15,6 +15,16 @@ static void on_config_warning(void *data, const char *text)
     log_warning("Dynamic configuration: %s", text);
 }
 
+void agent_apply_pg_options(struct agent *a)
+{
+    struct pg_options options;
+
+    if (a->pg != NULL) {
+        agent_fill_pg_options(a, &options);
+        pg_set_options(a->pg, &options);
+    }
+}
+
 void agent_apply_config(struct agent *a)
 {
     struct conf_dynamic dynamic;
@@ -33,12 +43,7 @@ void agent_apply_config(struct agent *a)
     conf_dynamic_deinit(&a->dynamic);
     a->dynamic = dynamic;
     agent_lease_on_primary(a, CHANGE_CONFIG);
-    if (a->pg != NULL) {
-        struct pg_options options;
-
-        agent_fill_pg_options(a, &options);
-        pg_set_options(a->pg, &options);
-    }
+    agent_apply_pg_options(a);
 }
 
 static void log_change(uint64_t index, const struct command *c, enum apply_result result)
@@ -119,6 +124,7 @@ static void check_barrier(struct agent *a)
     if (!a->caught_up && a->barrier_known && a->store.applied_index >= a->barrier_index) {
         a->caught_up = true;
         agent_sync_on_caught_up(a);
+        agent_apply_pg_options(a); /* From now on PostgreSQL's files follow them. */
         log_info("The local state is up to date. index=%llu",
                  (unsigned long long)a->store.applied_index);
         agent_lease_on_primary(a, 0);

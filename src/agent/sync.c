@@ -132,7 +132,7 @@ void agent_sync_tick(struct agent *a, uint64_t now_ms)
     struct pg_start start = {.as_standby = false};
 
     note_tightening(a, now_ms);
-    if (a->pg != NULL && a->view.self.status.pg_state == PG_STATE_RUNNING &&
+    if (a->pg != NULL && a->view.self.status.pg_state == PG_STATE_RUNNING && !a->view.pg.frozen &&
         (running == ACTION_NONE || running == ACTION_CHECKPOINT) &&
         (next == ACTION_NONE || next == ACTION_CHECKPOINT) && fill_start(a, &start)) {
         pg_sync_apply(a->pg, &a->decision.sync, &start);

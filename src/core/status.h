@@ -9,6 +9,17 @@
 
 #include "store/types.h"
 
+/* What PostgreSQL's running server would have otherwise if it were started anew. */
+#define PENDING_MAX 8
+struct pending_restart {
+    uint32_t n;
+    struct pending_setting {
+        char name[NAME_SIZE];
+        char old_value[NAME_SIZE]; /* For people: with unit, cut. */
+        char new_value[NAME_SIZE]; /* "?" = not known. */
+    } settings[PENDING_MAX];
+};
+
 struct status {
     /* Who. */
     node_id id;
@@ -56,7 +67,7 @@ struct status {
     bool replay_paused;
     uint32_t pg_version;           /* server_version_num. */
     int64_t postmaster_start_us;   /* Wall clock; 0 = not running. */
-    bool pending_restart;
+    struct pending_restart pending;
 
     /* What it may not be used for. */
     bool stopping;                 /* Its agent was told to stop: what it owns it releases. */

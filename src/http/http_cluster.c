@@ -104,8 +104,8 @@ static json_t *member_of(const struct view *v, const struct store_member *m)
     if (timeline != 0) {
         json_object_set_new(o, "timeline", json_integer((json_int_t)timeline));
     }
-    if (s != NULL && s->pending_restart) {
-        json_object_set_new(o, "pending_restart", json_true());
+    if (s != NULL) {
+        http_add_pending(o, s);
     }
     add_tags(o, m);
     if (m != http_leader(v)) {

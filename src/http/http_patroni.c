@@ -105,9 +105,7 @@ static void add_cluster(json_t *o, const struct http_request *r)
     if (strcmp(sysid, "0") != 0) {
         json_object_set_new(o, "database_system_identifier", json_string(sysid));
     }
-    if (s->pending_restart) {
-        json_object_set_new(o, "pending_restart", json_true());
-    }
+    http_add_pending(o, s);
 }
 
 static json_t *veche_of(const struct http_request *r)

@@ -104,6 +104,10 @@ void http_handle_switchover(const struct http_request *request, struct http_repl
 void http_handle_primary_is_dead(const struct http_request *request, struct http_reply *reply);
 void http_handle_failover(const struct http_request *request, struct http_reply *reply);
 
+/* http_restart.c */
+/* pending_restart and its reasons, if there are any. */
+void http_add_pending(struct json_t *object, const struct status *status);
+
 /* http_config.c */
 void http_handle_config(const struct http_request *request, struct http_reply *reply);
 void http_handle_config_patch(const struct http_request *request, struct http_reply *reply);

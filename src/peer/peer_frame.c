@@ -22,7 +22,7 @@ static const struct {
     [FRAME_PING]          = {"ping",          8,                      PHASES_ALL},
     [FRAME_PONG]          = {"pong",          8,                      PHASES_ALL},
     [FRAME_HELLO]         = {"hello",         1024,                   PHASE_HELLO | PHASE_PEER},
-    [FRAME_STATUS]        = {"status",        2048,                   PHASE_PEER},
+    [FRAME_STATUS]        = {"status",        4096,                   PHASE_PEER},
     [FRAME_RENEW]         = {"renew",         64,                     PHASE_PEER},
     [FRAME_GRANT]         = {"grant",         512,                    PHASE_PEER},
     [FRAME_PROPOSE]       = {"propose",       PEER_PROPOSAL_MAX + 64, PHASE_PEER},

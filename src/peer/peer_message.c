@@ -57,7 +57,7 @@
     F(bool, replay_paused,       0)                            \
     F(u32,  pg_version,          0)                            \
     F(i64,  postmaster_start_us, 0)                            \
-    F(bool, pending_restart,     0)                            \
+    F(pend, pending,             0)                            \
     F(bool, can_bootstrap,       0)                            \
     F(bool, stopping,            0)                            \
     F(bool, nofailover,          0)                            \
@@ -113,6 +113,7 @@
 #define PUT_text(field, unused)  encode_text(&e, s->field);
 #define PUT_enum(field, max)     encode_u8(&e, (uint8_t)s->field);
 #define PUT_ids(field, count)    put_ids(&e, s->field, s->count, ARRAY_LENGTH(s->field));
+#define PUT_pend(field, unused)  put_pending(&e, &s->field);
 #define PUT_sets(field, count)   put_sets(&e, s->field, s->count);
 #define PUT(kind, field, detail) PUT_##kind(field, detail)
 
@@ -124,6 +125,7 @@
 #define GET_text(field, unused)  decode_text(&d, s.field, sizeof(s.field));
 #define GET_enum(field, max)     s.field = get_enum(&d, max);
 #define GET_ids(field, count)    s.count = get_ids(&d, s.field, ARRAY_LENGTH(s.field));
+#define GET_pend(field, unused)  get_pending(&d, &s.field);
 #define GET_sets(field, count)   s.count = get_sets(&d, s.field, ARRAY_LENGTH(s.field));
 #define GET(kind, field, detail) GET_##kind(field, detail)
 
@@ -173,6 +175,33 @@ static uint8_t get_sets(struct decoder *d, struct lease_voter_set *sets, size_t 
         sets[i].n = get_ids(d, sets[i].ids, LEASE_VOTERS_MAX);
     }
     return n;
+}
+
+static void put_pending(struct encoder *e, const struct pending_restart *p)
+{
+    PRE(p->n <= PENDING_MAX);
+    encode_u8(e, (uint8_t)p->n);
+    for (uint32_t i = 0; i < p->n; i++) {
+        encode_text(e, p->settings[i].name);
+        encode_text(e, p->settings[i].old_value);
+        encode_text(e, p->settings[i].new_value);
+    }
+}
+
+static void get_pending(struct decoder *d, struct pending_restart *p)
+{
+    p->n = decode_u8(d);
+    if (p->n > PENDING_MAX) {
+        p->n = 0;
+        d->failed = true;
+    }
+    for (uint32_t i = 0; i < p->n; i++) {
+        struct pending_setting *s = &p->settings[i];
+
+        decode_text(d, s->name, sizeof(s->name));
+        decode_text(d, s->old_value, sizeof(s->old_value));
+        decode_text(d, s->new_value, sizeof(s->new_value));
+    }
 }
 
 static uint8_t get_enum(struct decoder *d, uint8_t max)

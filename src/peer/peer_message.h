@@ -10,7 +10,7 @@
 #include "peer/peer.h"
 #include "peer/peer_cause.h"
 
-#define MESSAGE_SIZE 2048 /* Enough for every message but a proposal. */
+#define MESSAGE_SIZE 4096 /* Enough for every message but a proposal. */
 
 /* A proposal on its way; `bytes` inside the frame. */
 struct proposal {

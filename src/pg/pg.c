@@ -210,6 +210,7 @@ void pg_set_options(struct pg *pg, const struct pg_options *options)
 
     PRE(options->loop == old->o.loop && str_equal(options->data_dir, old->o.data_dir));
     pg->opts = pg_opts_copy(options);
+    pg->opts->revision = old->revision + 1;
     pg_opts_release(old);
     if (!pg_conn_is_busy(pg->conn)) {
         pg_conn_reset(pg->conn); /* Credentials may be new ones. */

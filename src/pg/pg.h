@@ -69,9 +69,12 @@ struct pg_options {
     const char *database; /* For the agent's own sessions. */
     const char *pgpass;   /* File we write, 0600. */
     struct pg_credentials superuser, replication, rewind;
-    const struct kv_list *parameters; /* Local over dynamic, already merged. */
+    const struct kv_list *parameters; /* Local over dynamic, already merged; of a standby. */
     const struct kv_list *hba;        /* Lines (keys); n == 0: leave PostgreSQL's file. */
     const struct kv_list *ident;
+    /* The same of a primary; NULL = no other than a standby's. */
+    const struct kv_list *primary_parameters, *primary_hba, *primary_ident;
+    bool is_settled; /* What is here is the cluster's: the files of a running server follow it. */
     const struct kv_list *recovery_conf;
     const char *custom_conf;      /* NULL = none. */
     const char *config_base_name; /* "postgresql" */
@@ -171,7 +174,9 @@ void pg_sync_fill(const struct pg *pg, struct view_sync *view);
 
 /* One step towards what was decided, unless one is under way: writes the configuration
  * and reloads, or starts a commit of our own. `start`: the role in which it runs, with
- * the upstream of a standby. Cheap: call it in every tick while no sequence runs. */
+ * the upstream of a standby. The files are also written again when the options are others
+ * than they were written from, or the role is, and PostgreSQL then reads them if they
+ * differ. Cheap: call it in every tick while no sequence runs. */
 void pg_sync_apply(struct pg *pg, const struct sync_decision *decision,
                    const struct pg_start *start);
 

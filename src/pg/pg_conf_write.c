@@ -15,6 +15,7 @@
 struct conf_work {
     struct pg_work work; /* First: freed through it. */
     struct pg_start start;
+    bool changed;      /* The files are not what they were. */
     uint32_t timeline; /* Of the last checkpoint of a stopped server; 0 = none. */
 };
 
@@ -287,10 +288,8 @@ static int write_signal_files(const struct pg_options *o, const struct pg_start 
 /* The signal file before the configuration: cut off in between, it is a standby that
  * follows the wrong one, or none, and never a primary by accident; and the other way
  * round for a start as primary. */
-static int write_all_files(const struct conf_work *w, struct err *err)
+static int write_all_files(const struct conf_work *w, const struct pg_options *o, struct err *err)
 {
-    const struct pg_options *o = &w->work.opts->o;
-
     if (w->start.as_standby && write_signal_files(o, &w->start, err) != 0) {
         return -1;
     }
@@ -303,11 +302,44 @@ static int write_all_files(const struct conf_work *w, struct err *err)
     return w->start.as_standby ? 0 : write_signal_files(o, &w->start, err);
 }
 
+static void mix_file(const char *dir, const char *name, uint64_t *hash)
+{
+    char path[PATH_MAX];
+    char *text;
+
+    path_of(dir, name, path, sizeof(path));
+    text = pg_file_read(path, PG_TEXT_FILE_MAX);
+    *hash *= UINT64_C(1099511628211); /* FNV-1a; a missing file counts as well. */
+    for (const char *at = text; at != NULL && *at != '\0'; at++) {
+        *hash = (*hash ^ (uint8_t)*at) * UINT64_C(1099511628211);
+    }
+    free(text);
+}
+
+/* Of what PostgreSQL reads when it is told to. */
+static uint64_t fingerprint(const struct pg_options *o)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    char name[NAME_SIZE + 16];
+
+    (void)snprintf(name, sizeof(name), "%.63s.conf", o->config_base_name);
+    mix_file(o->config_dir, name, &hash);
+    mix_file(o->config_dir, "pg_hba.conf", &hash);
+    mix_file(o->config_dir, "pg_ident.conf", &hash);
+    mix_file(o->data_dir, "postgresql.auto.conf", &hash);
+    return hash;
+}
+
 static void run_write(struct pg_job *job)
 {
     struct conf_work *w = CONTAINER_OF(job, struct conf_work, work.job);
+    struct pg_options o;
+    uint64_t before;
 
-    w->work.status = write_all_files(w, &w->work.err);
+    pg_options_of_role(&w->work.opts->o, w->start.as_standby, &o);
+    before = fingerprint(&o);
+    w->work.status = write_all_files(w, &o, &w->work.err);
+    w->changed = fingerprint(&o) != before;
     if (w->work.status == 0 && w->start.as_standby && w->timeline != 0) {
         w->work.status = pg_timeline_release(w->work.opts->o.data_dir, w->timeline, &w->work.err);
     }
@@ -322,8 +354,10 @@ static void on_written(struct pg_job *job)
 
     if (w->work.status == 0) {
         w->work.pg->written = w->start;
+        w->work.pg->written_revision = w->work.opts->revision;
         w->work.pg->has_written = true;
     }
+    w->work.pg->unread = w->work.pg->unread || w->changed; /* Also of what was half done. */
     pg_work_done(job);
 }
 

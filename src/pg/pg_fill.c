@@ -181,7 +181,7 @@ static void fill_from_row(const struct pg *pg, struct status *status)
     status->replay_paused = r->replay_paused;
     status->pg_version = r->version;
     status->postmaster_start_us = r->start_us;
-    status->pending_restart = r->pending_restart || pg->raised;
+    status->pending = r->pending;
 }
 
 /* ---- View ---- */

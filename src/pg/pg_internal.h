@@ -27,12 +27,16 @@
  * a reload can not pull a string from under the thread. */
 struct pg_opts {
     struct pg_options o;
-    uint32_t n_refs; /* Counted on the loop only. */
+    uint64_t revision; /* Every pg_set_options makes a new one. */
+    uint32_t n_refs;   /* Counted on the loop only. */
 };
 
 struct pg_opts *pg_opts_copy(const struct pg_options *options);
 struct pg_opts *pg_opts_hold(struct pg_opts *opts);
 void pg_opts_release(struct pg_opts *opts); /* NULL is fine. */
+/* The options as they are in that role: a shallow copy. */
+void pg_options_of_role(const struct pg_options *o, bool as_standby,
+                        struct pg_options *ret_options);
 
 /* ---- The disk and /proc, read on the thread (pg_look.c) ---- */
 
@@ -114,7 +118,7 @@ struct pg_row {
     bool receives;        /* view_pg.receives */
     int64_t receiver_pid; /* Of the WAL receiver, also while it connects; 0 = none. */
     bool has_restore_command;
-    bool pending_restart;
+    struct pending_restart pending; /* Also of what the command line would say now. */
     int64_t start_us;
     uint32_t version;
     char upstream_host[HOST_SIZE]; /* From primary_conninfo. */
@@ -157,6 +161,7 @@ struct pg_postmaster {
 struct pg_sync { /* pg_sync.c */
     pid_t postmaster;   /* Of which the rest is known. */
     bool writing;
+    bool tells;            /* What is being written says something new of it. */
     struct sync_wait next; /* That. */
     uint64_t round;        /* Only rows from this observation on are of what was written. */
     uint64_t row_round;    /* Observation of the last row. */
@@ -226,7 +231,8 @@ struct pg {
     /* Configuration written last. */
     bool has_written;
     struct pg_start written;
-    bool raised; /* A parameter was raised to what pg_control demands. */
+    uint64_t written_revision; /* Of the options it was written from. */
+    bool unread;               /* The server that runs may not have read the files as they are. */
 
     char making[PATH_MAX]; /* Where initdb or a clone puts its work; of the last mark. */
     struct pg_kept kept;   /* Of the last pg_keep_diverged or pg_keep_restore. */
@@ -298,9 +304,16 @@ enum pg_param_class pg_param_classify(const char *name);
  * can not be used. True if one was raised. */
 bool pg_params_controlled(const struct pg_options *o, const struct pg_control *control,
                           bool complain, struct kv_list *out);
-/* Whether a server with these settings would change by a restart. `settings` may
- * hold any; one that is not there is taken for equal. */
-bool pg_params_differ(const struct pg_options *o, const struct kv_list *settings);
+/* Adds what a restart would change of a server with these settings, of what is on its
+ * command line. `settings` may hold any; one that is not there is taken for equal. */
+void pg_params_pending(const struct pg_options *o, const struct kv_list *settings,
+                       struct pending_restart *pending);
+/* Adds one more, unless it is there; what is too long is cut, for people. Full: it is left
+ * out. */
+void pg_pending_add(struct pending_restart *pending, const char *name, const char *old_value,
+                    const char *new_value);
+/* "16384" of unit "8kB" as "128MB"; any other text as it is. */
+void pg_param_humanize(const char *value, const char *unit, char *text, size_t size);
 /* Everything else for postgresql.conf, sorted: given ones that this major version
  * has, and what follows ttl. */
 void pg_params_plain(const struct pg_options *o, uint32_t major, struct kv_list *out);

@@ -88,7 +88,11 @@ static uint64_t fingerprint(const struct pg *pg)
     mix_number(&hash, r->timeline);
     mix_number(&hash, r->checkpoint_timeline);
     mix_number(&hash, (r->streaming ? 1U : 0) | (r->replay_paused ? 2U : 0) |
-                          (r->pending_restart ? 4U : 0) | (r->receives ? 8U : 0));
+                          (r->receives ? 4U : 0));
+    for (uint32_t i = 0; i < r->pending.n; i++) {
+        mix_text(&hash, r->pending.settings[i].name);
+        mix_text(&hash, r->pending.settings[i].new_value);
+    }
     mix_text(&hash, r->sync_names);
     mix_number(&hash, (d->gate_closed ? 1U : 0) | (pg->sync.held ? 2U : 0) |
                           (pg->sync.released ? 4U : 0));
@@ -221,7 +225,7 @@ static void take_row(struct pg *pg, const PGresult *result)
     int status = pg_row_parse(result, &row, &settings, &err);
 
     if (status == 0) {
-        row.pending_restart = row.pending_restart || pg_params_differ(&pg->opts->o, &settings);
+        pg_params_pending(&pg->opts->o, &settings, &row.pending);
     }
     kv_deinit(&settings);
     if (status != 0) {
@@ -325,6 +329,7 @@ static void adopt(struct pg *pg, struct look *l)
     }
     pg_postmaster_watch(pg, l->adopted, l->adopted_fd, false);
     pg->postmaster.starts_as_standby = l->disk.has_standby_signal;
+    pg->unread = true; /* Who wrote the files last may not have come to telling it. */
     log_info("PostgreSQL runs already, adopting it. pid=%d", (int)l->adopted);
 }
 

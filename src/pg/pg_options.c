@@ -71,6 +71,9 @@ struct pg_opts *pg_opts_copy(const struct pg_options *options)
     o->parameters = copy_list(o->parameters);
     o->hba = copy_list(o->hba);
     o->ident = copy_list(o->ident);
+    o->primary_parameters = copy_list(o->primary_parameters);
+    o->primary_hba = copy_list(o->primary_hba);
+    o->primary_ident = copy_list(o->primary_ident);
     o->recovery_conf = copy_list(o->recovery_conf);
     o->custom_conf = copy_text(o->custom_conf);
     o->config_base_name =
@@ -108,8 +111,28 @@ void pg_opts_release(struct pg_opts *opts)
     free_list(o->parameters);
     free_list(o->hba);
     free_list(o->ident);
+    free_list(o->primary_parameters);
+    free_list(o->primary_hba);
+    free_list(o->primary_ident);
     free_list(o->recovery_conf);
     free_text(o->custom_conf);
     free_text(o->config_base_name);
     free(opts);
+}
+
+void pg_options_of_role(const struct pg_options *o, bool as_standby, struct pg_options *ret_options)
+{
+    *ret_options = *o;
+    if (as_standby) {
+        return;
+    }
+    if (o->primary_parameters != NULL) {
+        ret_options->parameters = o->primary_parameters;
+    }
+    if (o->primary_hba != NULL) {
+        ret_options->hba = o->primary_hba;
+    }
+    if (o->primary_ident != NULL) {
+        ret_options->ident = o->primary_ident;
+    }
 }

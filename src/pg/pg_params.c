@@ -126,7 +126,7 @@ static bool is_true(const char *value)
 static void choose(const struct controlled *c, const char *given, bool complain, char *text,
                    size_t size)
 {
-    int64_t number;
+    int64_t number = 0;
     bool good = false;
 
     switch (c->kind) {
@@ -153,6 +153,10 @@ static void choose(const struct controlled *c, const char *given, bool complain,
     }
     if (good && c->kind == KIND_BOOL) {
         given = is_true(given) ? "on" : "off";
+    }
+    if (good && c->kind == KIND_INT) {
+        (void)snprintf(text, size, "%" PRId64, number); /* As PostgreSQL shows it. */
+        return;
     }
     (void)str_copy(text, size, good ? given : c->value); /* Checked: short. */
 }
@@ -197,19 +201,80 @@ bool pg_params_controlled(const struct pg_options *o, const struct pg_control *c
     return raised;
 }
 
-bool pg_params_differ(const struct pg_options *o, const struct kv_list *settings)
+void pg_params_pending(const struct pg_options *o, const struct kv_list *settings,
+                       struct pending_restart *pending)
 {
     struct kv_list wanted = {0};
-    bool differ = false;
 
     (void)pg_params_controlled(o, NULL, false, &wanted);
     for (size_t i = 0; i < wanted.n; i++) {
         const char *value = kv_get(settings, wanted.items[i].key);
 
-        differ = differ || (value != NULL && !str_equal(value, wanted.items[i].value));
+        if (value != NULL && !str_equal(value, wanted.items[i].value)) {
+            pg_pending_add(pending, wanted.items[i].key, value, wanted.items[i].value);
+        }
     }
     kv_deinit(&wanted);
-    return differ;
+}
+
+void pg_pending_add(struct pending_restart *pending, const char *name, const char *old_value,
+                    const char *new_value)
+{
+    struct pending_setting *s = &pending->settings[pending->n];
+
+    for (uint32_t i = 0; i < pending->n; i++) {
+        if (str_equal(pending->settings[i].name, name)) {
+            return;
+        }
+    }
+    if (pending->n == PENDING_MAX) {
+        return;
+    }
+    pending->n++;
+    (void)str_copy(s->name, sizeof(s->name), name);
+    (void)str_copy(s->old_value, sizeof(s->old_value), old_value);
+    (void)str_copy(s->new_value, sizeof(s->new_value), new_value);
+}
+
+/* PostgreSQL's own units, as SHOW prints a value: the largest that divides it. */
+static const struct unit {
+    const char *base;
+    struct {
+        const char *name;
+        uint64_t factor; /* Of the base. */
+    } shown[5];
+} units[] = {
+    /* clang-format off */
+    {"B",   {{"GB", 1 << 30}, {"MB", 1 << 20}, {"kB", 1 << 10}, {"B", 1}}},
+    {"kB",  {{"GB", 1 << 20}, {"MB", 1 << 10}, {"kB", 1}}},
+    {"MB",  {{"GB", 1 << 10}, {"MB", 1}}},
+    {"ms",  {{"d", 86400000}, {"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1}}},
+    {"s",   {{"d", 86400}, {"h", 3600}, {"min", 60}, {"s", 1}}},
+    {"min", {{"d", 1440}, {"h", 60}, {"min", 1}}},
+    /* clang-format on */
+};
+
+void pg_param_humanize(const char *value, const char *unit, char *text, size_t size)
+{
+    char *base;
+    uint64_t factor = MAX(strtoul(unit, &base, 10), 1UL); /* "8kB" is eight of "kB". */
+    uint64_t number;
+
+    (void)str_copy(text, size, value); /* Cut is fine: for people. */
+    if (!str_to_u64(value, 1, UINT64_MAX / (1024 * 1024), &number)) {
+        return;
+    }
+    number *= factor;
+    for (size_t i = 0; i < ARRAY_LENGTH(units); i++) {
+        for (size_t k = 0; str_equal(units[i].base, base) && k < 5; k++) {
+            uint64_t each = units[i].shown[k].factor;
+
+            if (each != 0 && number % each == 0) {
+                (void)snprintf(text, size, "%" PRIu64 "%s", number / each, units[i].shown[k].name);
+                return;
+            }
+        }
+    }
 }
 
 /* ---- The others ---- */

@@ -200,6 +200,7 @@ uint32_t pg_kill_strays(struct pg *pg)
 
 void pg_reload(struct pg *pg)
 {
+    pg->unread = false;
     signal_postmaster(pg, SIGHUP);
 }
 

@@ -45,6 +45,18 @@ enum column {
 
 #define CLEAN(expr) "translate(coalesce(" expr ", ''), E'\\x1e\\x1f', '  ')"
 
+/* What only a restart brings into force, with its value now and as the files have it: the
+ * files are read for that only while there is something. One that is not in them any more
+ * goes back to what is built in. Parameters of recovery are ours to change. */
+#define PENDING                                                                              \
+    "string_agg(concat_ws(E'\\x1f', name, " CLEAN("current_setting(name, true)") ", "        \
+    "coalesce(unit, ''), " CLEAN("coalesce((SELECT f.setting FROM pg_file_settings f"        \
+    " WHERE lower(f.name) = lower(s.name) ORDER BY f.seqno DESC LIMIT 1), boot_val, '?')")   \
+    "), E'\\x1e' ORDER BY name)"                                                             \
+    " FILTER (WHERE pending_restart AND name <> 'hot_standby' AND name !~ '^recovery_'"      \
+    "  AND name NOT IN ('primary_conninfo', 'primary_slot_name', 'restore_command',"         \
+    "  'archive_cleanup_command', 'promote_trigger_file'))"
+
 /*
  * Positions are read before the timelines, which are made to depend on them: a
  * position that is on a newer timeline than the one read with it would look like a
@@ -90,15 +102,14 @@ const char pg_row_sql[] =
                    "  WHERE p.r IS NOT NULL OFFSET 0) k"
                    " CROSS JOIN LATERAL (SELECT min_recovery_end_timeline"
                    "  FROM pg_control_recovery() WHERE p.r IS NOT NULL OFFSET 0) v"
-                   " CROSS JOIN (SELECT bool_or(pending_restart AND name <> 'hot_standby') AS "
-                   "pending,"
+                   " CROSS JOIN (SELECT " PENDING " AS pending,"
                    "  string_agg(name || E'\\x1f' || setting, E'\\x1e') FILTER (WHERE name IN ("
                    "  'cluster_name', 'listen_addresses', 'port', 'max_connections',"
                    "  'max_locks_per_transaction', 'max_prepared_transactions', "
                    "'max_replication_slots',"
                    "  'max_wal_senders', 'max_worker_processes', 'track_commit_timestamp', "
                    "'wal_level',"
-                   "  'wal_log_hints')) AS settings FROM pg_settings) g"
+                   "  'wal_log_hints')) AS settings FROM pg_settings s) g"
                    " LEFT JOIN LATERAL (SELECT status, received_tli FROM pg_stat_wal_receiver"
                    "  WHERE p.r IS NOT NULL OFFSET 0) w ON true";
 
@@ -218,6 +229,25 @@ static void parse_slots(const char *text, struct pg_row *row)
     }
 }
 
+static void parse_pending(const char *text, struct pg_row *row)
+{
+    bool more = *text != '\0';
+
+    while (more) {
+        char name[NAME_SIZE], unit[16], now[NAME_SIZE], then[NAME_SIZE], shown[NAME_SIZE];
+
+        (void)take(&text, name, sizeof(name)); /* A short row leaves empty texts. */
+        (void)take(&text, now, sizeof(now));
+        (void)take(&text, unit, sizeof(unit));
+        (void)take(&text, then, sizeof(then));
+        pg_param_humanize(then, unit, shown, sizeof(shown));
+        if (!str_equal(now, shown)) { /* Of one taken out again PostgreSQL does not say so. */
+            pg_pending_add(&row->pending, name, now, shown);
+        }
+        more = next_row(&text);
+    }
+}
+
 static void parse_settings(const char *text, struct kv_list *settings)
 {
     bool more = *text != '\0';
@@ -295,7 +325,7 @@ int pg_row_parse(const PGresult *result, struct pg_row *ret_row, struct kv_list 
     row.receives =
         row.in_recovery && (cell(result, COL_CONNINFO)[0] != '\0' || row.receiver_pid != 0);
     row.has_restore_command = is_true(result, COL_RESTORE);
-    row.pending_restart = is_true(result, COL_PENDING);
+    parse_pending(cell(result, COL_PENDING), &row);
     row.start_us = number_at(result, COL_START);
     row.version = (uint32_t)number_at(result, COL_VERSION);
     (void)str_copy(row.sync_names, sizeof(row.sync_names), cell(result, COL_SYNC_NAMES));

@@ -148,7 +148,7 @@ static void take_over(struct start *s, pid_t pid, int pidfd, bool is_child)
     (void)str_copy(pg->disk.path, sizeof(pg->disk.path), s->data_path);
     pg_postmaster_watch(pg, pid, pidfd, is_child);
     pg->postmaster.starts_as_standby = s->how.as_standby;
-    pg->raised = s->raised;
+    pg->unread = false;
     log_info("PostgreSQL starts. pid=%d as=%s", (int)pid,
              s->how.as_standby ? "standby" : "primary");
     if (s->raised) {

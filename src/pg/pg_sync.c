@@ -7,6 +7,10 @@
  * follow wait too. It ends when the placeholder is replaced by a standby that has it.
  * core/sync_rules.c decides; what is remembered here belongs to one postmaster and to
  * what its configuration has said since.
+ *
+ * The same way serves every other change of the configuration: what the files should be
+ * made from is compared with what they were made from last, so that no change is lost,
+ * whoever made it and whatever runs meanwhile.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -178,9 +182,11 @@ static void on_written(void *data, int status, const char *problem)
     s->round = pg->round + 1;
     s->file = s->next;
     if (status != 0) {
-        log_error("For whom commits wait could not be written, trying again. problem=\"%s\"",
+        log_error("The configuration of PostgreSQL could not be written, trying again. "
+                  "problem=\"%s\"",
                   problem);
-    } else {
+    } else if (s->tells || pg->unread) {
+        log_info("PostgreSQL reads its configuration again. pid=%d", (int)pg->postmaster.pid);
         pg_reload(pg);
     }
     pg_observe_soon(pg);
@@ -231,7 +237,9 @@ static void note_change(struct pg *pg, const struct sync_wait *wanted)
     s->quiet = false;
 }
 
-static void write_conf(struct pg *pg, const struct sync_decision *d, const struct pg_start *start)
+/* `tells`: of synchronous commit there is something new in it. */
+static void write_conf(struct pg *pg, const struct sync_decision *d, const struct pg_start *start,
+                       bool tells)
 {
     struct pg_sync *s = &pg->sync;
     struct pg_start how = *start;
@@ -245,12 +253,25 @@ static void write_conf(struct pg *pg, const struct sync_decision *d, const struc
     }
     s->next = how.sync;
     s->writing = true;
-    log_info("Telling PostgreSQL for whom commits wait. synchronous_standby_names='%s' clients=%s",
-             how.sync.kind == SYNC_WAIT_USER ? "(as configured)"
-                                             : pg_sync_text(&how.sync, text, sizeof(text)),
-             how.closed ? "kept-out" : "let-in");
+    s->tells = tells;
+    if (tells) {
+        log_info("Telling PostgreSQL for whom commits wait. synchronous_standby_names='%s' "
+                 "clients=%s",
+                 how.sync.kind == SYNC_WAIT_USER ? "(as configured)"
+                                                 : pg_sync_text(&how.sync, text, sizeof(text)),
+                 how.closed ? "kept-out" : "let-in");
+    }
     pg_hold(pg);
     pg_write_conf(pg, &how, on_written, pg);
+}
+
+/* The files are not made from what is configured now, or for the role it has now; or the
+ * server has not read them. */
+static bool is_stale(const struct pg *pg, const struct pg_start *start)
+{
+    return pg->opts->o.is_settled &&
+           (pg->unread || !pg->has_written || pg->written_revision != pg->opts->revision ||
+            pg->written.as_standby != start->as_standby);
 }
 
 void pg_sync_apply(struct pg *pg, const struct sync_decision *decision,
@@ -266,12 +287,14 @@ void pg_sync_apply(struct pg *pg, const struct sync_decision *decision,
          pg->row.upstream_host[0] != '\0')) {
         return; /* It follows somebody we do not know: that would be overwritten. */
     }
-    if (told && !opens) {
-        if (decision->probe) {
-            start_probe(pg);
+    if (!told || opens) {
+        if (!is_same(&decision->wait, &s->file) || clock_ms() >= s->again_ms) {
+            write_conf(pg, decision, start, true);
         }
-    } else if (!is_same(&decision->wait, &s->file) || clock_ms() >= s->again_ms) {
-        write_conf(pg, decision, start);
+    } else if (is_stale(pg, start) && clock_ms() >= s->again_ms) {
+        write_conf(pg, decision, start, false);
+    } else if (decision->probe) {
+        start_probe(pg);
     }
 }
 

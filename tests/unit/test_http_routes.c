@@ -666,7 +666,8 @@ static void collect_eventful(struct strbuf *all)
     for (size_t i = 0; i < 2; i++) {
         build(golden_nodes[i]);
         view.conf.pause = true;
-        view.self.status.pending_restart = true;
+        view.self.status.pending = (struct pending_restart){
+            .n = 1, .settings = {{"max_connections", "100", "101"}}};
         view.self.status.no_watchdog = i == 1;
         store.sync = (struct store_sync){.primary = "pg1", .n_names = 1, .names = {"pg2"}};
         store.request = (struct store_request){.id = 9,

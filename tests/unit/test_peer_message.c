@@ -70,7 +70,7 @@ static struct status sample_status(void)
                        .replay_paused = true,
                        .pg_version = 150004,
                        .postmaster_start_us = -1,
-                       .pending_restart = true,
+                       .pending = {.n = 1, .settings = {{"work_mem", "4MB", "8MB"}}},
                        .stopping = true,
                        .nofailover = true,
                        .failover_priority = 15,

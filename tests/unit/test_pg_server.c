@@ -79,6 +79,11 @@ static bool run_until(struct node *n, bool (*holds)(struct node *n), uint64_t li
         print_error("state=%s role=%s data=%s problem=%s processes=%u\n",
                     pg_state_name(n->status.pg_state), pg_role_name(n->status.pg_role),
                     data_state_name(n->status.data), n->status.problem, n->view.n_processes);
+        for (uint32_t i = 0; i < n->status.pending.n; i++) {
+            print_error("pending %s: %s -> %s\n", n->status.pending.settings[i].name,
+                        n->status.pending.settings[i].old_value,
+                        n->status.pending.settings[i].new_value);
+        }
     }
     return done;
 }
@@ -188,6 +193,7 @@ static void options_of(struct node *n, struct pg_options *o)
         .replication = {"replicator", "rep'l", NULL},
         .parameters = &n->parameters,
         .hba = &n->hba,
+        .is_settled = true,
         .use_slots = true,
         .config_base_name = "postgresql",
         .ttl_ms = 3000,
@@ -403,7 +409,7 @@ static void a_new_database_is_made_started_seen_and_stopped(void **state)
     assert_true(n->status.postmaster_start_us > 0);
     assert_true(n->view.postmaster_alive && n->view.was_primary && n->view.seen_ms > 0);
     assert_string_equal(n->status.problem, "");
-    assert_false(n->status.pending_restart);
+    assert_int_equal(n->status.pending.n, 0);
     assert_false(pg_is_down(n->pg));
     assert_true(n->view.n_processes > 1);
     sysid = n->status.sysid;
@@ -447,24 +453,105 @@ static void a_bad_statement_and_a_stopped_server_are_told_apart(void **state)
     node_free(n);
 }
 
-static bool restart_is_pending(struct node *n)
+/* What the agent does in every tick: nobody writes files or reloads but that. */
+static bool n_are_pending(struct node *n, uint32_t n_pending)
 {
-    return n->status.pending_restart;
+    const struct sync_decision user = {.wait.kind = SYNC_WAIT_USER, .gate_open = true};
+
+    pg_sync_apply(n->pg, &user, &as_primary);
+    return n->status.pending.n == n_pending && n->pg->written_revision == n->pg->opts->revision &&
+           !n->pg->unread && !n->pg->sync.writing;
 }
 
-static void a_parameter_that_needs_a_restart_shows(void **state)
+static bool none_is_pending(struct node *n)
 {
-    struct node *n = node_running("pending");
+    return n_are_pending(n, 0);
+}
+
+static bool one_is_pending(struct node *n)
+{
+    return n_are_pending(n, 1);
+}
+
+static bool three_are_pending(struct node *n)
+{
+    return n_are_pending(n, 3);
+}
+
+static void change(struct node *n, const char *name, const char *value)
+{
     struct pg_options o;
 
-    (void)state;
-    kv_set(&n->parameters, "max_connections", "150");
+    kv_set(&n->parameters, name, value);
     options_of(n, &o);
     pg_set_options(n->pg, &o);
-    assert_true(run_until(n, restart_is_pending, 5000));
+}
+
+static void check_pending(const struct node *n, uint32_t i, const char *name, const char *old_value,
+                          const char *new_value)
+{
+    assert_string_equal(n->status.pending.settings[i].name, name);
+    assert_string_equal(n->status.pending.settings[i].old_value, old_value);
+    assert_string_equal(n->status.pending.settings[i].new_value, new_value);
+}
+
+/* On the command line, in a file with a unit and without one; what takes effect at once. */
+static void changes_take_effect_and_what_waits_for_a_restart_shows(void **state)
+{
+    struct node *n = node_running("pending");
+
+    (void)state;
+    change(n, "max_connections", "0150");
+    change(n, "shared_buffers", "32MB");
+    change(n, "wal_buffers", "256"); /* Of 8kB. */
+    change(n, "work_mem", "8MB");
+    assert_true(run_until(n, three_are_pending, 10000));
+    check_pending(n, 0, "max_connections", "100", "150");
+    check_pending(n, 1, "shared_buffers", "16MB", "32MB");
+    check_pending(n, 2, "wal_buffers", "512kB", "2MB");
+    execute(n, "DO $$ BEGIN ASSERT current_setting('work_mem') = '8MB'; END $$");
+
+    change(n, "max_connections", "100");
+    change(n, "shared_buffers", "16MB");
+    assert_true(run_until(n, one_is_pending, 10000)); /* What was restored is not any more. */
+    check_pending(n, 0, "wal_buffers", "512kB", "2MB");
+
     stop_fast(n);
     start(n, &as_primary);
-    assert_false(n->status.pending_restart);
+    assert_int_equal(n->status.pending.n, 0);
+    execute(n, "DO $$ BEGIN ASSERT current_setting('wal_buffers') = '2MB'; END $$");
+    node_free(n);
+}
+
+static void what_was_changed_behind_our_back_shows(void **state)
+{
+    struct node *n = node_running("behind");
+
+    (void)state;
+    execute(n, "ALTER SYSTEM SET max_files_per_process = 500");
+    execute(n, "SELECT pg_reload_conf()");
+    assert_true(run_until(n, one_is_pending, 10000));
+    check_pending(n, 0, "max_files_per_process", "1000", "500");
+    execute(n, "ALTER SYSTEM RESET max_files_per_process");
+    execute(n, "SELECT pg_reload_conf()");
+    assert_true(run_until(n, none_is_pending, 10000));
+    node_free(n);
+}
+
+static void the_same_text_is_not_read_again(void **state)
+{
+    struct node *n = node_running("same");
+
+    (void)state;
+    assert_true(run_until(n, none_is_pending, 10000)); /* As it runs now. */
+    execute(n, "CREATE TABLE public.t AS SELECT pg_conf_load_time() AS at");
+    change(n, "work_mem", "4MB");
+    assert_true(run_until(n, none_is_pending, 10000));
+    execute(n, "DO $$ BEGIN ASSERT (SELECT at FROM public.t) < pg_conf_load_time(); END $$");
+    execute(n, "UPDATE public.t SET at = pg_conf_load_time()");
+    change(n, "work_mem", "4MB");
+    assert_true(run_until(n, none_is_pending, 10000));
+    execute(n, "DO $$ BEGIN ASSERT (SELECT at FROM public.t) = pg_conf_load_time(); END $$");
     node_free(n);
 }
 
@@ -1024,7 +1111,9 @@ static int run_all(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_database_is_made_started_seen_and_stopped),
         cmocka_unit_test(a_bad_statement_and_a_stopped_server_are_told_apart),
-        cmocka_unit_test(a_parameter_that_needs_a_restart_shows),
+        cmocka_unit_test(changes_take_effect_and_what_waits_for_a_restart_shows),
+        cmocka_unit_test(what_was_changed_behind_our_back_shows),
+        cmocka_unit_test(the_same_text_is_not_read_again),
         cmocka_unit_test(a_wrong_password_is_no_outage),
         cmocka_unit_test(removal_follows_the_links_of_postgresql_and_no_others),
         cmocka_unit_test(what_is_put_beside_an_old_mark_is_not_ours_to_empty),
