@@ -78,7 +78,7 @@ static void on_restart_signal(uv_signal_t *handle, int number)
 static void on_hangup(uv_signal_t *handle, int number)
 {
     (void)number;
-    agent_reload(handle->data);
+    (void)agent_reload(handle->data, NULL, NULL); /* Its end is logged. */
 }
 
 /*

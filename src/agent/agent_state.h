@@ -26,7 +26,7 @@ struct runtime { /* agent/runtime.c: what one boot remembers, in the runtime dir
     uint8_t boot_id[16];
     uint64_t instance;
     bool same_boot; /* An agent ran here before, in this boot. */
-    void *promise; /* Mapped promise file, LEASE_FILE_SIZE bytes. */
+    void *promise;  /* Mapped promise file, LEASE_FILE_SIZE bytes. */
 };
 
 struct watching { /* agent/guard_watch.c: the section watchdog:, and what is seen of the device. */
@@ -55,7 +55,7 @@ struct guarding {                /* agent/guard_hooks.c: what this agent knows o
     uint64_t fresh_mark; /* Epoch whose mark this process saw made, and did not propose to take
                           * back since, or that the guard was told of; 0 = none. */
     uint32_t n_unfenced_asked; /* Arms that say `unfenced`, and are not answered. */
-    uint64_t confirmed_epoch; /* 0 = nothing is. */
+    uint64_t confirmed_epoch;  /* 0 = nothing is. */
     struct clock_pair confirmed_deadline;
     bool confirmed_write;
     bool op_arms;              /* A sequence waits until it is armed for a primary. */
@@ -74,7 +74,7 @@ struct agent_kept { /* guard_kept.c */
     struct lease_voter_set sets[2];
 };
 
-struct action { /* What was asked for over REST, and waits for its outcome. */
+struct action {             /* What was asked for over REST, and waits for its outcome. */
     enum command_kind kind; /* A switchover or failover, or a change of the configuration. */
     struct http_action *http;
     struct agent *agent;
@@ -124,20 +124,20 @@ struct agent {
     struct ops *ops; /* NULL on a witness. */
 
     /* The Raft directory (agent/raft_directory.c). */
-    bool raft_after_guard;          /* It begins when the guard has answered. */
-    bool raft_opening;              /* It is being opened, or bootstrapped. */
-    bool raft_bootstraps;           /* The latter. */
-    uint64_t raft_since_ms;         /* When that began. */
-    uint64_t raft_again_ms;         /* It failed: not again before that. */
-    bool raft_is_open;              /* Raft runs. */
-    bool raft_waits;                /* For others to confirm that nothing of it is missing; */
-    uint64_t raft_asks_since_ms;    /* since then, */
+    bool raft_after_guard;           /* It begins when the guard has answered. */
+    bool raft_opening;               /* It is being opened, or bootstrapped. */
+    bool raft_bootstraps;            /* The latter. */
+    uint64_t raft_since_ms;          /* When that began. */
+    uint64_t raft_again_ms;          /* It failed: not again before that. */
+    bool raft_is_open;               /* Raft runs. */
+    bool raft_waits;                 /* For others to confirm that nothing of it is missing; */
+    uint64_t raft_asks_since_ms;     /* since then, */
     struct consensus_told raft_told; /* telling this. */
-    node_id lost_id;                /* A member that came back with less than it had; 0 = none. */
-    bool raft_is_lost;              /* It is empty or damaged: this id never votes again (S6). */
-    bool rejoin;                    /* Leave the loop and begin again under a new id. */
-    char raft_problem[TEXT_SIZE];   /* Why it can not be used; empty = it can. */
-    char raft_trouble[TEXT_SIZE];   /* It is in use, and can not be written; or empty. */
+    node_id lost_id;                 /* A member that came back with less than it had; 0 = none. */
+    bool raft_is_lost;               /* It is empty or damaged: this id never votes again (S6). */
+    bool rejoin;                     /* Leave the loop and begin again under a new id. */
+    char raft_problem[TEXT_SIZE];    /* Why it can not be used; empty = it can. */
+    char raft_trouble[TEXT_SIZE];    /* It is in use, and can not be written; or empty. */
 
     /* Replicated: the copy that decisions read. */
     struct store store;
@@ -160,8 +160,8 @@ struct agent {
     uint64_t longest_asked_ns; /* Longest grant being written to the identity file; 0 = none. */
     uint64_t save_again_ms;    /* The identity file could not be written: when to retry; 0 = no. */
     bool lease_was_live;
-    bool resumed;   /* The promise file of the process before us was good. */
-    bool continued; /* And we go on with the lease it says we had. */
+    bool resumed;                 /* The promise file of the process before us was good. */
+    bool continued;               /* And we go on with the lease it says we had. */
     bool has_renewed;             /* A round of this process was counted. */
     struct lease_renew own_renew; /* Round we have not answered ourselves yet; round 0 = none. */
 
@@ -192,8 +192,8 @@ struct agent {
     struct decision decision;
     const char *last_node_rule;
     const char *last_cluster_rule;
-    uint64_t diverged_since_ms;     /* Every decision since said so; 0 = it did not. */
-    char logged_problem[TEXT_SIZE]; /* What stands in the way, as logged last. */
+    uint64_t diverged_since_ms;      /* Every decision since said so; 0 = it did not. */
+    char logged_problem[TEXT_SIZE];  /* What stands in the way, as logged last. */
     char ended_walsender[NAME_SIZE]; /* The member whose WAL sender was ended last, */
     uint64_t ended_walsender_ms;     /* then. */
     uint64_t last_tick_ms;
@@ -260,9 +260,19 @@ void agent_contact_problem(struct agent *a, uint64_t now_ms, struct status *stat
 /* stats.c: for GET /metrics. */
 const struct http_stats *agent_stats(void *data);
 
-/* reload.c: the configuration is read again, soon. */
+struct reload_result {   /* What became of a reload; texts are valid during the call only. */
+    bool taken;          /* False: refused whole, everything goes on as before; */
+    const char *why;     /* file, line, key and what was expected. "" when taken. */
+    const char *changed; /* Keys that are in force now, with commas between; "" = none. */
+    const char *restart; /* Keys whose change waits for a restart of the agent; "" = none. */
+};
+typedef void (*reload_cb)(void *data, const struct reload_result *result);
+
+/* reload.c: the configuration is read again, soon, whole or not at all. cb (may be NULL) is
+ * called once, later, on the loop, also when the agent stops first. False, and it is not called:
+ * too many wait already, the agent stops, or no thread can be started. */
 void agent_reload_init(struct agent *a);
-void agent_reload(struct agent *a);
+bool agent_reload(struct agent *a, reload_cb cb, void *data);
 void agent_reload_close(struct agent *a, void (*cb)(void *data), void *data);
 void agent_fill_secrets(const struct conf *c, struct peer_secrets *secrets);
 

@@ -14,13 +14,24 @@
 #include "base/log.h"
 #include "base/str.h"
 
+#define WAITING_MAX 16
+
+struct waiting { /* Who wants to know what became of it. */
+    reload_cb cb;
+    void *data;
+};
+
 struct reload {
     struct agent *agent; /* Loop only. */
     uv_async_t async;
-    char *path, *scope, *name; /* Of the node that runs: others need a restart. */
-    struct kv_list env;        /* What it was given by the environment. */
-    bool is_running;           /* The thread is at work. */
-    bool is_wanted;            /* Once more after it. */
+    char *path, *scope, *name;           /* Of the node that runs: others need a restart. */
+    struct kv_list env;                  /* What it was given by the environment. */
+    bool is_running;                     /* The thread is at work. */
+    bool is_wanted;                      /* Once more after it. */
+    struct waiting waiting[WAITING_MAX]; /* For the end of it: the first n_served of the one that */
+    size_t n_waiting, n_served;          /* runs, the rest of the next. */
+    struct reload_result result;         /* Of the one that ended last, */
+    char why[ERR_TEXT_SIZE];             /* its reason. */
 
     /* The thread's, until it has ended. */
     pthread_mutex_t mutex; /* Of the next two. */
@@ -131,7 +142,23 @@ static void *reload_thread(void *arg)
     return NULL;
 }
 
-static void run(struct reload *r)
+/* The first n of those who wait are told. */
+static void answer(struct reload *r, size_t n, const struct reload_result *result)
+{
+    struct waiting told[WAITING_MAX];
+
+    PRE(n <= r->n_waiting);
+    memcpy(told, r->waiting, n * sizeof(told[0]));
+    memmove(r->waiting, r->waiting + n, (r->n_waiting - n) * sizeof(told[0]));
+    r->n_waiting -= n;
+    r->n_served = 0;
+    for (size_t i = 0; i < n; i++) {
+        told[i].cb(told[i].data, result); /* May ask for the next one. */
+    }
+}
+
+/* False: logged. */
+static bool run(struct reload *r)
 {
     pthread_t thread;
 
@@ -139,14 +166,18 @@ static void run(struct reload *r)
     if (pthread_create(&thread, NULL, reload_thread, r) != 0) {
         log_error("Cannot reload the configuration now, going on with the old one. why=\"no thread "
                   "can be started\"");
-        return;
+        return false;
     }
     pthread_detach(thread);
+    r->n_served = r->n_waiting;
     r->is_running = true;
+    return true;
 }
 
-static void refuse(const char *why)
+static void refuse(struct reload *r, const char *why)
 {
+    (void)str_copy(r->why, sizeof(r->why), why);
+    r->result = (struct reload_result){false, r->why, "", ""};
     log_error("The configuration was not reloaded, everything goes on as before; mend it and send "
               "SIGHUP again. why=\"%s\"",
               why);
@@ -219,17 +250,19 @@ static void take_over(struct reload *r)
 {
     bool changed = false;
 
+    r->result = (struct reload_result){true, "", "", ""};
     if (r->conf == NULL) {
-        refuse(r->err.text);
+        refuse(r, r->err.text);
         return;
     }
     if (r->secrets == NULL && peer_has_secrets(r->agent->peer)) {
-        refuse("neither raft.password nor raft.tls is given any more: restart the agent for that");
+        refuse(r,
+               "neither raft.password nor raft.tls is given any more: restart the agent for that");
         return;
     }
     if (r->secrets != NULL) {
         if (peer_use_secrets(r->agent->peer, r->secrets, &changed, &r->err) < 0) {
-            refuse(r->err.text);
+            refuse(r, r->err.text);
             return;
         }
         r->secrets = NULL; /* Theirs now. */
@@ -263,9 +296,15 @@ static void on_async(uv_async_t *async)
         take_over(r);
     }
     drop(r);
-    if (r->is_wanted) {
+    if (!r->agent->leaving) {
+        answer(r, r->n_served, &r->result); /* Which may start the next one. */
+    }
+    if (r->is_wanted && !r->is_running) {
         r->is_wanted = false;
-        run(r);
+        if (!run(r)) {
+            answer(r, r->n_waiting,
+                   &(struct reload_result){false, "no thread can be started", "", ""});
+        }
     }
 }
 
@@ -286,16 +325,25 @@ void agent_reload_init(struct agent *a)
     a->reload = r;
 }
 
-void agent_reload(struct agent *a)
+bool agent_reload(struct agent *a, reload_cb cb, void *data)
 {
-    if (a->leaving) {
-        return;
+    struct reload *r = a->reload;
+
+    if (a->leaving || (cb != NULL && r->n_waiting == WAITING_MAX)) {
+        return false;
     }
-    if (a->reload->is_running) {
-        a->reload->is_wanted = true;
-    } else {
-        run(a->reload);
+    if (cb != NULL) {
+        r->waiting[r->n_waiting++] = (struct waiting){cb, data};
     }
+    if (r->is_running) {
+        r->is_wanted = true;
+        return true;
+    }
+    if (!run(r)) {
+        r->n_waiting -= cb != NULL ? 1 : 0;
+        return false;
+    }
+    return true;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -319,6 +367,7 @@ void agent_reload_close(struct agent *a, void (*cb)(void *data), void *data)
 {
     struct reload *r = a->reload;
 
+    answer(r, r->n_waiting, &(struct reload_result){false, "the agent stops", "", ""});
     a->reload = NULL;
     r->close_cb = cb;
     r->close_data = data;
