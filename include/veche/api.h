@@ -10,4 +10,9 @@
 
 #define VECHE_SOCKET_NAME "veched.sock" /* In the runtime directory. */
 
+/* "/members/pg2/restart": POST /restart of pg2, by way of the agent that is asked. The answer
+ * then has this header with the member's name; without it nothing was passed on. */
+#define VECHE_PATH_MEMBERS  "/members/"
+#define VECHE_HEADER_MEMBER "X-Veche-Member"
+
 #endif

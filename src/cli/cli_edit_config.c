@@ -1,18 +1,20 @@
 /*
- * edit-config: changes the dynamic configuration by -s PATH=VALUE and -p
- * PARAMETER=VALUE. Shows what would change, asks, and sends it as PATCH /config.
+ * edit-config: changes the dynamic configuration, by -s and -p, by a file, or in
+ * an editor. Shows what would change, asks, and sends it for the version that
+ * was shown: merged (PATCH), or the whole in its place (PUT).
  */
 #include <unistd.h>
 
 #include "cli/cli.h"
 
-#define LINES_MAX  4096 /* Of a configuration as YAML. */
 #define PARAMETERS "postgresql.parameters."
 
-struct lines {
-    char *text;
-    size_t n;
-    const char *at[LINES_MAX];
+struct edit {
+    json_t *before; /* The configuration as it is. */
+    char etag[128]; /* Its version; "" if the agent tells none. */
+    json_t *change;
+    bool replace; /* change stands for all of it. */
+    char file[64]; /* Of the editor; "" = none. Kept when its text comes to nothing. */
 };
 
 /* Numbers, booleans, null and JSON are what they are; all else is text. */
@@ -53,74 +55,153 @@ static bool put(json_t *patch, const char *path, json_t *value)
     return json_object_set_new(patch, path, value) == 0;
 }
 
-static json_t *build_patch(const struct cli *c)
+/* -s and -p over what there is. False with the reason printed. */
+static bool add_settings(const struct cli *c, json_t *patch)
 {
-    json_t *patch = json_object();
-
     for (size_t i = 0; i < c->settings.n; i++) {
         const struct kv *s = &c->settings.items[i];
 
         if (!put(patch, s->key, parse_value(s->value))) {
-            fprintf(stderr, "Error: \"%s\": a path such as postgresql.use_slots is needed\n",
-                    s->key);
-            json_decref(patch);
-            return NULL;
+            cli_error("\"%s\": a path such as postgresql.use_slots is needed", s->key);
+            return false;
         }
     }
-    return patch;
+    return true;
 }
 
-/* ---- The difference ---- */
+/* ---- Files and the editor ---- */
 
-static void lines_init(struct lines *l, const json_t *value)
+static char *read_stream(FILE *in)
 {
+    struct strbuf text = {0};
+    char part[4096];
+    size_t n;
+
+    strbuf_add_text(&text, "");
+    while ((n = fread(part, 1, sizeof(part), in)) > 0) {
+        strbuf_add(&text, part, n);
+    }
+    return text.data;
+}
+
+/* A map of YAML, "-" is the standard input. NULL with the reason printed. */
+static json_t *read_yaml(const char *path)
+{
+    FILE *in = str_equal(path, "-") ? stdin : fopen(path, "r");
+    struct err err = {""};
+    char *text;
+    char *json;
+    json_t *value;
+
+    if (in == NULL) {
+        cli_error("%s can not be opened", path);
+        return NULL;
+    }
+    text = read_stream(in);
+    if (in != stdin) {
+        (void)fclose(in); /* Only read from. */
+    }
+    json = conf_json_of_yaml(in == stdin ? "standard input" : path, text, &err);
+    value = json != NULL ? json_loads(json, 0, NULL) : NULL;
+    if (value == NULL) {
+        cli_error("%s", err.text);
+    }
+    free(json);
+    free(text);
+    return value;
+}
+
+static char *yaml_of(const json_t *value)
+{
+    char *text = NULL;
     size_t size;
-    FILE *out = open_memstream(&l->text, &size);
-    char *save = NULL;
+    FILE *out = open_memstream(&text, &size);
 
     ASSERT(out != NULL);
     cli_yaml_print(value, out);
     ASSERT(fclose(out) == 0);
-    l->n = 0;
-    for (char *line = strtok_r(l->text, "\n", &save); line != NULL && l->n < LINES_MAX;
-         line = strtok_r(NULL, "\n", &save)) {
-        l->at[l->n++] = line;
-    }
+    return text;
 }
 
-/* Both are sorted alike, so what was removed or added is found by looking ahead. */
-static size_t find_line(const struct lines *l, size_t from, const char *line)
+static bool write_file(struct edit *e, const char *scope)
 {
-    while (from < l->n && !str_equal(l->at[from], line)) {
-        from++;
+    char *text = yaml_of(e->before);
+    FILE *out;
+    int fd;
+    bool fine;
+
+    (void)snprintf(e->file, sizeof(e->file), "/tmp/%.20s-config-XXXXXX.yml", scope);
+    fd = mkstemps(e->file, 4);
+    out = fd >= 0 ? fdopen(fd, "w") : NULL;
+    fine = out != NULL && fputs(text, out) >= 0;
+    if (out == NULL || fclose(out) != 0 || !fine) {
+        cli_error("%s can not be written", e->file);
+        fine = false;
     }
-    return from;
+    free(text);
+    return fine;
 }
 
-static bool print_difference(const struct lines *old, const struct lines *new)
+/* The whole as the editor leaves it. NULL with the reason printed. */
+static json_t *ask_editor(struct edit *e, const char *scope)
 {
-    bool differs = false;
-    size_t i = 0;
-    size_t k = 0;
+    char *argv[] = {"/bin/sh", "-c",
+                    "exec ${EDITOR:-$(command -v editor || command -v vi || echo vi)} \"$1\"",
+                    "edit-config", e->file, NULL};
+    json_t *value;
+    int code;
 
-    while (i < old->n || k < new->n) {
-        size_t in_new = i < old->n ? find_line(new, k, old->at[i]) : new->n;
-        size_t in_old = k < new->n ? find_line(old, i, new->at[k]) : old->n;
-
-        if (i < old->n && k < new->n &&in_new == k) {
-            i++;
-            k++;
-            continue;
-        }
-        differs = true;
-        if (in_new == new->n ? i < old->n : in_old < old->n && in_old - i < in_new - k) {
-            printf("-%s\n", old->at[i++]);
-        } else {
-            printf("+%s\n", new->at[k++]);
-        }
+    if (!write_file(e, scope)) {
+        return NULL;
     }
-    return differs;
+    code = cli_run(argv, NULL);
+    if (code != 0) {
+        cli_error("the editor ended with %d: nothing was changed; set EDITOR to one that works",
+                  code);
+        return NULL;
+    }
+    value = read_yaml(e->file);
+    if (value == NULL) {
+        fprintf(stderr, "What you wrote is in %s; edit-config --replace %s takes it\n", e->file,
+                e->file);
+        e->file[0] = '\0';
+    }
+    return value;
 }
+
+/* What flags say, before anybody is asked; e->change stays NULL for the editor. -1, or an
+ * exit code with the reason printed. */
+static int take_flags(const struct cli *c, struct edit *e)
+{
+    const char *path = c->replace != NULL ? c->replace : c->apply;
+
+    e->replace = c->replace != NULL;
+    if (c->replace != NULL && c->apply != NULL) {
+        cli_error("--apply and --replace exclude each other");
+        return VECHE_EXIT_USAGE;
+    }
+    if (path == NULL && c->settings.n == 0) {
+        if (getenv("EDITOR") == NULL && !isatty(STDIN_FILENO)) {
+            cli_error("give -s PATH=VALUE, -p PARAMETER=VALUE, --apply FILE or --replace FILE; an "
+                      "editor needs a terminal, or EDITOR");
+            return VECHE_EXIT_USAGE;
+        }
+        return -1;
+    }
+    e->change = path != NULL ? read_yaml(path) : json_object();
+    return e->change != NULL && add_settings(c, e->change) ? -1 : VECHE_EXIT_USAGE;
+}
+
+static int take_editor(struct edit *e, const char *scope)
+{
+    if (e->change == NULL) {
+        e->replace = true;
+        e->change = ask_editor(e, scope);
+    }
+    return e->change != NULL ? -1 : VECHE_EXIT_FAILED;
+}
+
+/* ---- What it comes to ---- */
 
 static void print_warning(void *data, const char *text)
 {
@@ -129,16 +210,16 @@ static void print_warning(void *data, const char *text)
 }
 
 /* What the agent would make of it, by the same function. NULL with the reason printed. */
-static json_t *preview(const json_t *config, const json_t *patch)
+static json_t *preview(const struct edit *e)
 {
     struct err err = {""};
-    char *before = json_dumps(config, 0);
-    char *change = json_dumps(patch, 0);
-    char *after = conf_dynamic_change(before, change, false, print_warning, NULL, &err);
-    json_t *result = after != NULL ? json_loads(after, 0, NULL) : NULL;
+    char *before = json_dumps(e->before, 0);
+    char *change = json_dumps(e->change, 0);
+    char *after = conf_dynamic_change(before, change, e->replace, print_warning, NULL, &err);
+    json_t *result = after != NULL ? cli_sorted(json_loads(after, 0, NULL)) : NULL;
 
     if (after == NULL) {
-        fprintf(stderr, "Error: %s\n", err.text);
+        cli_error("%s", err.text);
     }
     free(before);
     free(change);
@@ -146,25 +227,19 @@ static json_t *preview(const json_t *config, const json_t *patch)
     return result;
 }
 
-static bool show_difference(const json_t *before, const json_t *after)
+static bool show_difference(const struct edit *e, const json_t *after, FILE *out)
 {
-    static struct lines old, new;
-    bool differs;
+    char *old = yaml_of(e->before);
+    char *new = yaml_of(after);
+    bool differs = cli_print_difference(old, new, out);
 
-    lines_init(&old, before);
-    lines_init(&new, after);
-    differs = print_difference(&old, &new);
-    free(old.text);
-    free(new.text);
+    free(old);
+    free(new);
     return differs;
 }
 
-/* ---- The request ---- */
-
 static bool may_go_on(const struct cli *c)
 {
-    char answer[16];
-
     if (c->force) {
         return true;
     }
@@ -172,70 +247,105 @@ static bool may_go_on(const struct cli *c)
         fputs("Use --force option to apply changes\n", stderr);
         return false;
     }
-    fputs("Apply these changes? [y/N]: ", stdout);
-    fflush(stdout);
-    return fgets(answer, sizeof(answer), stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
+    return cli_confirm("Apply these changes?");
 }
 
-static int send_patch(const struct cli *c, const json_t *patch)
+/* ---- The request ---- */
+
+static int judge(const struct cli_reply *reply)
 {
-    char *text = json_dumps(patch, 0);
+    if (reply->code == 200) {
+        puts("Configuration changed");
+    } else if (reply->code == 409 || reply->code == 412) {
+        cli_error("the configuration was changed by someone else meanwhile: nothing was changed, "
+                  "look at it and edit it again (%ld, %s)",
+                  reply->code, cli_reply_text(reply));
+    } else {
+        cli_error("the configuration was not changed: %ld, %s", reply->code,
+                  cli_reply_text(reply));
+    }
+    return cli_exit_code(reply->code);
+}
+
+static int send_change(const struct cli *c, const struct edit *e)
+{
+    char *text = json_dumps(e->change, 0);
     struct cli_reply reply;
-    int code = VECHE_EXIT_OK;
+    int code;
 
     ASSERT(text != NULL);
-    if (!cli_request(c, "PATCH", "/config", text, &reply)) {
-        fprintf(stderr, "Error: no agent answered (%s)\n", reply.tried);
-        code = VECHE_EXIT_UNREACHABLE;
-    } else if (reply.code == 200) {
-        puts("Configuration changed");
-        if (json_object_get(patch, "postgresql") != NULL) {
-            puts("PostgreSQL takes over parameters and rules of access when it is next started");
-        }
-    } else {
-        fprintf(stderr, "Error: the configuration was not changed: %ld, %s\n", reply.code,
-                reply.body.data != NULL ? reply.body.data : "");
-        code = reply.code == 400 || reply.code == 403 ? VECHE_EXIT_REFUSED : VECHE_EXIT_FAILED;
-    }
+    code = cli_request_if(c, e->replace ? "PUT" : "PATCH", "/config", text, e->etag, &reply)
+               ? judge(&reply)
+               : cli_unreachable(&reply);
     cli_reply_deinit(&reply);
     free(text);
     return code;
 }
 
-static int change(const struct cli *c, const json_t *patch)
+static int change(const struct cli *c, const struct edit *e)
 {
-    int code;
-    json_t *before = cli_get_json(c, "/config", &code);
-    json_t *after;
+    json_t *after = preview(e);
+    int code = VECHE_EXIT_OK;
 
-    if (before == NULL) {
-        return code;
-    }
-    after = preview(before, patch);
     if (after == NULL) {
-        code = VECHE_EXIT_REFUSED;
-    } else if (!show_difference(before, after)) {
+        return VECHE_EXIT_REFUSED;
+    }
+    if (!show_difference(e, after, c->quiet ? NULL : stdout)) {
         puts("Not changed");
     } else {
-        code = may_go_on(c) ? send_patch(c, patch) : VECHE_EXIT_FAILED;
+        fflush(stdout);
+        code = may_go_on(c) ? send_change(c, e) : VECHE_EXIT_FAILED;
     }
-    json_decref(before);
     json_decref(after);
     return code;
 }
 
+static int get_config(const struct cli *c, struct edit *e)
+{
+    struct cli_reply reply;
+    int code = -1;
+
+    if (!cli_request(c, "GET", "/config", NULL, &reply)) {
+        code = cli_unreachable(&reply);
+    } else {
+        e->before = cli_sorted(json_loads(cli_reply_text(&reply), 0, NULL));
+        (void)str_copy(e->etag, sizeof(e->etag), reply.etag); /* Same size. */
+        if (reply.code != 200 || e->before == NULL) {
+            cli_error("/config: %ld %s", reply.code, cli_reply_text(&reply));
+            code = VECHE_EXIT_FAILED;
+        }
+    }
+    cli_reply_deinit(&reply);
+    return code;
+}
+
+/* The editor's text goes away only when it came to what it should. */
+static void end_editor(const struct edit *e, int code)
+{
+    if (e->file[0] != '\0' && code == VECHE_EXIT_OK) {
+        (void)unlink(e->file); /* In /tmp: another's broom takes it else. */
+    } else if (e->file[0] != '\0') {
+        fprintf(stderr, "What you wrote is in %s\n", e->file);
+    }
+}
+
 int cli_edit_config(struct cli *c, int argc, char **argv)
 {
-    json_t *patch = build_patch(c);
-    int code = VECHE_EXIT_USAGE;
+    struct edit e = {0};
+    json_t *cluster = NULL;
+    int code = take_flags(c, &e);
 
-    (void)argc;
-    (void)argv;
-    if (patch != NULL && json_object_size(patch) == 0) {
-        fputs("Error: give -s PATH=VALUE or -p PARAMETER=VALUE; VALUE null removes it\n", stderr);
-    } else if (patch != NULL) {
-        code = change(c, patch);
+    if (code < 0) {
+        cluster = cli_get_whole_cluster(c, argc, argv, &code);
     }
-    json_decref(patch);
+    if (cluster != NULL) {
+        code = get_config(c, &e);
+        code = code < 0 ? take_editor(&e, cli_text(cluster, "scope")) : code;
+        code = code < 0 ? change(c, &e) : code;
+    }
+    end_editor(&e, code);
+    json_decref(e.before);
+    json_decref(e.change);
+    json_decref(cluster);
     return code;
 }

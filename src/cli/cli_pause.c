@@ -15,9 +15,9 @@ static const char *state_name(bool paused)
     return paused ? "paused" : "resumed";
 }
 
-/* Whether a pause or resume has arrived: the store says that the primary is unfenced, or
- * not any more. Without a primary there is nothing to wait for. */
-static bool has_arrived(const json_t *cluster, bool paused)
+/* The store says that the primary is unfenced, or not any more. Without a primary there is
+ * nothing to wait for. */
+static bool primary_followed(const json_t *cluster, bool paused)
 {
     const json_t *veche = json_object_get(cluster, "veche");
     bool unfenced = json_is_true(json_object_get(veche, "unfenced"));
@@ -26,24 +26,51 @@ static bool has_arrived(const json_t *cluster, bool paused)
            (unfenced == paused || (paused && cli_leader_name(cluster) == NULL));
 }
 
+/* Agents that do not answer are not waited for: what they would follow, they do not run. */
+static bool members_followed(const struct cli *c, const json_t *cluster, bool paused)
+{
+    size_t i;
+    json_t *member;
+
+    json_array_foreach(json_object_get(cluster, "members"), i, member)
+    {
+        json_t *status = cli_member_json(c, member, "/patroni");
+        bool followed =
+            status == NULL || json_is_true(json_object_get(status, "pause")) == paused;
+
+        json_decref(status);
+        if (!followed) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_arrived(const struct cli *c, bool paused)
+{
+    int code;
+    json_t *cluster = cli_get_json(c, "/cluster", &code);
+    bool arrived =
+        cluster != NULL && primary_followed(cluster, paused) && members_followed(c, cluster, paused);
+
+    json_decref(cluster);
+    return arrived;
+}
+
 static int wait_for(const struct cli *c, bool paused)
 {
-    printf("'%s' request sent, waiting until the primary has followed it\n",
+    printf("'%s' request sent, waiting until it is recognized by all nodes\n",
            paused ? "pause" : "resume");
+    fflush(stdout);
     for (int i = 0; i < WAIT_S * 1000 / LOOK_MS; i++) {
-        int code;
-        json_t *cluster = cli_get_json(c, "/cluster", &code);
-        bool arrived = cluster != NULL && has_arrived(cluster, paused);
-
-        json_decref(cluster);
-        if (arrived) {
+        if (has_arrived(c, paused)) {
             printf("Success: cluster management is %s\n", state_name(paused));
             return VECHE_EXIT_OK;
         }
         (void)poll(NULL, 0, LOOK_MS); /* Ends early on a signal. */
     }
-    fprintf(stderr, "Error: the cluster is %s, but its primary has not followed within %d s\n",
-            state_name(paused), WAIT_S);
+    cli_error("the cluster is %s, but not all of its members have followed within %d s",
+              state_name(paused), WAIT_S);
     return VECHE_EXIT_FAILED;
 }
 
@@ -54,13 +81,11 @@ static int send_change(const struct cli *c, bool paused)
 
     if (!cli_request(c, "PATCH", "/config", paused ? "{\"pause\": true}" : "{\"pause\": null}",
                      &reply)) {
-        fprintf(stderr, "Error: no agent answered (%s)\n", reply.tried);
-        code = VECHE_EXIT_UNREACHABLE;
+        code = cli_unreachable(&reply);
     } else if (reply.code != 200) {
-        fprintf(stderr, "Error: Failed: %s cluster management, details: %ld, %s\n",
-                paused ? "pause" : "resume", reply.code,
-                reply.body.data != NULL ? reply.body.data : "");
-        code = reply.code == 400 || reply.code == 403 ? VECHE_EXIT_REFUSED : VECHE_EXIT_FAILED;
+        cli_error("Failed: %s cluster management, details: %ld, %s", paused ? "pause" : "resume",
+                  reply.code, cli_reply_text(&reply));
+        code = cli_exit_code(reply.code);
     }
     cli_reply_deinit(&reply);
     if (code == VECHE_EXIT_OK && c->wait) {
@@ -72,16 +97,16 @@ static int send_change(const struct cli *c, bool paused)
     return code;
 }
 
-static int run(const struct cli *c, bool paused)
+static int run(const struct cli *c, bool paused, int argc, char **argv)
 {
     int code;
-    json_t *cluster = cli_get_json(c, "/cluster", &code);
+    json_t *cluster = cli_get_whole_cluster(c, argc, argv, &code);
 
     if (cluster == NULL) {
         return code;
     }
     if (json_is_true(json_object_get(cluster, "pause")) == paused) {
-        fprintf(stderr, "Error: Cluster is %s paused\n", paused ? "already" : "not");
+        cli_error("Cluster is %s paused", paused ? "already" : "not");
         code = VECHE_EXIT_FAILED;
     } else {
         code = send_change(c, paused);
@@ -92,16 +117,12 @@ static int run(const struct cli *c, bool paused)
 
 int cli_pause(struct cli *c, int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
-    return run(c, true);
+    return run(c, true, argc, argv);
 }
 
 int cli_resume(struct cli *c, int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
-    return run(c, false);
+    return run(c, false, argc, argv);
 }
 
 /* Typed, --force or not: nothing else tells that a server writes no more. */
@@ -130,18 +151,16 @@ int cli_declare_dead(const struct cli *c, const char *name)
     char *text;
 
     if (!types_name(name)) {
-        fputs("Error: Aborting\n", stderr);
+        cli_error("Aborting");
         return VECHE_EXIT_FAILED;
     }
     body = json_pack("{s:s}", "primary", name);
     text = json_dumps(body, 0);
     ASSERT(text != NULL);
     if (!cli_request(c, "POST", "/primary-is-dead", text, &reply)) {
-        fprintf(stderr, "Error: no agent answered (%s)\n", reply.tried);
-        code = VECHE_EXIT_UNREACHABLE;
+        code = cli_unreachable(&reply);
     } else if (reply.code != 200) {
-        fprintf(stderr, "Error: %ld, %s\n", reply.code,
-                reply.body.data != NULL ? reply.body.data : "");
+        cli_error("%ld, %s", reply.code, cli_reply_text(&reply));
         code = reply.code == 503 ? VECHE_EXIT_FAILED : VECHE_EXIT_REFUSED;
     } else {
         puts(reply.body.data != NULL ? reply.body.data : "");

@@ -1,140 +1,177 @@
 /*
  * switchover and failover: shows the cluster, asks what was not given, asks to
- * confirm, and tells how it ended. Exit code 0 only if it happened.
+ * confirm, and tells how it ended. Exit code 0 only if it happened, or is scheduled.
  */
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "cli/cli.h"
-
-#define ANSWER_SIZE 128
 
 struct plan {
     const char *what; /* "switchover", "failover" */
     const char *scope;
     const char *leader; /* NULL = none. */
-    char candidate[ANSWER_SIZE];
+    char candidate[CLI_ANSWER_SIZE];
+    char at[64]; /* "" = now. */
 };
 
-static const char *text_of(const json_t *object, const char *key)
+static bool is_switchover(const struct plan *p)
 {
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text != NULL ? text : "";
+    return str_equal(p->what, "switchover");
 }
 
-/* An empty line takes the default. False at the end of the input. */
-static bool ask(const char *question, const char *preset, char *answer)
+/* "['a', 'b']", and how many; not the primary, nor witnesses. */
+static size_t list_candidates(const json_t *cluster, struct strbuf *names)
 {
-    size_t length;
-
-    printf("%s [%s]: ", question, preset);
-    fflush(stdout);
-    if (fgets(answer, ANSWER_SIZE, stdin) == NULL) {
-        putchar('\n');
-        return false;
-    }
-    length = strcspn(answer, "\n");
-    answer[length] = '\0';
-    if (answer[0] == '\0') {
-        (void)str_copy(answer, ANSWER_SIZE, preset); /* Names are shorter. */
-    }
-    return true;
-}
-
-static void list_candidates(const json_t *cluster, struct strbuf *names)
-{
+    size_t n = 0;
     size_t i;
     json_t *member;
 
     strbuf_add_text(names, "[");
     json_array_foreach(json_object_get(cluster, "members"), i, member)
     {
-        if (str_equal(text_of(member, "role"), "leader") ||
-            json_object_get(member, "port") == NULL) {
-            continue; /* The primary, and witnesses. */
+        if (cli_has_role(member, "replica") && json_object_get(member, "port") != NULL) {
+            strbuf_printf(names, "%s'%s'", n++ > 0 ? ", " : "", cli_text(member, "name"));
         }
-        strbuf_printf(names, "%s'%s'", names->length > 1 ? ", " : "", text_of(member, "name"));
     }
     strbuf_add_text(names, "]");
+    return n;
 }
 
-static bool confirm(const struct plan *p)
+static bool confirm_it(const struct plan *p)
 {
-    char question[512];
-    char answer[ANSWER_SIZE];
+    char demoting[256] = "";
 
     if (p->leader != NULL) {
-        (void)snprintf(question, sizeof(question),
-                       "Are you sure you want to %s cluster %s, demoting current leader %s? [y/N]",
-                       p->what, p->scope, p->leader);
-    } else {
-        (void)snprintf(question, sizeof(question), "Are you sure you want to %s cluster %s? [y/N]",
-                       p->what, p->scope);
+        (void)snprintf(demoting, sizeof(demoting), ", demoting current leader %s", p->leader);
     }
-    return ask(question, "N", answer) && (answer[0] == 'y' || answer[0] == 'Y');
+    if (p->at[0] != '\0') {
+        return cli_confirm("Are you sure you want to schedule %s of cluster %s at %s%s?", p->what,
+                           p->scope, p->at, demoting);
+    }
+    return cli_confirm("Are you sure you want to %s cluster %s%s?", p->what, p->scope, demoting);
+}
+
+static bool ask_leader(const json_t *cluster, const struct plan *p)
+{
+    char answer[CLI_ANSWER_SIZE];
+    const json_t *leader = cli_find_member(cluster, p->leader);
+    bool of_standbys = cli_has_role(leader, "standby-leader");
+
+    if (!cli_ask(of_standbys ? "Standby Leader" : "Primary", p->leader, answer)) {
+        return false;
+    }
+    if (!str_equal(answer, p->leader)) {
+        cli_error("Member %s is not the leader of cluster %s", answer, p->scope);
+        return false;
+    }
+    return true;
+}
+
+static bool ask_candidate(const json_t *cluster, struct plan *p)
+{
+    struct strbuf names = {0};
+    char question[1024];
+    bool fine;
+
+    (void)list_candidates(cluster, &names);
+    (void)snprintf(question, sizeof(question), "Candidate %s", names.data);
+    strbuf_deinit(&names);
+    fine = cli_ask(question, "", p->candidate);
+    if (fine && p->candidate[0] != '\0' && cli_find_member(cluster, p->candidate) == NULL) {
+        cli_error("Member %s does not exist in cluster %s", p->candidate, p->scope);
+        return false;
+    }
+    return fine;
+}
+
+/* What it loses is asked for once more. */
+static bool confirm_asynchronous(const json_t *cluster, const struct plan *p)
+{
+    bool synchronous = false;
+    size_t i;
+    json_t *member;
+
+    json_array_foreach(json_object_get(cluster, "members"), i, member)
+    {
+        synchronous = synchronous || str_equal(cli_text(member, "role"), "sync_standby");
+    }
+    member = (json_t *)cli_find_member(cluster, p->candidate);
+    if (!synchronous || is_switchover(p) || member == NULL ||
+        str_equal(cli_text(member, "role"), "sync_standby")) {
+        return true;
+    }
+    return cli_confirm("Are you sure you want to failover to the asynchronous node %s?",
+                       p->candidate);
+}
+
+static bool ask_time(const struct cli *c, struct plan *p)
+{
+    char answer[CLI_ANSWER_SIZE];
+
+    if (c->scheduled != NULL || !is_switchover(p)) {
+        return true;
+    }
+    return cli_ask("When should the switchover take place (e.g. 2026-08-01T12:00)", "now",
+                   answer) &&
+           cli_parse_time(answer, p->at, sizeof(p->at));
 }
 
 /* Fills what was not given on the command line. Returns false to abort. */
 static bool complete(const struct cli *c, const json_t *cluster, struct plan *p)
 {
-    struct strbuf names = {0};
-    char question[1024];
-    char answer[ANSWER_SIZE];
-    bool fine = true;
-
     if (c->force) {
         return true;
     }
-    list_candidates(cluster, &names);
-    if (str_equal(p->what, "switchover") && c->leader == NULL) {
-        fine = ask("Primary", p->leader != NULL ? p->leader : "", answer);
-        if (fine && !str_equal(answer, p->leader != NULL ? p->leader : "")) {
-            fprintf(stderr, "Error: Member %s is not the leader of cluster %s\n", answer, p->scope);
-            fine = false;
-        }
-    }
-    if (fine && c->candidate == NULL) {
-        (void)snprintf(question, sizeof(question), "Candidate %s", names.data);
-        fine = ask(question, "", p->candidate);
-    }
-    strbuf_deinit(&names);
-    return fine && confirm(p);
+    return (!is_switchover(p) || c->leader != NULL || ask_leader(cluster, p)) &&
+           (c->candidate != NULL || ask_candidate(cluster, p)) && ask_time(c, p) &&
+           confirm_it(p) && confirm_asynchronous(cluster, p);
 }
 
-static int post(struct cli *c, const struct plan *p)
+static char *body_of(const struct plan *p)
 {
-    char path[32];
     json_t *body = json_object();
-    struct cli_reply reply;
-    char at[CLOCK_TEXT_SIZE];
     char *text;
-    int code = VECHE_EXIT_OK;
 
-    if (str_equal(p->what, "switchover") && p->leader != NULL) {
+    if (is_switchover(p) && p->leader != NULL) {
         json_object_set_new(body, "leader", json_string(p->leader));
     }
     if (p->candidate[0] != '\0') {
         json_object_set_new(body, "candidate", json_string(p->candidate));
     }
-    (void)snprintf(path, sizeof(path), "/%s", p->what);
+    if (p->at[0] != '\0') {
+        json_object_set_new(body, "scheduled_at", json_string(p->at));
+    }
     text = json_dumps(body, 0);
     ASSERT(text != NULL);
+    json_decref(body);
+    return text;
+}
+
+static int post(struct cli *c, const struct plan *p)
+{
+    char path[32];
+    char *text = body_of(p);
+    struct cli_reply reply;
+    char at[CLOCK_TEXT_SIZE];
+    int code;
+
+    (void)snprintf(path, sizeof(path), "/%s", p->what);
+    c->doing = p->what;
+    c->show_phases = true;
     if (!cli_request(c, "POST", path, text, &reply)) {
-        fprintf(stderr, "Error: no agent answered (%s)\n", reply.tried);
-        code = VECHE_EXIT_UNREACHABLE;
+        code = cli_unreachable(&reply);
     } else if (reply.code == 200 || reply.code == 202) {
-        printf("%s %s\n", clock_format_iso(clock_wall_us(), at, sizeof(at)), reply.body.data);
+        printf("%s %s\n", clock_format_iso(clock_wall_us(), at, sizeof(at)),
+               cli_reply_text(&reply));
+        code = VECHE_EXIT_OK;
     } else {
-        fprintf(stderr, "%c%s failed, details: %ld, %s\n", p->what[0] - 32, p->what + 1, reply.code,
-                reply.body.data != NULL ? reply.body.data : "");
-        code = reply.code == 400 || reply.code == 412 || reply.code == 403 || reply.code == 422
-                   ? VECHE_EXIT_REFUSED
-                   : VECHE_EXIT_FAILED;
+        fprintf(stderr, "%s failed, details: %ld, %s\n",
+                is_switchover(p) ? "Switchover" : "Failover", reply.code, cli_reply_text(&reply));
+        code = cli_exit_code(reply.code);
     }
+    c->doing = NULL;
+    c->show_phases = false;
     cli_reply_deinit(&reply);
     free(text);
-    json_decref(body);
     return code;
 }
 
@@ -146,12 +183,11 @@ static int run_plan(struct cli *c, const json_t *cluster, struct plan *p)
 
     (void)cli_print_topology(c, cluster);
     if (!complete(c, cluster, p)) {
-        fputs("Error: Aborting\n", stderr);
+        cli_error("Aborting %s", p->what);
         return VECHE_EXIT_FAILED;
     }
-    if (str_equal(p->what, "failover") && p->candidate[0] == '\0') {
-        fputs("Error: Failover could be performed only to a specific candidate; give --candidate\n",
-              stderr);
+    if (!is_switchover(p) && p->candidate[0] == '\0') {
+        cli_error("Failover could be performed only to a specific candidate; give --candidate");
         return VECHE_EXIT_USAGE;
     }
     code = post(c, p);
@@ -162,29 +198,44 @@ static int run_plan(struct cli *c, const json_t *cluster, struct plan *p)
     return code;
 }
 
+/* What no answer could make right. -1 to go on. */
+static int refuse(const json_t *cluster, const struct plan *p)
+{
+    struct strbuf names = {0};
+    size_t n = list_candidates(cluster, &names);
+
+    strbuf_deinit(&names);
+    if (is_switchover(p) && p->leader == NULL) {
+        cli_error("This cluster has no leader");
+        return VECHE_EXIT_REFUSED;
+    }
+    if (n == 0) {
+        cli_error("No candidates found to %s to", p->what);
+        return VECHE_EXIT_REFUSED;
+    }
+    return -1;
+}
+
 static int run(struct cli *c, const char *what, int argc, char **argv)
 {
     int code;
-    json_t *cluster = cli_get_json(c, "/cluster", &code);
+    json_t *cluster;
     struct plan p = {.what = what};
 
+    if (c->scheduled != NULL && !cli_parse_time(c->scheduled, p.at, sizeof(p.at))) {
+        return VECHE_EXIT_USAGE;
+    }
+    cluster = cli_get_whole_cluster(c, argc, argv, &code);
     if (cluster == NULL) {
         return code;
     }
-    p.scope = text_of(cluster, "scope");
+    p.scope = cli_text(cluster, "scope");
     p.leader = c->leader != NULL ? c->leader : cli_leader_name(cluster);
     if (c->candidate != NULL) {
         (void)str_copy(p.candidate, sizeof(p.candidate), c->candidate); /* Checked there. */
     }
-    if (argc > 0 && !str_equal(argv[0], p.scope)) {
-        fprintf(stderr, "Error: this is cluster %s, not %s\n", p.scope, argv[0]);
-        code = VECHE_EXIT_USAGE;
-    } else if (str_equal(what, "switchover") && p.leader == NULL) {
-        fputs("Error: This cluster has no leader\n", stderr);
-        code = VECHE_EXIT_REFUSED;
-    } else {
-        code = run_plan(c, cluster, &p);
-    }
+    code = refuse(cluster, &p);
+    code = code < 0 ? run_plan(c, cluster, &p) : code;
     json_decref(cluster);
     return code;
 }

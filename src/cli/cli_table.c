@@ -3,44 +3,81 @@
  */
 #include "cli/cli.h"
 
-#define CELL_SIZE 512
-
-static const char *cell_text(const json_t *value, char *text, size_t size)
+/* The text of a cell, to free. */
+static char *cell_text(const json_t *value)
 {
-    text[0] = '\0';
+    char *text = NULL;
+    size_t size;
+    FILE *out;
+
     if (json_is_string(value)) {
-        (void)str_copy(text, size, json_string_value(value)); /* Cut is fine. */
-    } else if (json_is_integer(value)) {
-        (void)snprintf(text, size, "%lld", (long long)json_integer_value(value));
+        return xstrdup(json_string_value(value));
     }
+    out = open_memstream(&text, &size);
+    ASSERT(out != NULL);
+    if (json_is_integer(value)) {
+        fprintf(out, "%lld", (long long)json_integer_value(value));
+    } else if (value != NULL && !json_is_null(value)) {
+        cli_yaml_print_flow(value, out);
+    }
+    ASSERT(fclose(out) == 0);
     return text;
 }
 
-/* Characters, not bytes: continuation bytes of UTF-8 do not count. */
+/* Characters, not bytes: continuation bytes of UTF-8 do not count. Up to the line's end. */
 static size_t width_of(const char *text)
 {
     size_t n = 0;
 
-    for (; *text != '\0'; text++) {
+    for (; *text != '\0' && *text != '\n'; text++) {
         n += (*text & 0xC0) != 0x80 ? 1 : 0;
     }
     return n;
 }
 
-static void measure(const struct cli_table *t, size_t widths[])
+/* The n-th line of a text, NULL behind the last. */
+static const char *line_of(const char *text, size_t n)
 {
-    char text[CELL_SIZE];
+    while (n-- > 0) {
+        text = strchr(text, '\n');
+        if (text == NULL) {
+            return NULL;
+        }
+        text++;
+    }
+    return text;
+}
+
+struct shape { /* Of a table as it is drawn. */
+    size_t widths[CLI_COLUMNS_MAX];
+    bool several_lines; /* Some cell has: then rows are parted by rules. */
+};
+
+static void measure_cell(struct shape *s, size_t column, const json_t *value)
+{
+    char *text = cell_text(value);
+    const char *line;
+
+    for (size_t n = 0; (line = line_of(text, n)) != NULL; n++) {
+        s->widths[column] = MAX(s->widths[column], width_of(line));
+        s->several_lines = s->several_lines || n > 0;
+    }
+    free(text);
+}
+
+static void measure(const struct cli_table *t, struct shape *s)
+{
     size_t i;
     json_t *row;
 
+    *s = (struct shape){0};
     for (size_t k = 0; k < t->n_columns; k++) {
-        widths[k] = width_of(t->columns[k]);
+        s->widths[k] = width_of(t->columns[k]);
     }
     json_array_foreach(t->rows, i, row)
     {
         for (size_t k = 0; k < t->n_columns; k++) {
-            widths[k] =
-                MAX(widths[k], width_of(cell_text(json_array_get(row, k), text, sizeof(text))));
+            measure_cell(s, k, json_array_get(row, k));
         }
     }
 }
@@ -69,46 +106,77 @@ static void print_line(const struct cli_table *t, const size_t widths[], const c
 static void print_cell(const char *text, size_t width, bool right, FILE *out)
 {
     int fill = (int)(width - MIN(width, width_of(text)));
+    int length = (int)strcspn(text, "\n");
 
     if (right) {
-        fprintf(out, " %*s%s |", fill, "", text);
+        fprintf(out, " %*s%.*s |", fill, "", length, text);
     } else {
-        fprintf(out, " %s%*s |", text, fill, "");
+        fprintf(out, " %.*s%*s |", length, text, fill, "");
+    }
+}
+
+/* As many lines as the cell with the most. */
+static void print_row(const struct cli_table *t, const struct shape *s, const json_t *row, FILE *out)
+{
+    char *texts[CLI_COLUMNS_MAX];
+    bool more = true;
+
+    for (size_t k = 0; k < t->n_columns; k++) {
+        texts[k] = cell_text(json_array_get(row, k));
+    }
+    for (size_t n = 0; more; n++) {
+        more = false;
+        fputc('|', out);
+        for (size_t k = 0; k < t->n_columns; k++) {
+            const char *line = line_of(texts[k], n);
+
+            print_cell(line != NULL ? line : "", s->widths[k], t->right[k], out);
+            more = more || line_of(texts[k], n + 1) != NULL;
+        }
+        fputc('\n', out);
+    }
+    for (size_t k = 0; k < t->n_columns; k++) {
+        free(texts[k]);
     }
 }
 
 static void print_pretty(const struct cli_table *t, FILE *out)
 {
-    size_t widths[CLI_COLUMNS_MAX];
-    char text[CELL_SIZE];
+    struct shape s;
     size_t i;
     json_t *row;
 
-    measure(t, widths);
-    print_line(t, widths, t->title, out);
+    measure(t, &s);
+    print_line(t, s.widths, t->title, out);
     fputc('|', out);
     for (size_t k = 0; k < t->n_columns; k++) {
-        print_cell(t->columns[k], widths[k], t->right[k], out);
+        print_cell(t->columns[k], s.widths[k], t->right[k], out);
     }
     fputc('\n', out);
-    print_line(t, widths, NULL, out);
+    print_line(t, s.widths, NULL, out);
     json_array_foreach(t->rows, i, row)
     {
-        fputc('|', out);
-        for (size_t k = 0; k < t->n_columns; k++) {
-            print_cell(cell_text(json_array_get(row, k), text, sizeof(text)), widths[k],
-                       t->right[k], out);
+        if (i > 0 && s.several_lines) {
+            print_line(t, s.widths, NULL, out);
         }
-        fputc('\n', out);
+        print_row(t, &s, row, out);
     }
-    print_line(t, widths, NULL, out);
+    print_line(t, s.widths, NULL, out);
+}
+
+static bool is_empty(const json_t *value)
+{
+    char *text = cell_text(value);
+    bool empty = text[0] == '\0';
+
+    free(text);
+    return empty;
 }
 
 /* Empty values are left out, as Patroni does. */
 static json_t *to_objects(const struct cli_table *t)
 {
     json_t *objects = json_array();
-    char text[CELL_SIZE];
     size_t i;
     json_t *row;
 
@@ -119,7 +187,7 @@ static json_t *to_objects(const struct cli_table *t)
         for (size_t k = 0; k < t->n_columns; k++) {
             json_t *value = json_array_get(row, k);
 
-            if (cell_text(value, text, sizeof(text))[0] != '\0') {
+            if (!is_empty(value)) {
                 json_object_set(object, t->keys[k], value);
             }
         }
@@ -128,21 +196,36 @@ static json_t *to_objects(const struct cli_table *t)
     return objects;
 }
 
+/* A row is a line: lines within a cell are joined. */
+static void print_tsv_cell(const json_t *value, FILE *out)
+{
+    char *text = cell_text(value);
+
+    for (const char *p = text; *p != '\0'; p++) {
+        if (*p == '\n') {
+            fputs(", ", out);
+        } else {
+            fputc(*p == '\t' ? ' ' : *p, out);
+        }
+    }
+    free(text);
+}
+
 static void print_tsv(const struct cli_table *t, FILE *out)
 {
-    char text[CELL_SIZE];
+    const char *between = t->delimiter != NULL ? t->delimiter : "\t";
     size_t i;
     json_t *row;
 
     for (size_t k = 0; k < t->n_columns; k++) {
-        fprintf(out, "%s%s", k > 0 ? "\t" : "", t->keys[k]);
+        fprintf(out, "%s%s", k > 0 ? between : "", t->keys[k]);
     }
     fputc('\n', out);
     json_array_foreach(t->rows, i, row)
     {
         for (size_t k = 0; k < t->n_columns; k++) {
-            fprintf(out, "%s%s", k > 0 ? "\t" : "",
-                    cell_text(json_array_get(row, k), text, sizeof(text)));
+            fputs(k > 0 ? between : "", out);
+            print_tsv_cell(json_array_get(row, k), out);
         }
         fputc('\n', out);
     }

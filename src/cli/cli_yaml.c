@@ -115,3 +115,46 @@ void cli_yaml_print(const json_t *value, FILE *out)
 {
     print_value(value, 0, false, out);
 }
+
+static void print_flow(const json_t *value, FILE *out)
+{
+    const char *key;
+    size_t i;
+    json_t *item;
+    bool first = true;
+
+    if (!json_is_object(value) && !json_is_array(value)) {
+        print_scalar(value, out);
+        return;
+    }
+    fputc(json_is_object(value) ? '{' : '[', out);
+    json_object_foreach((json_t *)value, key, item)
+    {
+        fputs(first ? "" : ", ", out);
+        print_text(key, out);
+        fputs(": ", out);
+        print_flow(item, out);
+        first = false;
+    }
+    json_array_foreach(value, i, item)
+    {
+        fputs(i > 0 ? ", " : "", out);
+        print_flow(item, out);
+    }
+    fputc(json_is_object(value) ? '}' : ']', out);
+}
+
+void cli_yaml_print_flow(const json_t *value, FILE *out)
+{
+    print_flow(value, out);
+}
+
+json_t *cli_sorted(json_t *value)
+{
+    char *text = value != NULL ? json_dumps(value, JSON_SORT_KEYS | JSON_ENCODE_ANY) : NULL;
+
+    json_decref(value);
+    value = text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    free(text);
+    return value;
+}

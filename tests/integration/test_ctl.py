@@ -155,23 +155,16 @@ def test_members_and_version_and_configuration(three):
 def test_the_configuration_is_edited(three):
     node = three["w1"]
     before = node.http("/config").json
-    later = "PostgreSQL takes over parameters and rules of access when it is next started\n"
-
     r = of(node, "edit-config", "-s", "max_timelines_history=9", "-p", "x.y=3", "--force")
-    assert (r.returncode, r.stdout) == (
-        DONE,
-        "+max_timelines_history: 9\n+    x.y: 3\nConfiguration changed\n" + later
-        if before.get("postgresql", {}).get("parameters")
-        else "+max_timelines_history: 9\n+postgresql:\n+  parameters:\n+    x.y: 3\n"
-        "Configuration changed\n" + later,
-    )
+    assert r.returncode == DONE and r.stdout.endswith("Configuration changed\n"), r
+    assert "\n+max_timelines_history: 9\n" in r.stdout and "\n+    x.y: 3\n" in r.stdout
     after = node.http("/config").json
     assert after["max_timelines_history"] == 9 and after["postgresql"]["parameters"]["x.y"] == 3
     assert of(node, "edit-config", "-s", "max_timelines_history=9").stdout == "Not changed\n"
 
     r = of(node, "edit-config", "-s", "max_timelines_history=8")
     assert r.returncode == FAILED and "Use --force option to apply changes" in r.stderr
-    assert r.stdout == "-max_timelines_history: 9\n+max_timelines_history: 8\n"
+    assert "\n-max_timelines_history: 9\n+max_timelines_history: 8\n" in r.stdout
     for setting, why in (("ttl=soon", "ttl"), ("synchronous_mode=maybe", "synchronous_mode")):
         r = of(node, "edit-config", "-s", setting, "--force")
         assert r.returncode == REFUSED and why in r.stderr, r
@@ -205,7 +198,7 @@ def test_configuration_and_url_are_found_as_told(three):
         ["list", "-f", "xml"],
         ["list", "-w", "often"],
         ["-c", "/nonexistent/veche.yml", "list"],
-        ["switchover", "--scheduled", "2030-01-01T00:00"],
+        ["switchover", "--scheduled", "tomorrow"],
         ["edit-config", "--force"],
         ["edit-config", "-s", "ttl"],
         ["edit-config", "-s", "=5"],
@@ -262,9 +255,10 @@ def test_what_the_cluster_refuses_ends_with_3(three):
         "",  # End of the input at once.
         "\n",  # and in the middle.
         "\n\n",
-        "\n\n\n",  # The preset is no.
-        "\n\nn\n",
-        "\n\nno\n",
+        "\n\n\n",
+        "\n\n\n\n",  # The preset is no.
+        "\n\n\nn\n",
+        "\n\nnow\nno\n",
         "nobody\n",
     ],
 )
@@ -278,7 +272,7 @@ def test_a_switchover_that_is_not_confirmed_ends_with_1(three, answers):
 
 def test_a_confirmed_switchover_happens(three):
     primary, standby = three.primary(), three.standbys()[0]
-    r = of(three["w1"], "switchover", answers=f"{primary.name}\n{standby.name}\ny\n")
+    r = of(three["w1"], "switchover", answers=f"{primary.name}\n{standby.name}\nnow\ny\n")
     assert r.returncode == DONE, r.stderr
     assert f"Primary [{primary.name}]: " in r.stdout
     assert f"Candidate ['{standby.name}'] []: " in r.stdout
