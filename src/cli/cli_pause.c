@@ -50,8 +50,8 @@ static bool has_arrived(const struct cli *c, bool paused)
 {
     int code;
     json_t *cluster = cli_get_json(c, "/cluster", &code);
-    bool arrived =
-        cluster != NULL && primary_followed(cluster, paused) && members_followed(c, cluster, paused);
+    bool arrived = cluster != NULL && primary_followed(cluster, paused) &&
+                   members_followed(c, cluster, paused);
 
     json_decref(cluster);
     return arrived;

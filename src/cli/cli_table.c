@@ -116,7 +116,8 @@ static void print_cell(const char *text, size_t width, bool right, FILE *out)
 }
 
 /* As many lines as the cell with the most. */
-static void print_row(const struct cli_table *t, const struct shape *s, const json_t *row, FILE *out)
+static void print_row(const struct cli_table *t, const struct shape *s, const json_t *row,
+                      FILE *out)
 {
     char *texts[CLI_COLUMNS_MAX];
     bool more = true;
