@@ -272,9 +272,9 @@ const char *pg_clone_conninfo(const struct pg *pg, const struct upstream *upstre
 /* "pg-1" -> "pg_1" as Patroni maps names to slot names. */
 const char *pg_slot_name(const char *member, char *text, size_t size);
 
-/* Primary only: creates missing member slots, drops ours of members that are gone.
- * Every node keeps slots of all other members. Once, in the background. */
-void pg_sync_slots(struct pg *pg, const struct store *store);
+/* Creates missing member slots, drops ours of members that are gone unless the cluster is
+ * paused. Every node keeps slots of all other members. Once, in the background. */
+void pg_sync_slots(struct pg *pg, const struct store *store, bool paused);
 
 /* Primary only: ends the WAL senders of that member that are older than `age_ms`. Once,
  * in the background. */

@@ -4,7 +4,8 @@
  * streams from them: after a promotion every member finds its slot at once.
  *
  * A slot is dropped only if this process has seen its member in the store and sees
- * it no more, and nobody uses it: others may have made slots for themselves.
+ * it no more, and nobody uses it: others may have made slots for themselves. Not while
+ * the cluster is paused: that waits for the resume.
  */
 #include <inttypes.h>
 
@@ -138,7 +139,7 @@ static void on_synced(void *data, int status, const char *problem)
     }
 }
 
-void pg_sync_slots(struct pg *pg, const struct store *store)
+void pg_sync_slots(struct pg *pg, const struct store *store, bool paused)
 {
     struct strbuf sql = {0};
     char name[NAME_SIZE];
@@ -154,7 +155,9 @@ void pg_sync_slots(struct pg *pg, const struct store *store)
             add_wanted(pg, name, &sql);
         }
     }
-    add_unwanted(pg, store, &sql);
+    if (!paused) {
+        add_unwanted(pg, store, &sql);
+    }
     if (sql.length > 0) {
         pg->slots_busy = true;
         pg_execute(pg, sql.data, STATEMENT_MS, on_synced, pg);

@@ -179,7 +179,7 @@ static inline void look(struct node *n)
 static inline void sync_slots(struct node *n)
 {
     if (n->status.pg_state == PG_STATE_RUNNING) {
-        pg_sync_slots(n->pg, n->store);
+        pg_sync_slots(n->pg, n->store, false);
     }
 }
 
@@ -475,6 +475,7 @@ static inline int run_in_world(int (*run_all)(void))
     int wait_status;
     pid_t pid;
 
+    own_shared_memory();
     if (access("/dev/shm", W_OK) != 0) {
         (void)str_copy(root_dir, sizeof(root_dir), "/tmp/veche-ops-XXXXXX");
     }

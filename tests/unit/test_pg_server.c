@@ -888,8 +888,41 @@ static void add_member(const struct node *n)
 
 static bool has_slot(struct node *n)
 {
-    pg_sync_slots(n->pg, &test_store);
+    pg_sync_slots(n->pg, &test_store, false);
     return n->pg->row.n_slots == 1;
+}
+
+static bool has_no_slot(struct node *n)
+{
+    pg_sync_slots(n->pg, &test_store, false);
+    return n->pg->row.n_slots == 0;
+}
+
+static uint64_t round_to_come;
+
+static bool was_seen_paused(struct node *n)
+{
+    pg_sync_slots(n->pg, &test_store, true);
+    return n->pg->round >= round_to_come && !n->pg->slots_busy && !n->pg->observing;
+}
+
+static void a_slot_of_an_absent_member_stays_while_paused(void **state)
+{
+    struct node *n = node_running("slots");
+
+    (void)state;
+    test_store.n_members = 1;
+    (void)str_copy(test_store.members[0].name, NAME_SIZE, "gone");
+    test_store.members[0].mode = MODE_POSTGRES;
+    assert_true(run_until(n, has_slot, 5000));
+    test_store.n_members = 0;
+    round_to_come = n->pg->round + 4; /* It was looked at, acted on, and looked at again. */
+    assert_true(run_until(n, was_seen_paused, 10000));
+    assert_int_equal(n->pg->row.n_slots, 1);
+
+    assert_true(run_until(n, has_no_slot, 5000)); /* Resumed. */
+    stop_fast(n);
+    node_free(n);
 }
 
 static bool checkpoint_is_due(struct node *n)
@@ -1124,6 +1157,7 @@ static int run_all(void)
         cmocka_unit_test(a_failed_start_says_why),
         cmocka_unit_test(a_stale_lock_file_is_no_obstacle),
         cmocka_unit_test(an_empty_lock_file_is_no_obstacle),
+        cmocka_unit_test(a_slot_of_an_absent_member_stays_while_paused),
         cmocka_unit_test(a_clone_streams_and_is_promoted),
         cmocka_unit_test(a_child_is_killed_with_all_it_started),
         cmocka_unit_test(what_is_no_database_is_not_touched),
@@ -1173,7 +1207,7 @@ static void clean_up(void)
 {
     static const char *const names[] = {"one",   "errors",  "busy",     "adopt", "fail",
                                         "stale", "p-1",     "S.2",      "child", "foreign",
-                                        "fence", "pending", "password", "links", "empty"};
+                                        "fence", "pending", "password", "links", "empty", "slots"};
 
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         kill_of(names[i]);
@@ -1198,6 +1232,7 @@ int main(void)
     int status;
     pid_t pid;
 
+    own_shared_memory();
     (void)snprintf(base_dir, sizeof(base_dir), "/tmp/veche-test-pg-XXXXXX");
     if (mkdtemp(base_dir) == NULL) {
         return 1;
