@@ -210,11 +210,36 @@ static const struct kv_list *choose(const struct kv_list *local, const struct kv
     return local->n > 0 ? local : dynamic;
 }
 
+/* Those of the role stand for all of them. */
+static const struct kv_list *choose_of_role(const struct kv_list *local,
+                                            const struct kv_list *dynamic,
+                                            const struct kv_list *any_role)
+{
+    return local->n > 0 || dynamic->n > 0 ? choose(local, dynamic) : any_role;
+}
+
+static void fill_roles(struct agent *a, struct pg_options *o)
+{
+    const struct conf *c = a->conf;
+    const struct conf_dynamic *d = &a->dynamic;
+    const struct kv_list *hba = choose(&c->pg_hba, &d->hba);
+    const struct kv_list *ident = choose(&c->pg_ident, &d->ident);
+    const int replica = CONF_ROLE_REPLICA, primary = CONF_ROLE_PRIMARY;
+
+    conf_merge_role_parameters(c, d, CONF_ROLE_REPLICA, &a->pg_parameters);
+    conf_merge_role_parameters(c, d, CONF_ROLE_PRIMARY, &a->pg_primary_parameters);
+    o->parameters = &a->pg_parameters;
+    o->primary_parameters = &a->pg_primary_parameters;
+    o->hba = choose_of_role(&c->pg_hba_of[replica], &d->hba_of[replica], hba);
+    o->primary_hba = choose_of_role(&c->pg_hba_of[primary], &d->hba_of[primary], hba);
+    o->ident = choose_of_role(&c->pg_ident_of[replica], &d->ident_of[replica], ident);
+    o->primary_ident = choose_of_role(&c->pg_ident_of[primary], &d->ident_of[primary], ident);
+}
+
 void agent_fill_pg_options(struct agent *a, struct pg_options *o)
 {
     const struct conf *c = a->conf;
 
-    conf_merge_parameters(c, &a->dynamic, &a->pg_parameters);
     *o = (struct pg_options){
         .loop = &a->loop,
         .name = c->name,
@@ -228,9 +253,6 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *o)
         .use_unix_socket = c->pg_use_unix_socket,
         .database = c->pg_database != NULL ? c->pg_database : "postgres",
         .pgpass = c->pg_pgpass,
-        .parameters = &a->pg_parameters,
-        .hba = choose(&c->pg_hba, &a->dynamic.hba),
-        .ident = choose(&c->pg_ident, &a->dynamic.ident),
         .recovery_conf = choose(&c->pg_recovery_conf, &a->dynamic.recovery_conf),
         .custom_conf = c->pg_custom_conf,
         .config_base_name = c->pg_config_base_name != NULL ? c->pg_config_base_name : "postgresql",
@@ -242,6 +264,7 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *o)
         .on_change = on_change,
         .data = a,
     };
+    fill_roles(a, o);
     fill_credentials(&c->superuser, &o->superuser);
     fill_credentials(&c->replication, &o->replication);
     fill_credentials(c->rewind.username != NULL ? &c->rewind : &c->superuser, &o->rewind);
@@ -484,6 +507,7 @@ static void deinit(struct agent *a)
 {
     conf_dynamic_deinit(&a->dynamic);
     kv_deinit(&a->pg_parameters);
+    kv_deinit(&a->pg_primary_parameters);
     runtime_close(&a->runtime);
     if (a->lock_fd >= 0) {
         (void)close(a->lock_fd); /* Releases the lock. */

@@ -142,7 +142,8 @@ struct agent {
     /* Replicated: the copy that decisions read. */
     struct store store;
     struct conf_dynamic dynamic;  /* Parsed from store.config. */
-    struct kv_list pg_parameters; /* Local over dynamic. */
+    struct kv_list pg_parameters; /* Local over dynamic, of a standby; */
+    struct kv_list pg_primary_parameters; /* of a primary. */
     struct consensus_leadership leadership;
     uint64_t contact_ms; /* A majority of voters was last heard; contact.c. */
     uint64_t leader_since_ms;

@@ -209,6 +209,11 @@ static void swap_postgresql(struct conf *c, struct conf *fresh)
     SWAP(c->pg_hba, fresh->pg_hba);
     SWAP(c->pg_ident, fresh->pg_ident);
     SWAP(c->pg_recovery_conf, fresh->pg_recovery_conf);
+    for (size_t i = 0; i < CONF_N_ROLES; i++) {
+        SWAP(c->pg_parameters_of[i], fresh->pg_parameters_of[i]);
+        SWAP(c->pg_hba_of[i], fresh->pg_hba_of[i]);
+        SWAP(c->pg_ident_of[i], fresh->pg_ident_of[i]);
+    }
     SWAP(c->pg_basebackup, fresh->pg_basebackup);
     SWAP(c->pg_rewind, fresh->pg_rewind);
 }

@@ -167,6 +167,9 @@ MUST_USE char *conf_dynamic_change(const char *current, const char *body, bool r
  * Replaces the content of *ret_parameters, a list of the caller (zeroed at first). */
 void conf_merge_parameters(const struct conf *c, const struct conf_dynamic *d,
                            struct kv_list *ret_parameters);
+/* The same in that role: with parameters_<role> over it, but not the controlled set. */
+void conf_merge_role_parameters(const struct conf *c, const struct conf_dynamic *d,
+                                enum conf_role role, struct kv_list *ret_parameters);
 
 /* YAML as JSON text to free, no schema asked: for those who need a few keys only, of a file
  * that may be none of an agent's (vechectl). NULL and the reason. `name` is for texts. */

@@ -19,3 +19,22 @@ void conf_merge_parameters(const struct conf *c, const struct conf_dynamic *d,
     conf_controlled_complete(ret_parameters);
     kv_sort(ret_parameters);
 }
+
+static void put_over(const struct kv_list *list, struct kv_list *parameters)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if (!conf_is_controlled(list->items[i].key)) {
+            kv_set(parameters, list->items[i].key, list->items[i].value);
+        }
+    }
+}
+
+void conf_merge_role_parameters(const struct conf *c, const struct conf_dynamic *d,
+                                enum conf_role role, struct kv_list *ret_parameters)
+{
+    PRE(role < CONF_N_ROLES);
+    conf_merge_parameters(c, d, ret_parameters);
+    put_over(&d->parameters_of[role], ret_parameters);
+    put_over(&c->pg_parameters_of[role], ret_parameters);
+    kv_sort(ret_parameters);
+}

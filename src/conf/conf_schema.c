@@ -20,11 +20,11 @@
 #define OTHER_STORE       CONF_ANY, CONF_SKIP, "another store; raft: takes its place", \
                           .effect = CONF_OTHER_STORE
 #define SSL_ROW(user, key, member, text) \
-    {user "." key, CONF_ENTRY, CONF_MUST, text, AT(member.ssl)}
+    {user "." key, CONF_ENTRY, CONF_MUST, text, AT(member.ssl), .reload = CONF_RELOAD}
 #define USER_ROWS(user, member, what, needed) \
     {user, CONF_SECTION, CONF_MUST, what, USED}, \
-    {user ".username", CONF_TEXT, CONF_MUST, "role", AT(member.username), .need = needed}, \
-    {user ".password", CONF_SECRET, CONF_MUST, "its password", AT(member.password)}, \
+    {user ".username", CONF_TEXT, CONF_MUST, "role", AT(member.username), .need = needed, .reload = CONF_RELOAD}, \
+    {user ".password", CONF_SECRET, CONF_MUST, "its password", AT(member.password), .reload = CONF_RELOAD}, \
     SSL_ROW(user, "sslmode", member, "libpq's sslmode"), \
     SSL_ROW(user, "sslcert", member, "client certificate"), \
     SSL_ROW(user, "sslkey", member, "key of the client certificate"), \
@@ -37,8 +37,8 @@
     SSL_ROW(user, "sslnegotiation", member, "libpq's sslnegotiation (17 and later)")
 
 #define ROLE_ROWS(key, type, member, text) \
-    {key "_primary", type, CONF_MUST, text " on a primary", LATER, AT(member[CONF_ROLE_PRIMARY])}, \
-    {key "_replica", type, CONF_MUST, text " on a standby", LATER, AT(member[CONF_ROLE_REPLICA])}, \
+    {key "_primary", type, CONF_MUST, text " on a primary", AT(member[CONF_ROLE_PRIMARY]), .reload = CONF_RELOAD}, \
+    {key "_replica", type, CONF_MUST, text " on a standby", AT(member[CONF_ROLE_REPLICA]), .reload = CONF_RELOAD}, \
     {key "_standby_leader", type, CONF_MUST, text " on a standby leader", LATER, AT(member[CONF_ROLE_STANDBY_LEADER])}
 #define BIN_ROW(name) {"postgresql.bin_name." name, CONF_TEXT, CONF_MUST, "name of " name, LATER, .fallback = name}
 #define CALLBACK_ROW(name, text) {"postgresql.callbacks." name, CONF_TEXT, CONF_MUST, text, LATER}
@@ -123,15 +123,15 @@ static const struct conf_row rows[] = {
     {"ctl.authentication.password", CONF_SECRET, CONF_MUST, "password", USED},
 
     {"postgresql", CONF_SECTION, CONF_MUST, "The local PostgreSQL; none on a witness", USED},
-    {"postgresql.listen", CONF_LISTEN, CONF_MUST, "host,host:port: listen_addresses and port", AT(pg_listen_addresses), WITH_PORT(pg_port), .need = CONF_NEEDED_POSTGRES, .min = 5432},
-    {"postgresql.connect_address", CONF_HOST_PORT, CONF_MUST, "host:port told to others", AT(pg_connect_host), WITH_PORT(pg_connect_port), .derived = "postgresql.listen; on all interfaces: host of raft.self_addr", .min = 5432},
+    {"postgresql.listen", CONF_LISTEN, CONF_MUST, "host,host:port: listen_addresses and port", AT(pg_listen_addresses), WITH_PORT(pg_port), .reload = CONF_RELOAD, .need = CONF_NEEDED_POSTGRES, .min = 5432},
+    {"postgresql.connect_address", CONF_HOST_PORT, CONF_MUST, "host:port told to others", AT(pg_connect_host), WITH_PORT(pg_connect_port), .reload = CONF_RELOAD, .derived = "postgresql.listen; on all interfaces: host of raft.self_addr", .min = 5432},
     {"postgresql.proxy_address", CONF_ADDRESS, CONF_SHOULD, "host:port of a pooler in front, told to others", LATER, AT(pg_proxy_address), .min = 5432},
     {"postgresql.data_dir", CONF_PATH, CONF_MUST, "data directory", AT(pg_data_dir), .need = CONF_NEEDED_POSTGRES},
     {"postgresql.config_dir", CONF_PATH, CONF_MUST, "directory of postgresql.conf", AT(pg_config_dir), .derived = "postgresql.data_dir"},
     {"postgresql.bin_dir", CONF_PATH, CONF_MUST, "directory of postgres, initdb, ...; empty: PATH", AT(pg_bin_dir), .fallback = ""},
-    {"postgresql.pgpass", CONF_PATH, CONF_MUST, "password file the agent writes, 0600", AT(pg_pgpass), .derived = "<runtime_dir>/pgpass"},
-    {"postgresql.database", CONF_TEXT, CONF_SHOULD, "database of the agent's sessions", AT(pg_database), .fallback = "postgres"},
-    {"postgresql.use_unix_socket", CONF_BOOL, CONF_MUST, "the agent's sessions use the socket", AT(pg_use_unix_socket), .fallback = "false"},
+    {"postgresql.pgpass", CONF_PATH, CONF_MUST, "password file the agent writes, 0600", AT(pg_pgpass), .reload = CONF_RELOAD, .derived = "<runtime_dir>/pgpass"},
+    {"postgresql.database", CONF_TEXT, CONF_SHOULD, "database of the agent's sessions", AT(pg_database), .reload = CONF_RELOAD, .fallback = "postgres"},
+    {"postgresql.use_unix_socket", CONF_BOOL, CONF_MUST, "the agent's sessions use the socket", AT(pg_use_unix_socket), .reload = CONF_RELOAD, .fallback = "false"},
     {"postgresql.use_unix_socket_repl", CONF_BOOL, CONF_MUST, "so do its local replication sessions", LATER, .fallback = "false"},
     {"postgresql.krbsrvname", CONF_TEXT, CONF_SHOULD, "Kerberos service name", LATER},
     {"postgresql.superuser", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.authentication.superuser"},
@@ -144,7 +144,7 @@ static const struct conf_row rows[] = {
     ROLE_ROWS("postgresql.parameters", CONF_PARAMETERS, pg_parameters_of, "over the parameters,"),
     ROLE_ROWS("postgresql.pg_hba", CONF_LINES, pg_hba_of, "instead of pg_hba,"),
     ROLE_ROWS("postgresql.pg_ident", CONF_LINES, pg_ident_of, "instead of pg_ident,"),
-    {"postgresql.custom_conf", CONF_PATH, CONF_MUST, "file included instead of the renamed postgresql.conf", AT(pg_custom_conf)},
+    {"postgresql.custom_conf", CONF_PATH, CONF_MUST, "file included instead of the renamed postgresql.conf", AT(pg_custom_conf), .reload = CONF_RELOAD},
     {"postgresql.config_base_name", CONF_TEXT, CONF_SHOULD, "first part of the name of postgresql.conf", AT(pg_config_base_name), .fallback = "postgresql"},
     {"postgresql.basebackup", CONF_OPTIONS, CONF_MUST, "options of pg_basebackup", AT(pg_basebackup), .reload = CONF_RELOAD, .choices = "pgdata|format|wal-method|xlog-method|gzip|version|dbname|host|port|username|password"},
     {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "script that may refuse a promotion", LATER},
@@ -154,7 +154,7 @@ static const struct conf_row rows[] = {
     {"postgresql.use_pg_rewind", CONF_BOOL, CONF_MUST, "the same on every node: set it in bootstrap.dcs", NO_EFFECT, .fallback = "true"},
     {"postgresql.use_slots", CONF_BOOL, CONF_MUST, "the same on every node: set it in bootstrap.dcs", NO_EFFECT, .fallback = "true"},
     {"postgresql.diverged_keep", CONF_BYTES, CONF_REPLACED, "WAL given up by a rewind or clone is kept in <data_dir>.diverged, so much in all; 0: its record. More while pg_rewind works", AT(pg_diverged_keep), .fallback = "1GB", .max = INT64_C(1) << 50},
-    {"postgresql.rewind", CONF_OPTIONS, CONF_SHOULD, "options of pg_rewind", AT(pg_rewind), .choices = "target-pgdata|source-pgdata|source-server|write-recovery-conf|dry-run|restore-target-wal|config-file|no-ensure-shutdown|no-sync|version|help"},
+    {"postgresql.rewind", CONF_OPTIONS, CONF_SHOULD, "options of pg_rewind", AT(pg_rewind), .reload = CONF_RELOAD, .choices = "target-pgdata|source-pgdata|source-server|write-recovery-conf|dry-run|restore-target-wal|config-file|no-ensure-shutdown|no-sync|version|help"},
     {"postgresql.remove_data_directory_on_rewind_failure", CONF_BOOL, CONF_MUST, "the same on every node: set it in bootstrap.dcs", NO_EFFECT, .fallback = "false"},
     {"postgresql.remove_data_directory_on_diverged_timelines", CONF_BOOL, CONF_MUST, "the same on every node: set it in bootstrap.dcs", NO_EFFECT, .fallback = "false"},
     {"postgresql.pg_ctl_timeout", CONF_DURATION, CONF_MUST, "wait for a start, stop or restart", LATER, .fallback = "60"},

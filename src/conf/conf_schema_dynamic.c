@@ -13,8 +13,8 @@
 #define LOCAL_ONLY CONF_ANY, CONF_MUST, "belongs into the node's file", .effect = CONF_LOCAL_ONLY
 
 #define ROLE_ROWS(key, type, member, text) \
-    {key "_primary", type, CONF_MUST, text " on a primary", LATER, AT(member[CONF_ROLE_PRIMARY])}, \
-    {key "_replica", type, CONF_MUST, text " on a standby", LATER, AT(member[CONF_ROLE_REPLICA])}, \
+    {key "_primary", type, CONF_MUST, text " on a primary", AT(member[CONF_ROLE_PRIMARY])}, \
+    {key "_replica", type, CONF_MUST, text " on a standby", AT(member[CONF_ROLE_REPLICA])}, \
     {key "_standby_leader", type, CONF_MUST, text " on a standby leader", LATER, AT(member[CONF_ROLE_STANDBY_LEADER])}
 #define CALLBACK_ROW(name, text) {"postgresql.callbacks." name, CONF_TEXT, CONF_MUST, text, LATER}
 

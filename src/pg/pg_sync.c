@@ -202,10 +202,14 @@ static bool is_same(const struct sync_wait *a, const struct sync_wait *b)
  * wrote, and only that is put right. */
 static bool is_users(const struct pg *pg, const struct sync_wait *seen)
 {
-    const struct kv_list *params = pg->opts->o.parameters;
-    const char *given = params != NULL ? kv_get(params, "synchronous_standby_names") : NULL;
+    const struct kv_list *params;
+    struct pg_options o;
+    const char *given;
     bool wrote = pg->sync.file.kind != SYNC_WAIT_KEEP;
 
+    pg_options_of_role(&pg->opts->o, pg->row.in_recovery, &o);
+    params = o.parameters;
+    given = params != NULL ? kv_get(params, "synchronous_standby_names") : NULL;
     return seen->kind != SYNC_WAIT_FOREVER &&
            (wrote ? pg->sync.file.kind == SYNC_WAIT_USER
                   : seen->kind != SYNC_WAIT_NAME || str_equal(given, pg->row.sync_names));

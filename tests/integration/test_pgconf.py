@@ -66,3 +66,19 @@ def test_the_nodes_own_file_takes_effect_on_sighup(pair):
         30,
         "what waits for a restart",
     )
+
+
+def test_sections_of_a_role_follow_a_switchover(pair):
+    primary, (standby,) = pair.primary(), pair.standbys()
+    patch(
+        primary,
+        {
+            "parameters_primary": {"log_min_duration_statement": "1234"},
+            "parameters_replica": {"log_min_duration_statement": "4321"},
+        },
+    )
+    wait(lambda: show(primary, "log_min_duration_statement") == "1234ms", 30, "the primary's")
+    wait(lambda: show(standby, "log_min_duration_statement") == "4321ms", 30, "the standby's")
+    primary.ctl("switchover", "--leader", primary.name, "--candidate", standby.name, "--force")
+    wait(lambda: show(standby, "log_min_duration_statement") == "1234ms", 30, "the new primary's")
+    wait(lambda: show(primary, "log_min_duration_statement") == "4321ms", 60, "the new standby's")

@@ -125,6 +125,45 @@ static void a_primary_follows_nobody(void **state)
     free(text);
 }
 
+static void each_role_has_lists_of_its_own(void **state)
+{
+    struct kv_list mine = {0};
+    struct pg_options o = options(), of_role;
+    char *text;
+
+    (void)state;
+    kv_add(&mine, "work_mem", "1GB");
+    o.primary_parameters = &mine;
+    pg_options_of_role(&o, true, &of_role);
+    text = render(&of_role, &standby);
+    assert_null(strstr(text, "work_mem"));
+    free(text);
+    pg_options_of_role(&o, false, &of_role);
+    text = render(&of_role, &primary);
+    assert_non_null(strstr(text, "\nwork_mem = '1GB'\n"));
+    free(text);
+    kv_deinit(&mine);
+}
+
+static void values_are_shown_with_their_unit(void **state)
+{
+    static const struct {
+        const char *value, *unit, *shown;
+    } rows[] = {
+        {"16384", "8kB", "128MB"}, {"128MB", "8kB", "128MB"}, {"1", "8kB", "8kB"},
+        {"60000", "ms", "1min"},   {"90", "s", "90s"},        {"0", "s", "0"},
+        {"-1", "kB", "-1"},        {"100", "", "100"},        {"5", "parsec", "5"},
+        {"1048576", "kB", "1GB"},  {"on", "", "on"},          {"1440", "min", "1d"},
+    };
+    char text[NAME_SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        pg_param_humanize(rows[i].value, rows[i].unit, text, sizeof(text));
+        assert_string_equal(text, rows[i].shown);
+    }
+}
+
 static void no_value_becomes_a_line_of_its_own(void **state)
 {
     struct pg_options o = options();
@@ -451,6 +490,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_standby_gets_this_file, clear),
         cmocka_unit_test_teardown(a_primary_follows_nobody, clear),
+        cmocka_unit_test_teardown(each_role_has_lists_of_its_own, clear),
+        cmocka_unit_test_teardown(values_are_shown_with_their_unit, clear),
         cmocka_unit_test_teardown(no_value_becomes_a_line_of_its_own, clear),
         cmocka_unit_test_teardown(what_a_version_lost_is_left_out_or_translated, clear),
         cmocka_unit_test_teardown(controlled_values_have_bounds, clear),

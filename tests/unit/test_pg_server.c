@@ -538,6 +538,41 @@ static void what_was_changed_behind_our_back_shows(void **state)
     node_free(n);
 }
 
+/* What stands for the role alone; and a file that an agent before us wrote without a reload. */
+static void the_files_are_of_the_role_that_runs(void **state)
+{
+    struct node *n = node_running("roles");
+    struct kv_list params = {0}, hba = {0};
+    struct pg_options o;
+
+    (void)state;
+    kv_copy(&params, &n->parameters);
+    kv_set(&params, "work_mem", "11MB");
+    kv_add(&hba, "local all postgres trust", NULL);
+    kv_add(&hba, "host all postgres samehost trust", NULL);
+    options_of(n, &o);
+    o.primary_parameters = &params;
+    o.primary_hba = &hba;
+    pg_set_options(n->pg, &o);
+    assert_true(run_until(n, none_is_pending, 10000));
+    execute(n, "DO $$ BEGIN ASSERT current_setting('work_mem') = '11MB'; END $$");
+    execute(n, "DO $$ BEGIN ASSERT (SELECT count(*) FROM pg_hba_file_rules) = 2; END $$");
+
+    o.primary_parameters = NULL;
+    o.primary_hba = NULL;
+    pg_set_options(n->pg, &o);
+    write_conf(n, &as_primary); /* Cut off before the reload. */
+    close_pg(n);
+    n->pg = new_pg(n);
+    assert_true(run_until(n, is_primary, 10000));
+    execute(n, "DO $$ BEGIN ASSERT current_setting('work_mem') = '11MB'; END $$");
+    assert_true(run_until(n, none_is_pending, 10000));
+    execute(n, "DO $$ BEGIN ASSERT current_setting('work_mem') = '4MB'; END $$");
+    kv_deinit(&params);
+    kv_deinit(&hba);
+    node_free(n);
+}
+
 static void the_same_text_is_not_read_again(void **state)
 {
     struct node *n = node_running("same");
@@ -1147,6 +1182,7 @@ static int run_all(void)
         cmocka_unit_test(changes_take_effect_and_what_waits_for_a_restart_shows),
         cmocka_unit_test(what_was_changed_behind_our_back_shows),
         cmocka_unit_test(the_same_text_is_not_read_again),
+        cmocka_unit_test(the_files_are_of_the_role_that_runs),
         cmocka_unit_test(a_wrong_password_is_no_outage),
         cmocka_unit_test(removal_follows_the_links_of_postgresql_and_no_others),
         cmocka_unit_test(what_is_put_beside_an_old_mark_is_not_ours_to_empty),
