@@ -16,6 +16,7 @@ static void free_pg(struct pg *pg)
     void *data = pg->close_data;
 
     pg_opts_release(pg->opts);
+    pg_names_deinit(&pg->names);
     pg->magic = 0;
     free(pg);
     cb(data);

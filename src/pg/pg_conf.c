@@ -242,7 +242,7 @@ void pg_conf_render(const struct pg_render *r, struct strbuf *out)
 {
     struct kv_list params = {0};
 
-    pg_params_plain(r->o, r->major, &params);
+    pg_params_plain(r->o, r->major, r->names, &params);
     set_sync(r, &params);
     (void)pg_params_controlled(r->o, r->control, false, &params); /* The start logs. */
     if (r->socket_dir != NULL && !kv_has(&params, "unix_socket_directories")) {

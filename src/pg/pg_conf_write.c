@@ -104,10 +104,14 @@ static int write_text(const char *dir, const char *name, const struct strbuf *te
     return pg_file_write(path, text->data != NULL ? text->data : "", text->length, mode, err);
 }
 
-static int write_postgresql_conf(const struct pg_options *o, const struct pg_start *start,
+static int write_postgresql_conf(const struct conf_work *w, const struct pg_options *o,
                                  struct err *err)
 {
-    struct pg_render r = {.o = o, .start = start, .major = pg_look_major(o->data_dir)};
+    const struct pg_start *start = &w->start;
+    struct pg_render r = {.o = o,
+                          .start = start,
+                          .major = pg_look_major(o->data_dir),
+                          .names = &w->work.pg->names};
     struct pg_control control;
     struct strbuf out = {0};
     char name[NAME_SIZE + 16];
@@ -293,7 +297,7 @@ static int write_all_files(const struct conf_work *w, const struct pg_options *o
     if (w->start.as_standby && write_signal_files(o, &w->start, err) != 0) {
         return -1;
     }
-    if (write_pgpass(o, err) != 0 || write_postgresql_conf(o, &w->start, err) != 0 ||
+    if (write_pgpass(o, err) != 0 || write_postgresql_conf(w, o, err) != 0 ||
         write_hba(o, &w->start, err) != 0 ||
         write_lines(o, o->ident, "ident_file", "pg_ident.conf", err) != 0 ||
         strip_auto_conf(o, w->start.sync.kind != SYNC_WAIT_USER, err) != 0) {

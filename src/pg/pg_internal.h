@@ -141,6 +141,13 @@ void pg_row_parse_conninfo(const char *conninfo, char *host, size_t size, uint16
 
 /* ---- struct pg ---- */
 
+struct pg_names { /* pg_names.c */
+    char program[PATH_MAX]; /* The rest is of this file; empty = of none yet. */
+    ino_t inode;
+    time_t changed;
+    struct kv_list known, unknown; /* Keys. */
+};
+
 struct pg_waiter { /* A question for fresh positions. */
     uint64_t epoch;
     uint64_t round; /* Answered by the first observation from this one on. */
@@ -232,6 +239,7 @@ struct pg {
     bool has_written;
     struct pg_start written;
     uint64_t written_revision; /* Of the options it was written from. */
+    struct pg_names names;     /* The writer's. */
     bool unread;               /* The server that runs may not have read the files as they are. */
 
     char making[PATH_MAX]; /* Where initdb or a clone puts its work; of the last mark. */
@@ -315,10 +323,11 @@ void pg_pending_add(struct pending_restart *pending, const char *name, const cha
 /* "16384" of unit "8kB" as "128MB"; any other text as it is. */
 void pg_param_humanize(const char *value, const char *unit, char *text, size_t size);
 /* Everything else for postgresql.conf, sorted: given ones that this major version
- * has, and what follows ttl. */
-void pg_params_plain(const struct pg_options *o, uint32_t major, struct kv_list *out);
+ * has, and what follows ttl. names NULL: what the version has is not asked. */
+void pg_params_plain(const struct pg_options *o, uint32_t major, struct pg_names *names,
+                     struct kv_list *out);
 
-/* Rendering (pg_conf.c); pure. */
+/* Rendering (pg_conf.c); pure, but for the names. */
 struct pg_render {
     const struct pg_options *o;
     uint32_t major;
@@ -326,6 +335,7 @@ struct pg_render {
     const struct pg_control *control; /* NULL = unknown or a start as primary. */
     bool has_base;                    /* <base>.base.conf exists. */
     const char *socket_dir;           /* NULL = PostgreSQL's default. */
+    struct pg_names *names;           /* NULL = every parameter is taken for known. */
 };
 struct strbuf;
 void pg_conf_render(const struct pg_render *r, struct strbuf *out);
@@ -368,6 +378,13 @@ void pg_file_beside(const char *data_dir, const char *what, char *path, size_t s
 /* Whether that postgres can run data of that major version (pg_version.c). */
 MUST_USE int pg_version_check(const char *program, uint32_t data_major, struct err *err);
 uint32_t pg_version_parse(const char *text); /* Of `postgres -V`; 0 = not known. */
+/* What a program says, cut to size; empty if it could not be run. On the thread. */
+void pg_version_ask(const char *const *argv, char *text, size_t size);
+
+/* Parameters of the installed PostgreSQL (pg_names.c); of the thread that writes. */
+bool pg_names_has(struct pg_names *names, const char *bin_dir, const char *name);
+void pg_names_parse(const char *text, struct kv_list *names);
+void pg_names_deinit(struct pg_names *names);
 
 /* The mark of a data directory that is not whole, on the thread (pg_mark.c). */
 #define PG_MAKING_PREFIX "veche-making-"

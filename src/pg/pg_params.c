@@ -356,10 +356,26 @@ static void add_timeouts(uint64_t ttl_ms, struct kv_list *out)
     add_default(out, "tcp_keepalives_count", 3, "");
 }
 
-void pg_params_plain(const struct pg_options *o, uint32_t major, struct kv_list *out)
+/* The list is the operator's: only of what is in it is PostgreSQL asked. */
+static void drop_unknown(const struct pg_options *o, struct pg_names *names, struct kv_list *out)
+{
+    for (size_t i = 0; o->parameters != NULL && i < o->parameters->n; i++) {
+        const char *name = o->parameters->items[i].key;
+
+        if (kv_has(out, name) && !pg_names_has(names, o->bin_dir, name)) {
+            kv_remove(out, name);
+        }
+    }
+}
+
+void pg_params_plain(const struct pg_options *o, uint32_t major, struct pg_names *names,
+                     struct kv_list *out)
 {
     for (size_t i = 0; o->parameters != NULL && i < o->parameters->n; i++) {
         add_given(&o->parameters->items[i], major, out);
+    }
+    if (names != NULL) {
+        drop_unknown(o, names, out);
     }
     add_default(out, "wal_keep_size", 128, "MB");
     if (o->ttl_ms > 0) {

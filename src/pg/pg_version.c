@@ -42,30 +42,42 @@ static void read_answer(int fd, char *text, size_t size)
     text[used] = '\0';
 }
 
-static uint32_t ask(const char *program)
+void pg_version_ask(const char *const *argv, char *text, size_t size)
 {
-    const char *const argv[] = {program, "-V", NULL};
+    struct kv_list env = {0};
     struct pg_spawned child;
     struct err ignored = {0};
-    char text[256];
     int fds[2];
 
+    text[0] = '\0';
     if (pipe2(fds, O_CLOEXEC) != 0) {
-        return 0;
+        return;
     }
-    if (pg_spawn(&(struct pg_spawn){.path = program, .argv = argv, .output_fd = fds[1]}, &child,
-                 &ignored) != 0) {
+    kv_add(&env, "LC_ALL", "C");
+    if (pg_spawn(
+            &(struct pg_spawn){.path = argv[0], .argv = argv, .env = &env, .output_fd = fds[1]},
+            &child, &ignored) != 0) {
+        kv_deinit(&env);
         (void)close(fds[0]);
         (void)close(fds[1]);
-        return 0;
+        return;
     }
+    kv_deinit(&env);
     (void)close(fds[1]); /* The child has its own: its end is the end of the text. */
-    read_answer(fds[0], text, sizeof(text));
+    read_answer(fds[0], text, size);
     (void)kill(child.pid, SIGKILL); /* It has said what it had to say. */
     (void)waitpid(child.pid, NULL, 0);
     (void)close(fds[0]);
     (void)close(child.exec_fd);
     (void)close(child.pidfd);
+}
+
+static uint32_t ask(const char *program)
+{
+    const char *const argv[] = {program, "-V", NULL};
+    char text[256];
+
+    pg_version_ask(argv, text, sizeof(text));
     return pg_version_parse(text);
 }
 

@@ -573,6 +573,31 @@ static void the_files_are_of_the_role_that_runs(void **state)
     node_free(n);
 }
 
+/* Gone since a version, or never there: PostgreSQL would not start with it. One that
+ * --describe-config does not list, and one of a library, stay. */
+static void what_this_version_does_not_know_is_left_out(void **state)
+{
+    struct node *n = node_new("unknown");
+
+    (void)state;
+    kv_add(&n->parameters, "no_such_parameter", "1");
+    kv_add(&n->parameters, "Work_Mem", "3MB");
+    kv_add(&n->parameters, "zero_damaged_pages", "on");
+    kv_add(&n->parameters, "shared_preload_libraries", "auto_explain");
+    kv_add(&n->parameters, "auto_explain.log_min_duration", "77");
+    close_pg(n);
+    n->pg = new_pg(n);
+    initdb(n);
+    start(n, &as_primary);
+    execute(n, "DO $$ BEGIN ASSERT current_setting('work_mem') = '3MB'; END $$");
+    execute(n, "DO $$ BEGIN ASSERT current_setting('zero_damaged_pages') = 'on'; END $$");
+    execute(n, "DO $$ BEGIN"
+               " ASSERT current_setting('auto_explain.log_min_duration') = '77ms'; END $$");
+    assert_int_equal(n->pg->names.unknown.n, 1);
+    assert_string_equal(n->pg->names.unknown.items[0].key, "no_such_parameter");
+    node_free(n);
+}
+
 static void the_same_text_is_not_read_again(void **state)
 {
     struct node *n = node_running("same");
@@ -1182,6 +1207,7 @@ static int run_all(void)
         cmocka_unit_test(changes_take_effect_and_what_waits_for_a_restart_shows),
         cmocka_unit_test(what_was_changed_behind_our_back_shows),
         cmocka_unit_test(the_same_text_is_not_read_again),
+        cmocka_unit_test(what_this_version_does_not_know_is_left_out),
         cmocka_unit_test(the_files_are_of_the_role_that_runs),
         cmocka_unit_test(a_wrong_password_is_no_outage),
         cmocka_unit_test(removal_follows_the_links_of_postgresql_and_no_others),
