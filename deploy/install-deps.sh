@@ -13,9 +13,9 @@
 set -euo pipefail
 
 what=${1:---test}
-run_packages=(libuv1 libpq5 libyaml-0-2 libmicrohttpd12 libjansson4 libssl3 libcurl4 postgresql)
+run_packages=(libuv1 libpq5 libyaml-0-2 libmicrohttpd12 libgnutls30 libjansson4 libssl3 libcurl4 postgresql)
 build_packages=(build-essential meson ninja-build pkg-config libuv1-dev libpq-dev libyaml-dev
-    libmicrohttpd-dev libjansson-dev libssl-dev libcurl4-openssl-dev libcmocka-dev)
+    libmicrohttpd-dev libgnutls28-dev libjansson-dev libssl-dev libcurl4-openssl-dev libcmocka-dev)
 test_packages=(python3 python3-pytest python3-pytest-xdist
     python3-psycopg2 python3-psycopg postgresql haproxy iproute2 nftables clang
     libclang-rt-dev prometheus clang-format util-linux e2fsprogs procps curl openssl faketime debootstrap spin

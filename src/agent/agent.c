@@ -312,46 +312,6 @@ static void open_postgres(struct agent *a)
     pg_observe(a->pg, clock_ms());
 }
 
-static const struct view *http_view(void *data)
-{
-    return &((struct agent *)data)->view;
-}
-
-static const struct decision *http_decision(void *data)
-{
-    return &((struct agent *)data)->decision;
-}
-
-static const char *http_config(void *data)
-{
-    const struct agent *a = data;
-
-    return a->store.config_revision != 0 ? a->store.config : NULL;
-}
-
-static int open_http(struct agent *a, struct err *err)
-{
-    char path[PATH_SIZE];
-    struct http_options options = {
-        .loop = &a->loop,
-        .listen = a->conf->restapi_listen,
-        .unix_socket = path,
-        .scope = a->conf->scope,
-        .name = a->conf->name,
-        .hooks = {.data = a,
-                  .view = http_view,
-                  .decision = http_decision,
-                  .config = http_config,
-                  .stats = agent_stats,
-                  .change_config = agent_change_config,
-                  .on_request = agent_on_request},
-    };
-
-    (void)snprintf(path, sizeof(path), "%s/%s", a->conf->runtime_dir, VECHE_SOCKET_NAME);
-    a->http = http_new(&options, err);
-    return a->http != NULL ? 0 : -1;
-}
-
 static void init_timer(struct agent *a, uv_timer_t *timer)
 {
     uv_timer_init(&a->loop, timer);
@@ -487,7 +447,7 @@ static int start(struct agent *a, struct err *err)
     if (code != VECHE_EXIT_OK) {
         return code;
     }
-    if (open_http(a, err) != 0) {
+    if (agent_rest_open(a, err) != 0) {
         return VECHE_EXIT_BIND;
     }
     agent_guard_open(a);

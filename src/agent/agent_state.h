@@ -258,6 +258,11 @@ enum sync_mode agent_sync_mode(const struct agent *a);
 /* contact.c: fills status->problem if it is empty and no majority is heard for long. */
 void agent_contact_problem(struct agent *a, uint64_t now_ms, struct status *status);
 
+/* rest.c */
+int agent_rest_open(struct agent *a, struct err *err);
+/* restapi: with its files, on any thread. NULL and why: something is wrong with it. */
+struct http_setup *agent_rest_load(const struct conf *c, struct err *err);
+
 /* stats.c: for GET /metrics. */
 const struct http_stats *agent_stats(void *data);
 

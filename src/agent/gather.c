@@ -211,7 +211,8 @@ static void fill_member(struct agent *a, struct store_member *m)
     };
     (void)str_copy(m->name, sizeof(m->name), c->name);
     (void)str_copy(m->raft_address, sizeof(m->raft_address), c->raft_self_addr);
-    (void)snprintf(m->api_url, sizeof(m->api_url), "http://%s/patroni",
+    (void)snprintf(m->api_url, sizeof(m->api_url), "http%s://%s/patroni",
+                   c->restapi_certfile != NULL ? "s" : "",
                    c->restapi_connect_address != NULL ? c->restapi_connect_address : "");
     (void)str_copy(m->pg_host, sizeof(m->pg_host),
                    c->pg_connect_host != NULL ? c->pg_connect_host : "");

@@ -1,8 +1,8 @@
 /*
  * SIGHUP: the configuration is read again, by a thread, because files may be on
  * a disk that hangs; what can change without a restart is then taken over on the
- * loop. That is the secret and the certificates of raft:, the section
- * watchdog:, and of postgresql: what is not in need_restart below. All or nothing: a
+ * loop. That is the secret and the certificates of raft:, the sections watchdog: and restapi:
+ * (but for its addresses), and of postgresql: what is not in need_restart below. All or nothing: a
  * configuration with any error, or certificates that can not be used, change nothing.
  *
  * A SIGHUP during a reload starts another one when that is through.
@@ -39,6 +39,7 @@ struct reload {
     bool is_abandoned; /* The loop is gone: the struct is the thread's alone. */
     struct conf *conf; /* As read; NULL = failed. */
     struct tls_context *secrets;
+    struct http_setup *rest;
     struct err err;
 
     /* End. */
@@ -64,8 +65,13 @@ int agent_check_files(const struct conf *c, struct err *err)
 {
     struct peer_secrets secrets;
     struct tls_context *context;
+    struct http_setup *rest = agent_rest_load(c, err);
     int r = 0;
 
+    if (rest == NULL) {
+        return -1;
+    }
+    http_setup_free(rest);
     agent_fill_secrets(c, &secrets);
     if (secrets.cert == NULL) {
         return 0;
@@ -85,8 +91,15 @@ static void read_all(struct reload *r)
 
     r->err.text[0] = '\0';
     r->secrets = NULL;
+    r->rest = NULL;
     r->conf = conf_load_with(r->path, &r->env, on_warning, NULL, &r->err);
     if (r->conf == NULL) {
+        return;
+    }
+    r->rest = agent_rest_load(r->conf, &r->err);
+    if (r->rest == NULL) {
+        conf_free(r->conf);
+        r->conf = NULL;
         return;
     }
     agent_fill_secrets(r->conf, &secrets);
@@ -106,6 +119,8 @@ static void drop(struct reload *r)
         peer_free_secrets(r->secrets);
         r->secrets = NULL;
     }
+    http_setup_free(r->rest);
+    r->rest = NULL;
     if (r->conf != NULL) {
         conf_free(r->conf);
         r->conf = NULL;
@@ -273,6 +288,12 @@ static void take_over(struct reload *r)
         r->secrets = NULL; /* Theirs now. */
     }
     take_postgresql(r->agent, r->conf);
+    if (http_configure(r->agent->http, r->rest, &r->err) != 0) {
+        log_error("The section restapi: stays as it was, all else was taken over. why=\"%s\"",
+                  r->err.text);
+    } else {
+        r->rest = NULL; /* Theirs now. */
+    }
     if (r->agent->pg != NULL && agent_watch_configure(r->agent, r->conf)) {
         log_info("The section watchdog: was changed. mode=%s device=%s", r->conf->watchdog_mode,
                  r->conf->watchdog_device);
@@ -282,8 +303,8 @@ static void take_over(struct reload *r)
                  "previous ones are accepted too, until the next change or a restart.");
     } else {
         log_info("The configuration was read again; secret and certificates of raft: are as "
-                 "before. What is not of raft:, watchdog: or postgresql: needs a restart of the "
-                 "agent.");
+                 "before. What is not of raft:, restapi:, watchdog: or postgresql: needs a restart "
+                 "of the agent.");
     }
 }
 

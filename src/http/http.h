@@ -2,7 +2,7 @@
  * The REST interface: libmicrohttpd on the agent loop, Patroni's paths, codes
  * and fields. Every answer comes from memory; a GET never asks PostgreSQL, the
  * disk or a peer. What changes something is passed to the agent by a hook and
- * answered later; it is allowed from loopback and from the unix socket only.
+ * answered later; who may do that: http_access.h.
  */
 #ifndef VECHE_HTTP_HTTP_H
 #define VECHE_HTTP_HTTP_H
@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "base/err.h"
+#include "base/kv.h"
 #include "core/decide.h"
 #include "http/http_stats.h"
 
@@ -32,17 +33,51 @@ struct http_hooks { /* On the agent loop. */
      * that an unfenced primary is dead (epoch-unfenced); already checked against the view.
      * Answer once, later, by http_action_end. */
     void (*on_request)(void *data, struct http_action *action, const struct command *command);
+    /* Someone asks for the configuration to be read again. Answer in the same way. */
+    void (*on_reload)(void *data, struct http_action *action);
 };
+
+enum http_verify { /* restapi.verify_client: a client's certificate is needed */
+    HTTP_VERIFY_NONE,
+    HTTP_VERIFY_OPTIONAL, /* where something is changed, */
+    HTTP_VERIFY_REQUIRED, /* for everything. */
+};
+
+enum http_tokens { /* Server: */
+    HTTP_TOKENS_ORIGINAL,
+    HTTP_TOKENS_MINIMAL,
+    HTTP_TOKENS_PRODUCTONLY,
+};
+
+struct http_settings { /* restapi: as written; what is NULL is not configured. */
+    const char *certfile, *keyfile, *keyfile_password, *cafile, *ciphers;
+    enum http_verify verify;
+    const struct kv_list *allowlist; /* As keys. */
+    bool allowlist_include_members;
+    const char *username, *password;
+    const struct kv_list *http_headers, *https_headers;
+    enum http_tokens tokens;
+};
+
+/* Reads the files and checks all of it; on any thread. NULL: nothing of it can be used, and
+ * why. */
+struct http_setup;
+struct http_setup *http_setup_load(const struct http_settings *settings, struct err *err);
+void http_setup_free(struct http_setup *setup);
 
 struct http_options {
     uv_loop_t *loop;
     const char *listen;      /* host:port */
     const char *unix_socket; /* Path in the runtime directory; NULL = none. */
-    const char *scope, *name;
+    struct http_setup *setup; /* Taken over by http_new(), if it succeeds. */
     struct http_hooks hooks;
 };
 
 struct http *http_new(const struct http_options *options, struct err *err);
+
+/* Another setup from now on; taken over if it succeeds. With other certificates new
+ * connections get a server of their own, and those that are there end when they are idle. */
+MUST_USE int http_configure(struct http *h, struct http_setup *setup, struct err *err);
 
 /* code: HTTP status; text: body as Patroni words it. */
 void http_action_end(struct http_action *action, unsigned code, const char *text);

@@ -1,6 +1,6 @@
 /*
  * GET, PATCH and PUT /config: the dynamic configuration of the cluster. A change is
- * checked here in full, and written by compare-and-set.
+ * checked here in full, and written by compare-and-set. POST /reload: the node's own.
  */
 #include "http/http_routes.h"
 
@@ -42,4 +42,11 @@ void http_handle_config_patch(const struct http_request *r, struct http_reply *r
 void http_handle_config_put(const struct http_request *r, struct http_reply *reply)
 {
     change(r, true, reply);
+}
+
+/* With any body and without one. */
+void http_handle_reload(const struct http_request *r, struct http_reply *reply)
+{
+    (void)r;
+    reply->wants_reload = true;
 }

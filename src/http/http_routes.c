@@ -35,6 +35,7 @@ static const struct http_route routes[] = {
     {"GET",  "/metrics",    HTTP_SAFE,   http_handle_metrics},
     {"PATCH", "/config",    HTTP_UNSAFE, http_handle_config_patch},
     {"PUT",  "/config",     HTTP_UNSAFE, http_handle_config_put},
+    {"POST", "/reload",     HTTP_UNSAFE, http_handle_reload},
     {"POST", "/switchover", HTTP_UNSAFE, http_handle_switchover},
     {"POST", "/failover",   HTTP_UNSAFE, http_handle_failover},
     {"POST", "/failsafe",   HTTP_UNSAFE, http_handle_failsafe_post},

@@ -33,13 +33,14 @@ struct http_reply {
     struct strbuf body;       /* Owned; strbuf_deinit. */
     bool has_age;             /* X-Veche-Age-Ms: */
     uint64_t age_ms;          /* how old what was seen of PostgreSQL is. */
-    bool has_command;         /* Do not answer yet: hand this over. */
+    bool wants_reload;        /* Do not answer yet: ask for that; */
+    bool has_command;         /* hand this over. */
     struct command command;
 };
 
 enum http_access {
     HTTP_SAFE,   /* Anybody. */
-    HTTP_UNSAFE, /* Loopback and the unix socket only. */
+    HTTP_UNSAFE, /* See http_access.h. */
 };
 
 struct http_route {
@@ -109,6 +110,7 @@ void http_handle_failover(const struct http_request *request, struct http_reply 
 void http_add_pending(struct json_t *object, const struct status *status);
 
 /* http_config.c */
+void http_handle_reload(const struct http_request *request, struct http_reply *reply);
 void http_handle_config(const struct http_request *request, struct http_reply *reply);
 void http_handle_config_patch(const struct http_request *request, struct http_reply *reply);
 void http_handle_config_put(const struct http_request *request, struct http_reply *reply);

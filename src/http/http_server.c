@@ -1,75 +1,45 @@
 /*
- * libmicrohttpd between sockets and routes. Two daemons share the code: one on
- * restapi.listen, one on the unix socket. Each gives us an epoll descriptor
- * that the agent loop watches; nothing here blocks or has a thread.
- *
- * Limits: connections (in all, and of one address), time without progress, header
- * memory (MHD's pool), body size. A request that must wait for the cluster suspends
- * its connection.
+ * The server between libmicrohttpd and the routes: who asks, what, and may they; answers, and
+ * requests that must wait for the cluster, which suspend their connection; other certificates
+ * while it runs.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <gnutls/gnutls.h>
 #include <inttypes.h>
-#include <microhttpd.h>
 #include <netdb.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
+#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/list.h"
+#include "base/log.h"
 #include "http/http.h"
-#include "http/http_routes.h"
+#include "http/http_listen.h"
+#include "http/http_names.h"
+#include "http/http_server.h"
 
-#define CONNECTIONS_MAX   512
-#define PER_CLIENT_MAX    64 /* So that one address can not keep all others out. */
-#define TIMEOUT_SECONDS   10
-#define CONNECTION_MEMORY (32 * 1024)
-#define BODY_MAX          (64 * 1024)
-#define BACKLOG           128
-#define AGAIN_MAX         200 /* Each time somebody else came first. */
-
-struct server { /* One listening address. */
-    struct http *http;
-    struct MHD_Daemon *daemon;
-    uv_poll_t poll;
-    uv_timer_t timer;
-    bool is_unix;
-    bool opened;
-};
-
-struct http {
-    struct http_options options;
-    struct server tcp, local;
-    char *unix_path;
-    unsigned n_open; /* Handles libuv still holds. */
-    bool closing;
-    struct list actions; /* Suspended requests. */
-    void (*close_cb)(void *data);
-    void *close_data;
-};
-
-struct http_action {  /* A request from its first line to its end. */
-    struct list node; /* In http.actions while suspended. */
-    struct server *server;
-    struct MHD_Connection *connection;
-    struct strbuf body;
-    bool too_large;
-    bool suspended;
-    unsigned n_again;
-    bool answered; /* What is below is to be sent. */
-    unsigned code;
-    const char *type;
-    struct strbuf text;
-};
-
-static void run(struct server *s);
-static void on_timer(uv_timer_t *timer);
+#define BODY_MAX  (64 * 1024)
+#define AGAIN_MAX 20
+#define LOOK_MS   1000
+#define RETIRE_MS 30000 /* Longer than the time without progress that a connection has. */
 
 /* ---- Answers ---- */
 
-static enum MHD_Result send_reply(struct MHD_Connection *c, unsigned code, const char *type,
+static void add_headers(const struct server *s, struct MHD_Response *response)
+{
+    const struct http_setup *setup = s->http->setup;
+
+    for (size_t i = 0; i < setup->headers.n; i++) {
+        (void)MHD_add_response_header(response, setup->headers.items[i].key,
+                                      setup->headers.items[i].value);
+    }
+    (void)MHD_add_response_header(response, "Server", setup->server);
+    if (s->leaves_ms != 0) { /* The next request gets the new certificate. */
+        (void)MHD_add_response_header(response, "Connection", "close");
+    }
+}
+
+static enum MHD_Result send_reply(const struct http_action *a, unsigned code, const char *type,
                                   const char *age, const struct strbuf *body)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(
@@ -80,50 +50,76 @@ static enum MHD_Result send_reply(struct MHD_Connection *c, unsigned code, const
         return MHD_NO;
     }
     (void)MHD_add_response_header(response, "Content-Type", type); /* Only memory can fail. */
-    (void)MHD_add_response_header(response, "Server", "Veche/" VECHE_VERSION);
+    add_headers(a->server, response);
     if (age != NULL) {
         (void)MHD_add_response_header(response, "X-Veche-Age-Ms", age);
     }
-    rv = MHD_queue_response(c, code, response);
+    if (code == 401) {
+        (void)MHD_add_response_header(response, "WWW-Authenticate", "Basic realm=\"Patroni\"");
+    }
+    rv = MHD_queue_response(a->connection, code, response);
     MHD_destroy_response(response);
     return rv;
 }
 
-static enum MHD_Result send_text(struct MHD_Connection *c, unsigned code, const char *text)
+static enum MHD_Result send_text(const struct http_action *a, unsigned code, const char *text)
 {
     struct strbuf body = {0};
     enum MHD_Result rv;
 
     strbuf_add_text(&body, text);
-    rv = send_reply(c, code, "text/plain; charset=utf-8", NULL, &body);
+    rv = send_reply(a, code, "text/plain; charset=utf-8", NULL, &body);
     strbuf_deinit(&body);
     return rv;
 }
 
 /* ---- Who asks ---- */
 
-static void describe_client(const struct server *s, struct MHD_Connection *c, char *text,
-                            size_t size)
+/* Whether the one at the other end has shown a certificate of restapi.cafile. */
+static bool has_certificate(struct MHD_Connection *c)
 {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    gnutls_session_t session = info != NULL ? info->tls_session : NULL;
+    unsigned problems = 0;
+    unsigned n = 0;
+
+    return session != NULL && gnutls_certificate_get_peers(session, &n) != NULL && n > 0 &&
+           gnutls_certificate_verify_peers2(session, &problems) == 0 && problems == 0;
+}
+
+static void fill_client(const struct http_action *a, struct http_client *client)
+{
+    struct MHD_Connection *c = a->connection;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
-    (void)snprintf(text, size, "%s", s->is_unix ? "local" : "unknown");
-    if (!s->is_unix && info != NULL && info->client_addr != NULL) {
-        socklen_t length = info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                                    : sizeof(struct sockaddr_in);
-
-        if (getnameinfo(info->client_addr, length, text, (socklen_t)size, NULL, 0,
-                        NI_NUMERICHOST) != 0) {
-            (void)snprintf(text, size, "unknown");
-        }
+    *client = (struct http_client){
+        .is_local = a->server->is_unix,
+        .has_tls = a->server->has_tls,
+        .authorization = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"),
+    };
+    client->has_certificate =
+        client->has_tls && a->server->http->setup->verify != HTTP_VERIFY_NONE && has_certificate(c);
+    if (!client->is_local && info != NULL && info->client_addr != NULL) {
+        memcpy(&client->address, info->client_addr,
+               info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                        : sizeof(struct sockaddr_in));
     }
 }
 
-static bool is_loopback(const char *address)
+/* For the ledger. */
+static void describe_client(const struct http_client *client, char *text, size_t size)
 {
-    return str_starts_with(address, "127.") || str_starts_with(address, "::ffff:127.") ||
-           str_equal(address, "::1");
+    socklen_t length = client->address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                             : sizeof(struct sockaddr_in);
+
+    (void)snprintf(text, size, "%s", client->is_local ? "local" : "unknown");
+    if (client->address.ss_family != 0 &&
+        getnameinfo((const struct sockaddr *)&client->address, length, text, (socklen_t)size, NULL,
+                    0, NI_NUMERICHOST) != 0) {
+        (void)snprintf(text, size, "unknown");
+    }
 }
 
 /* ---- One request ---- */
@@ -143,7 +139,11 @@ static enum MHD_Result suspend(struct http_action *a, const struct http_reply *r
     a->suspended = true;
     list_push_back(&h->actions, &a->node);
     MHD_suspend_connection(a->connection);
-    h->options.hooks.on_request(h->options.hooks.data, a, &reply->command);
+    if (reply->wants_reload) {
+        h->options.hooks.on_reload(h->options.hooks.data, a);
+    } else {
+        h->options.hooks.on_request(h->options.hooks.data, a, &reply->command);
+    }
     return MHD_YES;
 }
 
@@ -175,18 +175,18 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
     reply.content_type = "text/plain; charset=utf-8";
     reply.body = (struct strbuf){0};
     reply.has_command = false;
+    reply.wants_reload = false;
     (void)MHD_get_connection_values(a->connection, MHD_GET_ARGUMENT_KIND, add_parameter, &query);
     route->handle(&request, &reply);
     kv_deinit(&query);
-    if (reply.has_command) {
+    if (reply.has_command || reply.wants_reload) {
         rv = suspend(a, &reply);
     } else {
         if (strcmp(method, "OPTIONS") == 0) {
             strbuf_deinit(&reply.body); /* Status only, as load balancers expect. */
         }
         (void)snprintf(age, sizeof(age), "%" PRIu64, reply.age_ms);
-        rv = send_reply(a->connection, reply.code, reply.content_type, reply.has_age ? age : NULL,
-                        &reply.body);
+        rv = send_reply(a, reply.code, reply.content_type, reply.has_age ? age : NULL, &reply.body);
     }
     strbuf_deinit(&reply.body);
     return rv;
@@ -194,27 +194,31 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
 
 static enum MHD_Result dispatch(struct http_action *a, const char *method, const char *path)
 {
-    char client[128];
+    const struct http *h = a->server->http;
     const struct http_route *route = http_find_route(method, path);
+    struct http_client client;
+    struct http_refusal refusal;
+    char who[128];
 
     if (a->too_large) {
-        return send_text(a->connection, 413, "the body is larger than 64 KiB");
+        return send_text(a, 413, "the body is larger than 64 KiB");
     }
     if (route == NULL) { /* By these words Patroni's client knows that something is missing. */
-        return send_text(a->connection, 501, "Server does not support this operation");
+        return send_text(a, 501, "Server does not support this operation");
     }
-    describe_client(a->server, a->connection, client, sizeof(client));
-    if (route->access == HTTP_UNSAFE && !a->server->is_unix && !is_loopback(client)) {
-        return send_text(a->connection, 403,
-                         "Access is denied: for now this is allowed from the node itself only "
-                         "(loopback or the unix socket); run vechectl there");
+    fill_client(a, &client);
+    refusal = http_access_check(h->setup, h->options.hooks.view(h->options.hooks.data)->store,
+                                h->names, &client, route->access == HTTP_UNSAFE);
+    if (refusal.code != 0) {
+        return send_text(a, refusal.code, refusal.text);
     }
-    return handle(a, route, method, client);
+    describe_client(&client, who, sizeof(who));
+    return handle(a, route, method, who);
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *data,
-                                  size_t *data_size, void **state)
+enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                const char *method, const char *version, const char *data,
+                                size_t *data_size, void **state)
 {
     struct server *s = cls;
     struct http_action *a = *state;
@@ -230,7 +234,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         return MHD_YES;
     }
     if (a->answered) { /* Resumed. */
-        return send_reply(connection, a->code, a->type, NULL, &a->text);
+        return send_reply(a, a->code, a->type, NULL, &a->text);
     }
     if (*data_size > 0) {
         a->too_large = a->too_large || a->body.length + *data_size > BODY_MAX;
@@ -244,8 +248,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     return rv;
 }
 
-static void on_completed(void *cls, struct MHD_Connection *connection, void **state,
-                         enum MHD_RequestTerminationCode code)
+void http_on_completed(void *cls, struct MHD_Connection *connection, void **state,
+                       enum MHD_RequestTerminationCode code)
 {
     struct http_action *a = *state;
 
@@ -268,9 +272,7 @@ static void resume(struct http_action *a)
     a->suspended = false;
     list_remove(&a->node);
     MHD_resume_connection(a->connection);
-    if (!s->http->closing) {
-        uv_timer_start(&s->timer, on_timer, 0, 0);
-    }
+    http_daemon_wake(s);
 }
 
 bool http_action_again(struct http_action *a)
@@ -304,34 +306,7 @@ void http_action_end_json(struct http_action *a, const char *json)
     end_action(a, 200, "application/json", json);
 }
 
-/* ---- The loop ---- */
-
-static void on_timer(uv_timer_t *timer)
-{
-    run(timer->data);
-}
-
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-    (void)status;
-    (void)events;
-    run(poll->data);
-}
-
-static void run(struct server *s)
-{
-    MHD_UNSIGNED_LONG_LONG timeout_ms;
-
-    if (s->http->closing) {
-        return;
-    }
-    (void)MHD_run(s->daemon); /* Fails only when not set up for this. */
-    if (MHD_get_timeout(s->daemon, &timeout_ms) == MHD_YES) {
-        uv_timer_start(&s->timer, on_timer, timeout_ms, 0);
-    } else {
-        uv_timer_stop(&s->timer);
-    }
-}
+/* ---- Start, change and end ---- */
 
 static void on_panic(void *cls, const char *file, unsigned line, const char *reason)
 {
@@ -340,136 +315,45 @@ static void on_panic(void *cls, const char *file, unsigned line, const char *rea
     base_assert_failed("libmicrohttpd", reason != NULL ? reason : "?", "http_server.c", (int)line);
 }
 
-/* A path or parameter with %00 stays as it was sent: decoded it would be cut there,
- * and taken for a shorter one. */
-static size_t unescape(void *cls, struct MHD_Connection *connection, char *text)
+/* Those of the allowlist, and of the members if they count. */
+static void look_names_up(struct http *h, uint64_t now_ms)
 {
-    (void)cls;
-    (void)connection;
-    return strstr(text, "%00") != NULL ? strlen(text) : MHD_http_unescape(text);
-}
+    const struct store *store = h->options.hooks.view(h->options.hooks.data)->store;
+    struct kv_list wanted = {0};
+    struct http_net net;
+    char host[HOST_SIZE];
 
-static int open_server(struct http *h, struct server *s, int fd, struct err *err)
-{
-    const union MHD_DaemonInfo *info;
-
-    s->http = h;
-    s->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)(s->is_unix ? 0 : PER_CLIENT_MAX),
-        MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)TIMEOUT_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_END);
-    if (s->daemon == NULL) {
-        (void)close(fd); /* Not taken over. */
-        return err_set(err, "libmicrohttpd does not start");
-    }
-    info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    ASSERT(info != NULL);
-    uv_poll_init(h->options.loop, &s->poll, info->epoll_fd);
-    uv_timer_init(h->options.loop, &s->timer);
-    s->poll.data = s;
-    s->timer.data = s;
-    s->opened = true;
-    uv_poll_start(&s->poll, UV_READABLE, on_readable);
-    return 0;
-}
-
-/* ---- Sockets ---- */
-
-static int split_address(const char *text, char *host, size_t size, const char **ret_port)
-{
-    const char *colon = strrchr(text, ':');
-    size_t length = colon != NULL ? (size_t)(colon - text) : 0;
-
-    if (colon == NULL || length >= size) {
-        return -1;
-    }
-    memcpy(host, text, length);
-    host[length] = '\0';
-    if (host[0] == '[' && length > 1 && host[length - 1] == ']') {
-        memmove(host, host + 1, length - 2);
-        host[length - 2] = '\0';
-    }
-    if (str_equal(host, "*")) {
-        (void)str_copy(host, size, "0.0.0.0"); /* Fits: at least 256 bytes. */
-    }
-    *ret_port = colon + 1;
-    return 0;
-}
-
-static int bind_and_listen(int fd, const struct addrinfo *ai)
-{
-    int one = 1;
-
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)); /* A convenience. */
-    if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
-        return -errno;
-    }
-    return fd;
-}
-
-static int listen_tcp(const char *address, struct err *err)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    char host[256];
-    const char *port;
-    int fd;
-    int rv;
-
-    if (split_address(address, host, sizeof(host), &port) != 0) {
-        return err_set(err, "restapi.listen: \"%s\" is not host:port", address);
-    }
-    rv = getaddrinfo(host, port, &hints, &found); /* Once, at the start: may wait for DNS. */
-    if (rv != 0) {
-        return err_set(err, "restapi.listen: cannot resolve \"%s\": %s", address, gai_strerror(rv));
-    }
-    fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    rv = fd >= 0 ? bind_and_listen(fd, found) : -errno;
-    freeaddrinfo(found);
-    if (rv < 0) {
-        if (fd >= 0) {
-            (void)close(fd); /* The first error counts. */
+    kv_copy(&wanted, &h->setup->names);
+    for (uint32_t i = 0; h->setup->include_members && store != NULL && i < store->n_members; i++) {
+        if (http_url_host(store->members[i].api_url, host, sizeof(host)) &&
+            !http_net_parse(host, &net)) {
+            kv_set(&wanted, host, NULL);
         }
-        (void)err_set_listen(err, -rv, address); /* Always -1. */
-        return err_wrap(err, "restapi.listen");
     }
-    return fd;
+    http_names_want(h->names, &wanted, now_ms);
+    kv_deinit(&wanted);
 }
 
-/* The socket lies in a directory of ours alone; only its owner and root get in. */
-static int listen_unix(const char *path, struct err *err)
+static void on_look(uv_timer_t *timer)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd;
+    struct http *h = timer->data;
+    uint64_t now_ms = clock_ms();
 
-    if (!str_copy(address.sun_path, sizeof(address.sun_path), path)) {
-        return err_set(err, "the path of the unix socket is too long (%zu bytes, at most %zu): %s",
-                       strlen(path), sizeof(address.sun_path) - 1, path);
-    }
-    (void)unlink(path); /* Of an agent that was killed; the Raft directory's lock is held. */
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return err_set_errno(err, errno, "cannot make a unix socket");
-    }
-    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, BACKLOG) != 0) {
-        int saved = errno;
+    for (struct list *at = h->servers.next; at != &h->servers;) {
+        struct server *s = CONTAINER_OF(at, struct server, node);
 
-        (void)close(fd); /* The first error counts. */
-        return err_set_errno(err, saved, "cannot listen on the unix socket %s", path);
+        at = at->next; /* It may go. */
+        http_daemon_look(s, now_ms);
     }
-    return fd;
+    look_names_up(h, now_ms);
 }
-
-/* ---- Start and end ---- */
 
 static int open_all(struct http *h, struct err *err)
 {
-    int fd = listen_tcp(h->options.listen, err);
+    int fd = http_listen_tcp(h->options.listen, err);
 
-    if (fd < 0 || open_server(h, &h->tcp, fd, err) != 0) {
+    h->tcp = fd >= 0 ? http_daemon_open(h, h->setup, fd, false, err) : NULL;
+    if (h->tcp == NULL) {
         return -1;
     }
     if (h->options.unix_socket == NULL) {
@@ -477,9 +361,8 @@ static int open_all(struct http *h, struct err *err)
     }
     h->unix_path = xstrdup(h->options.unix_socket);
     h->options.unix_socket = h->unix_path;
-    h->local.is_unix = true;
-    fd = listen_unix(h->unix_path, err);
-    return fd < 0 ? -1 : open_server(h, &h->local, fd, err);
+    fd = http_listen_unix(h->unix_path, err);
+    return fd >= 0 && http_daemon_open(h, h->setup, fd, true, err) != NULL ? 0 : -1;
 }
 
 struct http *http_new(const struct http_options *options, struct err *err)
@@ -488,43 +371,79 @@ struct http *http_new(const struct http_options *options, struct err *err)
 
     MHD_set_panic_func(on_panic, NULL);
     h->options = *options;
+    h->setup = options->setup;
     list_init(&h->actions);
+    list_init(&h->servers);
     if (open_all(h, err) != 0) {
-        if (h->tcp.opened) {
-            /* Ends with the process: the caller cannot go on. */
-            return NULL;
-        }
-        free(h->unix_path);
-        free(h);
+        if (h->tcp == NULL) {
+            free(h);
+        } /* Else it ends with the process: the caller cannot go on. */
         return NULL;
     }
+    h->names = http_names_new(options->loop);
+    uv_timer_init(options->loop, &h->timer);
+    h->timer.data = h;
+    h->n_open += 2;
+    uv_timer_start(&h->timer, on_look, 1, LOOK_MS);
     return h;
 }
 
-static void on_closed(uv_handle_t *handle)
+/* Its successor listens on the same socket, so that no connection is refused meanwhile. */
+static int replace_server(struct http *h, const struct http_setup *setup, struct err *err)
 {
-    struct http *h = ((struct server *)handle->data)->http;
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(h->tcp->daemon, MHD_DAEMON_INFO_LISTEN_FD);
+    int fd = info != NULL ? fcntl(info->listen_fd, F_DUPFD_CLOEXEC, 0) : -1;
+    struct server *server = fd >= 0 ? http_daemon_open(h, setup, fd, false, err) : NULL;
 
+    if (fd < 0) {
+        return err_set_errno(err, errno, "restapi.listen");
+    }
+    if (server == NULL) {
+        return -1;
+    }
+    http_daemon_retire(h->tcp, clock_ms() + RETIRE_MS);
+    h->tcp = server;
+    return 0;
+}
+
+int http_configure(struct http *h, struct http_setup *setup, struct err *err)
+{
+    if (!http_setup_same_tls(h->setup, setup)) {
+        if (replace_server(h, setup, err) != 0) {
+            return -1;
+        }
+        log_info("REST: new connections get another certificate, or other rules of TLS. tls=%s",
+                 setup->cert != NULL ? "on" : "off");
+    }
+    http_setup_free(h->setup);
+    h->setup = setup;
+    look_names_up(h, clock_ms());
+    return 0;
+}
+
+void http_on_daemon_closed(struct http *h)
+{
     h->n_open--;
     if (h->n_open == 0) {
         void (*cb)(void *data) = h->close_cb;
         void *data = h->close_data;
 
+        http_setup_free(h->setup);
         free(h->unix_path);
         free(h);
         cb(data);
     }
 }
 
-static void close_server(struct http *h, struct server *s)
+static void on_names_closed(void *data)
 {
-    if (s->opened) {
-        h->n_open += 2;
-        uv_poll_stop(&s->poll);
-        MHD_stop_daemon(s->daemon); /* Closes connections and the listening socket. */
-        uv_close((uv_handle_t *)&s->poll, on_closed);
-        uv_close((uv_handle_t *)&s->timer, on_closed);
-    }
+    http_on_daemon_closed(data);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    http_on_daemon_closed(handle->data);
 }
 
 void http_close(struct http *h, void (*cb)(void *data), void *data)
@@ -536,8 +455,11 @@ void http_close(struct http *h, void (*cb)(void *data), void *data)
         http_action_end(CONTAINER_OF(h->actions.next, struct http_action, node), 503,
                         "The agent stops; the outcome is unknown");
     }
-    close_server(h, &h->tcp);
-    close_server(h, &h->local);
+    while (!list_is_empty(&h->servers)) {
+        http_daemon_stop(CONTAINER_OF(h->servers.next, struct server, node));
+    }
+    http_names_close(h->names, on_names_closed, h);
+    uv_close((uv_handle_t *)&h->timer, on_timer_closed);
     if (h->unix_path != NULL) {
         (void)unlink(h->unix_path); /* A convenience: the next start removes it, too. */
     }

@@ -8,12 +8,14 @@ import os
 import re
 import resource
 import socket
+import ssl
 import subprocess
 import threading
 import time
 
 import pytest
 
+from test_tls import Authority
 from veche import BUILD, ROOT, Cluster, Writer, wait, when_settled
 
 # Path -> code on the primary, a streaming standby, the witness.
@@ -293,6 +295,121 @@ def test_what_changes_something_is_refused_from_another_address(by_role, other_a
         assert code_of(raw(node, request("GET", path), host=other_address)) == 200
     assert node.http("/config").json["ttl"] == 3
     assert by_role["primary"].is_primary()
+
+
+@contextlib.contextmanager
+def restapi(node, **keys):
+    """Other settings of restapi: on a node that runs; afterwards those of before."""
+    before = dict(node.overrides)
+
+    def reload(changes):
+        node.overrides |= {f"restapi.{k}": v for k, v in changes.items()}
+        node.write_config()
+        return ask_socket(node, request("POST", "/reload"))
+
+    try:
+        answer = reload(keys)
+        assert code_of(answer) == 202 and b"\r\n\r\nreload scheduled" in answer, answer
+        yield reload
+    finally:
+        node.overrides = before
+        node.write_config()
+        assert code_of(ask_socket(node, request("POST", "/reload"))) == 202
+
+
+def change(node, host, headers=()):
+    return raw(node, request("POST", "/switchover", b"{}", headers), host=host)
+
+
+def test_allowlist_and_password_count_from_a_reload_on(by_role, other_address):
+    """Patroni's order and words; then all from before again."""
+    node = by_role["witness"]
+    headers = {"X-From": "a proxy"}
+    password = {"username": "admin", "password": "secret"}
+    good = ["Authorization: Basic YWRtaW46c2VjcmV0"]
+    assert code_of(change(node, other_address)) == 403
+    with restapi(node, allowlist=[f"{other_address}/32"], http_extra_headers=headers,
+                 authentication=password, server_tokens="productonly") as reload:
+        answer = change(node, other_address)
+        assert code_of(answer) == 401 and answer.endswith(b"no auth header received")
+        assert b'WWW-Authenticate: Basic realm="Patroni"\r\n' in answer
+        assert b"X-From: a proxy\r\n" in answer and b"Server: Veche\r\n" in answer
+        assert change(node, other_address, ["Authorization: Basic eDp5"]).endswith(
+            b"not authenticated")
+        assert code_of(change(node, other_address, good)) == 400  # In: what it asks for is wrong.
+        assert change(node, "127.0.0.1", good).endswith(b"\r\n\r\nAccess is denied")
+        assert code_of(raw(node, request("GET", "/patroni"), host=other_address)) == 200
+
+        answer = reload({"allowlist": ["10.0.0.0/99"]})
+        assert code_of(answer) == 500 and b'restapi.allowlist: got "10.0.0.0/99"' in answer, answer
+        assert code_of(change(node, other_address)) == 401  # As before.
+
+        answer = reload({"allowlist": None, "authentication": None,
+                         "allowlist_include_members": True})
+        assert code_of(answer) == 202
+        assert code_of(change(node, "127.0.0.1")) == 400  # Its own address is 127.0.0.1.
+        assert change(node, other_address).endswith(b"\r\n\r\nAccess is denied")
+    assert b"run vechectl there" in change(node, other_address)
+
+
+def open_tls(node, authority=None, client=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED if authority else ssl.CERT_NONE
+    if authority:
+        context.load_verify_locations(authority.cert)
+    if client:
+        context.load_cert_chain(*client)
+    c = http.client.HTTPSConnection("127.0.0.1", node.api_port, timeout=10, context=context)
+    c.connect()
+    return c
+
+
+def ask_tls(connection, method="GET", path="/patroni", body=None):
+    connection.request(method, path, body)
+    reply = connection.getresponse()
+    return reply.status, reply.read(), reply.headers
+
+
+def test_certificates_of_restapi_are_changed_while_it_runs(by_role, three):
+    """Plain, TLS, another certificate, clients with certificates, plain; nobody is cut off."""
+    node = by_role["witness"]
+    authority, strangers = Authority(three.dir, "rest"), Authority(three.dir, "strangers")
+    cert, key = authority.sign("w1")
+    client = authority.sign("a client")
+    plain = http.client.HTTPConnection("127.0.0.1", node.api_port, timeout=10)
+    assert ask_tls(plain)[0] == 200
+    with restapi(node, certfile=str(cert), keyfile=str(key)) as reload:
+        status, _, headers = ask_tls(plain)  # Over the connection of before.
+        assert (status, headers["Connection"]) == (200, "close")
+        assert code_of(raw(node, request("GET", "/patroni"), seconds=2)) != 200
+        first = open_tls(node, authority)
+        serial = first.sock.getpeercert()["serialNumber"]
+        assert ask_tls(first)[0] == 200
+
+        cert, key = authority.sign("w1")
+        assert code_of(reload({"certfile": str(cert), "keyfile": str(key)})) == 202
+        assert ask_tls(first)[0] == 200
+        second = open_tls(node, authority)
+        assert second.sock.getpeercert()["serialNumber"] != serial
+        assert ask_tls(second, "POST", "/switchover", b"{}")[0] == 400  # Of this machine.
+
+        answer = reload({"keyfile": str(client[1])})  # Not of that certificate.
+        assert code_of(answer) == 500 and b"not a certificate with its key" in answer, answer
+        assert ask_tls(open_tls(node, authority))[0] == 200
+
+        keys = {"keyfile": str(key), "cafile": str(authority.cert), "verify_client": "optional"}
+        assert code_of(reload(keys)) == 202
+        assert ask_tls(open_tls(node))[0] == 200
+        refused = (403, b"client certificate required")
+        assert ask_tls(open_tls(node), "POST", "/switchover", b"{}")[:2] == refused
+        wrong = open_tls(node, client=strangers.sign("a client"))
+        assert ask_tls(wrong, "POST", "/switchover", b"{}")[:2] == refused
+        assert ask_tls(open_tls(node, client=client), "POST", "/switchover", b"{}")[0] == 400
+        assert code_of(reload({"verify_client": "required"})) == 202
+        assert ask_tls(open_tls(node))[:2] == refused
+        assert ask_tls(open_tls(node, client=client))[0] == 200
+    assert node.http("/patroni").status == 200
 
 
 def test_a_post_that_asks_for_nothing_sensible_is_refused_with_an_example(by_role):

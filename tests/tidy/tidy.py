@@ -37,6 +37,7 @@ HOMES = {
     r"raft(\.h|/)": {"consensus"},
     r"libpq-fe\.h": {"pg"},
     r"microhttpd\.h": {"http"},
+    r"gnutls/": {"http"},
     r"yaml\.h": {"conf"},
     r"openssl/": {"peer"},
     r"curl/": {"cli"},
