@@ -50,9 +50,14 @@ void checks_fail(struct sim *s, const struct sim_node *n, const char *format, ..
     TRACE(s, n, "VIOLATION %s", text);
 }
 
+bool checks_wants_faults(const struct sim *s)
+{
+    return s->stats.faults < SIM_FAULTS_MIN && s->options.seconds >= 120;
+}
+
 void checks_count_faults(struct sim *s)
 {
-    if (s->stats.faults < SIM_FAULTS_MIN && s->options.seconds >= 120) {
+    if (checks_wants_faults(s)) {
         checks_fail(s, NULL, "only %u faults were injected", (unsigned)s->stats.faults);
     }
 }

@@ -72,6 +72,7 @@ void check_l2_look(struct sim *s);
 
 /* L1 (check_l1.c). True when all is well, or the time is over (then it failed). */
 bool checks_liveness_is_over(struct sim *s);
+bool checks_wants_faults(const struct sim *s); /* It had too few. */
 void checks_count_faults(struct sim *s);
 
 struct sim_epoch {               /* What is known of one epoch. */
