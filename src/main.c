@@ -43,20 +43,6 @@ static void print_warning(void *data, const char *text)
     fprintf(stderr, "warning: %s\n", text);
 }
 
-static enum log_level level_of(const char *name)
-{
-    if (name == NULL) {
-        return LOG_INFO;
-    }
-    if (strcmp(name, "DEBUG") == 0) {
-        return LOG_DEBUG;
-    }
-    if (strncmp(name, "WARN", 4) == 0) {
-        return LOG_WARNING;
-    }
-    return strcmp(name, "INFO") == 0 ? LOG_INFO : LOG_ERROR;
-}
-
 /* The runtime directory is often below /run, where only root may create it. */
 static int give_directory(const char *path, const struct passwd *user)
 {
@@ -187,7 +173,7 @@ static int work(const char *path, const struct kv_list *env, enum job job)
     } else if (job == JOB_VALIDATE) {
         code = validate(path != NULL ? path : "the environment's configuration", conf);
     } else {
-        log_init(conf->name, level_of(conf->log_level));
+        log_init(conf->name, conf_log_level(conf));
         consensus_prepare_process();
         code = run(conf);
     }

@@ -1,11 +1,10 @@
 /*
- * SIGHUP: the configuration is read again, by a thread, because files may be on
- * a disk that hangs; what can change without a restart is then taken over on the
- * loop. That is the secret and the certificates of raft:, the sections watchdog: and restapi:
- * (but for its addresses), and of postgresql: what is not in need_restart below. All or nothing: a
- * configuration with any error, or certificates that can not be used, change nothing.
+ * SIGHUP and POST /reload: the configuration is read again, by a thread, because files may be
+ * on a disk that hangs; what can change without a restart is then taken over on the loop
+ * (conf_take; the schema says which keys). All or nothing: a configuration with any error, or
+ * certificates that can not be used, change nothing, and whoever asked is told why.
  *
- * A SIGHUP during a reload starts another one when that is through.
+ * Asked during a reload another one follows when that is through.
  */
 #include <pthread.h>
 
@@ -31,7 +30,8 @@ struct reload {
     struct waiting waiting[WAITING_MAX]; /* For the end of it: the first n_served of the one that */
     size_t n_waiting, n_served;          /* runs, the rest of the next. */
     struct reload_result result;         /* Of the one that ended last, */
-    char why[ERR_TEXT_SIZE];             /* its reason. */
+    char why[ERR_TEXT_SIZE];             /* its reason, */
+    struct strbuf changed, restart;      /* and the names of keys. */
 
     /* The thread's, until it has ended. */
     pthread_mutex_t mutex; /* Of the next two. */
@@ -133,6 +133,8 @@ static void free_all(struct reload *r)
     pthread_mutex_destroy(&r->mutex);
     free(r->path);
     kv_deinit(&r->env);
+    strbuf_deinit(&r->changed);
+    strbuf_deinit(&r->restart);
     free(r->scope);
     free(r->name);
     free(r);
@@ -198,114 +200,80 @@ static void refuse(struct reload *r, const char *why)
               why);
 }
 
-#define SWAP(a, b)                \
-    do {                          \
-        __typeof__(a) swap = (a); \
-        (a) = (b);                \
-        (b) = swap;               \
-    } while (0)
-
-/* The old ones go with what was read. Their structs stay where they are: sequences know
- * them by address. */
-static void swap_postgresql(struct conf *c, struct conf *fresh)
+/* Before anything is taken over: whether these can be used. */
+static int check_secrets(struct reload *r)
 {
-    SWAP(c->pg_listen_addresses, fresh->pg_listen_addresses);
-    SWAP(c->pg_port, fresh->pg_port);
-    SWAP(c->pg_connect_host, fresh->pg_connect_host);
-    SWAP(c->pg_connect_port, fresh->pg_connect_port);
-    SWAP(c->pg_database, fresh->pg_database);
-    SWAP(c->pg_pgpass, fresh->pg_pgpass);
-    SWAP(c->pg_use_unix_socket, fresh->pg_use_unix_socket);
-    SWAP(c->pg_custom_conf, fresh->pg_custom_conf);
-    SWAP(c->superuser, fresh->superuser);
-    SWAP(c->replication, fresh->replication);
-    SWAP(c->rewind, fresh->rewind);
-    SWAP(c->pg_parameters, fresh->pg_parameters);
-    SWAP(c->pg_hba, fresh->pg_hba);
-    SWAP(c->pg_ident, fresh->pg_ident);
-    SWAP(c->pg_recovery_conf, fresh->pg_recovery_conf);
-    for (size_t i = 0; i < CONF_N_ROLES; i++) {
-        SWAP(c->pg_parameters_of[i], fresh->pg_parameters_of[i]);
-        SWAP(c->pg_hba_of[i], fresh->pg_hba_of[i]);
-        SWAP(c->pg_ident_of[i], fresh->pg_ident_of[i]);
+    if (r->secrets == NULL && peer_has_secrets(r->agent->peer)) {
+        return err_set(&r->err, "neither raft.password nor raft.tls is given any more: restart the "
+                                "agent for that");
     }
-    SWAP(c->pg_basebackup, fresh->pg_basebackup);
-    SWAP(c->pg_rewind, fresh->pg_rewind);
+    if (r->secrets != NULL && !peer_has_secrets(r->agent->peer)) {
+        return err_set(&r->err, "the agent was started without a secret: restart it to use one");
+    }
+    return r->secrets != NULL ? peer_check_secrets(r->secrets, &r->err) : 0;
 }
 
-/* Of postgresql: these are the agent's own for as long as it runs. */
-static void say_need_restart(const struct conf *c, const struct conf *fresh)
+static int take_restapi(struct reload *r)
 {
-    const struct {
-        const char *key, *old, *fresh;
-    } rows[] = {
-        {"postgresql.data_dir", c->pg_data_dir, fresh->pg_data_dir},
-        {"postgresql.config_dir", c->pg_config_dir, fresh->pg_config_dir},
-        {"postgresql.bin_dir", c->pg_bin_dir, fresh->pg_bin_dir},
-        {"postgresql.config_base_name", c->pg_config_base_name, fresh->pg_config_base_name},
-    };
-
-    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
-        if (!str_equal(rows[i].old, rows[i].fresh)) {
-            log_warning("A change needs a restart of the agent, until then the old value counts. "
-                        "key=%s old=%s new=%s",
-                        rows[i].key, rows[i].old != NULL ? rows[i].old : "-",
-                        rows[i].fresh != NULL ? rows[i].fresh : "-");
-        }
+    if (http_configure(r->agent->http, r->rest, &r->err) != 0) {
+        return -1;
     }
+    r->rest = NULL; /* Theirs now. */
+    return 0;
 }
 
-static void take_postgresql(struct agent *a, struct conf *fresh)
+static int take_secrets(struct reload *r, bool *ret_changed)
 {
-    if (a->pg == NULL || fresh->mode == CONF_MODE_WITNESS) {
-        return;
+    if (r->secrets == NULL) {
+        return 0;
     }
-    say_need_restart(a->conf, fresh);
-    swap_postgresql(a->conf, fresh);
-    agent_apply_pg_options(a);
-    agent_mark_dirty(a);
+    if (peer_use_secrets(r->agent->peer, r->secrets, ret_changed, &r->err) < 0) {
+        return -1; /* They ended in this moment. */
+    }
+    r->secrets = NULL; /* Theirs now. */
+    return 0;
+}
+
+/* Everything was checked: from here on nothing fails. */
+static void act(struct agent *a)
+{
+    log_set_level(conf_log_level(a->conf));
+    if (a->pg != NULL) {
+        agent_apply_pg_options(a);
+        (void)agent_watch_configure(a, a->conf);
+    }
+    agent_mark_dirty(a); /* Tags. */
+}
+
+static void say(const struct reload *r, bool secrets_changed)
+{
+    if (secrets_changed) {
+        log_info("The secret or certificates of raft: were changed. New connections use them; the "
+                 "previous ones are accepted too, until the next change or a restart.");
+    }
+    log_info("The configuration was read again. changed=\"%s\"", r->changed.data);
+    if (r->restart.length > 0) {
+        log_warning("A change needs a restart of the agent, until then the old values count. "
+                    "keys=\"%s\"",
+                    r->restart.data);
+    }
 }
 
 static void take_over(struct reload *r)
 {
-    bool changed = false;
+    bool secrets_changed = false;
 
-    r->result = (struct reload_result){true, "", "", ""};
-    if (r->conf == NULL) {
+    if (r->conf == NULL || check_secrets(r) < 0 || take_restapi(r) < 0 ||
+        take_secrets(r, &secrets_changed) < 0) {
         refuse(r, r->err.text);
         return;
     }
-    if (r->secrets == NULL && peer_has_secrets(r->agent->peer)) {
-        refuse(r,
-               "neither raft.password nor raft.tls is given any more: restart the agent for that");
-        return;
-    }
-    if (r->secrets != NULL) {
-        if (peer_use_secrets(r->agent->peer, r->secrets, &changed, &r->err) < 0) {
-            refuse(r, r->err.text);
-            return;
-        }
-        r->secrets = NULL; /* Theirs now. */
-    }
-    take_postgresql(r->agent, r->conf);
-    if (http_configure(r->agent->http, r->rest, &r->err) != 0) {
-        log_error("The section restapi: stays as it was, all else was taken over. why=\"%s\"",
-                  r->err.text);
-    } else {
-        r->rest = NULL; /* Theirs now. */
-    }
-    if (r->agent->pg != NULL && agent_watch_configure(r->agent, r->conf)) {
-        log_info("The section watchdog: was changed. mode=%s device=%s", r->conf->watchdog_mode,
-                 r->conf->watchdog_device);
-    }
-    if (changed) {
-        log_info("The secret or certificates of raft: were changed. New connections use them; the "
-                 "previous ones are accepted too, until the next change or a restart.");
-    } else {
-        log_info("The configuration was read again; secret and certificates of raft: are as "
-                 "before. What is not of raft:, restapi:, watchdog: or postgresql: needs a restart "
-                 "of the agent.");
-    }
+    strbuf_deinit(&r->changed);
+    strbuf_deinit(&r->restart);
+    conf_take(r->agent->conf, r->conf, &r->changed, &r->restart);
+    act(r->agent);
+    say(r, secrets_changed);
+    r->result = (struct reload_result){true, "", r->changed.data, r->restart.data};
 }
 
 static void on_async(uv_async_t *async)

@@ -16,7 +16,7 @@
 
 static struct {
     char node[64];
-    enum log_level level;
+    _Atomic enum log_level level;
 } logger = {.node = "-", .level = LOG_INFO};
 
 static atomic_ulong n_dropped; /* Lines since the last one that was written. */
@@ -26,6 +26,11 @@ static const char *const level_names[] = {"debug", "info", "warning", "error"};
 void log_init(const char *node, enum log_level level)
 {
     (void)str_copy(logger.node, sizeof(logger.node), node); /* Cut is fine. */
+    logger.level = level;
+}
+
+void log_set_level(enum log_level level)
+{
     logger.level = level;
 }
 

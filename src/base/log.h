@@ -22,6 +22,7 @@ enum log_level {
 /* node: the member's name, shown in each line; copied, cut at 63 bytes. */
 void log_init(const char *node, enum log_level level);
 enum log_level log_level(void);
+void log_set_level(enum log_level level); /* From any thread. */
 
 void log_write(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 

@@ -9,6 +9,8 @@
 
 #include "base/err.h"
 #include "base/kv.h"
+#include "base/log.h"
+#include "base/str.h"
 
 #define CONF_PARTNERS_MAX 16
 
@@ -145,6 +147,12 @@ struct conf *conf_load_with(const char *path, const struct kv_list *env, conf_wa
                             void *data, struct err *err);
 void conf_free(struct conf *c);
 
+/* `running` gets from `fresh` what can change without a restart; its members stay where they
+ * are, the old values go with `fresh`. Names of the keys that changed so, and of those whose
+ * change waits for a restart, with commas between: "" = none. */
+void conf_take(struct conf *running, struct conf *fresh, struct strbuf *ret_changed,
+               struct strbuf *ret_restart);
+
 /* Moves every variable of ours (VECHE_ and PATRONI_) out of this process's environment into the
  * list: no child gets it, and its bytes are overwritten. Before there is a thread. */
 void conf_env_take(struct kv_list *ret_env);
@@ -182,6 +190,7 @@ void conf_print(const struct conf *c, FILE *out);
 void conf_print_reference(FILE *out);
 
 enum conf_watchdog conf_watchdog(const struct conf *c);
+enum log_level conf_log_level(const struct conf *c);
 
 /* "10s", 10, "1500ms", 0.5: seconds without a unit. For YAML and JSON values alike. */
 MUST_USE bool conf_parse_duration_ms(const char *text, uint64_t *ret_ms);

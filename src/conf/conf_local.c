@@ -24,6 +24,15 @@ enum conf_watchdog conf_watchdog(const struct conf *c)
                : CONF_WATCHDOG_OFF;
 }
 
+enum log_level conf_log_level(const struct conf *c)
+{
+    static const enum log_level levels[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR};
+    size_t choice = 1;
+
+    (void)conf_choice_find("DEBUG|INFO|WARNING|ERROR", c->log_level, &choice); /* One of ours. */
+    return levels[choice];
+}
+
 bool conf_is_wildcard_host(const char *host)
 {
     return strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;

@@ -129,7 +129,7 @@ static const struct conf_row rows[] = {
     {"postgresql.data_dir", CONF_PATH, CONF_MUST, "data directory", AT(pg_data_dir), .need = CONF_NEEDED_POSTGRES},
     {"postgresql.config_dir", CONF_PATH, CONF_MUST, "directory of postgresql.conf", AT(pg_config_dir), .derived = "postgresql.data_dir"},
     {"postgresql.bin_dir", CONF_PATH, CONF_MUST, "directory of postgres, initdb, ...; empty: PATH", AT(pg_bin_dir), .fallback = ""},
-    {"postgresql.pgpass", CONF_PATH, CONF_MUST, "password file the agent writes, 0600", AT(pg_pgpass), .reload = CONF_RELOAD, .derived = "<runtime_dir>/pgpass"},
+    {"postgresql.pgpass", CONF_PATH, CONF_MUST, "password file the agent writes, 0600", AT(pg_pgpass), .derived = "<runtime_dir>/pgpass"},
     {"postgresql.database", CONF_TEXT, CONF_SHOULD, "database of the agent's sessions", AT(pg_database), .reload = CONF_RELOAD, .fallback = "postgres"},
     {"postgresql.use_unix_socket", CONF_BOOL, CONF_MUST, "the agent's sessions use the socket", AT(pg_use_unix_socket), .reload = CONF_RELOAD, .fallback = "false"},
     {"postgresql.use_unix_socket_repl", CONF_BOOL, CONF_MUST, "so do its local replication sessions", LATER, .fallback = "false"},

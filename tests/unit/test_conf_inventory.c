@@ -12,7 +12,7 @@
 /* What is heard about a good value. */
 enum heard {
     NOTHING,
-    LATER,     /* "accepted, but not acted on yet: key" */
+    LATER,     /* "accepted, but not acted on yet: key"; nothing once something does. */
     NO_EFFECT, /* "key: has no effect: why" */
     ELSEWHERE, /* "key: not used: raft: takes its place", or where it belongs. */
 };
@@ -270,9 +270,10 @@ static const char *expected_warning(enum heard heard)
     return NULL;
 }
 
-static int check_good(const char *prefix, const struct entry *e)
+static int check_good(const struct conf_row *row, const char *prefix, const struct entry *e)
 {
-    const char *expected = expected_warning(e->heard);
+    bool is_later = e->heard == LATER && row->effect == CONF_USED;
+    const char *expected = expected_warning(is_later ? NOTHING : e->heard);
     struct load l;
     bool right;
 
@@ -313,6 +314,7 @@ static int check_bad(const struct conf_row *row, const char *prefix, const struc
 static int check_entry(const struct conf_schema *schema, const char *prefix, const struct entry *e)
 {
     const struct conf_row *row = conf_schema_find(schema, e->path);
+    const struct conf_row *meant;
     int n_wrong = 0;
 
     if (row == NULL) {
@@ -325,7 +327,8 @@ static int check_entry(const struct conf_schema *schema, const char *prefix, con
                       e->fallback != NULL ? e->fallback : "none");
         n_wrong++;
     }
-    n_wrong += e->good != NULL ? check_good(prefix, e) : 0;
+    meant = row->type == CONF_ALIAS ? conf_schema_find(schema, row->choices) : row;
+    n_wrong += e->good != NULL ? check_good(meant, prefix, e) : 0;
     n_wrong += e->bad != NULL ? check_bad(row, prefix, e) : 0;
     return n_wrong;
 }
@@ -350,6 +353,123 @@ static void every_dynamic_key_is_taken(void **state)
         n_wrong += check_entry(&conf_schema_dynamic, "bootstrap.dcs.", &dynamic[i]);
     }
     assert_int_equal(n_wrong, 0);
+}
+
+static char *printed(const struct conf *c)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+
+    assert_non_null(out);
+    conf_print(c, out);
+    assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+/* A node runs with GOOD, and this key has come into its file. */
+static int check_take(const struct entry *e)
+{
+    const struct conf_row *row = conf_schema_find(&conf_schema_local, e->path);
+    struct strbuf changed = {0};
+    struct strbuf restart = {0};
+    struct load running;
+    struct load fresh;
+    char *expected;
+    char *after;
+    bool right;
+
+    load_path(&running, "c/1.yml");
+    load_entry(&fresh, "", e->path, e->good);
+    assert_non_null(fresh.conf);
+    expected = printed(row->reload == CONF_RELOAD ? fresh.conf : running.conf);
+    conf_take(running.conf, fresh.conf, &changed, &restart);
+    after = printed(running.conf);
+    right = strcmp(after, expected) == 0 || row->type == CONF_DCS;
+    if (row->stored && row->reload == CONF_RELOAD) {
+        right = right && strstr(changed.data, e->path) != NULL && restart.length == 0;
+    } else if (row->stored && row->reload == CONF_RESTART) {
+        right = right && strstr(restart.data, e->path) != NULL && changed.length == 0;
+    } else if (row->type != CONF_ALIAS) {
+        right = right && changed.length == 0 && restart.length == 0;
+    }
+    if (!right) {
+        print_message("%s: changed \"%s\", restart \"%s\"\n", e->path, changed.data, restart.data);
+    }
+    free(expected);
+    free(after);
+    strbuf_deinit(&changed);
+    strbuf_deinit(&restart);
+    load_end(&running);
+    load_end(&fresh);
+    return right ? 0 : 1;
+}
+
+static void every_key_is_taken_over_or_named_by_a_reload(void **state)
+{
+    int n_wrong = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(local); i++) {
+        const struct conf_row *row = conf_schema_find(&conf_schema_local, local[i].path);
+
+        assert_non_null(row);
+        if (row->type != CONF_ALIAS && local[i].heard != ELSEWHERE) {
+            n_wrong += check_take(&local[i]);
+        }
+    }
+    assert_int_equal(n_wrong, 0);
+}
+
+static void what_goes_away_is_a_change_too(void **state)
+{
+    struct strbuf changed = {0};
+    struct strbuf restart = {0};
+    struct load running;
+    struct load fresh;
+
+    (void)state;
+    load_text(&running, GOOD "  pg_hba: [local all all trust]\n"
+                             "tags: {nofailover: on, replicatefrom: n2}\n");
+    load_text(&fresh, GOOD);
+    kv_set(&running.conf->superuser.ssl, "sslmode", "prefer");
+
+    conf_take(running.conf, fresh.conf, &changed, &restart);
+
+    assert_string_equal(changed.data,
+                        "postgresql.pg_hba, postgresql.authentication.superuser.sslmode, tags");
+    assert_string_equal(restart.data, "");
+    assert_int_equal(running.conf->pg_hba.n, 0);
+    assert_null(kv_get(&running.conf->superuser.ssl, "sslmode"));
+    assert_false(running.conf->nofailover);
+    assert_null(running.conf->replicatefrom);
+    strbuf_deinit(&changed);
+    strbuf_deinit(&restart);
+    load_end(&running);
+    load_end(&fresh);
+}
+
+/* A node does not lose its PostgreSQL by a reload. */
+static void another_mode_waits_for_a_restart_whole(void **state)
+{
+    struct strbuf changed = {0};
+    struct strbuf restart = {0};
+    struct load running;
+    struct load fresh;
+
+    (void)state;
+    load_text(&running, GOOD);
+    load_text(&fresh, "name: n1\nscope: s\nmode: witness\nraft: {self_addr: 127.0.0.1}\n");
+
+    conf_take(running.conf, fresh.conf, &changed, &restart);
+
+    assert_string_equal(changed.data, "");
+    assert_string_equal(restart.data, "mode");
+    assert_string_equal(running.conf->superuser.username, "postgres");
+    strbuf_deinit(&changed);
+    strbuf_deinit(&restart);
+    load_end(&running);
+    load_end(&fresh);
 }
 
 static int count_unlisted(const struct conf_schema *schema, const struct entry *entries, size_t n)
@@ -446,6 +566,9 @@ int main(void)
         cmocka_unit_test(every_key_of_the_nodes_file_is_taken),
         cmocka_unit_test(every_dynamic_key_is_taken),
         cmocka_unit_test(the_schema_has_no_key_that_is_not_in_the_inventory),
+        cmocka_unit_test(every_key_is_taken_over_or_named_by_a_reload),
+        cmocka_unit_test(what_goes_away_is_a_change_too),
+        cmocka_unit_test(another_mode_waits_for_a_restart_whole),
         cmocka_unit_test(older_spellings_are_the_newer_keys),
         cmocka_unit_test(what_is_read_ends_where_others_look_for_it),
     };
