@@ -142,8 +142,9 @@ enum lease_verdict {
     LEASE_REFUSED_NO_TTL,     /* The voter has not learned the ttl yet. */
     LEASE_REFUSED_NO_VOTERS,  /* The voter knows no voter set it could name. */
     LEASE_REFUSED_UNWRITTEN,  /* Its longest grant must be written durably first. */
+    LEASE_REFUSED_BEHIND,     /* It has not applied what is before its last set but one. */
 };
-#define LEASE_VERDICTS (LEASE_REFUSED_UNWRITTEN + 1)
+#define LEASE_VERDICTS (LEASE_REFUSED_BEHIND + 1)
 
 /* "granted", "live promise to another", ...: permanent, for logs. Never NULL. */
 const char *lease_verdict_name(enum lease_verdict verdict);
@@ -181,6 +182,7 @@ struct lease_image {
     uint64_t highest_owner;
     uint64_t highest_instance; /* 0: not known yet. */
     uint64_t released_epoch;   /* Highest one released: it and lower are refused. */
+    uint64_t level_index;      /* What the log has before it was told to this voter. */
     uint8_t n_sets;            /* As in struct lease_grant. */
     struct lease_voter_set sets[2];
 };
@@ -260,6 +262,16 @@ void lease_voter_on_barrier(struct lease_voter *v);
 LEASE_MUST_USE bool lease_voter_on_sets(struct lease_voter *v,
                                         const struct lease_voter_set *committed,
                                         const struct lease_voter_set *logged);
+
+/*
+ * Everything in the log before `index` was told to this voter, by on_epoch and
+ * on_release: `index` is that of a committed set. Until then a voter that knows that
+ * set refuses. Two of three voters that had logged two changes and knew nothing of an
+ * epoch older than both would give its predecessor, which missed the same, a lease by
+ * the set of before, while that epoch has one by the set of now (model: sets-back).
+ * Lower ones than known change nothing. Returns whether anything changed: as on_sets.
+ */
+LEASE_MUST_USE bool lease_voter_on_level(struct lease_voter *v, uint64_t index);
 
 /* What the identity file should say as longest grant but does not: more because
  * a longer ttl was applied, less because a shorter one has been in force for

@@ -35,9 +35,9 @@
 #define WORD_CRC   (SLOT_WORDS - 1)
 
 #define SET_WORDS   (2 + LEASE_VOTERS_MAX)
-#define IMAGE_WORDS (3 + 6 + 4 + 1 + 2 * SET_WORDS)
+#define IMAGE_WORDS (3 + 6 + 5 + 1 + 2 * SET_WORDS)
 
-#define MARK_WHOLE UINT64_C(0x3165736165657256) /* Format 1. */
+#define MARK_WHOLE UINT64_C(0x3265736165657256) /* Format 2. */
 #define MARK_BUSY  UINT64_C(0xb5a1c3e7960f2d48)
 #define MARK_VOID  UINT64_C(0x6a09e667f3bcc908)
 
@@ -103,6 +103,7 @@ static void put_image(uint64_t *w, const struct lease_image *m)
     *w++ = m->highest_owner;
     *w++ = m->highest_instance;
     *w++ = m->released_epoch;
+    *w++ = m->level_index;
     *w++ = m->n_sets;
     for (uint8_t s = 0; s < m->n_sets; s++) {
         *w++ = m->sets[s].index;
@@ -131,6 +132,7 @@ static bool get_image(const uint64_t *w, struct lease_image *m)
     m->highest_owner = *w++;
     m->highest_instance = *w++;
     m->released_epoch = *w++;
+    m->level_index = *w++;
     n_sets = *w++;
     if (n_sets > 2) {
         return false;

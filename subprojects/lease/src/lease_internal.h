@@ -38,6 +38,7 @@ enum lease_mutant {
     LEASE_MUTANT_ONE_CLOCK,        /* The voter's promise ends on BOOTTIME alone. */
     LEASE_MUTANT_FORGET_IN_FILE,   /* A restart with a good file forgets the promise. */
     LEASE_MUTANT_SHORTENS_PROMISE, /* A shorter grant cuts a longer promise. */
+    LEASE_MUTANT_FAR_BEHIND,       /* Grants without what is before its last set but one. */
     /* Of the world around the library; built into the explorer. */
     LEASE_MUTANT_RELEASE_BEFORE_STOP, /* Released while the owner still writes. */
     /* And of voter changes. */

@@ -28,6 +28,7 @@ static const char *const verdict_names[LEASE_VERDICTS] = {
     [LEASE_REFUSED_NO_TTL] = "no ttl known",
     [LEASE_REFUSED_NO_VOTERS] = "no voter set known",
     [LEASE_REFUSED_UNWRITTEN] = "longest grant not written",
+    [LEASE_REFUSED_BEHIND] = "behind its voter sets",
 };
 
 const char *lease_verdict_name(enum lease_verdict verdict)
@@ -122,6 +123,13 @@ static bool renew_is_valid(const struct lease_renew *r)
     return r->epoch != 0 && r->owner != 0 && r->instance != 0 && lease_ttl_is_valid(r->duration_ns);
 }
 
+/* Before the first entry of a log there is nothing. */
+static bool is_behind(const struct lease_image *m)
+{
+    return m->sets[0].index > lease_max(m->level_index, 1) &&
+           !lease_is_mutant(LEASE_MUTANT_FAR_BEHIND);
+}
+
 static enum lease_verdict judge(const struct lease_voter *v, struct lease_time now,
                                 const struct lease_renew *r)
 {
@@ -147,6 +155,9 @@ static enum lease_verdict judge(const struct lease_voter *v, struct lease_time n
      * an old majority, which need not meet a present one. */
     if (v->image.n_sets == 0) {
         return LEASE_REFUSED_NO_VOTERS;
+    }
+    if (is_behind(&v->image)) {
+        return LEASE_REFUSED_BEHIND;
     }
     return v->floor_ns == 0 ? LEASE_REFUSED_UNWRITTEN : LEASE_GRANTED;
 }
@@ -263,6 +274,15 @@ bool lease_voter_on_sets(struct lease_voter *v, const struct lease_voter_set *co
                          const struct lease_voter_set *logged)
 {
     return lease_sets_learn(v->image.sets, &v->image.n_sets, committed, logged);
+}
+
+bool lease_voter_on_level(struct lease_voter *v, uint64_t index)
+{
+    if (index <= v->image.level_index) {
+        return false;
+    }
+    v->image.level_index = index;
+    return true;
 }
 
 uint64_t lease_voter_longest_wanted_ns(struct lease_voter *v, struct lease_time now)

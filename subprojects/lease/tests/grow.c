@@ -8,8 +8,9 @@
  * enough that several changes fit in. A change is committed when a majority
  * of the new set has logged it, and followed by the next after ttl_max.
  *
- * Voters learn of epoch 2 from nobody but node 2, so only sets and promises stand
- * between the two. Checked after every step: not both have a live lease, and
+ * A voter that hears the Raft leader logs what there is at once, and applies it, epoch 2
+ * with it, some time or never: a later leader that does not know how far the log is
+ * committed may send it all. Checked after every step: not both have a live lease, and
  * node 1 has none any more once node 2 had one.
  *
  * Returns 0 if that holds; compiled with a mutant, if it does not.
@@ -38,6 +39,8 @@ static struct world {
     struct lease_time since;    /* When it was. */
     size_t known[N_NODES + 1];  /* How many sets each node has logged. */
     bool hears[N_NODES + 1][3]; /* Epoch 1's owner, epoch 2's, the Raft leader. */
+    bool applies[N_NODES + 1];
+    bool is_given; /* Epoch 2: it is before the last set in the log. */
     bool used;
     size_t n_changes;
 } w;
@@ -122,6 +125,29 @@ static void change_voters(void)
     n_changes++;
 }
 
+/* Everything that is committed, and that it is. */
+static void apply(uint64_t id)
+{
+    struct lease_voter *v = &w.voters[id];
+
+    if (w.is_given) {
+        lease_voter_on_epoch(v, 2, 2, 22);
+    }
+    (void)!lease_voter_on_sets(v, committed_set(), logged_set());
+    (void)!lease_voter_on_level(v, committed_set()->index);
+}
+
+/* Its newest set may not be known to be committed: then the one before is. */
+static void log_sets(uint64_t id)
+{
+    const struct lease_voter_set *last = &w.sets[w.n_sets - 1];
+
+    w.known[id] = w.n_sets;
+    if (w.n_sets > 1) {
+        (void)!lease_voter_on_sets(&w.voters[id], last - 1, last);
+    }
+}
+
 /* Those who hear the Raft leader log what it has; node 1 as a voter too. */
 static void replicate(void)
 {
@@ -130,8 +156,10 @@ static void replicate(void)
 
     for (uint64_t id = 1; id <= N_NODES; id++) {
         if (w.hears[id][2] && w.known[id] < w.n_sets) {
-            w.known[id] = w.n_sets;
-            (void)!lease_voter_on_sets(&w.voters[id], committed_set(), logged_set());
+            log_sets(id);
+        }
+        if (w.hears[id][2] && w.applies[id]) {
+            apply(id);
         }
     }
     for (uint8_t i = 0; i < set->n; i++) {
@@ -172,10 +200,12 @@ static void step(void)
         for (unsigned who = 0; who < 3; who++) {
             w.hears[id][who] = draw(25) == 0 ? draw(2) : w.hears[id][who];
         }
+        w.applies[id] = draw(25) == 0 ? draw(2) : w.applies[id];
     }
     change_voters();
     replicate();
     if (draw(60) == 0) {
+        w.is_given = true;
         (void)!lease_owner_take(&w.hearing, w.now, 2);
     }
     lease_owner_on_sets(&w.hearing, committed_set(), logged_set());

@@ -202,6 +202,9 @@ static void tell_sets(struct node *n, uint64_t id)
     if (lease_voter_on_sets(&n->voter, committed, logged)) {
         write_file(n, id);
     }
+    if (committed->index <= n->n_applied + 1 && lease_voter_on_level(&n->voter, committed->index)) {
+        write_file(n, id);
+    }
 }
 
 static void take_if_ours(struct node *n, uint64_t id)

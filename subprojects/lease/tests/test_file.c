@@ -61,6 +61,7 @@ static void what_was_written_is_read(void **state)
     in.n_sets = 2;
     in.sets[1] = (struct lease_voter_set){.index = 12, .n = 4, .ids = {1, 2, 3, 4}};
     in.released_epoch = 4;
+    in.level_index = 9;
     lease_file_encode(file, &in);
     assert_int_equal(lease_file_decode(file, 1, this_boot, &out), LEASE_FILE_GOOD);
     assert_memory_equal(&in.promise, &out.promise, sizeof(in.promise));
@@ -70,6 +71,7 @@ static void what_was_written_is_read(void **state)
     assert_int_equal(out.highest_owner, 7);
     assert_int_equal(out.highest_instance, 70);
     assert_int_equal(out.released_epoch, 4);
+    assert_int_equal(out.level_index, 9);
     assert_int_equal(out.n_sets, 2);
     assert_int_equal(out.sets[0].index, 10);
     assert_true(lease_voter_set_equals(&in.sets[0], &out.sets[0]));

@@ -194,6 +194,7 @@ static void quarantine_needs_both_the_time_and_the_barrier(void **state)
     lease_voter_init(&v, 1, this_boot, TTL, at(0));
     lease_voter_on_ttl(&v, at(0), TTL);
     assert_true(lease_voter_on_sets(&v, &set, NULL));
+    assert_true(lease_voter_on_level(&v, set.index));
     assert_int_equal(verdict(&v, TTL, renewal(5)), LEASE_REFUSED_QUARANTINE);
     lease_voter_status(&v, at(SECOND), &status);
     assert_int_equal(status.state, LEASE_PROMISE_QUARANTINE);
@@ -276,6 +277,7 @@ static void voter_that_never_granted_writes_first(void **state)
     lease_voter_on_ttl(&v, at(0), TTL);
     assert_int_equal(verdict(&v, 0, renewal(5)), LEASE_REFUSED_NO_VOTERS);
     assert_true(lease_voter_on_sets(&v, &set, NULL));
+    assert_true(lease_voter_on_level(&v, set.index));
     a = ask(&v, 0, renewal(5));
     assert_int_equal(a.grant.verdict, LEASE_REFUSED_UNWRITTEN);
     assert_int_equal(a.write_longest_ns, TTL);
@@ -387,6 +389,46 @@ static void replayed_set_does_not_replace_a_newer_one(void **state)
     assert_int_equal(ask(&v, 0, renewal(5)).grant.sets[0].n, 4);
 }
 
+static void voter_refuses_until_all_before_its_committed_set_was_told(void **state)
+{
+    /* 12 is committed, as 14 was logged, but what the log has before 12 is not known. */
+    struct lease_voter v = ready_voter();
+    struct lease_voter_set twelve = {.index = 12, .n = 4, .ids = {1, 2, 3, 4}};
+    struct lease_voter_set fourteen = {.index = 14, .n = 3, .ids = {1, 2, 3}};
+    struct lease_voter_set ten = three();
+    struct lease_image image;
+
+    (void)state;
+    assert_true(lease_voter_on_sets(&v, &ten, &twelve));
+    assert_int_equal(verdict(&v, 0, renewal(5)), LEASE_GRANTED);
+    assert_true(lease_voter_on_sets(&v, &twelve, &fourteen));
+    assert_int_equal(verdict(&v, 0, renewal(5)), LEASE_REFUSED_BEHIND);
+    assert_false(lease_voter_on_level(&v, 10));
+    assert_int_equal(verdict(&v, 0, renewal(5)), LEASE_REFUSED_BEHIND);
+    assert_true(lease_voter_on_level(&v, 12));
+    assert_int_equal(verdict(&v, 0, renewal(5)), LEASE_GRANTED);
+    /* And a restart in this boot still knows it. */
+    assert_true(lease_voter_image(&v, at(0), &image));
+    lease_voter_init(&v, 1, this_boot, TTL, at(0));
+    assert_true(lease_voter_resume(&v, &image, at(0)));
+    assert_int_equal(verdict(&v, 0, renewal(5)), LEASE_GRANTED);
+}
+
+static void nothing_is_before_the_first_set_of_a_log(void **state)
+{
+    struct lease_voter v;
+    struct lease_voter_set first = three();
+
+    (void)state;
+    first.index = 1;
+    lease_voter_init(&v, 1, this_boot, 0, at(0));
+    lease_voter_on_barrier(&v);
+    lease_voter_on_ttl(&v, at(0), TTL);
+    lease_voter_longest_written(&v, TTL);
+    assert_true(lease_voter_on_sets(&v, &first, NULL));
+    assert_int_equal(verdict(&v, 0, renewal(5)), LEASE_GRANTED);
+}
+
 static void every_verdict_has_a_name(void **state)
 {
     (void)state;
@@ -421,6 +463,8 @@ int main(void)
         cmocka_unit_test(raise_that_comes_too_late_is_taken_back),
         cmocka_unit_test(malformed_renewals_are_refused),
         cmocka_unit_test(replayed_set_does_not_replace_a_newer_one),
+        cmocka_unit_test(voter_refuses_until_all_before_its_committed_set_was_told),
+        cmocka_unit_test(nothing_is_before_the_first_set_of_a_log),
         cmocka_unit_test(every_verdict_has_a_name),
     };
 

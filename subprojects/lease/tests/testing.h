@@ -54,6 +54,7 @@ static inline struct lease_voter ready_voter(void)
     lease_voter_on_barrier(&v);
     lease_voter_on_ttl(&v, at(0), TTL);
     assert_true(lease_voter_on_sets(&v, &set, NULL));
+    assert_true(lease_voter_on_level(&v, set.index));
     return v;
 }
 
