@@ -70,12 +70,57 @@ void agent_lease_longest_written(struct agent *a)
     }
 }
 
-/* The voter's answer to a renewal, promise file first. */
+static void to_set(uint64_t index, const node_id *ids, uint8_t n, struct lease_voter_set *set)
+{
+    *set = (struct lease_voter_set){.index = index, .n = n};
+    for (uint8_t i = 0; i < n; i++) {
+        set->ids[i] = ids[i];
+    }
+}
+
+struct named_sets {
+    struct lease_voter_set committed;
+    struct lease_voter_set logged;
+    bool has_logged;
+};
+
+/* False: none is known yet. */
+static bool name_sets(const struct consensus_leadership *l, struct named_sets *ret)
+{
+    to_set(l->committed_index, l->committed, l->n_committed, &ret->committed);
+    to_set(l->voters_index, l->voters, l->n_voters, &ret->logged);
+    ret->has_logged = l->voters_index > l->committed_index && l->n_voters > 0;
+    return l->n_committed > 0;
+}
+
+static void tell_voter(struct agent *a, const struct named_sets *sets)
+{
+    if (lease_voter_on_sets(&a->voter, &sets->committed, sets->has_logged ? &sets->logged : NULL)) {
+        write_promise_file(a);
+    }
+}
+
+/* Raft may have told another node by now that it has a set: a grant must name it. */
+static void tell_sets_of_now(struct agent *a)
+{
+    struct consensus_leadership l;
+    struct named_sets sets;
+
+    if (a->consensus != NULL) {
+        consensus_leadership_now(a->consensus, &l);
+        if (name_sets(&l, &sets)) {
+            tell_voter(a, &sets);
+        }
+    }
+}
+
+/* The voter's answer to a renewal: the sets it names, the promise file, then the answer. */
 static void answer(struct agent *a, const struct lease_renew *renew, struct lease_grant *ret_grant)
 {
     struct lease_answer answer;
     struct lease_time now = agent_lease_now();
 
+    tell_sets_of_now(a);
     lease_voter_on_renew(&a->voter, now, renew, &answer);
     if (answer.write_file) {
         write_promise_file(a);
@@ -159,30 +204,19 @@ void agent_lease_renew(struct agent *a)
     }
 }
 
-static void to_set(uint64_t index, const node_id *ids, uint8_t n, struct lease_voter_set *set)
-{
-    *set = (struct lease_voter_set){.index = index, .n = n};
-    for (uint8_t i = 0; i < n; i++) {
-        set->ids[i] = ids[i];
-    }
-}
-
 static void tell_sets(struct agent *a)
 {
     const struct consensus_leadership *l = &a->leadership;
-    struct lease_voter_set committed;
-    struct lease_voter_set logged;
-    bool has_logged = l->voters_index > l->committed_index && l->n_voters > 0;
+    struct named_sets sets;
 
-    if (l->n_committed == 0) {
+    if (!name_sets(l, &sets)) {
         return;
     }
-    to_set(l->committed_index, l->committed, l->n_committed, &committed);
-    to_set(l->voters_index, l->voters, l->n_voters, &logged);
-    if (lease_voter_on_sets(&a->voter, &committed, has_logged ? &logged : NULL)) {
+    tell_voter(a, &sets);
+    lease_owner_on_sets(&a->owner, &sets.committed, sets.has_logged ? &sets.logged : NULL);
+    if (lease_voter_on_level(&a->voter, l->level_index)) {
         write_promise_file(a);
     }
-    lease_owner_on_sets(&a->owner, &committed, has_logged ? &logged : NULL);
 }
 
 void agent_lease_on_primary(struct agent *a, unsigned changes)

@@ -398,6 +398,11 @@ static void submit_change(struct consensus *c, enum item_kind kind, node_id id,
     submit(c, item, cb, data);
 }
 
+void consensus_leadership_now(const struct consensus *c, struct consensus_leadership *ret)
+{
+    queue_leadership(&c->shared->out, ret);
+}
+
 void consensus_transfer(struct consensus *c, node_id to)
 {
     struct item *item = item_new(ITEM_TRANSFER);

@@ -48,6 +48,9 @@ struct consensus_leadership {
     uint8_t n_committed;   /* Of the last committed configuration. */
     node_id committed[VOTERS_MAX];
     uint64_t committed_index;
+    /* Of the newest committed configuration before which everything was applied, and
+     * was told by on_commit or on_restore before this. */
+    uint64_t level_index;
 };
 
 /* How opening the Raft directory ended. */
@@ -89,6 +92,7 @@ enum consensus_without {
     CONSENSUS_WITHOUT_CONNECT_RETRY = 1 << 7, /* The library's own, longer delay. */
     CONSENSUS_WITHOUT_REFUSAL = 1 << 8,       /* The library throws damaged segments away. */
     CONSENSUS_WITHOUT_TOLD = 1 << 9,          /* What was told to others is not missed. */
+    CONSENSUS_WITHOUT_BOTH = 1 << 10, /* R1: a membership entry before the last is applied. */
 };
 
 struct consensus_options {
@@ -133,6 +137,12 @@ struct consensus_told {
 };
 MUST_USE int consensus_read_told(const char *directory, node_id id,
                                  struct consensus_told *ret_told);
+
+/* As the next on_leadership will say, without waiting for it: of a configuration that
+ * this node's Raft has in its log it says so before any other node is told. Of all but
+ * the voters' sets only on_leadership is to be believed: what it says comes after what
+ * was committed before. */
+void consensus_leadership_now(const struct consensus *c, struct consensus_leadership *ret);
 
 /* Calls cb exactly once, never before returning. The command is copied. One that
  * can not be decoded (a peer's garbage) is not proposed at all: PROPOSE_DONE with

@@ -43,6 +43,7 @@ void queue_init(struct consensus_queue *q)
     list_init(&q->items);
     q->n_commits = 0;
     q->commit_bytes = 0;
+    q->leadership = (struct consensus_leadership){.usable = false};
     q->open = false;
 }
 
@@ -117,6 +118,36 @@ static void drop_commits(struct consensus_queue *q)
     q->commit_bytes = 0;
 }
 
+/* Takes one that waits out of the queue. */
+static struct item *take_leadership(struct consensus_queue *q)
+{
+    LIST_FOREACH (it, &q->items) {
+        struct item *item = CONTAINER_OF(it, struct item, node);
+
+        if (item->kind == ITEM_LEADERSHIP) {
+            list_remove(&item->node);
+            return item;
+        }
+    }
+    return NULL;
+}
+
+/* In place of all commits that wait. A leadership that waits came behind some of them. */
+static void replace_commits(struct consensus_queue *q, const struct store *s)
+{
+    struct item *restore = item_new(ITEM_RESTORE);
+    struct item *leadership = take_leadership(q);
+
+    drop_commits(q);
+    restore->size = sizeof(*s);
+    restore->bytes = xmalloc(sizeof(*s));
+    memcpy(restore->bytes, s, sizeof(*s));
+    append(q, restore);
+    if (leadership != NULL) {
+        append(q, leadership);
+    }
+}
+
 void queue_push_commit(struct consensus_queue *q, struct item *item, const struct store *s)
 {
     uv_mutex_lock(&q->mutex);
@@ -125,14 +156,8 @@ void queue_push_commit(struct consensus_queue *q, struct item *item, const struc
     } else if (q->n_commits < QUEUE_COMMITS_MAX && q->commit_bytes < QUEUE_COMMIT_BYTES_MAX) {
         append(q, item);
     } else {
-        struct item *restore = item_new(ITEM_RESTORE);
-
         item_free(item);
-        drop_commits(q);
-        restore->size = sizeof(*s);
-        restore->bytes = xmalloc(sizeof(*s));
-        memcpy(restore->bytes, s, sizeof(*s));
-        append(q, restore);
+        replace_commits(q, s);
     }
     uv_mutex_unlock(&q->mutex);
 }
@@ -143,20 +168,20 @@ void queue_push_leadership(struct consensus_queue *q, const struct consensus_lea
 
     item->leadership = *l;
     uv_mutex_lock(&q->mutex);
-    LIST_FOREACH (it, &q->items) {
-        struct item *old = CONTAINER_OF(it, struct item, node);
-
-        if (old->kind == ITEM_LEADERSHIP) {
-            list_remove(&old->node);
-            item_free(old);
-            break;
-        }
-    }
+    item_free(take_leadership(q));
+    q->leadership = *l;
     if (q->open) {
         append(q, item);
     } else {
         item_free(item);
     }
+    uv_mutex_unlock(&q->mutex);
+}
+
+void queue_leadership(struct consensus_queue *q, struct consensus_leadership *ret)
+{
+    uv_mutex_lock(&q->mutex);
+    *ret = q->leadership;
     uv_mutex_unlock(&q->mutex);
 }
 

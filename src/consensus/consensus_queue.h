@@ -61,6 +61,7 @@ struct consensus_queue {
     struct list items;
     size_t n_commits;    /* Of kind COMMIT. */
     size_t commit_bytes; /* In them. */
+    struct consensus_leadership leadership; /* The newest. */
     bool open;           /* The async handle may be used. */
     uv_async_t async;    /* Of the receiving loop. */
 };
@@ -79,8 +80,12 @@ bool queue_push(struct consensus_queue *q, struct item *item);
  * them are replaced by a RESTORE of *s. */
 void queue_push_commit(struct consensus_queue *q, struct item *item, const struct store *s);
 
-/* Leadership is a state: the newest replaces one that still waits. */
+/* Leadership is a state: the newest replaces one that still waits. It is never taken
+ * before a commit that was pushed before it, nor before what replaced that one. */
 void queue_push_leadership(struct consensus_queue *q, const struct consensus_leadership *l);
+
+/* The one pushed last, whether or not it was taken. */
+void queue_leadership(struct consensus_queue *q, struct consensus_leadership *ret);
 
 /* Moves everything into *ret_items, which must be an initialised list head. */
 void queue_take(struct consensus_queue *q, struct list *ret_items);

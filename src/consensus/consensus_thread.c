@@ -75,6 +75,9 @@ void thread_report_leadership(struct consensus_thread *t)
     const char *address = NULL;
     raft_id leader = 0;
 
+    if (t->holds_reports) {
+        return;
+    }
     memset(&l, 0, sizeof(l)); /* Compared as bytes. */
     raft_leader(r, &leader, &address);
     l.usable = t->running;
@@ -86,6 +89,10 @@ void thread_report_leadership(struct consensus_thread *t)
     l.committed_index = r->configuration_committed_index;
     l.voters_index = r->configuration_uncommitted_index != 0 ? r->configuration_uncommitted_index
                                                              : r->configuration_committed_index;
+    l.level_index = t->reported.level_index;
+    if (l.committed_index <= raft_last_applied(r) + 1) {
+        l.level_index = l.committed_index;
+    }
     if (memcmp(&l, &t->reported, sizeof(l)) != 0) {
         t->reported = l;
         queue_push_leadership(&t->shared->out, &l);

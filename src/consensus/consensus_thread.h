@@ -91,6 +91,7 @@ struct consensus_thread {
     struct command *command; /* Being applied. */
 
     struct consensus_leadership reported;
+    bool holds_reports; /* What libraft knows is being put right. */
     bool trouble;         /* As reported. */
     unsigned full_checks; /* In a row that found too little room reserved. */
 

@@ -67,6 +67,65 @@ static void drop_message(struct raft_message *m)
     }
 }
 
+static bool copy_configuration(const struct raft_configuration *from, struct raft_configuration *to)
+{
+    int rv = 0;
+
+    raft_configuration_init(to);
+    for (unsigned i = 0; i < from->n && rv == 0; i++) {
+        const struct raft_server *s = &from->servers[i];
+
+        rv = raft_configuration_add(to, s->id, s->address, s->role);
+    }
+    if (rv != 0) {
+        raft_configuration_close(to);
+    }
+    return rv == 0;
+}
+
+/* R1 again: a membership entry that arrives while the one before it is not applied
+ * yet takes that one's place, which is then never taken for committed, nor gone back
+ * to: the node may go on with members of two changes ago. But a leader proposes one
+ * only when it has committed the one before, and that is what the library itself goes
+ * by when it reads its log. Nothing is reported until it is so. */
+static void receive_second_change(struct consensus_thread *t, struct raft_message *m)
+{
+    struct raft *r = &t->raft;
+    raft_index before = r->configuration_uncommitted_index;
+    struct raft_configuration overtaken;
+
+    if (!copy_configuration(&r->configuration, &overtaken)) {
+        drop_message(m); /* The leader sends it again. */
+        return;
+    }
+    t->holds_reports = true;
+    t->original.recv(&t->io, m);
+    t->holds_reports = false;
+    if (r->configuration_uncommitted_index > before) {
+        raft_configuration_close(&r->configuration_committed);
+        r->configuration_committed = overtaken;
+        r->configuration_committed_index = before;
+    } else {
+        raft_configuration_close(&overtaken);
+    }
+    if (t->running) {
+        thread_report_leadership(t);
+    }
+}
+
+static void receive_whole(struct consensus_thread *t, struct raft_message *m)
+{
+    const struct raft_append_entries *a = &m->append_entries;
+
+    if (has(t, CONSENSUS_WITHOUT_BOTH) && t->raft.configuration_uncommitted_index != 0 &&
+        m->type == RAFT_APPEND_ENTRIES && a->n_entries > 0 &&
+        a->entries[0].type == RAFT_CHANGE) {
+        receive_second_change(t, m);
+    } else {
+        t->original.recv(&t->io, m);
+    }
+}
+
 /* Passes on entries [from, to) of m, in memory of their own. False: no memory. */
 static bool receive_part(struct consensus_thread *t, const struct raft_message *m, unsigned from,
                          unsigned to)
@@ -104,7 +163,7 @@ static bool receive_part(struct consensus_thread *t, const struct raft_message *
     for (unsigned i = 0; i < to - from; i++) {
         entries[i].batch = batch;
     }
-    t->original.recv(&t->io, &part);
+    receive_whole(t, &part);
     return true;
 }
 
@@ -161,7 +220,7 @@ static void receive(struct raft_io *io, struct raft_message *m)
     } else if (has(t, CONSENSUS_WITHOUT_R1) && needs_split(m)) {
         receive_split(t, m);
     } else {
-        t->original.recv(io, m);
+        receive_whole(t, m);
     }
 }
 

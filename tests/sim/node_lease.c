@@ -31,6 +31,9 @@ static void tell_sets(struct sim *s, struct sim_node *n)
         write_promise_file(s, n);
     }
     lease_owner_on_sets(&n->agent->owner, &l->committed, logged);
+    if (lease_voter_on_level(&n->agent->voter, l->level_index)) {
+        write_promise_file(s, n);
+    }
 }
 
 /* What the guard attests goes on: same epoch, same instance, and nothing else until a

@@ -198,6 +198,7 @@ static void leadership(const struct sim *s, const struct sim_node *n, struct sim
         .is_leader = m->role == MODEL_LEADER, .leader = m->leader, .term = m->term};
     l->voters = m->voters;
     model_voters_at(s, n, m->commit, &l->committed);
+    l->level_index = l->committed.index <= m->applied + 1 ? l->committed.index : 0;
 }
 
 static void stall(struct sim *s, struct sim_node *n, uint64_t until_us)

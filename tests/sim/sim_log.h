@@ -22,6 +22,7 @@ struct sim_leadership {
     uint64_t term;
     struct lease_voter_set voters;    /* Newest, as in struct consensus_leadership. */
     struct lease_voter_set committed; /* n = 0: none known yet. */
+    uint64_t level_index;             /* As in struct consensus_leadership. */
 };
 
 /* A command on its way into the log. Bytes NULL: a barrier. */

@@ -183,6 +183,7 @@ static void leadership(const struct sim *s, const struct sim_node *n, struct sim
         l->voters.ids[i] = s->nodes[i]->id; /* They stay the same here. */
     }
     l->committed = l->voters;
+    l->level_index = l->committed.index;
 }
 
 static void tell_leadership(struct sim *s)

@@ -150,6 +150,27 @@ static void only_the_newest_leadership_waits(void **state)
     assert_int_equal(kinds[0], ITEM_LEADERSHIP);
 }
 
+/* What it says of the store's level is true only behind the commits. */
+static void a_leadership_stays_behind_what_was_committed_before_it(void **state)
+{
+    static enum item_kind kinds[QUEUE_COMMITS_MAX + 8];
+    static uint64_t numbers[QUEUE_COMMITS_MAX + 8];
+    struct consensus_leadership l = {.level_index = 7};
+    struct consensus_leadership now;
+
+    (void)state;
+    for (uint64_t i = 1; i <= QUEUE_COMMITS_MAX; i++) {
+        push_commit(i, 16);
+    }
+    queue_push_leadership(&queue, &l);
+    queue_leadership(&queue, &now);
+    assert_int_equal(now.level_index, 7);
+    push_commit(QUEUE_COMMITS_MAX + 1, 16);
+    assert_int_equal(take(kinds, numbers, ARRAY_LENGTH(kinds)), 2);
+    assert_int_equal(kinds[0], ITEM_RESTORE);
+    assert_int_equal(kinds[1], ITEM_LEADERSHIP);
+}
+
 static void a_closed_queue_closes_what_it_is_given(void **state)
 {
     struct item *item = item_new(ITEM_ACCEPT);
@@ -175,6 +196,7 @@ int main(void)
         QUEUE_TEST(too_many_commits_become_one_copy_of_the_store),
         QUEUE_TEST(commits_that_are_too_large_together_become_one_copy),
         QUEUE_TEST(only_the_newest_leadership_waits),
+        QUEUE_TEST(a_leadership_stays_behind_what_was_committed_before_it),
         QUEUE_TEST(a_closed_queue_closes_what_it_is_given),
     };
 

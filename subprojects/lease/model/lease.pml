@@ -11,7 +11,7 @@
  *   SLEW     BOOTTIME of every node runs at 0 to 2 times its rate
  *   SUSPEND  owners are suspended: their RAW stops, their BOOTTIME does not
  *   BACK     with SETS: the voters that came go, not those that were there first
- *   LEVEL    with SETS: voters have applied the voter set before their newest
+ *   LEVEL    with SETS: voters that have not applied what is before their last set but one refuse
  *   PLAIN    without the reductions that README.md names
  * and the numbers here. MUTANT_x breaks one rule, REACH_x asks for a sight.
  */
