@@ -72,6 +72,8 @@ def test_each_case_has_its_section_in_operations():
 def test_case_1_the_agent_does_not_start_on_an_address_of_another_machine(key, port):
     with Cluster() as c:
         node = c["pg1"]
+        node.overrides["restapi.connect_address"] = f"{ELSEWHERE}:8008"
+        node.overrides["postgresql.connect_address"] = f"{ELSEWHERE}:5432"
         node.overrides[key] = f"{ELSEWHERE}:{port}"
         node.start()
         assert node.process.wait(30) == BIND, node.log()
