@@ -28,7 +28,7 @@ struct cli_config { /* What vechectl needs of a configuration (cli_config.c). */
     char scope[128], name[128], namespace[256];
     char sockets[4][512]; /* Unix sockets of the agents of this machine that may be meant. */
     size_t n_sockets;
-    char own[300]; /* restapi.connect_address or listen; "" = none. */
+    char own[300];           /* restapi.connect_address or listen; "" = none. */
     struct kv_list partners; /* host:port of raft.partner_addrs, as keys. */
     bool https;
     bool insecure;
@@ -51,11 +51,11 @@ struct cli {                 /* One call of vechectl: what its flags say. */
     bool quiet;                                        /* edit-config: no difference shown. */
     const char *leader, *candidate, *dead, *scheduled; /* switchover, failover */
     const char *role, *member;
-    bool any, pending, rolling, from_leader;                       /* restart, reinit */
-    const char *pg_version, *timeout;                              /* restart */
+    bool any, pending, rolling, from_leader;                      /* restart, reinit */
+    const char *pg_version, *timeout;                             /* restart */
     const char *sql, *sql_file, *database, *username, *delimiter; /* query */
     bool password;
-    bool keys_only;                                                /* store */
+    bool keys_only; /* store */
     bool check_store, check_postgres, check_agent, check_cluster, check_proxy, check_full;
     const char *root, *haproxy; /* check: where the files of the system are. */
     struct cli_config config;
@@ -94,7 +94,7 @@ struct cli_command {
     const char *args; /* "[CLUSTER] [MEMBER...]"; "" = none. */
     int args_max;     /* -1 = any number. */
     const char *help;
-    int (*run)(struct cli *c, int argc, char **argv); /* The words behind the command. */
+    int (*run)(struct cli *c, int argc, char **argv);    /* The words behind the command. */
     const struct cli_flag *flags[CLI_COMMAND_FLAGS_MAX]; /* Up to a NULL. */
 };
 
@@ -140,6 +140,14 @@ int cli_standby_cluster(struct cli *c, int argc, char **argv);
 int cli_pause(struct cli *c, int argc, char **argv); /* cli_pause.c */
 int cli_resume(struct cli *c, int argc, char **argv);
 int cli_edit_config(struct cli *c, int argc, char **argv); /* cli_edit_config.c */
+int cli_reload(struct cli *c, int argc, char **argv);      /* cli_restart.c */
+int cli_restart_members(struct cli *c, int argc, char **argv);
+int cli_flush(struct cli *c, int argc, char **argv);
+int cli_reinit(struct cli *c, int argc, char **argv); /* cli_reinit.c */
+int cli_remove(struct cli *c, int argc, char **argv); /* cli_remove.c */
+int cli_query(struct cli *c, int argc, char **argv);  /* cli_query.c */
+int cli_store(struct cli *c, int argc, char **argv);  /* cli_store.c */
+int cli_check(struct cli *c, int argc, char **argv);  /* cli_check.c */
 
 /* ---- cli_http.c ---- */
 
@@ -188,6 +196,28 @@ json_t *cli_get_whole_cluster(const struct cli *c, int argc, char **argv, int *r
 json_t *cli_select(const struct cli *c, const json_t *cluster, int argc, char **argv,
                    int *ret_code);
 
+/* The members of an action such as "restart": as cli_select, those with PostgreSQL (but for
+ * "reload"), as --pending and --any say; the cluster is shown. NULL with the reason printed. */
+json_t *cli_choose(struct cli *c, const json_t *cluster, const char *action, int argc, char **argv,
+                   int *ret_code);
+/* Unless --force: asks. At `at`, "" = now. */
+bool cli_confirm_members(const struct cli *c, const json_t *members, const char *action,
+                         const char *at);
+
+/* ---- cli_restart.c, cli_rolling.c ---- */
+
+struct cli_restart {  /* What is sent along. */
+    char at[64];      /* "" = now. */
+    char version[32]; /* Only below it; "" = any. */
+};
+
+/* One request to one member; tells how it ended. */
+int cli_restart_one(struct cli *c, const json_t *member, const struct cli_restart *r);
+int cli_rolling(struct cli *c, const json_t *cluster, const json_t *members,
+                const struct cli_restart *restart);
+/* Whether a value that waits for a restart shrinks, of those that a standby needs as high. */
+bool cli_is_primary_first(const json_t *cluster);
+
 /* ---- cli_ask.c: prompts, colours ---- */
 
 #define CLI_ANSWER_SIZE 256
@@ -197,7 +227,7 @@ bool cli_ask(const char *question, const char *preset, char answer[CLI_ANSWER_SI
 bool cli_confirm(const char *format, ...) PRINTF_LIKE(1, 2); /* "... [y/N]: " */
 /* "Error: ..." on stderr. */
 void cli_error(const char *format, ...) PRINTF_LIKE(1, 2);
-int cli_unreachable(const struct cli_reply *reply); /* Says so; the exit code. */
+int cli_unreachable(const struct cli_reply *reply);      /* Says so; the exit code. */
 const char *cli_colour(FILE *out, const char *sequence); /* "" unless `out` is a terminal. */
 
 #define CLI_RED   "\033[31m"

@@ -52,8 +52,8 @@ bool cli_is_witness(const json_t *member)
 
 bool cli_is_role(const char *role)
 {
-    static const char *const roles[] = {"leader",  "primary", "standby-leader", "standby_leader",
-                                        "replica", "standby", "any"};
+    static const char *const roles[] = {
+        "leader", "primary", "standby-leader", "standby_leader", "replica", "standby", "any"};
 
     for (size_t i = 0; i < ARRAY_LENGTH(roles); i++) {
         if (str_equal(roles[i], role)) {
@@ -129,8 +129,7 @@ static bool names_are_members(const json_t *cluster, int argc, char **argv)
     return true;
 }
 
-json_t *cli_select(const struct cli *c, const json_t *cluster, int argc, char **argv,
-                   int *ret_code)
+json_t *cli_select(const struct cli *c, const json_t *cluster, int argc, char **argv, int *ret_code)
 {
     json_t *chosen = json_array();
     size_t i;

@@ -201,8 +201,8 @@ static const char *find_file(const struct cli *c, char *path, size_t size)
     given = given != NULL ? given : getenv("PATRONICTL_CONFIG_FILE");
     if (given == NULL && home != NULL) {
         given = readable(path, size, home, "/.config/veche/vechectl.yaml");
-        given = given != NULL ? given
-                              : readable(path, size, home, "/.config/patroni/patronictl.yaml");
+        given =
+            given != NULL ? given : readable(path, size, home, "/.config/patroni/patronictl.yaml");
     }
     return given != NULL ? given : readable(path, size, "", "/etc/veche/veche.yml");
 }
@@ -259,8 +259,8 @@ int cli_config_read(struct cli *c)
     read_partners(config);
     find_sockets(config);
     if (config->n_sockets > 1 && c->url == NULL) {
-        cli_error("several agents run here (%s, %s): give -c FILE or --url URL",
-                  config->sockets[0], config->sockets[1]);
+        cli_error("several agents run here (%s, %s): give -c FILE or --url URL", config->sockets[0],
+                  config->sockets[1]);
         return VECHE_EXIT_USAGE;
     }
     return -1;

@@ -66,12 +66,11 @@ static void list_changes(struct diff *d)
     size_t k = 0;
 
     while (i < d->old.n || k < d->new.n) {
-        if (i < d->old.n && k < d->new.n && str_equal(d->old.at[i], d->new.at[k])) {
+        if (i < d->old.n && k < d->new.n &&str_equal(d->old.at[i], d->new.at[k])) {
             add_change(d, ' ', d->old.at[i], i, k);
             i++;
             k++;
-        } else if (i < d->old.n &&
-                   (k == d->new.n || *cell(d, i + 1, k) >= *cell(d, i, k + 1))) {
+        } else if (i < d->old.n && (k == d->new.n || *cell(d, i + 1, k) >= *cell(d, i, k + 1))) {
             add_change(d, '-', d->old.at[i], i, k);
             i++;
         } else {

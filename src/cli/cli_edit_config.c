@@ -13,7 +13,7 @@ struct edit {
     json_t *before; /* The configuration as it is. */
     char etag[128]; /* Its version; "" if the agent tells none. */
     json_t *change;
-    bool replace; /* change stands for all of it. */
+    bool replace;  /* change stands for all of it. */
     char file[64]; /* Of the editor; "" = none. Kept when its text comes to nothing. */
 };
 
@@ -145,9 +145,12 @@ static bool write_file(struct edit *e, const char *scope)
 /* The whole as the editor leaves it. NULL with the reason printed. */
 static json_t *ask_editor(struct edit *e, const char *scope)
 {
-    char *argv[] = {"/bin/sh", "-c",
+    char *argv[] = {"/bin/sh",
+                    "-c",
                     "exec ${EDITOR:-$(command -v editor || command -v vi || echo vi)} \"$1\"",
-                    "edit-config", e->file, NULL};
+                    "edit-config",
+                    e->file,
+                    NULL};
     json_t *value;
     int code;
 
@@ -261,8 +264,7 @@ static int judge(const struct cli_reply *reply)
                   "look at it and edit it again (%ld, %s)",
                   reply->code, cli_reply_text(reply));
     } else {
-        cli_error("the configuration was not changed: %ld, %s", reply->code,
-                  cli_reply_text(reply));
+        cli_error("the configuration was not changed: %ld, %s", reply->code, cli_reply_text(reply));
     }
     return cli_exit_code(reply->code);
 }

@@ -3,7 +3,7 @@
  */
 #include "cli/cli.h"
 
-#define EXIT_CODES                                                                     \
+#define EXIT_CODES \
     "Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the cluster, 4 nobody answered"
 
 static void print_flag(const struct cli_flag *flag, FILE *out)

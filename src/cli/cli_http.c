@@ -179,8 +179,7 @@ static CURLcode perform(CURL *curl, struct ask *ask, const struct cli_reply *rep
     return rv;
 }
 
-static bool try_one(const char *base, const char *socket, struct ask *ask,
-                    struct cli_reply *reply)
+static bool try_one(const char *base, const char *socket, struct ask *ask, struct cli_reply *reply)
 {
     CURL *curl = curl_easy_init();
     char url[1024];
@@ -220,8 +219,7 @@ static bool try_address(const char *address, struct ask *ask, struct cli_reply *
 }
 
 /* Partners are known by their peer address; their REST port is usually ours. */
-static bool try_partners(const struct cli_config *config, struct ask *ask,
-                         struct cli_reply *reply)
+static bool try_partners(const struct cli_config *config, struct ask *ask, struct cli_reply *reply)
 {
     char host[256];
     char address[300];

@@ -35,8 +35,7 @@ static bool members_followed(const struct cli *c, const json_t *cluster, bool pa
     json_array_foreach(json_object_get(cluster, "members"), i, member)
     {
         json_t *status = cli_member_json(c, member, "/patroni");
-        bool followed =
-            status == NULL || json_is_true(json_object_get(status, "pause")) == paused;
+        bool followed = status == NULL || json_is_true(json_object_get(status, "pause")) == paused;
 
         json_decref(status);
         if (!followed) {

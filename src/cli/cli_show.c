@@ -23,14 +23,53 @@ int cli_history(struct cli *c, int argc, char **argv)
     return code;
 }
 
+static char *yaml_of(const json_t *value)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    ASSERT(out != NULL);
+    cli_yaml_print(value, out);
+    ASSERT(fclose(out) == 0);
+    return text;
+}
+
+/* bootstrap.dcs seeds the store once; what was changed on either side since shows here. */
+static int show_origin(const struct cli *c, const json_t *config)
+{
+    json_t *bootstrap = json_object_get(c->config.tree, "bootstrap");
+    json_t *seed = cli_sorted(json_incref(json_object_get(bootstrap, "dcs")));
+    char *file;
+    char *store;
+
+    if (seed == NULL) {
+        cli_error("%s has no bootstrap.dcs",
+                  c->config_path != NULL ? c->config_path : "no configuration: it");
+        return VECHE_EXIT_USAGE;
+    }
+    file = yaml_of(seed);
+    store = yaml_of(config);
+    printf("before: bootstrap.dcs of %s; after: the store, which counts\n", c->config_path);
+    if (!cli_print_difference(file, store, stdout)) {
+        puts("No difference");
+    }
+    free(file);
+    free(store);
+    json_decref(seed);
+    return VECHE_EXIT_OK;
+}
+
 int cli_show_config(struct cli *c, int argc, char **argv)
 {
     int code;
     json_t *cluster = cli_get_whole_cluster(c, argc, argv, &code);
     json_t *config = cluster != NULL ? cli_sorted(cli_get_json(c, "/config", &code)) : NULL;
 
-    if (config != NULL && c->format == CLI_JSON) {
-        (void)json_dumpf(config, stdout, JSON_INDENT(2) | JSON_SORT_KEYS); /* To a terminal. */
+    if (config != NULL && c->origin) {
+        code = show_origin(c, config);
+    } else if (config != NULL && c->format == CLI_JSON) {
+        (void)json_dumpf(config, stdout, JSON_INDENT(2)); /* To a terminal or pipe. */
         putchar('\n');
     } else if (config != NULL) {
         cli_yaml_print(config, stdout);

@@ -122,8 +122,8 @@ static bool complete(const struct cli *c, const json_t *cluster, struct plan *p)
         return true;
     }
     return (!is_switchover(p) || c->leader != NULL || ask_leader(cluster, p)) &&
-           (c->candidate != NULL || ask_candidate(cluster, p)) && ask_time(c, p) &&
-           confirm_it(p) && confirm_asynchronous(cluster, p);
+           (c->candidate != NULL || ask_candidate(cluster, p)) && ask_time(c, p) && confirm_it(p) &&
+           confirm_asynchronous(cluster, p);
 }
 
 static char *body_of(const struct plan *p)

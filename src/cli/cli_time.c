@@ -78,8 +78,7 @@ bool cli_parse_time(const char *when, char *text, size_t size)
     sign = seconds < 0 ? '-' : '+';
     seconds = seconds < 0 ? -seconds : seconds;
     (void)snprintf(text, size, "%04d-%02d-%02dT%02d:%02d:%02d%c%02ld:%02ld",
-                   as_typed.tm_year + 1900, as_typed.tm_mon + 1, as_typed.tm_mday,
-                   as_typed.tm_hour, as_typed.tm_min, as_typed.tm_sec, sign, seconds / 3600,
-                   seconds / 60 % 60);
+                   as_typed.tm_year + 1900, as_typed.tm_mon + 1, as_typed.tm_mday, as_typed.tm_hour,
+                   as_typed.tm_min, as_typed.tm_sec, sign, seconds / 3600, seconds / 60 % 60);
     return true;
 }

@@ -5,6 +5,7 @@ prompts, its texts, its exit code, and what it asked the agents to change.
 `test_ctl_golden.py --print` prints what tests/golden/ctl.txt should hold; nothing rewrites it.
 """
 
+import copy
 import re
 import sys
 
@@ -115,6 +116,180 @@ def resumes(agent):
     pauses(agent)
 
 
+def answers_all(agent, method, path, code, text):
+    for m in agent.cluster["members"]:
+        agent.replies[f"{method} /members/{m['name']}{path}"] = (code, text)
+
+
+def restarts(agent):
+    plain(agent)
+    answers_all(agent, "POST", "/restart", 200, "restarted successfully")
+    answers_all(agent, "POST", "/reload", 202, "reload scheduled")
+
+
+def restarts_later(agent):
+    answers_all(agent, "POST", "/restart", 202, "Restart scheduled")
+
+
+def restarts_badly(agent):
+    plain(agent)
+    agent.replies["POST /members/pg0/restart"] = (409, "Another restart is already scheduled")
+    agent.replies["POST /members/pg1/restart"] = (503, "restart conditions are not satisfied")
+    agent.replies["POST /members/pg2/restart"] = (200, "restarted successfully")
+    agent.replies["POST /members/pg0/reload"] = (200, "nothing has changed")
+    agent.replies["POST /members/pg1/reload"] = (500, "pg1.yml:3:1: ttl: not a duration")
+    agent.replies["POST /members/pg2/reload"] = (202, "reload scheduled")
+
+
+def rolls(agent, old="100", new="200"):
+    """Restarts clear what is pending; a switchover restarts the former primary. A standby is
+    back only when it was looked at; whoever restarts another one before fails, and so does
+    a standby that has not yet replayed what the primary wrote at its start."""
+    plain(agent)
+    started = {}
+    shrinks = int(new) < int(old)
+
+    def position():
+        return {"location": 0x4000088}
+
+    def status_of(name):
+        def status(_):
+            member = agent.member(name)
+            body = agent.status(name)
+            body["postmaster_start_time"] = f"start {started.get(name, 0)}"
+            if member["role"] == "leader":
+                body["xlog"] = position()
+            return 200, body
+
+        return status
+
+    def restart(name):
+        def done(_):
+            standbys = [m for m in agent.cluster["members"] if m["role"] == "replica"]
+            if any(m["state"] != "streaming" for m in standbys):
+                return 503, "too early: another standby is not back"
+            if shrinks and name == "pg1" and agent.member(name)["replay_lsn"] != "0/4000088":
+                return 503, "too early: the value is not replayed"
+            started[name] = started.get(name, 0) + 1
+            if shrinks and name == "pg0":
+                agent.member(PG1)["replay_lsn"] = "0/4000080"
+            agent.member(name).pop("pending_restart", None)
+            agent.member(name).pop("pending_restart_reason", None)
+            if agent.member(name)["role"] == "replica":
+                agent.member(name)["state"] = "starting"
+            return 200, "restarted successfully"
+
+        return done
+
+    def switchover(_):
+        restart("pg0")(None)
+        agent.member("pg0").update(
+            role="replica", state="stopped", lag=0, receive_lag=0, replay_lag=0,
+            lsn="0/4000088", receive_lsn="0/4000088", replay_lsn="0/4000088",
+        )  # fmt: skip
+        new_leader = agent.member("pg1")
+        new_leader.update(role="leader", state="running")
+        for key in ("lag", "receive_lag", "replay_lag", "lsn", "receive_lsn", "replay_lsn"):
+            new_leader.pop(key, None)
+        return 200, 'Successfully switched over to "pg1"'
+
+    def cluster(_):
+        seen = copy.deepcopy(agent.cluster)
+        for m in agent.cluster["members"]:
+            if m["role"] == "replica":
+                m.update(state="streaming", replay_lsn="0/4000088")
+        return 200, seen
+
+    for m in agent.cluster["members"]:
+        m["pending_restart"] = True
+        m["pending_restart_reason"] = {"max_connections": {"old_value": old, "new_value": new}}
+        agent.replies[f"POST /members/{m['name']}/restart"] = restart(m["name"])
+        agent.replies[f"GET /members/{m['name']}/patroni"] = status_of(m["name"])
+    agent.replies["POST /switchover"] = switchover
+    agent.replies["GET /cluster"] = cluster
+
+
+def rolls_down(agent):
+    rolls(agent, "200", "100")
+
+
+def rolls_alone(agent):
+    rolls(agent)
+    agent.member(PG1)["tags"] = {"nofailover": True}
+    agent.member(PG2)["tags"] = {"nofailover": True}
+
+
+def rolls_into_a_wall(agent):
+    rolls(agent)
+    agent.replies["POST /members/pg2/restart"] = (503, "restart failed")
+
+
+def rolls_but_stays_down(agent):
+    rolls(agent)
+    agent.member(PG2)["timeline"] = 2
+
+
+def has_a_restart(agent):
+    agent.replies["DELETE /members/pg1/restart"] = (200, "scheduled restart deleted")
+    agent.replies["DELETE /switchover"] = (200, "scheduled switchover deleted")
+    with_footer(agent)
+
+
+def reinits(agent):
+    plain(agent)
+    answers_all(agent, "POST", "/reinitialize", 200, "reinitialize started")
+    agent.replies["POST /members/pg0/reinitialize"] = (503, "I am the leader, can not reinitialize")
+
+
+def reinits_twice(agent):
+    """Something else runs on pg1 until it is forced; then it copies until it was looked at."""
+    plain(agent)
+
+    def start(body):
+        if '"force"' not in body:
+            return 503, "restart already in progress"
+        agent.member(PG1)["state"] = "creating replica"
+        return 200, "reinitialize started"
+
+    def cluster(_):
+        seen = copy.deepcopy(agent.cluster)
+        agent.member(PG1)["state"] = "streaming"
+        return 200, seen
+
+    agent.replies["POST /members/pg1/reinitialize"] = start
+    agent.replies["GET /cluster"] = cluster
+
+
+def tight(agent):
+    """I3's settings."""
+    plain(agent)
+    agent.config["postgresql"]["parameters"].update(
+        max_wal_senders=3, archive_mode="on",
+        archive_command="mkdir -p /nonexistent/archive && cp %p /nonexistent/archive/%f",
+    )  # fmt: skip
+
+
+def archives_well(agent):
+    plain(agent)
+    agent.config["postgresql"]["parameters"].update(
+        archive_mode="on", archive_command="pgbackrest --stanza=main archive-push %p"
+    )
+
+
+def broken(agent):
+    agent.cluster["veche"]["raft_has_leader"] = False
+    agent.cluster["members"] = plain_members()[1:]
+    agent.member(PG1)["lag"] = 10 << 20
+    agent.member(PG2)["timeline"] = 2
+    agent.config["synchronous_mode"] = True
+    agent.replies["GET /members/pg1/patroni"] = (200, {
+        **agent.status(PG1), "role": "primary",
+        "veche": {"version": "0.0.9", "problem": "no majority", "fenced": "partly",
+                  "guard": {"up": True, "trouble": "cgroup: not delegated"}},
+    })  # fmt: skip
+    agent.replies["GET /members/pg2/patroni"] = (503, "")
+
+
 # Setup of the agent, words of the command, what is typed.
 CASES = [
     (nothing, "list"),
@@ -192,6 +367,67 @@ CASES = [
     (synchronous, "failover", "pg1\ny\n"),
     (switches, "failover --force"),
     (refuses, "failover --candidate pg2 --force"),
+    # reload, restart, flush, reinit, remove
+    (restarts, "reload batman", "y\n"),
+    (restarts, "reload batman pg1 --force"),
+    (restarts, "reload pg9"),
+    (restarts, "reload -r leader", "n\n"),
+    (restarts_badly, "reload --force"),
+    (restarts, "restart batman", "\ny\n\n"),
+    (restarts, "restart batman pg2", "now\ny\n17.6\n"),
+    (restarts, "restart batman pg2", "now\ny\nnew\n"),
+    (restarts, "restart -r replica --force"),
+    (restarts, "restart -r replica --force --timeout 2min --pg-version 17.6"),
+    (restarts, "restart --timeout soon"),
+    (restarts, "restart --pg-version new"),
+    (restarts, "restart --pending --force"),
+    (nothing, "restart --pending --force"),
+    (restarts_later, "restart pg2 --scheduled 2026-08-01T12:00+02:00", "y\n\n"),
+    (restarts_later, "restart pg2", "2026-08-01T12:00\ny\n\n"),
+    (restarts_badly, "restart --force"),
+    (restarts, "restart -r standby-leader --any --force"),
+    (restarts, "restart -r leader --any --force"),
+    (rolls, "restart --rolling", "y\n"),
+    (rolls, "restart --rolling", "n\n"),
+    (rolls, "restart --rolling -r replica --force"),
+    (rolls_down, "restart --rolling --force"),
+    (rolls_alone, "restart --rolling --force"),
+    (rolls_into_a_wall, "restart --rolling --force"),
+    (rolls_but_stays_down, "restart --rolling --force --timeout 1"),
+    (rolls, "restart --rolling --any"),
+    (has_a_restart, "flush batman pg1 restart --force"),
+    (has_a_restart, "flush batman restart", "y\n"),
+    (has_a_restart, "flush switchover"),
+    (nothing, "flush switchover"),
+    (nothing, "flush batman"),
+    (reinits, "reinit batman pg1 --force"),
+    (reinits, "reinit batman", "pg2\ny\n"),
+    (reinits, "reinit pg0 --force"),
+    (reinits, "reinit --force"),
+    (reinits, "reinit pg1 --force --from-leader --wait"),
+    (reinits_twice, "reinit pg1 --wait", "y\ny\n"),
+    (reinits_twice, "reinit pg1", "y\nn\n"),
+    (nothing, "remove", "batman\nYes I am aware\npg0\n"),
+    (nothing, "remove -f tsv batman", "batman\nyes\n"),
+    (nothing, "remove", "other\n"),
+    (nothing, "remove", "batman\nYes I am aware\npg1\n"),
+    # store, check
+    (with_footer, "store"),
+    (nothing, "store --keys-only"),
+    (nothing, "store leader"),
+    (nothing, "store /service/batman/members/ --keys-only"),
+    (nothing, "store lead"),
+    (plain, "check --root /nonexistent"),
+    (plain, "check --root /nonexistent --full"),
+    (nothing, "check --cluster --postgres"),
+    (tight, "check --postgres"),
+    (archives_well, "check --postgres"),
+    (broken, "check --store --cluster --agent --root /nonexistent"),
+    (paused, "check --cluster"),
+    (plain, "check other"),
+    (nothing, "query"),
+    (nothing, "query -c select -m pg9"),
+    (nothing, "query -c select -f x.sql"),
 ]
 
 

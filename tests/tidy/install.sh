@@ -12,3 +12,7 @@ guard=$(find "$dir" -type f -path '*/sbin/*' -name veche-guard)
 "$veched" --version | grep -q '^veched '
 "$guard" --version | grep -q '^veche-guard '
 "$vechectl" --help | grep -q '^usage: vechectl '
+# Completion and manual page, made of vechectl's table of commands.
+[ -s "$(find "$dir" -path '*/man1/vechectl.1')" ]
+bash -n "$(find "$dir" -name vechectl.bash)"
+grep -q '^#compdef vechectl' "$(find "$dir" -name _vechectl)"

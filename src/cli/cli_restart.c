@@ -1,0 +1,408 @@
+/*
+ * reload, restart, flush: one request to each member, one after the other in the
+ * listed order. What fails on one does not keep the others from it.
+ */
+#include "base/rng.h"
+#include "cli/cli.h"
+
+/* ---- Whom ---- */
+
+static void join_names(const json_t *members, struct strbuf *names)
+{
+    size_t i;
+    json_t *member;
+
+    strbuf_add_text(names, "");
+    json_array_foreach(members, i, member)
+    {
+        strbuf_printf(names, "%s%s", i > 0 ? ", " : "", cli_text(member, "name"));
+    }
+}
+
+static void drop_unless(json_t *members, bool (*wanted)(const json_t *member))
+{
+    for (size_t i = json_array_size(members); i-- > 0;) {
+        if (!wanted(json_array_get(members, i))) {
+            json_array_remove(members, i);
+        }
+    }
+}
+
+static bool has_postgres(const json_t *member)
+{
+    return !cli_is_witness(member);
+}
+
+static bool waits_for_restart(const json_t *member)
+{
+    return json_is_true(json_object_get(member, "pending_restart"));
+}
+
+static void keep_one(json_t *members)
+{
+    struct rng rng;
+    json_t *one;
+
+    rng_seed(&rng, rng_system());
+    one = json_incref(
+        json_array_get(members, (size_t)rng_between(&rng, 0, json_array_size(members) - 1)));
+    json_array_clear(members);
+    json_array_append_new(members, one);
+}
+
+json_t *cli_choose(struct cli *c, const json_t *cluster, const char *action, int argc, char **argv,
+                   int *ret_code)
+{
+    json_t *members = cli_select(c, cluster, argc, argv, ret_code);
+
+    if (members == NULL) {
+        return NULL;
+    }
+    if (!str_equal(action, "reload")) {
+        drop_unless(members, has_postgres);
+    }
+    if (c->pending) {
+        drop_unless(members, waits_for_restart);
+    }
+    if (json_array_size(members) == 0) {
+        *ret_code = c->pending ? VECHE_EXIT_OK : VECHE_EXIT_USAGE;
+        if (c->pending) {
+            puts("No member waits for a restart");
+        } else {
+            cli_error("No member with PostgreSQL to %s", action);
+        }
+        json_decref(members);
+        return NULL;
+    }
+    if (c->any) {
+        keep_one(members);
+    }
+    if (!c->force) {
+        (void)cli_print_list(c, cluster);
+    }
+    return members;
+}
+
+bool cli_confirm_members(const struct cli *c, const json_t *members, const char *action,
+                         const char *at)
+{
+    struct strbuf names = {0};
+    bool yes;
+
+    if (c->force) {
+        return true;
+    }
+    join_names(members, &names);
+    yes = at[0] != '\0'
+              ? cli_confirm("Are you sure you want to schedule %s of members %s at %s?", action,
+                            names.data, at)
+              : cli_confirm("Are you sure you want to %s members %s?", action, names.data);
+    strbuf_deinit(&names);
+    if (!yes) {
+        cli_error("Aborting %s", action);
+    }
+    return yes;
+}
+
+/* The first failure is what the whole ends with. */
+static void add_code(int *code, int more)
+{
+    *code = *code == VECHE_EXIT_OK ? more : *code;
+}
+
+static int say_failed(const char *action, const json_t *member, const struct cli_reply *reply)
+{
+    const char *name = cli_text(member, "name");
+
+    if (reply->code == 0) {
+        printf("%sFailed:%s %s for member %s, nobody answered (%s)\n", cli_colour(stdout, CLI_RED),
+               cli_colour(stdout, CLI_RESET), action, name, reply->tried);
+        return VECHE_EXIT_UNREACHABLE;
+    }
+    printf("%sFailed:%s %s for member %s, status code=%ld, (%s)\n", cli_colour(stdout, CLI_RED),
+           cli_colour(stdout, CLI_RESET), action, name, reply->code, cli_reply_text(reply));
+    return cli_exit_code(reply->code);
+}
+
+/* ---- reload ---- */
+
+/* Seconds until every agent has looked, as Patroni tells it. */
+static long long loop_wait(const struct cli *c)
+{
+    int code;
+    json_t *config = cli_get_json(c, "/config", &code);
+    const json_t *value = json_object_get(config, "loop_wait");
+    long long seconds = json_is_integer(value) ? (long long)json_integer_value(value) : 10;
+
+    json_decref(config);
+    return seconds;
+}
+
+static int reload_one(struct cli *c, const json_t *member, long long seconds)
+{
+    const char *name = cli_text(member, "name");
+    struct cli_reply reply;
+    int code = VECHE_EXIT_OK;
+
+    (void)cli_member_request(c, member, "POST", "/reload", "{}", &reply);
+    if (reply.code == 200) {
+        printf("No changes to apply on member %s\n", name);
+    } else if (reply.code == 202) {
+        printf("Reload request received for member %s and will be processed within %lld seconds\n",
+               name, seconds);
+    } else {
+        code = say_failed("reload", member, &reply);
+    }
+    cli_reply_deinit(&reply);
+    return code;
+}
+
+int cli_reload(struct cli *c, int argc, char **argv)
+{
+    int code;
+    json_t *cluster = cli_get_cluster(c, &argc, &argv, &code);
+    json_t *members = cluster != NULL ? cli_choose(c, cluster, "reload", argc, argv, &code) : NULL;
+    long long seconds;
+    size_t i;
+    json_t *member;
+
+    if (members != NULL && !cli_confirm_members(c, members, "reload", "")) {
+        code = VECHE_EXIT_FAILED;
+    } else if (members != NULL) {
+        seconds = loop_wait(c);
+        json_array_foreach(members, i, member)
+        {
+            add_code(&code, reload_one(c, member, seconds));
+        }
+    }
+    json_decref(members);
+    json_decref(cluster);
+    return code;
+}
+
+/* ---- restart ---- */
+
+static void set_text(json_t *body, const char *key, const char *text)
+{
+    if (text != NULL && text[0] != '\0') {
+        json_object_set_new(body, key, json_string(text));
+    }
+}
+
+static char *restart_body(const struct cli *c, const struct cli_restart *r)
+{
+    json_t *body = json_object();
+    char *text;
+
+    set_text(body, "schedule", r->at);
+    set_text(body, "postgres_version", r->version);
+    set_text(body, "timeout", c->timeout);
+    if (c->pending) {
+        json_object_set_new(body, "restart_pending", json_true());
+    }
+    text = json_dumps(body, 0);
+    ASSERT(text != NULL);
+    json_decref(body);
+    return text;
+}
+
+int cli_restart_one(struct cli *c, const json_t *member, const struct cli_restart *r)
+{
+    const char *name = cli_text(member, "name");
+    char *body = restart_body(c, r);
+    char doing[160];
+    struct cli_reply reply;
+    int code = VECHE_EXIT_OK;
+
+    (void)snprintf(doing, sizeof(doing), "restart of %s", name);
+    c->doing = doing;
+    (void)cli_member_request(c, member, "POST", "/restart", body, &reply);
+    c->doing = NULL;
+    if (reply.code == 200) {
+        printf("Success: restart on member %s\n", name);
+    } else if (reply.code == 202) {
+        printf("Success: restart scheduled on member %s\n", name);
+    } else if (reply.code == 409) {
+        printf("Failed: another restart is already scheduled on member %s\n", name);
+        code = VECHE_EXIT_REFUSED;
+    } else {
+        code = say_failed("restart", member, &reply);
+    }
+    fflush(stdout);
+    cli_reply_deinit(&reply);
+    free(body);
+    return code;
+}
+
+/* "17", "17.5" or, before 10, "9.6.3". */
+static bool is_version(const char *text)
+{
+    return text[0] == '\0' ||
+           (strspn(text, "0123456789.") == strlen(text) && strstr(text, "..") == NULL &&
+            text[0] != '.' && text[strlen(text) - 1] != '.');
+}
+
+static bool check_version(const char *text)
+{
+    if (!is_version(text)) {
+        cli_error("%s is no version of PostgreSQL, such as 17.5", text);
+        return false;
+    }
+    return true;
+}
+
+/* What was not given is asked for. False: no. */
+static bool complete(const struct cli *c, const json_t *members, struct cli_restart *r)
+{
+    char answer[CLI_ANSWER_SIZE];
+
+    if (c->force || c->rolling) {
+        return c->rolling || cli_confirm_members(c, members, "restart", r->at);
+    }
+    if (c->scheduled == NULL &&
+        (!cli_ask("When should the restart take place (e.g. 2026-08-01T12:00)", "now", answer) ||
+         !cli_parse_time(answer, r->at, sizeof(r->at)))) {
+        return false;
+    }
+    if (!cli_confirm_members(c, members, "restart", r->at)) {
+        return false;
+    }
+    if (c->pg_version == NULL) {
+        if (!cli_ask("Restart if the PostgreSQL version is less than provided (e.g. 17.5)", "",
+                     answer)) {
+            return false;
+        }
+        (void)str_copy(r->version, sizeof(r->version), answer); /* Cut: then it is no version. */
+    }
+    return check_version(r->version);
+}
+
+/* What makes no sense together. -1 to go on. */
+static int check_flags(const struct cli *c, struct cli_restart *r)
+{
+    uint64_t ms;
+
+    if (c->rolling && (c->any || c->scheduled != NULL)) {
+        cli_error("--rolling goes with neither --any nor --scheduled");
+        return VECHE_EXIT_USAGE;
+    }
+    if (c->scheduled != NULL && !cli_parse_time(c->scheduled, r->at, sizeof(r->at))) {
+        return VECHE_EXIT_USAGE;
+    }
+    if (c->timeout != NULL && !conf_parse_duration_ms(c->timeout, &ms)) {
+        cli_error("--timeout %s: seconds are needed, or a number with a unit", c->timeout);
+        return VECHE_EXIT_USAGE;
+    }
+    if (c->pg_version != NULL) {
+        (void)str_copy(r->version, sizeof(r->version), c->pg_version); /* As above. */
+    }
+    return check_version(r->version) ? -1 : VECHE_EXIT_USAGE;
+}
+
+int cli_restart_members(struct cli *c, int argc, char **argv)
+{
+    struct cli_restart r = {0};
+    int code = check_flags(c, &r);
+    json_t *cluster = code < 0 ? cli_get_cluster(c, &argc, &argv, &code) : NULL;
+    json_t *members = cluster != NULL ? cli_choose(c, cluster, "restart", argc, argv, &code) : NULL;
+    size_t i;
+    json_t *member;
+
+    if (members != NULL && !complete(c, members, &r)) {
+        code = VECHE_EXIT_FAILED;
+    } else if (members != NULL && c->rolling) {
+        code = cli_rolling(c, cluster, members, &r);
+    } else {
+        json_array_foreach(members, i, member)
+        {
+            add_code(&code, cli_restart_one(c, member, &r));
+        }
+    }
+    json_decref(members);
+    json_decref(cluster);
+    return code;
+}
+
+/* ---- flush ---- */
+
+static int flush_restart(struct cli *c, const json_t *member)
+{
+    const char *name = cli_text(member, "name");
+    struct cli_reply reply;
+    int code = VECHE_EXIT_OK;
+
+    if (json_object_get(member, "scheduled_restart") == NULL) {
+        printf("No scheduled restart for member %s\n", name);
+        return VECHE_EXIT_OK;
+    }
+    (void)cli_member_request(c, member, "DELETE", "/restart", NULL, &reply);
+    if (reply.code == 200) {
+        printf("Success: flush scheduled restart for member %s\n", name);
+    } else if (reply.code == 404) {
+        printf("No scheduled restart for member %s\n", name);
+    } else {
+        code = say_failed("flush scheduled restart", member, &reply);
+    }
+    cli_reply_deinit(&reply);
+    return code;
+}
+
+static int flush_restarts(struct cli *c, const json_t *cluster, int argc, char **argv)
+{
+    int code;
+    json_t *members = cli_choose(c, cluster, "flush", argc, argv, &code);
+    size_t i;
+    json_t *member;
+
+    if (members != NULL && !cli_confirm_members(c, members, "flush restart of", "")) {
+        code = VECHE_EXIT_FAILED;
+    } else {
+        json_array_foreach(members, i, member)
+        {
+            add_code(&code, flush_restart(c, member));
+        }
+    }
+    json_decref(members);
+    return code;
+}
+
+static int flush_switchover(struct cli *c, const json_t *cluster)
+{
+    struct cli_reply reply;
+    int code = VECHE_EXIT_OK;
+
+    if (json_object_get(cluster, "scheduled_switchover") == NULL) {
+        cli_error("No pending scheduled switchover");
+        return VECHE_EXIT_REFUSED;
+    }
+    if (!cli_request(c, "DELETE", "/switchover", NULL, &reply)) {
+        code = cli_unreachable(&reply);
+    } else if (reply.code == 200) {
+        printf("Success: %s\n", cli_reply_text(&reply));
+    } else {
+        printf("Failed: %ld, %s\n", reply.code, cli_reply_text(&reply));
+        code = cli_exit_code(reply.code);
+    }
+    cli_reply_deinit(&reply);
+    return code;
+}
+
+int cli_flush(struct cli *c, int argc, char **argv)
+{
+    const char *what = argc > 0 ? argv[argc - 1] : "";
+    bool of_restart = str_equal(what, "restart");
+    int code;
+    json_t *cluster;
+
+    if (!of_restart && !str_equal(what, "switchover")) {
+        cli_error("flush: what? \"restart\" or \"switchover\" is the last word");
+        return VECHE_EXIT_USAGE;
+    }
+    argc--;
+    cluster = cli_get_cluster(c, &argc, &argv, &code);
+    if (cluster != NULL) {
+        code = of_restart ? flush_restarts(c, cluster, argc, argv) : flush_switchover(c, cluster);
+    }
+    json_decref(cluster);
+    return code;
+}
