@@ -291,19 +291,26 @@ class Client(threading.Thread):
             except psycopg.Error:
                 self.clients.stopping.wait(0.02)
 
+    def send(self, session, rows):
+        """False: nothing came for long. Whoever looks at the end may find it still open."""
+        try:
+            for row in rows:
+                session.send(row)
+            if session.wait(PATIENCE):
+                return True
+        except psycopg.Error:
+            session.close()
+            raise
+        self.clients.left.append(session)
+        return False
+
     def use(self, session):
         last = None
         while not self.clients.stopping.is_set():
             row = self.clients.new_row(self.name)
             self.tries.append(row.sent)
-            try:
-                session.send(row)
-                if not session.wait(PATIENCE):
-                    self.clients.left.append(session)
-                    return
-            except psycopg.Error:
-                session.close()
-                raise
+            if not self.send(session, [row]):
+                return
             if not row.received:  # Refused: a standby, or a warning.
                 session.close()
                 self.clients.stopping.wait(0.05)
@@ -325,15 +332,8 @@ class PipelineClient(Client):
         while not self.clients.stopping.is_set():
             rows = [self.clients.new_row(self.name) for _ in range(self.DEPTH)]
             self.tries += [row.sent for row in rows]
-            try:
-                for row in rows:
-                    session.send(row)
-                if not session.wait(PATIENCE):
-                    self.clients.left.append(session)
-                    return
-            except psycopg.Error:
-                session.close()
-                raise
+            if not self.send(session, rows):
+                return
             for row, following in zip(rows, rows[1:]):
                 if row.received and following.received and row.timeline == following.timeline:
                     row.next_lsn = following.lsn

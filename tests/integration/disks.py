@@ -15,6 +15,16 @@ def run(*command):
         raise RuntimeError(f"{' '.join(map(str, command))}: {r.stderr.strip()}")
 
 
+def end_on_disks(nodes, disks):
+    """Kills these nodes, whichever of their disks is frozen."""
+    for disk in disks:
+        with contextlib.suppress(RuntimeError):
+            disk.thaw()  # Or nobody can be killed.
+    for node in nodes:
+        with contextlib.suppress(Exception):
+            node.kill()
+
+
 class Disk:
     """A loop-mounted ext4 image. Whoever writes to it while it is frozen hangs in the
     kernel and can not even be killed, so `close` thaws first."""

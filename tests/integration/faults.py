@@ -13,7 +13,7 @@ import sys
 import time
 import typing
 
-from disks import Disk, Faults, fill, small_disk
+from disks import Disk, Faults, end_on_disks, fill, small_disk
 from netns import NetworkCluster
 from test_raft_disk import RAFT_FAILED, veche, wait_without_raft
 from veche import TTL, command_line, guards_of, is_frozen, processes_of, states_of, wait
@@ -379,12 +379,7 @@ class RiggedCluster(NetworkCluster):
             node.data_dir = disk.place / "data"
 
     def __exit__(self, kind, value, trace):
-        for disk in self.disks.values():
-            with contextlib.suppress(RuntimeError):
-                disk.thaw()  # Or nobody can be killed.
-        for node in self.nodes.values():
-            with contextlib.suppress(Exception):
-                node.kill()
+        end_on_disks(self.nodes.values(), self.disks.values())
         self.mounts.close()
         super().__exit__(kind, value, trace)
 

@@ -122,6 +122,15 @@ def by_upgrade(node, i):
     by_signal(node, i)
 
 
+def writing(cluster, rows):
+    """A client of any node that has so many rows acknowledged, and goes on."""
+    writer = Writer(cluster.postgres_nodes)
+    writer.prepare()
+    writer.start()
+    writer.wait_rows(rows)
+    return writer
+
+
 class SlowConnections(Proxy):
     """Who dials reaches nobody for a moment."""
 
@@ -136,10 +145,7 @@ def test_restarts_faster_than_renewals_do_not_end_the_lease(cluster, report):
     with SlowConnections(cluster, 1):
         cluster.start_and_wait()
         primary = cluster.primary()
-        writer = Writer(cluster.postgres_nodes)
-        writer.prepare()
-        writer.start()
-        writer.wait_rows(100)
+        writer = writing(cluster, 100)
         epoch = primary.http("/primary").json["veche"]["epoch"]
         since, n = time.monotonic(), 0
 
@@ -162,10 +168,7 @@ def test_restarts_faster_than_renewals_do_not_end_the_lease(cluster, report):
 def test_twenty_restarts_of_the_primarys_agent_are_no_event(cluster, report, leave):
     cluster.start_and_wait()
     primary = cluster.primary()
-    writer = Writer(cluster.postgres_nodes)
-    writer.prepare()
-    writer.start()
-    writer.wait_rows(100)
+    writer = writing(cluster, 100)
     postmaster, guard = primary.postmaster_pid(), primary.guard_pid()
     epoch = primary.http("/primary").json["veche"]["epoch"]
     since = time.monotonic()
@@ -205,10 +208,7 @@ def use_version(node, version):
 def test_the_next_version_uses_this_ones_guard_until_postgres_ends(pair):
     """docs/decisions/0010: who lets go of the postmaster loses too much."""
     node = pair.primary()
-    writer = Writer(pair.postgres_nodes)
-    writer.prepare()
-    writer.start()
-    writer.wait_rows(20)
+    writer = writing(pair, 20)
     postmaster, guard = node.postmaster_pid(), node.guard_pid()
     use_version(node, VERSION + 1)
     by_signal(node, 0)
@@ -313,10 +313,7 @@ def test_a_stopped_agents_primary_is_frozen_and_comes_back_as_standby(pair, repo
 
 def test_an_agent_stopped_for_less_than_the_lease_is_no_event(pair, report):
     primary = pair.primary()
-    writer = Writer(pair.postgres_nodes)
-    writer.prepare()
-    writer.start()
-    writer.wait_rows(50)
+    writer = writing(pair, 50)
     postmaster = primary.postmaster_pid()
 
     for pause in (0.1, 0.5, 1.0):

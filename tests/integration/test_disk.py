@@ -1,12 +1,11 @@
 """The disk under the Raft state: it stalls, and it must not fill."""
 
-import contextlib
 import os
 import time
 
 import pytest
 
-from disks import Disk
+from disks import Disk, end_on_disks
 from veche import TTL, Cluster, Writer, wait
 
 WITHIN = 10 * (TTL + 1)
@@ -33,12 +32,7 @@ class DiskCluster(Cluster):
         return self
 
     def __exit__(self, kind, value, trace):
-        for disk in self.disks.values():
-            with contextlib.suppress(RuntimeError):
-                disk.thaw()  # Or nobody can be killed.
-        for node in self.nodes.values():
-            with contextlib.suppress(Exception):
-                node.kill()
+        end_on_disks(self.nodes.values(), self.disks.values())
         for disk in self.disks.values():
             disk.close()
         super().__exit__(kind, value, trace)

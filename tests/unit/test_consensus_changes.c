@@ -13,13 +13,13 @@
 #include "base/codec.h"
 #include "base/str.h"
 #include "consensus/workarounds.h"
+#include "test_consensus_fake_io.h"
 
 #define CONFIGURATION_SIZE 256
 #define TERM               5
 
 static struct consensus_shared shared;
 static struct consensus_thread *thread;
-static raft_io_recv_cb receive;
 static unsigned n_across; /* Reports of the set before and that after, and not the one between. */
 
 static struct {
@@ -92,30 +92,6 @@ static int fake_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
     return 0;
 }
 
-static int fake_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
-                      raft_io_recv_cb recv)
-{
-    (void)io;
-    (void)msecs;
-    (void)tick;
-    receive = recv;
-    return 0;
-}
-
-static int fake_set_term(struct raft_io *io, raft_term term)
-{
-    (void)io;
-    (void)term;
-    return 0;
-}
-
-static int fake_set_vote(struct raft_io *io, raft_id id)
-{
-    (void)io;
-    (void)id;
-    return 0;
-}
-
 static int fake_append(struct raft_io *io, struct raft_io_append *req,
                        const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
 {
@@ -125,13 +101,6 @@ static int fake_append(struct raft_io *io, struct raft_io_append *req,
     assert_true(n_writes < ARRAY_LENGTH(writes));
     writes[n_writes].req = req;
     writes[n_writes++].cb = cb;
-    return 0;
-}
-
-static int fake_truncate(struct raft_io *io, raft_index index)
-{
-    (void)io;
-    (void)index;
     return 0;
 }
 
@@ -170,27 +139,19 @@ static void on_step(struct raft *r)
 
 static int start(void **state)
 {
+    static const struct raft_io io = {
+        .version = 2,
+        .init = fake_init,
+        .close = fake_close,
+        .load = fake_load,
+        .append = fake_append,
+        .send = fake_send,
+        .time = fake_time,
+        .random = fake_random,
+    };
+
     (void)state;
-    memset(&shared, 0, sizeof(shared));
-    shared.id = 1;
-    shared.election_timeout_ms = 300;
-    queue_init(&shared.in);
-    queue_init(&shared.out);
-    thread = consensus_thread_new(&shared);
-    thread->io.version = 2;
-    thread->io.impl = xmalloc(64 * 1024);
-    thread->io.init = fake_init;
-    thread->io.close = fake_close;
-    thread->io.load = fake_load;
-    thread->io.start = fake_start;
-    thread->io.set_term = fake_set_term;
-    thread->io.set_vote = fake_set_vote;
-    thread->io.append = fake_append;
-    thread->io.truncate = fake_truncate;
-    thread->io.send = fake_send;
-    thread->io.time = fake_time;
-    thread->io.random = fake_random;
-    thread->original.start = thread->io.start;
+    thread = fake_thread(&shared, &io);
     workaround_io(thread);
     assert_int_equal(raft_init(&thread->raft, &thread->io, &thread->fsm, 1, "n:1"), 0);
     workaround_settings(thread);
@@ -215,10 +176,7 @@ static int stop(void **state)
         writes[i].cb(writes[i].req, 0);
     }
     raft_close(&thread->raft, closed);
-    queue_deinit(&shared.in);
-    queue_deinit(&shared.out);
-    free(thread->io.impl);
-    consensus_thread_free(thread);
+    fake_thread_free(thread);
     return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "base/str.h"
 #include "consensus/workarounds.h"
+#include "test_consensus_fake_io.h"
 #include "veche/exitcode.h"
 
 #define RECEIVED_MAX 64
@@ -27,10 +28,8 @@ struct received {
 
 static struct consensus_shared shared;
 static struct consensus_thread *thread;
-static raft_io_recv_cb receive; /* What the io hands messages to. */
 static struct received got[RECEIVED_MAX];
 static unsigned n_got;
-static int io_status; /* What the fake io answers. */
 static raft_term loaded_term;
 static struct raft_snapshot *loaded_snapshot;
 static struct raft_entry loaded_entries[2];
@@ -78,30 +77,6 @@ static int fake_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
     return io_status;
 }
 
-static int fake_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
-                      raft_io_recv_cb recv)
-{
-    (void)io;
-    (void)msecs;
-    (void)tick;
-    receive = recv;
-    return 0;
-}
-
-static int fake_set_term(struct raft_io *io, raft_term term)
-{
-    (void)io;
-    (void)term;
-    return io_status;
-}
-
-static int fake_set_vote(struct raft_io *io, raft_id id)
-{
-    (void)io;
-    (void)id;
-    return io_status;
-}
-
 static int fake_append(struct raft_io *io, struct raft_io_append *req,
                        const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
 {
@@ -110,13 +85,6 @@ static int fake_append(struct raft_io *io, struct raft_io_append *req,
     (void)entries;
     (void)n;
     (void)cb;
-    return io_status;
-}
-
-static int fake_truncate(struct raft_io *io, raft_index index)
-{
-    (void)io;
-    (void)index;
     return io_status;
 }
 
@@ -148,24 +116,13 @@ static void raft_receives(struct raft_io *io, struct raft_message *m)
 
 static int make_thread(void **state)
 {
+    static const struct raft_io io = {.load = fake_load, .append = fake_append};
+
     (void)state;
-    memset(&shared, 0, sizeof(shared));
-    shared.election_timeout_ms = 300;
-    shared.id = 1;
-    queue_init(&shared.in);
-    queue_init(&shared.out);
-    thread = consensus_thread_new(&shared);
-    thread->io.impl = xmalloc(64 * 1024); /* raft_uv_set_... write into their own struct. */
-    thread->io.load = fake_load;
-    thread->io.start = fake_start;
-    thread->io.set_term = fake_set_term;
-    thread->io.set_vote = fake_set_vote;
-    thread->io.append = fake_append;
-    thread->io.truncate = fake_truncate;
+    thread = fake_thread(&shared, &io);
     workaround_io(thread);
     assert_int_equal(thread->io.start(&thread->io, 30, NULL, raft_receives), 0);
     n_got = 0;
-    io_status = 0;
     loaded_term = 5;
     loaded_snapshot = NULL;
     n_loaded = 0;
@@ -175,10 +132,7 @@ static int make_thread(void **state)
 static int free_thread(void **state)
 {
     (void)state;
-    queue_deinit(&shared.in);
-    queue_deinit(&shared.out);
-    free(thread->io.impl);
-    consensus_thread_free(thread);
+    fake_thread_free(thread);
     return 0;
 }
 
