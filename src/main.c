@@ -18,17 +18,46 @@
 #define MEMLOCK_BYTES (64U << 20)
 #define RUN_AS        "postgres" /* PostgreSQL refuses to run as root. */
 
+enum job {
+    JOB_RUN,
+    JOB_VALIDATE,
+    JOB_PRINT,
+    JOB_SAMPLE,
+    JOB_GENERATE,
+};
+
+struct arguments {
+    enum job job;
+    const char *path;  /* NULL = none: what the environment has, or stdout. */
+    bool ignore_ports; /* -i */
+    bool print;        /* -p */
+    char *dsn;         /* A copy: the argument itself was overwritten. */
+};
+
 static void usage(FILE *out)
 {
-    fputs("usage: veched [--validate-config | --print-config] FILE\n"
-          "       veched --print-reference | --version | --help\n"
-          "\n"
-          "Runs a Veche agent with the configuration in FILE (or a directory of *.yml).\n"
-          "  --validate-config   check the configuration, open its certificates, and exit\n"
-          "  --print-config      print it with all defaults, secrets masked, and exit\n"
-          "  --print-reference   print the reference of all settings as Markdown\n"
-          "Started as root it goes on as the user " RUN_AS ".\n",
-          out);
+    fputs(
+        "usage: veched [FILE]\n"
+        "       veched --validate-config [-i] [-p] [FILE]\n"
+        "       veched --print-config [FILE]\n"
+        "       veched --generate-config [--dsn DSN] [FILE]\n"
+        "       veched --generate-sample-config [FILE]\n"
+        "       veched --print-reference | --version | --help\n"
+        "\n"
+        "Runs a Veche agent with the configuration in FILE (or a directory of *.yml), and over it\n"
+        "the variables VECHE_* and PATRONI_* of the environment.\n"
+        "  --validate-config   check the configuration: its keys, the files and programs it "
+        "names,\n"
+        "                      and that its ports are free; exit 0 or 64\n"
+        "    -i, --ignore-listen-port   not the ports: the agent runs\n"
+        "    -p, --print                print it when it is valid\n"
+        "  --print-config      print it with all defaults, secrets masked, and exit\n"
+        "  --generate-config   write a configuration for the PostgreSQL that runs and DSN, or PG*\n"
+        "                      variables, lead to as a superuser\n"
+        "  --generate-sample-config   write one to begin with\n"
+        "  --print-reference   print the reference of all settings as Markdown\n"
+        "Started as root it goes on as the user " RUN_AS ".\n",
+        out);
 }
 
 static void on_warning(void *data, const char *text)
@@ -93,16 +122,23 @@ static int give_up_root(const struct conf *conf)
 }
 
 /* With the eyes of who will read the files. */
-static int validate(const char *path, const struct conf *conf)
+static int validate(const struct conf *conf, const struct arguments *args)
 {
     const struct passwd *user = geteuid() == 0 ? getpwnam(RUN_AS) : NULL;
     struct err err = {""};
 
-    if ((user != NULL && become(user) != 0) || agent_check_files(conf, &err) != 0) {
+    if ((user != NULL && become(user) != 0) || agent_check_files(conf, &err) != 0 ||
+        agent_check_postgres(conf, print_warning, &err) != 0 ||
+        (!args->ignore_ports && agent_check_ports(conf, &err) != 0)) {
         fprintf(stderr, "veched: %s\n", err.text);
         return VECHE_EXIT_CONFIG;
     }
-    printf("%s is valid\n", path);
+    if (args->print) {
+        conf_print(conf, stdout);
+    } else {
+        printf("%s is valid\n",
+               args->path != NULL ? args->path : "The environment's configuration");
+    }
     return VECHE_EXIT_OK;
 }
 
@@ -139,12 +175,6 @@ static void keep_own_score(int oom_fd)
     }
 }
 
-enum job {
-    JOB_RUN,
-    JOB_VALIDATE,
-    JOB_PRINT,
-};
-
 static int run(struct conf *conf)
 {
     int oom_fd = allow_guard();
@@ -156,22 +186,21 @@ static int run(struct conf *conf)
     return agent_run(conf);
 }
 
-/* path NULL: what the environment has is all there is. */
-static int work(const char *path, const struct kv_list *env, enum job job)
+static int work(const struct arguments *args, const struct kv_list *env)
 {
     struct err err = {""};
-    struct conf *conf =
-        conf_load_with(path, env, job == JOB_RUN ? on_warning : print_warning, NULL, &err);
+    struct conf *conf = conf_load_with(
+        args->path, env, args->job == JOB_RUN ? on_warning : print_warning, NULL, &err);
     int code = VECHE_EXIT_OK;
 
     if (conf == NULL) {
         fprintf(stderr, "veched: %s\n", err.text);
         return VECHE_EXIT_CONFIG;
     }
-    if (job == JOB_PRINT) {
+    if (args->job == JOB_PRINT) {
         conf_print(conf, stdout);
-    } else if (job == JOB_VALIDATE) {
-        code = validate(path != NULL ? path : "the environment's configuration", conf);
+    } else if (args->job == JOB_VALIDATE) {
+        code = validate(conf, args);
     } else {
         log_init(conf->name, conf_log_level(conf));
         consensus_prepare_process();
@@ -181,48 +210,129 @@ static int work(const char *path, const struct kv_list *env, enum job job)
     return code;
 }
 
+/* To the file, which must not be there, 0600 for its secrets; or to stdout. */
+static int generate(const struct arguments *args)
+{
+    struct err err = {""};
+    FILE *out = stdout;
+    int rv;
+
+    if (args->path != NULL) {
+        int fd = open(args->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+        out = fd >= 0 ? fdopen(fd, "w") : NULL;
+    }
+    if (out == NULL) {
+        fprintf(stderr, "veched: cannot write %s: %s\n", args->path, strerror(errno));
+        return VECHE_EXIT_FAILED;
+    }
+    rv = args->job == JOB_SAMPLE ? agent_print_sample(out, &err)
+                                 : agent_generate_config(args->dsn, out, &err);
+    if (rv == 0 && (fflush(out) != 0 || (out != stdout && fclose(out) != 0))) {
+        rv = err_set_errno(&err, errno, "cannot write");
+    } else if (rv != 0 && out != stdout) {
+        (void)fclose(out);        /* Empty, and not to stay: */
+        (void)unlink(args->path); /* it was made just now. */
+    }
+    if (rv != 0) {
+        fprintf(stderr, "veched: %s\n", err.text);
+    }
+    return rv == 0 ? VECHE_EXIT_OK : VECHE_EXIT_FAILED;
+}
+
+/* ps shows arguments; a connection string may have a password. */
+static char *take_secret(char *argument)
+{
+    char *copy = xstrdup(argument);
+
+    explicit_bzero(argument, strlen(argument));
+    return copy;
+}
+
+/* Returns an exit code, or -1 to go on. */
+static int take_option(struct arguments *args, int option)
+{
+    switch (option) {
+    case 'v':
+        args->job = JOB_VALIDATE;
+        return -1;
+    case 'c':
+        args->job = JOB_PRINT;
+        return -1;
+    case 's':
+        args->job = JOB_SAMPLE;
+        return -1;
+    case 'g':
+        args->job = JOB_GENERATE;
+        return -1;
+    case 'd':
+        free(args->dsn);
+        args->dsn = take_secret(optarg);
+        return -1;
+    case 'i':
+        args->ignore_ports = true;
+        return -1;
+    case 'p':
+        args->print = true;
+        return -1;
+    case 'r':
+        conf_print_reference(stdout);
+        return VECHE_EXIT_OK;
+    case 'V':
+        printf("veched %s\n", VECHE_VERSION);
+        return VECHE_EXIT_OK;
+    case 'h':
+        usage(stdout);
+        return VECHE_EXIT_OK;
+    default:
+        usage(stderr);
+        return VECHE_EXIT_USAGE;
+    }
+}
+
+static bool are_valid(const struct arguments *args, int n_left, const struct kv_list *env)
+{
+    bool generates = args->job == JOB_SAMPLE || args->job == JOB_GENERATE;
+
+    return n_left <= 1 && (n_left == 1 || generates || env->n > 0) &&
+           ((!args->ignore_ports && !args->print) || args->job == JOB_VALIDATE) &&
+           (args->dsn == NULL || args->job == JOB_GENERATE);
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"validate-config", no_argument, NULL, 'v'},
-        {"print-config", no_argument, NULL, 'p'},
+        {"ignore-listen-port", no_argument, NULL, 'i'},
+        {"print", no_argument, NULL, 'p'},
+        {"print-config", no_argument, NULL, 'c'},
+        {"generate-sample-config", no_argument, NULL, 's'},
+        {"generate-config", no_argument, NULL, 'g'},
+        {"dsn", required_argument, NULL, 'd'},
         {"print-reference", no_argument, NULL, 'r'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    enum job job = JOB_RUN;
+    struct arguments args = {.job = JOB_RUN};
     struct kv_list env = {0};
-    int c;
+    int code = -1;
+    int option;
 
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        switch (c) {
-        case 'v':
-            job = JOB_VALIDATE;
-            break;
-        case 'p':
-            job = JOB_PRINT;
-            break;
-        case 'r':
-            conf_print_reference(stdout);
-            return VECHE_EXIT_OK;
-        case 'V':
-            printf("veched %s\n", VECHE_VERSION);
-            return VECHE_EXIT_OK;
-        case 'h':
-            usage(stdout);
-            return VECHE_EXIT_OK;
-        default:
-            usage(stderr);
-            return VECHE_EXIT_USAGE;
-        }
+    while (code < 0 && (option = getopt_long(argc, argv, "hip", options, NULL)) != -1) {
+        code = take_option(&args, option);
     }
     conf_env_take(&env); /* No child ever gets it. */
-    if (argc - optind > 1 || (optind == argc && env.n == 0)) {
+    if (code < 0 && !are_valid(&args, argc - optind, &env)) {
         usage(stderr);
-        return VECHE_EXIT_USAGE;
+        code = VECHE_EXIT_USAGE;
     }
-    c = work(argv[optind], &env, job);
+    args.path = optind < argc ? argv[optind] : NULL;
+    if (code < 0) {
+        code = args.job == JOB_SAMPLE || args.job == JOB_GENERATE ? generate(&args)
+                                                                  : work(&args, &env);
+    }
     kv_deinit(&env);
-    return c;
+    free(args.dsn);
+    return code;
 }

@@ -15,5 +15,14 @@ int agent_run(struct conf *conf);
 /* Opens what the configuration names, as the start does: certificates. 0, or -1 and what
  * is wrong. */
 MUST_USE int agent_check_files(const struct conf *conf, struct err *err);
+/* Whether every port of it could be listened on now. */
+MUST_USE int agent_check_ports(const struct conf *conf, struct err *err);
+/* PostgreSQL's programs against the data directory; that they are missing is a warning. */
+MUST_USE int agent_check_postgres(const struct conf *conf, conf_warning_cb warn, struct err *err);
+
+/* A file to begin with: of this machine; of the PostgreSQL that dsn (NULL: libpq's defaults)
+ * leads to. 0, or -1 and why; nothing is written then. */
+MUST_USE int agent_print_sample(FILE *out, struct err *err);
+MUST_USE int agent_generate_config(const char *dsn, FILE *out, struct err *err);
 
 #endif

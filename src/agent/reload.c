@@ -61,30 +61,6 @@ void agent_fill_secrets(const struct conf *c, struct peer_secrets *secrets)
                                      .ca = c->raft_tls_ca};
 }
 
-int agent_check_files(const struct conf *c, struct err *err)
-{
-    struct peer_secrets secrets;
-    struct tls_context *context;
-    struct http_setup *rest = agent_rest_load(c, err);
-    int r = 0;
-
-    if (rest == NULL) {
-        return -1;
-    }
-    http_setup_free(rest);
-    agent_fill_secrets(c, &secrets);
-    if (secrets.cert == NULL) {
-        return 0;
-    }
-    context = peer_load_secrets(&secrets, c->scope, c->name, err);
-    if (context == NULL) {
-        return -1;
-    }
-    r = peer_check_secrets(context, err);
-    peer_free_secrets(context);
-    return r;
-}
-
 static void read_all(struct reload *r)
 {
     struct peer_secrets secrets;

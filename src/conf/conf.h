@@ -67,8 +67,9 @@ struct conf_dynamic {
 
 struct conf {
     /* Global. */
-    char *path;         /* Where it was read from; NULL = only from the environment. */
-    struct kv_list env; /* What came from the environment, for the next time; has secrets. */
+    char *path;            /* Where it was read from; NULL = only from the environment. */
+    struct kv_list places; /* Key -> "file:line:column", for conf_fail_at. */
+    struct kv_list env;    /* What came from the environment, for the next time; has secrets. */
     char *name, *scope, *namespace;
     enum conf_mode mode;
     char *runtime_dir; /* Sockets, promise file; default /run/veche/<scope>-<name>. */
@@ -152,6 +153,10 @@ void conf_free(struct conf *c);
  * change waits for a restart, with commas between: "" = none. */
 void conf_take(struct conf *running, struct conf *fresh, struct strbuf *ret_changed,
                struct strbuf *ret_restart);
+
+/* "file:line:column: key: <text>" for what was found wrong after it was read. Always -1. */
+int conf_fail_at(const struct conf *c, const char *key, struct err *err, const char *format, ...)
+    PRINTF_LIKE(4, 5);
 
 /* Moves every variable of ours (VECHE_ and PATRONI_) out of this process's environment into the
  * list: no child gets it, and its bytes are overwritten. Before there is a thread. */

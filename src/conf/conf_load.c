@@ -4,6 +4,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <sys/stat.h>
 
 #include "base/kv.h"
@@ -109,6 +110,21 @@ static struct conf_node *read_all(const char *path, const struct kv_list *env,
     return root;
 }
 
+/* For conf_fail_at: the tree is gone by then, and the file may be one that root alone can read. */
+static void note_places(const struct conf_node *root, struct conf *c)
+{
+    for (size_t i = 0; i < conf_schema_local.n_rows; i++) {
+        const char *path = conf_schema_local.rows[i].path;
+        const struct conf_node *node = conf_node_find(root, path);
+        char place[CONF_KEY_SIZE];
+
+        if (node != NULL) {
+            conf_node_place(node, place, sizeof(place));
+            kv_add(&c->places, path, place);
+        }
+    }
+}
+
 struct conf *conf_load(const char *path, conf_warning_cb warn, void *data, struct err *err)
 {
     return conf_load_with(path, NULL, warn, data, err);
@@ -129,12 +145,26 @@ struct conf *conf_load_with(const char *path, const struct kv_list *env, conf_wa
     if (env != NULL) {
         kv_copy(&c->env, env);
     }
+    note_places(root, c);
     if (conf_local_read(root, c, &diag) < 0) {
         conf_free(c);
         c = NULL;
     }
     conf_node_free(root);
     return c;
+}
+
+int conf_fail_at(const struct conf *c, const char *key, struct err *err, const char *format, ...)
+{
+    const char *place = kv_get(&c->places, key);
+    char text[ERR_TEXT_SIZE];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args); /* Cut when too long. */
+    va_end(args);
+    return err_set(err, "%s%s%s: %s", place != NULL ? place : "", place != NULL ? ": " : "", key,
+                   text);
 }
 
 void conf_free(struct conf *c)
@@ -145,6 +175,7 @@ void conf_free(struct conf *c)
     conf_walk_deinit(&conf_schema_local, c);
     conf_replace(&c->path, NULL);
     kv_deinit(&c->env);
+    kv_deinit(&c->places);
     conf_replace(&c->replicatefrom, NULL);
     free(c);
 }

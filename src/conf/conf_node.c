@@ -9,18 +9,32 @@
 #include "base/str.h"
 #include "conf/conf_scalar.h"
 
+/* "file:line:column", or what there is of it. */
+static void add_position(struct sbuf *b, const struct conf_node *node)
+{
+    bool at_key = node->key_line > 0;
+
+    sbuf_add(b, node->file);
+    if (at_key || node->line > 0) {
+        sbuf_printf(b, ":%u:%u", at_key ? node->key_line : node->line,
+                    at_key ? node->key_column : node->column);
+    }
+}
+
+void conf_node_place(const struct conf_node *node, char *text, size_t size)
+{
+    struct sbuf b;
+
+    sbuf_init(&b, text, size);
+    add_position(&b, node);
+}
+
 /* "file:line:column: key: " */
 static void add_place(struct sbuf *b, const struct conf_node *node, const char *key)
 {
     if (node != NULL && node->file != NULL) {
-        bool at_key = node->key_line > 0;
-
-        if (!at_key && node->line == 0) {
-            sbuf_printf(b, "%s: ", node->file);
-        } else {
-            sbuf_printf(b, "%s:%u:%u: ", node->file, at_key ? node->key_line : node->line,
-                        at_key ? node->key_column : node->column);
-        }
+        add_position(b, node);
+        sbuf_add(b, ": ");
     }
     if (key[0] != '\0') {
         sbuf_printf(b, "%s: ", key);

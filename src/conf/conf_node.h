@@ -51,6 +51,9 @@ int conf_fail(const struct conf_diag *diag, const struct conf_node *node, const 
 void conf_warn(const struct conf_diag *diag, const struct conf_node *node, const char *key,
                const char *format, ...) PRINTF_LIKE(4, 5);
 
+/* "file:line:column" of a node that was read from a file; cut when too long. */
+void conf_node_place(const struct conf_node *node, char *text, size_t size);
+
 /* `"text"`, `a list`, `a section` or `nothing`, for "got ...". Returns text. */
 const char *conf_node_show(const struct conf_node *node, char *text, size_t size);
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "conf/conf_node.h"
+#include "conf/conf_print.h"
 #include "conf/conf_scalar.h"
 #include "conf/conf_schema.h"
 
@@ -37,7 +38,7 @@ static bool is_plain(const char *text)
            text[strspn(text, safe)] == '\0' && strcasecmp(text, "null") != 0;
 }
 
-static void print_text(const char *text, FILE *out)
+void conf_print_text(const char *text, FILE *out)
 {
     if (is_plain(text)) {
         (void)fputs(text, out);
@@ -70,7 +71,7 @@ static void print_masked(const char *text, FILE *out)
 {
     char *masked = mask(text);
 
-    print_text(masked, out);
+    conf_print_text(masked, out);
     free(masked);
 }
 
@@ -147,11 +148,11 @@ static void print_lines(const struct kv_list *list, size_t depth, FILE *out)
         print_indent(depth + 1, out);
         (void)fputs("- ", out);
         if (list->items[i].value != NULL) {
-            print_text(list->items[i].key, out);
+            conf_print_text(list->items[i].key, out);
             (void)fputs(": ", out);
-            print_text(list->items[i].value, out);
+            conf_print_text(list->items[i].value, out);
         } else {
-            print_text(list->items[i].key, out);
+            conf_print_text(list->items[i].key, out);
         }
     }
 }
@@ -161,7 +162,7 @@ static void print_pairs(const struct kv_list *list, size_t depth, FILE *out)
     for (size_t i = 0; i < list->n; i++) {
         (void)fputc('\n', out);
         print_indent(depth + 1, out);
-        print_text(list->items[i].key, out);
+        conf_print_text(list->items[i].key, out);
         (void)fputs(": ", out);
         print_masked(list->items[i].value != NULL ? list->items[i].value : "", out);
     }
@@ -176,13 +177,13 @@ static void print_users(const struct kv_list *list, size_t depth, FILE *out)
 
         (void)fputc('\n', out);
         print_indent(depth + 1, out);
-        print_text(list->items[i].key, out);
+        conf_print_text(list->items[i].key, out);
         (void)fputs(": {", out);
         if (tab != value) {
             (void)fputs("password: " SECRET ", ", out);
         }
         (void)fputs("options: ", out);
-        print_text(options, out);
+        conf_print_text(options, out);
         (void)fputs("}", out);
     }
 }
@@ -193,7 +194,7 @@ static void print_addresses(const struct conf *c, size_t depth, FILE *out)
         (void)fputc('\n', out);
         print_indent(depth + 1, out);
         (void)fputs("- ", out);
-        print_text(c->raft_partner_addrs[i], out);
+        conf_print_text(c->raft_partner_addrs[i], out);
     }
 }
 
@@ -206,7 +207,7 @@ static void print_host_port(const struct conf *c, const struct conf_row *row, FI
 
     memcpy(&port, member(c, row->second_offset), sizeof(port));
     strbuf_printf(&text, bare_ipv6 ? "[%s]:%u" : "%s:%u", host, port);
-    print_text(text.data, out);
+    conf_print_text(text.data, out);
     strbuf_deinit(&text);
 }
 
@@ -288,7 +289,7 @@ static void print_value(const struct conf *c, const struct conf_row *row, size_t
     case CONF_CHOICE:
     case CONF_LOG_LEVEL:
     case CONF_ADDRESS:
-        print_text(text_of(c, row), out);
+        conf_print_text(text_of(c, row), out);
         break;
     case CONF_SECRET:
         (void)fputs(SECRET, out);
@@ -313,7 +314,7 @@ static void print_value(const struct conf *c, const struct conf_row *row, size_t
         print_users(list_of(c, row), depth, out);
         break;
     case CONF_ENTRY:
-        print_text(kv_get(list_of(c, row), strrchr(row->path, '.') + 1), out);
+        conf_print_text(kv_get(list_of(c, row), strrchr(row->path, '.') + 1), out);
         break;
     case CONF_ADDRESS_LIST:
         print_addresses(c, depth, out);

@@ -2,10 +2,12 @@
 
 import pathlib
 import signal
+import socket
+import subprocess
 
 import pytest
 
-from veche import Cluster, guards_of, processes_of, wait
+from veche import BUILD, SUPERUSER_PASSWORD, Cluster, guards_of, processes_of, wait
 
 PASSWORD = "from the environment, nowhere else"
 
@@ -72,3 +74,56 @@ def test_a_reload_takes_all_or_nothing_and_names_what_waits(alone):
     alone.overrides |= {"watchdog.mode": "off"}
     assert 'changed="tags"' in hang_up(alone)
     wait(lambda: alone.status()["tags"]["rack"] == "8", 30, "the tag to be told")
+
+
+def veched(*arguments, **options):
+    return subprocess.run((BUILD / "src/veched", *map(str, arguments)), capture_output=True,
+                          text=True, timeout=60, check=False, **options)
+
+
+def test_a_configuration_is_made_from_a_postgresql_that_runs(alone, tmp_path):
+    made = tmp_path / "made.yml"
+    dsn = f"host=127.0.0.1 port={alone.pg_port} user=postgres password='{SUPERUSER_PASSWORD}'"
+    done = veched("--generate-config", "--dsn", dsn, made)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = made.read_text(encoding="utf-8")
+    dcs, _, local = text.partition("\npostgresql:\n")
+    assert "        wal_keep_size: 128MB\n" in dcs and "wal_keep_size" not in local
+    assert f"  data_dir: {alone.data_dir}\n" in local
+    assert f'listen: "127.0.0.1:{alone.pg_port}"' in local
+    assert "    shared_buffers: 16MB\n" in local and "    - \"local all all scram-sha-256\"\n" in local
+    assert "primary_conninfo" not in text and "hba_file" not in text
+    assert made.stat().st_mode & 0o777 == 0o600
+
+    checked = veched("--validate-config", "--ignore-listen-port", "--print", made)
+    assert checked.returncode == 0, checked.stderr
+    assert "shared_buffers: 16MB" in checked.stdout and SUPERUSER_PASSWORD not in checked.stdout
+    again = veched("--generate-config", "--dsn", dsn, made)
+    assert again.returncode == 1 and "File exists" in again.stderr
+
+    taken = veched("--validate-config", made)
+    assert taken.returncode == 64
+    assert f"{made}:" in taken.stderr and "postgresql.listen: nobody can listen on" in taken.stderr
+
+
+def test_what_can_not_be_generated_or_checked_is_said(alone, tmp_path):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))  # Nobody listens there.
+        done = veched("--generate-config", "--dsn", f"host=127.0.0.1 port={s.getsockname()[1]}",
+                      tmp_path / "none.yml")
+    assert done.returncode == 1 and "cannot connect to PostgreSQL" in done.stderr
+    assert not (tmp_path / "none.yml").exists()
+    dsn = f"host=127.0.0.1 port={alone.pg_port} dbname=postgres user=replicator password='repl secret'"
+    done = veched("--generate-config", "--dsn", dsn)
+    assert done.returncode == 1 and done.stdout == ""
+    assert "superuser" in done.stderr or "permission denied" in done.stderr
+    assert veched("--print-config", "-p", alone.config_path).returncode == 2
+    assert veched("--validate-config").returncode == 2
+
+
+def test_a_sample_is_valid(tmp_path):
+    sample = tmp_path / "sample.yml"
+    assert veched("--generate-sample-config", sample).returncode == 0
+    checked = veched("--validate-config", "-i", sample)
+    assert checked.returncode == 0, checked.stderr
+    assert veched("--generate-sample-config").stdout.startswith("# A sample.")

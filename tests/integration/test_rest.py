@@ -662,7 +662,7 @@ def test_the_configurations_of_the_four_installations_are_valid():
     assert len(files) == 4
     for path in files:
         found = subprocess.run(
-            [str(BUILD / "src/veched"), "--validate-config", str(path)],
+            [str(BUILD / "src/veched"), "--validate-config", "-i", str(path)],
             capture_output=True,
             text=True,
         )

@@ -202,7 +202,7 @@ def test_plain_tcp_and_a_wrong_name(secured, authority):
 def checked(node):
     """What --validate-config says to the configuration of that node, and its exit code."""
     node.write_config()
-    r = subprocess.run([BUILD / "src/veched", "--validate-config", node.config_path],
+    r = subprocess.run([BUILD / "src/veched", "--validate-config", "-i", node.config_path],
                        capture_output=True, text=True, timeout=30, check=False)
     return r.returncode, r.stdout + r.stderr
 

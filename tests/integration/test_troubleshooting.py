@@ -210,7 +210,7 @@ def test_case_6_haproxy_does_not_see_a_node_that_listens_on_loopback(tmp_path):
         encoding="utf-8",
     )
     r = subprocess.run(
-        [str(BUILD / "src/veched"), "--validate-config", str(path)],
+        [str(BUILD / "src/veched"), "--validate-config", "-i", str(path)],
         capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
     assert f"{path}:8:" in r.stderr, r.stderr

@@ -5,6 +5,8 @@
  */
 #include "test_conf_common.h"
 
+#include "conf/conf_sample.h"
+
 #define GOLDEN(name) GOLDEN_DIR "/" name
 
 /* The output of a printer; the caller frees. */
@@ -229,6 +231,69 @@ static void the_sample_file_loads(void **state)
     load_end(&l);
 }
 
+/* Values that YAML would read as something else, or not at all. */
+static void a_file_that_is_generated_means_what_was_found(void **state)
+{
+    struct conf_sample s = {
+        .name = "pg-1",
+        .scope = "main",
+        .host = "fd00::1",
+        .raft_password = "0123",
+        .source = "A test",
+        .listen_addresses = "*",
+        .port = 5433,
+        .data_dir = "/data dir",
+        .bin_dir = "/bin",
+        .config_dir = "/etc/pg: #1",
+        .superuser = "post\"gres",
+        .superuser_password = "it's #1: \\ {secret}",
+    };
+    struct conf_dynamic d;
+    struct load l;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+
+    (void)state;
+    assert_non_null(out);
+    kv_add(&s.parameters, "max_connections", "300");
+    kv_add(&s.parameters, "log_line_prefix", "%m [%p] ");
+    kv_add(&s.parameters, "work_mem", "");
+    kv_add(&s.recovery_conf, "restore_command", "cp \"/a/%f\" '%p'");
+    kv_add(&s.hba, "local all all trust # all: of them", NULL);
+    kv_add(&s.ident, "map \"a b\" c", NULL);
+
+    conf_print_sample(&s, out);
+    assert_int_equal(fclose(out), 0);
+    load_text(&l, text);
+
+    assert_string_equal(l.err.text, "");
+    assert_string_equal(load_warnings(&l), "");
+    assert_string_equal(l.conf->raft_self_addr, "[fd00::1]:7400");
+    assert_string_equal(l.conf->raft_password, "0123");
+    assert_string_equal(l.conf->pg_listen_addresses, "*");
+    assert_int_equal(l.conf->pg_port, 5433);
+    assert_string_equal(l.conf->pg_data_dir, "/data dir");
+    assert_string_equal(l.conf->pg_config_dir, "/etc/pg: #1");
+    assert_string_equal(l.conf->superuser.username, "post\"gres");
+    assert_string_equal(l.conf->superuser.password, "it's #1: \\ {secret}");
+    assert_string_equal(kv_get(&l.conf->pg_parameters, "log_line_prefix"), "%m [%p] ");
+    assert_string_equal(kv_get(&l.conf->pg_parameters, "work_mem"), "");
+    assert_string_equal(kv_get(&l.conf->pg_recovery_conf, "restore_command"), "cp \"/a/%f\" '%p'");
+    assert_string_equal(l.conf->pg_hba.items[0].key, "local all all trust # all: of them");
+    assert_string_equal(l.conf->pg_ident.items[0].key, "map \"a b\" c");
+    assert_int_equal(conf_dynamic_parse(l.conf->bootstrap_dcs, &d, NULL, NULL, NULL), 0);
+    assert_string_equal(kv_get(&d.parameters, "max_connections"), "300");
+    assert_null(kv_get(&l.conf->pg_parameters, "max_connections"));
+    conf_dynamic_deinit(&d);
+    kv_deinit(&s.parameters);
+    kv_deinit(&s.recovery_conf);
+    kv_deinit(&s.hba);
+    kv_deinit(&s.ident);
+    free(text);
+    load_end(&l);
+}
+
 static int print(const char *name)
 {
     struct err err;
@@ -260,6 +325,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_third_installation_loads),
         cmocka_unit_test(the_fourth_installation_loads),
         cmocka_unit_test(the_sample_file_loads),
+        cmocka_unit_test(a_file_that_is_generated_means_what_was_found),
     };
 
     if (argc == 3 && strcmp(argv[1], "--print") == 0) {
