@@ -95,7 +95,7 @@ struct sync_memory { /* agent/sync.c: what the rules of synchronous modes want r
     uint64_t risky_revision;
     uint64_t gone_since_ms;
     uint64_t since_ms;
-    uint64_t retry_ms;
+    struct sync_rests rests;
     uint64_t alone_since_ms; /* No standby is synchronous, or clients are kept out. */
 };
 

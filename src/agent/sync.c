@@ -6,8 +6,8 @@
 #include "agent/agent_state.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "core/sync_rules.h"
 
-#define RETRY_MS   SECONDS(30)
 #define PROBLEM_MS SECONDS(10)
 
 enum sync_mode agent_sync_mode(const struct agent *a)
@@ -56,7 +56,7 @@ void agent_sync_fill(struct agent *a, uint64_t now_ms, struct view_sync *view)
     note_gone(a, now_ms);
     view->gone_since_ms = m->gone_since_ms;
     view->since_ms = m->since_ms;
-    view->retry_ms = m->retry_ms;
+    view->rests = m->rests;
     view->risky_revision = a->caught_up ? m->risky_revision : UINT64_MAX;
 }
 
@@ -94,12 +94,12 @@ static void note_tightening(struct agent *a, uint64_t now_ms)
     const struct sync_decision *d = &a->decision.sync;
     struct sync_memory *m = &a->sync;
 
-    if (d->gave_up) {
-        m->retry_ms = now_ms + RETRY_MS;
-        log_warning("A standby did not become synchronous in time, writes go on without one. "
-                    "Look at its disk and the network. tried_for_ms=%" PRIu64
-                    " next_try_in_ms=%" PRIu64,
-                    now_ms - m->since_ms, RETRY_MS);
+    sync_rules_remember(&a->view, d, &m->rests);
+    if (d->gave_up_on[0] != '\0') {
+        log_warning("A standby did not become synchronous in time, another one is taken or writes "
+                    "go on without; it is tried again later, each time later. Look at its disk "
+                    "and the network. standby=%s tried_for_ms=%" PRIu64,
+                    d->gave_up_on, now_ms - m->since_ms);
     }
     m->since_ms = !d->tightens ? 0 : m->since_ms != 0 ? m->since_ms : now_ms;
 }

@@ -65,12 +65,12 @@ struct cluster_decision {
     node_id transfer_to; /* Hand Raft leadership to this voter; 0 = no. */
 };
 
-struct sync_decision {     /* core/sync_rules.h */
-    struct sync_wait wait; /* What postgresql.conf shall say. */
-    bool probe;            /* A commit of our own shall wait. */
-    bool gate_open;        /* Clients may come in. */
-    bool tightens;         /* A standby is being made, or proven, synchronous. */
-    bool gave_up;          /* That took too long. */
+struct sync_decision {          /* core/sync_rules.h */
+    struct sync_wait wait;      /* What postgresql.conf shall say. */
+    bool probe;                 /* A commit of our own shall wait. */
+    bool gate_open;             /* Clients may come in. */
+    bool tightens;              /* A standby is being made, or proven, synchronous. */
+    char gave_up_on[NAME_SIZE]; /* That took too long with this one; empty = it did not. */
 };
 
 struct decision {

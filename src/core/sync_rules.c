@@ -20,6 +20,8 @@
 
 #define PATIENCE_MIN_MS UINT64_C(1000)
 #define CONFIRM_MS      SECONDS(10) /* Writes may stand still for so long in mode `on`. */
+#define REST_MIN_MS     SECONDS(30) /* Doubled with each failure in a row. */
+#define REST_MAX_MS     SECONDS(240)
 
 enum choice {               /* What is wrong with the standby of the store. */
               CHOICE_SAME,  /* Nothing, or there is none. */
@@ -43,6 +45,60 @@ uint64_t sync_rules_patience_ms(const struct view *view)
 {
     return MIN(MAX(view->conf.loop_wait_ms, PATIENCE_MIN_MS),
                MAX(view->conf.ttl_ms, PATIENCE_MIN_MS));
+}
+
+/* ---- Who is left alone for a while ---- */
+
+static const struct sync_rest *find_rest(const struct sync_rests *rests, const char *name)
+{
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        if (rests->items[i].name[0] != '\0' && str_equal(rests->items[i].name, name)) {
+            return &rests->items[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_resting(const struct view *view, const char *name)
+{
+    const struct sync_rest *rest = find_rest(&view->sync.rests, name);
+
+    return rest != NULL && view->now_ms < rest->until_ms;
+}
+
+/* With no place left the one whose rest ended first gives way: it may have left the cluster. */
+static struct sync_rest *make_rest(struct sync_rests *rests, const char *name)
+{
+    struct sync_rest *oldest = &rests->items[0];
+
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        struct sync_rest *rest = &rests->items[i];
+
+        if (str_equal(rest->name, name)) {
+            return rest;
+        }
+        oldest = rest->until_ms < oldest->until_ms ? rest : oldest;
+    }
+    *oldest = (struct sync_rest){.n_failures = 0};
+    (void)str_copy(oldest->name, sizeof(oldest->name), name); /* Same size. */
+    return oldest;
+}
+
+void sync_rules_remember(const struct view *view, const struct sync_decision *d,
+                         struct sync_rests *rests)
+{
+    const struct store_sync *y = &view->store->sync;
+    bool mine = y->n_names > 0 && str_equal(y->primary, view->self.status.name);
+
+    if (d->gave_up_on[0] != '\0') {
+        struct sync_rest *rest = make_rest(rests, d->gave_up_on);
+        uint32_t doublings = MIN(rest->n_failures, 3U);
+
+        rest->n_failures++;
+        rest->until_ms = view->now_ms + MIN(REST_MIN_MS << doublings, REST_MAX_MS);
+    } else if (mine && !view->sync.gate_closed && find_rest(rests, y->names[0]) != NULL) {
+        *make_rest(rests, y->names[0]) = (struct sync_rest){.n_failures = 0};
+    }
 }
 
 /* ---- Who ---- */
@@ -160,7 +216,7 @@ static bool is_better(const struct view *view, const struct store_member *a,
                : find_streaming(view, a->name)->flushed > find_streaming(view, b->name)->flushed;
 }
 
-static const struct store_member *find_target(const struct view *view)
+static const struct store_member *find_target(const struct view *view, const char *without)
 {
     const struct store *s = view->store;
     const struct store_member *best = NULL;
@@ -170,6 +226,7 @@ static const struct store_member *find_target(const struct view *view)
 
         if (may_be_synchronous(view, m) && lookup_is_heard(view, m->id) &&
             find_streaming(view, m->name) != NULL && !lags(view, m->name) &&
+            !is_resting(view, m->name) && !str_equal(m->name, without) &&
             (best == NULL || is_better(view, m, best))) {
             best = m;
         }
@@ -177,14 +234,18 @@ static const struct store_member *find_target(const struct view *view)
     return best;
 }
 
-static bool takes_too_long(const struct sync_case *c)
+/* In strict mode writes wait for a standby whatever it takes, but for one that gets there
+ * if there is another one to try. */
+static bool takes_too_long(const struct sync_case *c, const char *tried)
 {
-    return !c->strict && c->seen->since_ms != 0 &&
-           c->view->now_ms >= c->seen->since_ms + CONFIRM_MS;
+    if (c->seen->since_ms == 0 || c->view->now_ms < c->seen->since_ms + CONFIRM_MS) {
+        return false;
+    }
+    return !c->strict || (c->named == NULL && find_target(c->view, tried) != NULL);
 }
 
-/* Is the standby of the store the right one? Not if it is asked right after another
- * one did not get there: what works stays. */
+/* Is the standby of the store the right one? One that did not get there a while ago is no
+ * better one: what works stays. */
 static enum choice judge_named(const struct sync_case *c, const struct store_member *best)
 {
     const struct store_member *named = store_find_member(c->view->store, c->named);
@@ -203,11 +264,11 @@ static enum choice judge_named(const struct sync_case *c, const struct store_mem
 
 static void choose(struct sync_case *c)
 {
-    const struct store_member *best =
-        c->view->now_ms < c->seen->retry_ms ? NULL : find_target(c->view);
+    const struct store_member *best = find_target(c->view, "");
+    const char *tried = c->named != NULL ? c->named : best != NULL ? best->name : "";
 
-    if (takes_too_long(c)) {
-        c->d->sync.gave_up = true;
+    if (takes_too_long(c, tried)) {
+        (void)str_copy(c->d->sync.gave_up_on, NAME_SIZE, tried); /* Same size. */
         return;
     }
     if (c->named != NULL) {
@@ -444,7 +505,11 @@ static void add_wakes(const struct view *view, struct decision *d)
     if (s->since_ms != 0) {
         propose_wake(view, d, s->since_ms + CONFIRM_MS);
     }
-    propose_wake(view, d, s->retry_ms);
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        if (s->rests.items[i].until_ms > view->now_ms) {
+            propose_wake(view, d, s->rests.items[i].until_ms);
+        }
+    }
 }
 
 void sync_rules_decide(const struct view *view, uint64_t bits, struct decision *d)

@@ -22,6 +22,10 @@ void sync_rules_decide(const struct view *view, uint64_t bits, struct decision *
 /* Proposes the state in which this node may begin to take writes. */
 void sync_rules_claim(const struct view *view, struct decision *d);
 
+/* Brings `rests` up to date with what was decided on that view. */
+void sync_rules_remember(const struct view *view, const struct sync_decision *d,
+                         struct sync_rests *rests);
+
 /* How long the standby may be away before commits go on without it. */
 uint64_t sync_rules_patience_ms(const struct view *view);
 

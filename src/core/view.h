@@ -160,6 +160,15 @@ struct view_pg { /* Local PostgreSQL beyond what struct status says. */
     struct store_history history; /* The oldest of them. */
 };
 
+/* Standbys that stream and did not become synchronous in time (core/sync_rules.h). */
+struct sync_rests {
+    struct sync_rest {
+        char name[NAME_SIZE]; /* Empty = none. */
+        uint32_t n_failures;  /* Since it was synchronous last. */
+        uint64_t until_ms;    /* Not tried again before this. */
+    } items[MEMBERS_MAX];
+};
+
 /* Synchronous commit here, as far as it is known (core/sync_rules.h). */
 struct view_sync {
     bool known;             /* PostgreSQL runs and was asked; nothing is being changed. */
@@ -171,7 +180,7 @@ struct view_sync {
     bool gate_closed;       /* pg_hba.conf keeps clients out. */
     uint64_t gone_since_ms; /* The standby of the store does not stream since then; 0 = it does. */
     uint64_t since_ms;      /* Tightening goes on since then; 0 = it does not. */
-    uint64_t retry_ms;      /* It was given up: not again before that. */
+    struct sync_rests rests;
     uint64_t risky_revision; /* The last revision at which a tightening may have been proposed, by
                               * this process or the one before it. */
 };

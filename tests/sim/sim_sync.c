@@ -4,12 +4,12 @@
 #include <stdlib.h>
 
 #include "base/str.h"
+#include "core/sync_rules.h"
 #include "sim_node.h"
 #include "trace.h"
 
 #define PROBE_EVERY_US (20 * SIM_MS)
 #define PRIORITY_US    (20000 * SIM_MS) /* So long a tag stays as it is. */
-#define RETRY_MS       SECONDS(30)
 
 enum sync_mode sim_sync_mode(const struct sim *s)
 {
@@ -271,7 +271,7 @@ static void note_tightening(struct sim_node *n, const struct sync_decision *d)
     struct sim_sync_agent *a = &n->agent->sync;
     uint64_t now_ms = n->agent->view.now_ms;
 
-    a->retry_ms = d->gave_up ? now_ms + RETRY_MS : a->retry_ms;
+    sync_rules_remember(&n->agent->view, d, &a->rests);
     a->since_ms = !d->tightens ? 0 : a->since_ms != 0 ? a->since_ms : now_ms;
 }
 
@@ -355,7 +355,7 @@ void sim_sync_gather(struct sim *s, struct sim_node *n)
         .gate_closed = n->pg.sync.gate_closed && sim_pg_postmaster_alive(&n->pg),
         .gone_since_ms = a->gone_since_ms,
         .since_ms = a->since_ms,
-        .retry_ms = a->retry_ms,
+        .rests = a->rests,
         .risky_revision = n->agent->caught_up ? a->risky_revision : UINT64_MAX,
     };
     if (s->options.mutant == MUTANT_NO_PROOF) { /* What the session has read is in force. */

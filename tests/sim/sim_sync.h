@@ -34,7 +34,8 @@ struct sim_sync_agent {   /* Gone with the process. */
     bool held, released;
     lsn_t held_lsn;
     uint64_t probed_us;
-    uint64_t risky_revision, gone_since_ms, since_ms, retry_ms;
+    uint64_t risky_revision, gone_since_ms, since_ms;
+    struct sync_rests rests;
 };
 
 struct sim_node;

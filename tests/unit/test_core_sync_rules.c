@@ -40,7 +40,8 @@ struct model {
 
     bool held, released; /* What the agent remembers, */
     lsn_t held_lsn;
-    uint64_t risky_revision, gone_since_ms, since_ms, retry_ms;
+    uint64_t risky_revision, gone_since_ms, since_ms;
+    struct sync_rests rests;
 
     struct command queue[QUEUE]; /* Proposals on their way. */
     uint32_t n_queue;
@@ -145,7 +146,7 @@ static void fill_view(struct model *m)
         .gate_closed = m->gate_closed,
         .gone_since_ms = m->gone_since_ms,
         .since_ms = m->since_ms,
-        .retry_ms = m->retry_ms,
+        .rests = m->rests,
         .risky_revision = m->risky_revision,
     };
 }
@@ -201,9 +202,7 @@ static void decide_now(struct model *m)
     fill_view(m);
     memset(d, 0, offsetof(struct decision, commands));
     sync_rules_decide(v, LEADS, d);
-    if (d->sync.gave_up) {
-        m->retry_ms = m->now_ms + 30000;
-    }
+    sync_rules_remember(v, &d->sync, &m->rests);
     m->since_ms = !d->sync.tightens ? 0 : m->since_ms != 0 ? m->since_ms : m->now_ms;
     write_file(m, &d->sync.wait);
     if (d->sync.probe) {
@@ -225,7 +224,8 @@ static void decide_now(struct model *m)
 static void agent_restarts(struct model *m)
 {
     m->held = m->released = false;
-    m->gone_since_ms = m->since_ms = m->retry_ms = 0;
+    m->gone_since_ms = m->since_ms = 0;
+    memset(&m->rests, 0, sizeof(m->rests));
     m->risky_revision = m->s->store.sync.revision;
 }
 
@@ -650,9 +650,10 @@ static void the_largest_sync_priority_is_the_standby(void **state)
     s->store.members[2].nofailover = true; /* Who can not lead comes last. */
     assert_int_equal((decided(s), s->decision.n_commands), 0);
     s->store.members[2].nofailover = false;
-    s->view.sync.retry_ms = TEST_NOW + 1; /* Another one did not get there: what works stays. */
-    assert_int_equal((decided(s), s->decision.n_commands), 0);
-    s->view.sync.retry_ms = 0;
+    s->view.sync.rests.items[3] = (struct sync_rest){"pg3", 1, TEST_NOW + 1};
+    assert_int_equal((decided(s), s->decision.n_commands), 0); /* What works stays. */
+    s->view.sync.rests.items[3].until_ms = TEST_NOW;
+    assert_int_equal((decided(s), s->decision.n_commands), 1);
     s->view.peers[1].received_ms = TEST_NOW - 60000;
     assert_int_equal((decided(s), s->decision.n_commands), 0);
     s->view.peers[1].received_ms = TEST_NOW;
@@ -680,15 +681,89 @@ static void writes_do_not_stand_still_for_long_in_mode_on(void **state)
     y->wait = (struct sync_wait){SYNC_WAIT_NAME, "pg2"};
     y->held = true;
     y->since_ms = TEST_NOW - 10000;
-    assert_true(decided(s)->gave_up);
+    assert_string_equal(decided(s)->gave_up_on, "pg2");
     assert_int_equal(decided(s)->wait.kind, SYNC_WAIT_NOBODY);
     s->view.conf.sync_mode = SYNC_STRICT;
-    assert_false(decided(s)->gave_up);
+    assert_string_equal(decided(s)->gave_up_on, "");
     s->view.conf.sync_mode = SYNC_ON;
     y->since_ms = 0;
     y->wait.kind = SYNC_WAIT_NOBODY;
-    y->retry_ms = TEST_NOW + 1;
+    y->rests.items[0] = (struct sync_rest){"pg2", 1, TEST_NOW + 1};
     assert_int_equal(decided(s)->wait.kind, SYNC_WAIT_KEEP);
+    free(s);
+}
+
+static void who_never_gets_there_is_passed_over(void **state)
+{
+    /* pg3 comes first by sync_priority, streams, and is tried for ten seconds. */
+    struct scene *s = leading_two();
+    struct view_sync *y = &s->view.sync;
+
+    (void)state;
+    s->view.peers[1].status.sync_priority = 2;
+    lead_with(s, NULL);
+    y->wait = (struct sync_wait){SYNC_WAIT_NAME, "pg3"};
+    y->held = true;
+    y->since_ms = TEST_NOW - 9999;
+    assert_string_equal(decided(s)->gave_up_on, "");
+    for (int strict = 0; strict < 2; strict++) {
+        s->view.conf.sync_mode = strict ? SYNC_STRICT : SYNC_ON;
+        y->since_ms = TEST_NOW - 10000;
+        memset(&y->rests, 0, sizeof(y->rests));
+        assert_string_equal(decided(s)->gave_up_on, "pg3");
+        sync_rules_remember(&s->view, &s->decision.sync, &y->rests);
+        y->since_ms = 0;
+        assert_true(decided(s)->tightens); /* pg2 at once, */
+        assert_int_equal(s->decision.sync.wait.kind, SYNC_WAIT_FOREVER);
+        y->wait = (struct sync_wait){.kind = SYNC_WAIT_FOREVER};
+        assert_string_equal(decided(s)->wait.name, "pg2");
+        y->wait = (struct sync_wait){SYNC_WAIT_NAME, "pg3"};
+    }
+    lead_with(s, "pg2"); /* and it stays until pg3 has rested. */
+    y->wait = (struct sync_wait){SYNC_WAIT_NAME, "pg2"};
+    s->view.now_ms += 29999;
+    s->view.peers[0].received_ms = s->view.peers[1].received_ms = s->view.now_ms;
+    s->decision.wake_ms = UINT64_MAX;
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    assert_true(s->decision.wake_ms == s->view.now_ms + 1);
+    s->view.now_ms++;
+    assert_string_equal(proposed(s)->rule, "sync-replace");
+    free(s);
+}
+
+static void the_rest_grows_until_it_is_synchronous(void **state)
+{
+    static const uint64_t rests_s[] = {30, 60, 120, 240, 240};
+    struct scene *s = leading_two();
+    struct sync_decision d = {.gave_up_on = "pg3"};
+    struct sync_rests rests = {0};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rests_s); i++) {
+        sync_rules_remember(&s->view, &d, &rests);
+        assert_string_equal(rests.items[0].name, "pg3");
+        assert_true(rests.items[0].until_ms == s->view.now_ms + SECONDS(rests_s[i]));
+    }
+    d.gave_up_on[0] = '\0';
+    sync_rules_remember(&s->view, &d, &rests); /* pg2 is. */
+    assert_int_equal(rests.items[0].n_failures, 5);
+    lead_with(s, "pg3");
+    s->view.sync.gate_closed = true; /* Of the server before. */
+    sync_rules_remember(&s->view, &d, &rests);
+    assert_int_equal(rests.items[0].n_failures, 5);
+    s->view.sync.gate_closed = false;
+    sync_rules_remember(&s->view, &d, &rests);
+    assert_string_equal(rests.items[0].name, "");
+    assert_int_equal(rests.items[0].n_failures, 0);
+
+    for (int i = 0; i <= MEMBERS_MAX; i++) { /* Members come and go. */
+        (void)snprintf(d.gave_up_on, sizeof(d.gave_up_on), "m%d", i);
+        s->view.now_ms++;
+        sync_rules_remember(&s->view, &d, &rests);
+    }
+    assert_string_equal(rests.items[0].name, d.gave_up_on);
+    assert_int_equal(rests.items[0].n_failures, 1);
+    assert_string_equal(rests.items[1].name, "m1");
     free(s);
 }
 
@@ -725,6 +800,8 @@ int main(void)
         cmocka_unit_test(a_single_standby_is_measured_by_the_primary),
         cmocka_unit_test(the_largest_sync_priority_is_the_standby),
         cmocka_unit_test(writes_do_not_stand_still_for_long_in_mode_on),
+        cmocka_unit_test(who_never_gets_there_is_passed_over),
+        cmocka_unit_test(the_rest_grows_until_it_is_synchronous),
         cmocka_unit_test(without_a_mode_nothing_is_done),
         cmocka_unit_test(whoever_may_lead_has_all_that_was_acknowledged),
     };
