@@ -4,6 +4,7 @@
  * (501): never 200.
  */
 #include "http/http_routes.h"
+#include "veche/api.h"
 
 /* clang-format off */
 static const struct http_route routes[] = {
@@ -67,6 +68,27 @@ const struct http_route *http_find_route(const char *method, const char *path)
         }
     }
     return is_get(method) ? &unknown : NULL;
+}
+
+const char *http_member_path(const char *path, char *member, size_t size)
+{
+    size_t length;
+
+    if (!str_starts_with(path, VECHE_PATH_MEMBERS)) {
+        return NULL;
+    }
+    path += strlen(VECHE_PATH_MEMBERS);
+    length = strcspn(path, "/");
+    if (length == 0 || length >= size || path[length] == '\0') {
+        return NULL;
+    }
+    (void)str_copy(member, length + 1, path); /* Cut at the slash. */
+    return path + length;
+}
+
+bool http_heeds_member(const struct http_route *route)
+{
+    return strcmp(route->path, "/restart") == 0 || strcmp(route->path, "/reinitialize") == 0;
 }
 
 void http_reply_text(struct http_reply *reply, unsigned code, const char *text)

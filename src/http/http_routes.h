@@ -24,6 +24,8 @@ struct http_request {
     const struct kv_list *query;    /* Parameters behind the '?'. */
     const char *body;               /* Terminated; "" = none. */
     const char *client;             /* Address of the one who asks, for the ledger. */
+    const char *member;             /* Whom it is for; NULL = this node. See http_member_path. */
+    const char *if_match;           /* The version it is about, an ETag; NULL = any. */
     const struct http_hooks *hooks; /* For changes of the configuration only. */
 };
 
@@ -33,6 +35,7 @@ struct http_reply {
     struct strbuf body;       /* Owned; strbuf_deinit. */
     bool has_age;             /* X-Veche-Age-Ms: */
     uint64_t age_ms;          /* how old what was seen of PostgreSQL is. */
+    char etag[16];            /* Version of what is told; "" = none. */
     bool wants_reload;        /* Do not answer yet: ask for that; */
     bool has_command;         /* hand this over. */
     struct command command;
@@ -53,6 +56,13 @@ struct http_route {
 /* By method and first word of the path. NULL: no such operation (501). A GET, HEAD or OPTIONS
  * always has one: what it does not name is unavailable. */
 const struct http_route *http_find_route(const char *method, const char *path);
+
+/* "/members/pg2/restart": what an operator's command asks of another member by way of the agent
+ * beside it. The path that is meant ("/restart"), and the name in `member`; NULL if the path is
+ * not of this kind. */
+const char *http_member_path(const char *path, char *member, size_t size);
+/* Whether the route's handler heeds request->member: all others are this node's alone. */
+bool http_heeds_member(const struct http_route *route);
 
 /* Sets code and a text body. */
 void http_reply_text(struct http_reply *reply, unsigned code, const char *text);

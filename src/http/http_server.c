@@ -17,6 +17,7 @@
 #include "http/http_listen.h"
 #include "http/http_names.h"
 #include "http/http_server.h"
+#include "veche/api.h"
 
 #define BODY_MAX  (64 * 1024)
 #define AGAIN_MAX 20
@@ -53,6 +54,12 @@ static enum MHD_Result send_reply(const struct http_action *a, unsigned code, co
     add_headers(a->server, response);
     if (age != NULL) {
         (void)MHD_add_response_header(response, "X-Veche-Age-Ms", age);
+    }
+    if (a->member[0] != '\0') {
+        (void)MHD_add_response_header(response, VECHE_HEADER_MEMBER, a->member);
+    }
+    if (a->etag[0] != '\0') {
+        (void)MHD_add_response_header(response, "ETag", a->etag);
     }
     if (code == 401) {
         (void)MHD_add_response_header(response, "WWW-Authenticate", "Basic realm=\"Patroni\"");
@@ -165,6 +172,8 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
         .query = &query,
         .body = a->body.data != NULL ? a->body.data : "",
         .client = client,
+        .member = a->member[0] != '\0' ? a->member : NULL,
+        .if_match = MHD_lookup_connection_value(a->connection, MHD_HEADER_KIND, "If-Match"),
         .hooks = hooks,
     };
     enum MHD_Result rv;
@@ -176,9 +185,11 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
     reply.body = (struct strbuf){0};
     reply.has_command = false;
     reply.wants_reload = false;
+    reply.etag[0] = '\0';
     (void)MHD_get_connection_values(a->connection, MHD_GET_ARGUMENT_KIND, add_parameter, &query);
     route->handle(&request, &reply);
     kv_deinit(&query);
+    (void)str_copy(a->etag, sizeof(a->etag), reply.etag); /* Same size. */
     if (reply.has_command || reply.wants_reload) {
         rv = suspend(a, &reply);
     } else {
@@ -192,10 +203,25 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
     return rv;
 }
 
+/* Also of a path that names another member; what is not for others is then not supported. */
+static const struct http_route *find_route(struct http_action *a, const char *method,
+                                           const char *path)
+{
+    const char *of_member = http_member_path(path, a->member, sizeof(a->member));
+    const struct http_route *route =
+        http_find_route(method, of_member != NULL ? of_member : path);
+
+    if (of_member != NULL && (route == NULL || !http_heeds_member(route))) {
+        a->member[0] = '\0';
+        return NULL;
+    }
+    return route;
+}
+
 static enum MHD_Result dispatch(struct http_action *a, const char *method, const char *path)
 {
     const struct http *h = a->server->http;
-    const struct http_route *route = http_find_route(method, path);
+    const struct http_route *route = find_route(a, method, path);
     struct http_client client;
     struct http_refusal refusal;
     char who[128];

@@ -48,6 +48,8 @@ struct http_action {  /* A request from its first line to its end. */
     bool too_large;
     bool suspended;
     unsigned n_again;
+    char member[NAME_SIZE]; /* On whose behalf; "" = this node's. */
+    char etag[16];          /* "" = none. */
     bool answered; /* What is below is to be sent. */
     unsigned code;
     const char *type;

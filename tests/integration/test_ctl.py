@@ -177,6 +177,26 @@ def test_the_configuration_is_edited(three):
     assert node.http("/config").json == before
 
 
+def test_an_edit_of_a_version_that_is_not_the_present_one_is_refused(three, tmp_path):
+    """While the editor is open someone else changes the same configuration."""
+    node = three["w1"]
+    before = node.http("/config").json
+    other = f"{BUILD}/src/vechectl -c {node.config_path} edit-config -q --force -s"
+    script = tmp_path / "editor"
+    script.write_text(
+        f'#!/bin/sh\n{other} max_timelines_history=7 >&2 && echo "max_timelines_history: 8" >> "$1"\n'
+    )
+    script.chmod(0o755)
+    r = vechectl(
+        "-c", str(node.config_path), "edit-config", "--force", env={"EDITOR": str(script)}
+    )
+    assert r.returncode == REFUSED and "someone else" in r.stderr, r
+    assert node.http("/config").json == {**before, "max_timelines_history": 7}
+    for kept in re.findall(r"What you wrote is in (\S+)", r.stderr):
+        os.unlink(kept)
+    assert of(node, "edit-config", "-s", "max_timelines_history=null", "--force").returncode == DONE
+
+
 def test_configuration_and_url_are_found_as_told(three):
     primary = three.primary()
     by_url = vechectl("--url", f"http://127.0.0.1:{primary.api_port}", "list")

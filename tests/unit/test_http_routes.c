@@ -169,6 +169,7 @@ static int change_config(void *data, const char *body, bool replace, struct comm
 
 static const struct http_hooks hooks = {.change_config = change_config};
 static const char *config = "{\"ttl\": 3}";
+static const char *if_match;
 
 static struct http_reply ask(const char *method, const char *path, const char *body)
 {
@@ -185,6 +186,7 @@ static struct http_reply ask(const char *method, const char *path, const char *b
                                    .query = &query,
                                    .body = body,
                                    .client = "127.0.0.1",
+                                   .if_match = if_match,
                                    .hooks = &hooks};
 
     assert_non_null(reply);
@@ -535,6 +537,52 @@ static void switchover_and_failover_are_checked(void **state)
         }
         strbuf_deinit(&reply.body);
     }
+}
+
+/* An edit is of the version it was made of: of another one nothing is changed. */
+static void a_change_of_another_version_is_refused(void **state)
+{
+    static const char *const methods[] = {"PATCH", "PUT"};
+    struct http_reply reply = ask("GET", "/config", "");
+    char etag[16];
+
+    (void)state;
+    (void)str_copy(etag, sizeof(etag), reply.etag);
+    strbuf_deinit(&reply.body);
+    assert_int_equal(strlen(etag), 10); /* Eight digits in quotes. */
+    for (size_t i = 0; i < ARRAY_LENGTH(methods); i++) {
+        if_match = etag;
+        reply = ask(methods[i], "/config", "{\"ttl\":5}");
+        assert_true(reply.has_command);
+        strbuf_deinit(&reply.body);
+        if_match = "*";
+        reply = ask(methods[i], "/config", "{\"ttl\":5}");
+        assert_true(reply.has_command);
+        strbuf_deinit(&reply.body);
+        if_match = etag;
+        config = "{\"ttl\": 4}";
+        expect_reply(methods[i], "{\"ttl\":5}", 412, "another one");
+        config = "{\"ttl\": 3}";
+    }
+    if_match = NULL;
+}
+
+static void paths_name_members(void **state)
+{
+    char name[NAME_SIZE] = "";
+    static const char *const wrong[] = {"/restart",       "/members", "/members/", "/members/pg2",
+                                        "/members//restart", "/member/pg2/restart"};
+
+    (void)state;
+    assert_string_equal(http_member_path("/members/pg2/restart", name, sizeof(name)), "/restart");
+    assert_string_equal(name, "pg2");
+    assert_null(http_member_path("/members/pg2/restart", name, 3)); /* One too few. */
+    assert_non_null(http_member_path("/members/pg2/restart", name, 4));
+    for (size_t i = 0; i < ARRAY_LENGTH(wrong); i++) {
+        assert_null(http_member_path(wrong[i], name, sizeof(name)));
+    }
+    assert_false(http_heeds_member(http_find_route("POST", "/reload")));
+    assert_false(http_heeds_member(http_find_route("GET", "/config")));
 }
 
 /* A change is refused with a reason, or becomes a command. */
@@ -909,6 +957,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_node_that_catches_up_takes_no_request),
         cmocka_unit_test(switchover_and_failover_are_checked),
         cmocka_unit_test(a_change_of_the_configuration_is_checked),
+        cmocka_unit_test(a_change_of_another_version_is_refused),
+        cmocka_unit_test(paths_name_members),
         cmocka_unit_test(a_paused_cluster_says_so_and_lets_nobody_choose),
         cmocka_unit_test(a_primary_is_declared_dead_by_name),
         cmocka_unit_test(metrics_are_patronis_and_those_promised),
