@@ -189,14 +189,20 @@ static void set_text(json_t *body, const char *key, const char *text)
     }
 }
 
+/* The agents take seconds. */
 static char *restart_body(const struct cli *c, const struct cli_restart *r)
 {
     json_t *body = json_object();
+    uint64_t ms;
     char *text;
 
     set_text(body, "schedule", r->at);
     set_text(body, "postgres_version", r->version);
-    set_text(body, "timeout", c->timeout);
+    if (c->timeout != NULL && conf_parse_duration_ms(c->timeout, &ms)) {
+        json_object_set_new(body, "timeout",
+                            ms % 1000 == 0 ? json_integer((json_int_t)(ms / 1000))
+                                           : json_real((double)ms / 1000));
+    }
     if (c->pending) {
         json_object_set_new(body, "restart_pending", json_true());
     }
