@@ -78,6 +78,8 @@ static void on_set(void *data, const struct propose_result *result)
         begin_anew(action, result->index);
     } else if (result->result == APPLY_REFUSED_BUSY) {
         end(action, 503, "Another switchover or failover is pending");
+    } else if (apply_result_is_refusal(result->result) && action->kind == COMMAND_REQUEST_END) {
+        end(action, 409, "it is another one, or under way already: look at it, then retry");
     } else if (apply_result_is_refusal(result->result)) {
         end(action, 412, apply_result_name(result->result));
     } else {
@@ -186,6 +188,8 @@ static void end_applied(struct agent *a, struct action *action)
 
     if (kind == COMMAND_EPOCH_UNFENCED) {
         http_action_end(http, 200, "On record: the primary is dead. Another one may take over");
+    } else if (kind == COMMAND_REQUEST_END) {
+        http_action_end(http, 200, "scheduled switchover deleted");
     } else if (!overtaken) {
         http_action_end_json(http, a->store.config);
     } else if (!http_action_again(http)) {

@@ -90,3 +90,95 @@ const char *clock_format_iso(int64_t wall_us, char *text, size_t size)
                    day, seconds / 3600, seconds / 60 % 60, seconds % 60, (int)(rest % 1000000));
     return text;
 }
+
+/* The digits at *text, exactly n of them, as a number of [min, max]. */
+static bool take_digits(const char **text, size_t n, int64_t min, int64_t max, int64_t *ret_value)
+{
+    int64_t value = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        char c = (*text)[i];
+
+        if (c < '0' || c > '9') {
+            return false;
+        }
+        value = value * 10 + (c - '0');
+    }
+    *text += n;
+    *ret_value = value;
+    return value >= min && value <= max;
+}
+
+static bool take_char(const char **text, char c)
+{
+    bool is_there = **text == c;
+
+    *text += is_there ? 1 : 0;
+    return is_there;
+}
+
+/* ".123456", and what is finer is left out. */
+static bool take_fraction(const char **text, int64_t *ret_us)
+{
+    int64_t scale = 100000;
+    const char *begin = *text;
+
+    *ret_us = 0;
+    for (; **text >= '0' && **text <= '9'; (*text)++) {
+        *ret_us += (**text - '0') * scale;
+        scale /= 10;
+    }
+    return *text > begin;
+}
+
+/* Seconds east of UTC. */
+static bool take_zone(const char **text, int64_t *ret_seconds, bool *ret_has_zone)
+{
+    int64_t hours = 0, minutes = 0;
+    int64_t sign = **text == '-' ? -1 : 1;
+
+    *ret_seconds = 0;
+    *ret_has_zone = **text != '\0';
+    if (!*ret_has_zone || take_char(text, 'Z') || take_char(text, 'z')) {
+        return true;
+    }
+    if ((!take_char(text, '+') && !take_char(text, '-')) || !take_digits(text, 2, 0, 14, &hours) ||
+        (**text != '\0' && (take_char(text, ':'), !take_digits(text, 2, 0, 59, &minutes)))) {
+        return false;
+    }
+    *ret_seconds = sign * (hours * 3600 + minutes * 60);
+    return true;
+}
+
+bool clock_parse_iso(const char *text, int64_t *ret_wall_us, bool *ret_has_zone)
+{
+    int64_t wanted_year, wanted_month, wanted_day, hour, minute, second = 0, us = 0, zone, year;
+    int64_t days;
+    int month, day;
+
+    if (!take_digits(&text, 4, 1970, 9999, &wanted_year) || !take_char(&text, '-') ||
+        !take_digits(&text, 2, 1, 12, &wanted_month) || !take_char(&text, '-') ||
+        !take_digits(&text, 2, 1, 31, &wanted_day) ||
+        (!take_char(&text, 'T') && !take_char(&text, ' ')) ||
+        !take_digits(&text, 2, 0, 23, &hour) || !take_char(&text, ':') ||
+        !take_digits(&text, 2, 0, 59, &minute) ||
+        (take_char(&text, ':') && (!take_digits(&text, 2, 0, 59, &second) ||
+                                   (take_char(&text, '.') && !take_fraction(&text, &us))))) {
+        return false;
+    }
+    (void)take_char(&text, ' ');
+    if (!take_zone(&text, &zone, ret_has_zone) || *text != '\0') {
+        return false;
+    }
+    /* At most two months too early; then day by day, so that only date_of() knows the calendar. */
+    days = (wanted_year - 1970) * 365 + (wanted_year - 1969) / 4 - (wanted_year - 1901) / 100 +
+           (wanted_year - 1601) / 400 + (wanted_month - 1) * 28 + wanted_day - 1;
+    for (date_of(days, &year, &month, &day);
+         year < wanted_year ||
+         (year == wanted_year &&
+          (month < wanted_month || (month == wanted_month && day < wanted_day)));
+         date_of(++days, &year, &month, &day)) {
+    }
+    *ret_wall_us = (days * 86400 + hour * 3600 + minute * 60 + second - zone) * 1000000 + us;
+    return year == wanted_year && month == wanted_month && day == wanted_day;
+}

@@ -36,4 +36,8 @@ int64_t clock_wall_us(void);
 /* "2026-08-01T10:00:00.123456+00:00" in UTC. Returns text. */
 const char *clock_format_iso(int64_t wall_us, char *text, size_t size);
 
+/* "2026-08-01T12:00:00.5+02:00"; also with a blank for the T, without seconds, with Z, +02, +0200.
+ * *ret_has_zone false: it was read as UTC. False: no such moment, 1970 to 9999. */
+MUST_USE bool clock_parse_iso(const char *text, int64_t *ret_wall_us, bool *ret_has_zone);
+
 #endif

@@ -38,6 +38,7 @@ static const struct http_route routes[] = {
     {"PUT",  "/config",     HTTP_UNSAFE, http_handle_config_put},
     {"POST", "/reload",     HTTP_UNSAFE, http_handle_reload},
     {"POST", "/switchover", HTTP_UNSAFE, http_handle_switchover},
+    {"DELETE", "/switchover", HTTP_UNSAFE, http_handle_switchover_delete},
     {"POST", "/failover",   HTTP_UNSAFE, http_handle_failover},
     {"POST", "/failsafe",   HTTP_UNSAFE, http_handle_failsafe_post},
     {"POST", "/primary-is-dead", HTTP_UNSAFE, http_handle_primary_is_dead},

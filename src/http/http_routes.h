@@ -113,6 +113,7 @@ void http_handle_metrics(const struct http_request *request, struct http_reply *
 /* http_requests.c */
 void http_handle_switchover(const struct http_request *request, struct http_reply *reply);
 void http_handle_primary_is_dead(const struct http_request *request, struct http_reply *reply);
+void http_handle_switchover_delete(const struct http_request *request, struct http_reply *reply);
 void http_handle_failover(const struct http_request *request, struct http_reply *reply);
 
 /* http_restart.c */

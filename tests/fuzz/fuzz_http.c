@@ -51,6 +51,14 @@ static void build(uint8_t who)
     add_member("pg2", 2, MODE_POSTGRES);
     view = (struct view){.now_ms = 100000, .wall_us = INT64_C(1785578500000000), .store = &store};
     view.conf.ttl_ms = 3000;
+    view.conf.pause = (who & 32U) != 0;
+    view.conf.sync_mode = (who & 64U) != 0 ? SYNC_ON : SYNC_OFF;
+    if ((who & 128U) != 0) {
+        store.request = (struct store_request){.id = 9,
+                                               .kind = REQUEST_SWITCHOVER,
+                                               .from = "pg1",
+                                               .at_us = view.wall_us + 1};
+    }
     (void)str_copy(view.conf.scope, sizeof(view.conf.scope), "batman");
     view.raft.leader = (who & 2) != 0 ? 1 : 0;
     view.raft.usable = true;
@@ -88,6 +96,9 @@ static void check_reply(const struct http_reply *reply)
         n = command_encode(&reply->command, bytes, sizeof(bytes), &err);
         REQUIRE(n > 0 && command_decode(bytes, (size_t)n, &other, &err) == 0);
         REQUIRE(command_equal(&reply->command, &other));
+        return;
+    }
+    if (reply->wants_reload) {
         return;
     }
     REQUIRE(reply->code >= 200 && reply->code < 600);
@@ -169,7 +180,8 @@ static void check_answer(const struct http_request *r, const struct http_reply *
 {
     const char *lag = kv_get(r->query, "lag");
 
-    if (strcmp(r->path, "/switchover") == 0 || strcmp(r->path, "/failover") == 0) {
+    if (strcmp(r->method, "POST") == 0 &&
+        (strcmp(r->path, "/switchover") == 0 || strcmp(r->path, "/failover") == 0)) {
         check_wish(r->body, reply);
     } else if (strcmp(r->path, "/replica") == 0 && view.self.status.streaming && lag != NULL &&
                r->query->n == 1) {

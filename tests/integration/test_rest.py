@@ -443,6 +443,30 @@ def test_a_post_that_asks_for_nothing_sensible_is_refused_with_an_example(by_rol
     assert by_role["primary"].is_primary()
 
 
+def test_a_post_may_come_without_body_length_and_type(by_role):
+    """As curl sends it by hand: `-X POST`, and `-d` with the type of a form (I3)."""
+    node = by_role["standby"]
+    url = f"http://127.0.0.1:{node.api_port}"
+
+    def curl(*args):
+        r = subprocess.run(["curl", "-s", "-w", "\n%{http_code}", "-X", *args],
+                           capture_output=True, text=True, check=True, timeout=60)
+        text, _, code = r.stdout.rpartition("\n")
+        return int(code), text
+
+    assert curl("POST", f"{url}/reload")[0] == 202
+    assert curl("POST", f"{url}/reload", "-d", "")[0] == 202
+    assert curl("POST", f"{url}/reload", "-H", "Transfer-Encoding: chunked", "-d", "{}")[0] == 202
+    code, text = curl("POST", f"{url}/failover")
+    assert code == 400 and 'send a JSON body such as {"candidate": "pg2"}' in text
+    assert curl("POST", f"{url}/failover", "-d", '{"leader": "pg102"}')[0] == 400
+    code, text = curl("POST", f"{url}/switchover", "-d", '{"leader": "pg102"}')
+    assert (code, text) == (412, "leader name does not match")
+    assert curl("DELETE", f"{url}/switchover") == (404, "no switchover is scheduled")
+    for bare in (b"POST /reload HTTP/1.0\r\n\r\n", b"POST /reload HTTP/1.1\r\nHost: a\r\n\r\n"):
+        assert code_of(raw(node, bare, seconds=3)) == 202
+
+
 def test_the_configuration_is_changed_from_any_node(by_role):
     """Merged, whole, refused with a reason; the answer is what the node itself then shows."""
     before = by_role["primary"].http("/config").json

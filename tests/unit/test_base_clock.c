@@ -42,6 +42,75 @@ static void every_day_is_written_as_libc_writes_it(void **state)
     }
 }
 
+/* What is written is read again, each day of 400 years and some; and what else is a time. */
+static void a_time_is_read_as_it_was_written(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t us;
+        bool has_zone;
+    } good[] = {
+        {"2026-08-01T12:00:00+00:00", INT64_C(1785585600000000), true},
+        {"2026-08-01T14:00:00+02:00", INT64_C(1785585600000000), true},
+        {"2026-08-01 08:30-0330", INT64_C(1785585600000000), true},
+        {"2026-08-01T12:00Z", INT64_C(1785585600000000), true},
+        {"2026-08-01 12:00:00 +00", INT64_C(1785585600000000), true},
+        {"2026-08-01T12:00:00", INT64_C(1785585600000000), false},
+        {"2026-08-01T12:00", INT64_C(1785585600000000), false},
+        {"2026-08-01T12:00:00.25z", INT64_C(1785585600250000), true},
+        {"2026-08-01T12:00:00.1234567Z", INT64_C(1785585600123456), true},
+        {"2024-02-29T00:00Z", INT64_C(1709164800000000), true},
+        {"1970-01-01T00:00Z", 0, true},
+    };
+    static const char *const bad[] = {
+        "",
+        "now",
+        "2026-08-01",
+        "2026-08-01T",
+        "2026-8-1T12:00Z",
+        "2026-02-29T00:00Z",
+        "2026-13-01T00:00Z",
+        "2026-00-01T00:00Z",
+        "2026-04-31T00:00Z",
+        "2026-08-01T24:00Z",
+        "2026-08-01T12:60Z",
+        "2026-08-01T12:00:60Z",
+        "2026-08-01T12:00:00.Z",
+        "2026-08-01T12:00X",
+        "2026-08-01T12:00+2",
+        "2026-08-01T12:00+02:0",
+        "2026-08-01T12:00+02:60",
+        "2026-08-01T12:00+15:00",
+        "2026-08-01T12:00Z ",
+        "1969-12-31T00:00Z",
+        "2026-08-01T12:00+02:00x",
+        " 2026-08-01T12:00Z",
+        "99999-01-01T00:00Z",
+    };
+    char text[CLOCK_TEXT_SIZE];
+    int64_t us;
+    bool has_zone;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(good); i++) {
+        if (!clock_parse_iso(good[i].text, &us, &has_zone) || us != good[i].us ||
+            has_zone != good[i].has_zone) {
+            fail_msg("%s", good[i].text);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
+        if (clock_parse_iso(bad[i], &us, &has_zone)) {
+            fail_msg("%s", bad[i]);
+        }
+    }
+    for (int64_t day = 0; day < 150000; day++) {
+        int64_t moment = (day * 86400 + day % 86400) * 1000000 + day;
+
+        assert_true(clock_parse_iso(clock_format_iso(moment, text, sizeof(text)), &us, &has_zone));
+        assert_true(us == moment && has_zone);
+    }
+}
+
 static void clocks_do_not_go_back(void **state)
 {
     /* Two readings. */
@@ -86,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wall_clock_is_written_as_iso_8601),
         cmocka_unit_test(every_day_is_written_as_libc_writes_it),
+        cmocka_unit_test(a_time_is_read_as_it_was_written),
         cmocka_unit_test(clocks_do_not_go_back),
         cmocka_unit_test(a_pair_counts_what_is_worse_for_an_owner),
         cmocka_unit_test(a_pair_at_its_edges),

@@ -500,6 +500,8 @@ static void expect_reply(const char *method, const char *body, unsigned code, co
     strbuf_deinit(&reply.body);
 }
 
+#define AT(time) "{\"leader\":\"pg1\",\"scheduled_at\":\"" time "\"}"
+
 /* What can be refused at once is, in Patroni's words; the rest becomes a command. */
 static void switchover_and_failover_are_checked(void **state)
 {
@@ -519,6 +521,16 @@ static void switchover_and_failover_are_checked(void **state)
         {"/failover", "{\"leader\":\"pg1\"}", 400, "only to a specific candidate"},
         {"/failover", "{\"candidate\":\"pg2\"}", 0, ""},
         {"/failover", "{\"candidate\":\"pg1\"}", 412, "primary already"},
+        {"/failover", "{\"candidate\":\"pg2\",\"scheduled_at\":\"2030-01-01T00:00Z\"}", 400,
+         "Failover can't be scheduled"},
+        {"/failover", "{\"leader\":\"pg2\",\"candidate\":\"pg2\"}", 400, "the same"},
+        {"/switchover", AT("2030-01-01T00:00"), 400, "Timezone information is mandatory"},
+        {"/switchover", AT("2026-08-01T10:01:39Z"), 422, "Cannot schedule switchover in the past"},
+        {"/switchover", AT("tomorrow"), 422, "Unable to parse scheduled timestamp"},
+        {"/switchover", "{\"leader\":\"pg1\",\"scheduled_at\":5}", 422, "Unable to parse"},
+        {"/switchover", AT("2026-08-01T12:01:41+02:00"), 503, "not supported yet"},
+        {"/switchover", "{\"leader\":\"pg1\",\"scheduled_at\":null}", 0, ""},
+        {"/switchover", AT(""), 0, ""},
     };
 
     (void)state;
@@ -583,6 +595,97 @@ static void paths_name_members(void **state)
     }
     assert_false(http_heeds_member(http_find_route("POST", "/reload")));
     assert_false(http_heeds_member(http_find_route("GET", "/config")));
+}
+
+static void expect_answer(const char *method, const char *path, const char *body, unsigned code,
+                          const char *text)
+{
+    struct http_reply reply = ask(method, path, body);
+
+    assert_false(reply.has_command);
+    assert_int_equal(reply.code, code);
+    assert_string_equal(reply.body.data, text);
+    strbuf_deinit(&reply.body);
+}
+
+static void expect_command(const char *method, const char *path, const char *body)
+{
+    struct http_reply reply = ask(method, path, body);
+
+    assert_true(reply.has_command);
+    strbuf_deinit(&reply.body);
+}
+
+#define FROM_PG1 "{\"leader\":\"pg1\"}"
+#define TO_PG2   "{\"leader\":\"pg1\",\"candidate\":\"pg2\"}"
+
+/* Nobody else there, nobody allowed, nobody alive, nobody synchronous. */
+static void a_switchover_to_nobody_is_refused_with_its_reason(void **state)
+{
+    (void)state;
+    build("pg1");
+    store.members[1].nofailover = true;
+    expect_answer("POST", "/switchover", FROM_PG1, 412,
+                  "switchover is not possible: no good candidates have been found");
+    expect_command("POST", "/switchover", TO_PG2); /* By name: core's to say. */
+
+    build("pg1");
+    store.members[1].last_state = PG_STATE_STOPPED; /* As it said on its way down, and is back. */
+    expect_command("POST", "/switchover", FROM_PG1);
+    view.peers[0].received_ms = 0;
+    expect_answer("POST", "/switchover", FROM_PG1, 412,
+                  "switchover is not possible: no good candidates have been found");
+    expect_answer("POST", "/switchover", TO_PG2, 412,
+                  "switchover is not possible: no good candidates have been found");
+    expect_answer("POST", "/failover", "{\"candidate\":\"pg2\"}", 412,
+                  "failover is not possible: no good candidates have been found");
+    store.members[1].last_state = PG_STATE_RUNNING; /* Silent is not gone. */
+    expect_command("POST", "/switchover", TO_PG2);
+
+    build("pg1");
+    store.members[1].mode = MODE_WITNESS;
+    expect_answer("POST", "/switchover", FROM_PG1, 412,
+                  "switchover is not possible: cluster does not have members except leader");
+
+    build("pg1");
+    view.conf.sync_mode = SYNC_ON;
+    expect_answer("POST", "/switchover", FROM_PG1, 412,
+                  "switchover is not possible: can not find sync_standby");
+    expect_answer("POST", "/switchover", TO_PG2, 412,
+                  "candidate name does not match with sync_standby: pg2 is not in the synchronous "
+                  "set of pg1");
+    expect_command("POST", "/failover", "{\"candidate\":\"pg2\"}"); /* An order. */
+    store.sync = (struct store_sync){.primary = "pg1", .n_names = 1, .names = {"pg2"}};
+    expect_command("POST", "/switchover", FROM_PG1);
+    expect_command("POST", "/switchover", TO_PG2);
+}
+
+/* Only one that is to come. */
+static void a_scheduled_switchover_is_deleted(void **state)
+{
+    struct http_reply reply;
+
+    (void)state;
+    build("pg2");
+    expect_answer("DELETE", "/switchover", "", 404, "no switchover is scheduled");
+    store.request = (struct store_request){.id = 9, .kind = REQUEST_SWITCHOVER, .from = "pg1"};
+    expect_answer("DELETE", "/switchover", "", 404, "no switchover is scheduled");
+    store.request.at_us = view.wall_us;
+    expect_answer("DELETE", "/switchover", "", 409, "the scheduled switchover is due already");
+    store.request.at_us = view.wall_us + 1;
+    reply = ask("DELETE", "/switchover", "");
+    assert_true(reply.has_command);
+    assert_int_equal(reply.command.kind, COMMAND_REQUEST_END);
+    assert_int_equal(reply.command.request_end.request_id, 9);
+    assert_int_equal(reply.command.request_end.expect_epoch, 5);
+    assert_true(reply.command.request_end.expect_owned);
+    assert_false(reply.command.request_end.done);
+    assert_string_equal(reply.command.request_end.text, "deleted by 127.0.0.1");
+    assert_null(command_broken_field(&reply.command));
+    strbuf_deinit(&reply.body);
+    view.raft.caught_up = false;
+    expect_answer("DELETE", "/switchover", "", 503,
+                  "this node does not know the state of the cluster yet");
 }
 
 /* A change is refused with a reason, or becomes a command. */
@@ -653,6 +756,10 @@ static void a_paused_cluster_says_so_and_lets_nobody_choose(void **state)
     reply = ask("POST", "/switchover", "{\"leader\":\"pg1\",\"candidate\":\"pg2\"}");
     assert_true(reply.has_command);
     strbuf_deinit(&reply.body);
+    reply = ask("POST", "/switchover", AT("2030-01-01T00:00Z"));
+    assert_int_equal(reply.code, 400);
+    assert_string_equal(reply.body.data, "Can't schedule switchover in the paused state");
+    strbuf_deinit(&reply.body);
     view.conf.pause = false;
     assert_int_equal(code_of("/liveness"), 503);
 }
@@ -714,8 +821,8 @@ static void collect_eventful(struct strbuf *all)
     for (size_t i = 0; i < 2; i++) {
         build(golden_nodes[i]);
         view.conf.pause = true;
-        view.self.status.pending = (struct pending_restart){
-            .n = 1, .settings = {{"max_connections", "100", "101"}}};
+        view.self.status.pending =
+            (struct pending_restart){.n = 1, .settings = {{"max_connections", "100", "101"}}};
         view.self.status.no_watchdog = i == 1;
         store.sync = (struct store_sync){.primary = "pg1", .n_names = 1, .names = {"pg2"}};
         store.request = (struct store_request){.id = 9,
@@ -956,6 +1063,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(replica_obeys_its_parameters),
         cmocka_unit_test(a_node_that_catches_up_takes_no_request),
         cmocka_unit_test(switchover_and_failover_are_checked),
+        cmocka_unit_test(a_switchover_to_nobody_is_refused_with_its_reason),
+        cmocka_unit_test(a_scheduled_switchover_is_deleted),
         cmocka_unit_test(a_change_of_the_configuration_is_checked),
         cmocka_unit_test(a_change_of_another_version_is_refused),
         cmocka_unit_test(paths_name_members),
