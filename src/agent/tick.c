@@ -289,6 +289,7 @@ void agent_tick(struct agent *a)
     act(a, now_ms);
     tell_news(a);
     agent_actions_tick(a, now_ms);
+    http_on_tick(a->http);
     a->last_tick_ms = now_ms;
     count_tick(a, began_ns, dirty_ns);
     if (a->decision.may_exit || a->rejoin) {

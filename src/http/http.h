@@ -79,6 +79,9 @@ struct http *http_new(const struct http_options *options, struct err *err);
  * connections get a server of their own, and those that are there end when they are idle. */
 MUST_USE int http_configure(struct http *h, struct http_setup *setup, struct err *err);
 
+/* After each tick: who listens to events is told. */
+void http_on_tick(struct http *h);
+
 /* code: HTTP status; text: body as Patroni words it. */
 void http_action_end(struct http_action *action, unsigned code, const char *text);
 /* The state it was judged by has moved: the same request is handled once more, by the new one.

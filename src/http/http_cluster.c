@@ -194,3 +194,12 @@ void http_handle_history(const struct http_request *r, struct http_reply *reply)
     }
     http_reply_json(reply, rows);
 }
+
+/* The answer without a stream, for HEAD and OPTIONS. */
+void http_handle_events(const struct http_request *r, struct http_reply *reply)
+{
+    (void)r;
+    reply->code = 200;
+    reply->content_type = "text/event-stream";
+    reply->wants_events = true;
+}

@@ -32,6 +32,7 @@ static const struct http_route routes[] = {
     {"GET",  "/cluster",    HTTP_SAFE,   http_handle_cluster},
     {"GET",  "/history",    HTTP_SAFE,   http_handle_history},
     {"GET",  "/config",     HTTP_SAFE,   http_handle_config},
+    {"GET",  "/events",     HTTP_SAFE,   http_handle_events},
     {"GET",  "/failsafe",   HTTP_SAFE,   http_handle_failsafe},
     {"GET",  "/metrics",    HTTP_SAFE,   http_handle_metrics},
     {"PATCH", "/config",    HTTP_UNSAFE, http_handle_config_patch},

@@ -36,6 +36,7 @@ struct http_reply {
     bool has_age;             /* X-Veche-Age-Ms: */
     uint64_t age_ms;          /* how old what was seen of PostgreSQL is. */
     char etag[16];            /* Version of what is told; "" = none. */
+    bool wants_events;        /* Do not answer: send events from now on. */
     bool wants_reload;        /* Do not answer yet: ask for that; */
     bool has_command;         /* hand this over. */
     struct command command;
@@ -87,6 +88,7 @@ void http_add_patroni_body(const struct http_request *request, struct http_reply
 
 /* http_cluster.c */
 void http_handle_cluster(const struct http_request *request, struct http_reply *reply);
+void http_handle_events(const struct http_request *request, struct http_reply *reply);
 void http_handle_history(const struct http_request *request, struct http_reply *reply);
 
 /* http_failsafe.c */

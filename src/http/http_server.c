@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/http.h"
+#include "http/http_events.h"
 #include "http/http_listen.h"
 #include "http/http_names.h"
 #include "http/http_server.h"
@@ -26,7 +27,7 @@
 
 /* ---- Answers ---- */
 
-static void add_headers(const struct server *s, struct MHD_Response *response)
+void http_add_headers(const struct server *s, struct MHD_Response *response)
 {
     const struct http_setup *setup = s->http->setup;
 
@@ -51,7 +52,7 @@ static enum MHD_Result send_reply(const struct http_action *a, unsigned code, co
         return MHD_NO;
     }
     (void)MHD_add_response_header(response, "Content-Type", type); /* Only memory can fail. */
-    add_headers(a->server, response);
+    http_add_headers(a->server, response);
     if (age != NULL) {
         (void)MHD_add_response_header(response, "X-Veche-Age-Ms", age);
     }
@@ -154,6 +155,13 @@ static enum MHD_Result suspend(struct http_action *a, const struct http_reply *r
     return MHD_YES;
 }
 
+static enum MHD_Result begin_events(struct http_action *a)
+{
+    enum MHD_Result rv = http_events_begin(a->server->http, a->server, a->connection);
+
+    return rv == MHD_YES ? rv : send_text(a, 503, "too many listen already");
+}
+
 static enum MHD_Result handle(struct http_action *a, const struct http_route *route,
                               const char *method, const char *client)
 {
@@ -185,12 +193,15 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
     reply.body = (struct strbuf){0};
     reply.has_command = false;
     reply.wants_reload = false;
+    reply.wants_events = false;
     reply.etag[0] = '\0';
     (void)MHD_get_connection_values(a->connection, MHD_GET_ARGUMENT_KIND, add_parameter, &query);
     route->handle(&request, &reply);
     kv_deinit(&query);
     (void)str_copy(a->etag, sizeof(a->etag), reply.etag); /* Same size. */
-    if (reply.has_command || reply.wants_reload) {
+    if (reply.wants_events && strcmp(method, "GET") == 0) {
+        rv = begin_events(a);
+    } else if (reply.has_command || reply.wants_reload) {
         rv = suspend(a, &reply);
     } else {
         if (strcmp(method, "OPTIONS") == 0) {
@@ -400,6 +411,7 @@ struct http *http_new(const struct http_options *options, struct err *err)
     h->setup = options->setup;
     list_init(&h->actions);
     list_init(&h->servers);
+    list_init(&h->streams);
     if (open_all(h, err) != 0) {
         if (h->tcp == NULL) {
             free(h);
@@ -428,6 +440,7 @@ static int replace_server(struct http *h, const struct http_setup *setup, struct
     if (server == NULL) {
         return -1;
     }
+    http_events_end(h, h->tcp);
     http_daemon_retire(h->tcp, clock_ms() + RETIRE_MS);
     h->tcp = server;
     return 0;
@@ -448,6 +461,11 @@ int http_configure(struct http *h, struct http_setup *setup, struct err *err)
     return 0;
 }
 
+void http_on_tick(struct http *h)
+{
+    http_events_look(h);
+}
+
 void http_on_daemon_closed(struct http *h)
 {
     h->n_open--;
@@ -457,6 +475,7 @@ void http_on_daemon_closed(struct http *h)
 
         http_setup_free(h->setup);
         free(h->unix_path);
+        free(h->digest);
         free(h);
         cb(data);
     }
@@ -481,6 +500,7 @@ void http_close(struct http *h, void (*cb)(void *data), void *data)
         http_action_end(CONTAINER_OF(h->actions.next, struct http_action, node), 503,
                         "The agent stops; the outcome is unknown");
     }
+    http_events_end(h, NULL);
     while (!list_is_empty(&h->servers)) {
         http_daemon_stop(CONTAINER_OF(h->servers.next, struct server, node));
     }

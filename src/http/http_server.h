@@ -36,6 +36,13 @@ struct http {
     unsigned n_open;  /* Servers, and the two handles above, that libuv still holds. */
     bool closing;
     struct list actions; /* Suspended requests. */
+
+    /* http_events.c */
+    struct list streams;
+    uint64_t n_events;
+    uint64_t told_ms; /* When they were told anything. */
+    char *digest;     /* What the last event was about; NULL = there was none. */
+
     void (*close_cb)(void *data);
     void *close_data;
 };
@@ -62,6 +69,9 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, co
                                 size_t *data_size, void **state);
 void http_on_completed(void *cls, struct MHD_Connection *connection, void **state,
                        enum MHD_RequestTerminationCode code);
+
+/* What stands in every answer of that server. */
+void http_add_headers(const struct server *s, struct MHD_Response *response);
 
 /* http_daemon.c */
 /* Takes fd over, also when it fails: NULL, and why. */

@@ -270,6 +270,63 @@ def test_metrics_can_be_parsed_and_agree_with_the_role(by_role):
         assert text.endswith("\n")
 
 
+class Events:
+    """A client of GET /events."""
+
+    def __init__(self, node):
+        self.socket = socket.create_connection(("127.0.0.1", node.api_port), timeout=60)
+        self.socket.sendall(b"GET /events HTTP/1.0\r\n\r\n")
+        self.file = self.socket.makefile("rb")
+        self.head = b""
+        while not self.head.endswith(b"\r\n\r\n"):
+            self.head += self.file.readline()
+
+    def next(self):
+        """Number and data of the next one; None at the end."""
+        lines = {}
+        for line in self.file:
+            if line == b"\n" and b"data" in lines:
+                assert lines[b"event"] == b"cluster"
+                return int(lines[b"id"]), json.loads(lines[b"data"])
+            key, _, value = line.rstrip(b"\n").partition(b": ")
+            lines[key] = value
+        return None
+
+    def close(self):
+        self.file.close()  # The socket is open as long as either is.
+        self.socket.close()
+
+    def until(self, fits):
+        while (event := self.next()) is not None:
+            if fits(event[1]):
+                return event
+        return None
+
+
+def test_events_tell_what_changes(by_role):
+    """First what is, then each change, on every node; a position that moves is none."""
+    streams = [Events(node) for node in by_role.values() for _ in range(2)]
+    for s in streams:
+        assert s.head.startswith(b"HTTP/1.") and b"Content-Type: text/event-stream\r\n" in s.head
+        assert {"members", "scope"} <= s.next()[1].keys()
+    node = by_role["standby"]
+    try:
+        assert node.http("/config", "PATCH", {"pause": True}).status == 200
+        paused = [s.until(lambda c: c.get("pause")) for s in streams]
+    finally:
+        assert node.http("/config", "PATCH", {"pause": None}).status == 200
+    resumed = [s.until(lambda c: "pause" not in c) for s in streams]
+    assert all(a[0] < b[0] for a, b in zip(paused, resumed))
+    for s in streams:
+        s.close()
+    for method in ("HEAD", "OPTIONS"):
+        assert node.http("/events", method).body == b""
+    many = [Events(node) for _ in range(33)]
+    assert [m.head.split()[1] for m in many] == [b"200"] * 32 + [b"503"]
+    for m in many:
+        m.close()
+
+
 # ---- Who may do what
 
 
@@ -379,7 +436,9 @@ def test_certificates_of_restapi_are_changed_while_it_runs(by_role, three):
     client = authority.sign("a client")
     plain = http.client.HTTPConnection("127.0.0.1", node.api_port, timeout=10)
     assert ask_tls(plain)[0] == 200
+    events = Events(node)
     with restapi(node, certfile=str(cert), keyfile=str(key)) as reload:
+        assert events.until(lambda c: False) is None  # It ends, to be asked for anew.
         status, _, headers = ask_tls(plain)  # Over the connection of before.
         assert (status, headers["Connection"]) == (200, "close")
         assert code_of(raw(node, request("GET", "/patroni"), seconds=2)) != 200
