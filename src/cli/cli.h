@@ -58,6 +58,7 @@ struct cli {                 /* One call of vechectl: what its flags say. */
     bool keys_only; /* store */
     bool check_store, check_postgres, check_agent, check_cluster, check_proxy, check_full;
     const char *root, *haproxy; /* check: where the files of the system are. */
+    const char *partners;       /* migrate */
     struct cli_config config;
     bool show_phases;  /* With it, the states of the members. */
     const char *doing; /* Told while a request takes longer than a second; NULL = nothing. */
@@ -133,6 +134,7 @@ int cli_members(struct cli *c, int argc, char **argv);
 int cli_switchover(struct cli *c, int argc, char **argv); /* cli_switchover.c */
 int cli_failover(struct cli *c, int argc, char **argv);
 int cli_history(struct cli *c, int argc, char **argv); /* cli_show.c */
+int cli_migrate(struct cli *c, int argc, char **argv); /* cli_migrate.c */
 int cli_show_config(struct cli *c, int argc, char **argv);
 int cli_version(struct cli *c, int argc, char **argv);
 int cli_dsn(struct cli *c, int argc, char **argv);
@@ -288,5 +290,11 @@ int cli_run(char *const argv[], char **ret_output);
 
 int cli_print_topology(struct cli *c, const json_t *cluster);
 int cli_print_list(struct cli *c, const json_t *cluster);
+
+/* ---- cli_migrate.c ---- */
+
+struct conf_migration;
+/* The file, with what was done as comments at its top. */
+void cli_print_migration(const struct conf_migration *m, const char *path, FILE *out);
 
 #endif

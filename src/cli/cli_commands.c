@@ -57,6 +57,8 @@ static const struct cli_flag
     database    = {"dbname",      'd', CLI_TEXT,   "NAME", AT(database),  NULL,   "database"},
     username    = {"username",    'U', CLI_TEXT,   "NAME", AT(username),  NULL,   "user"},
     password    = {"password",     0,  CLI_SWITCH, NULL,   AT(password),  NULL,   "ask for the password"},
+    /* migrate */
+    partners    = {"partners",     0,  CLI_TEXT,   "HOST,...", AT(partners), NULL, "the nodes of the cluster: host or host:port of raft"},
     delimiter   = {"delimiter",    0,  CLI_TEXT,   "TEXT", AT(delimiter), NULL,   "between the columns of tsv"},
     /* store, check */
     keys_only   = {"keys-only",    0,  CLI_SWITCH, NULL,   AT(keys_only),      NULL,   "names without what they hold"},
@@ -110,6 +112,8 @@ const struct cli_command cli_commands[] = {
      {&sql, &sql_file, &database, &username, &password, &member, &role, &long_format, &delimiter, &watch, &watch_two}},
     {"version", MEMBERS, -1, "versions of vechectl, of the agents and of PostgreSQL", cli_version,
      {0}},
+    {"migrate", "FILE", 1, "a configuration of Patroni as one of Veche, and what was changed", cli_migrate,
+     {&partners}},
     {"store", "[KEY]", 1, "what the agents keep, by the names it has in Patroni's stores", cli_store,
      {&keys_only}},
     {"check", "[CLUSTER]", 1, "is all well? With the exit codes of monitoring plugins", cli_check,

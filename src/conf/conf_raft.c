@@ -130,6 +130,23 @@ static void remove_self(struct conf *c)
     c->n_raft_partners = kept;
 }
 
+/* What migrate and the samples leave to somebody. */
+static void warn_placeholders(const struct conf_node *root, const struct conf *c,
+                              const struct conf_diag *diag)
+{
+    for (size_t i = 0; i < c->n_raft_partners; i++) {
+        if (strstr(c->raft_partner_addrs[i], ".invalid:") != NULL) {
+            conf_warn(diag, conf_node_find(root, "raft.partner_addrs"), "raft.partner_addrs",
+                      "%s is nobody's name: no cluster forms before the other nodes are here",
+                      c->raft_partner_addrs[i]);
+        }
+    }
+    if (c->raft_password != NULL && str_starts_with(c->raft_password, "fill-in-")) {
+        conf_warn(diag, conf_node_find(root, "raft.password"), "raft.password",
+                  "everybody knows this one: put a secret of your own here");
+    }
+}
+
 int conf_raft_check(const struct conf_node *root, struct conf *c, const struct conf_diag *diag)
 {
     const struct conf_node *self = conf_node_find(root, "raft.self_addr");
@@ -143,6 +160,7 @@ int conf_raft_check(const struct conf_node *root, struct conf *c, const struct c
                          c->raft_self_addr);
     }
     remove_self(c);
+    warn_placeholders(root, c, diag);
     if (check_secret(root, c, diag) < 0 || check_tls(root, c, diag) < 0) {
         return -1;
     }

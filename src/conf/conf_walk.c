@@ -81,8 +81,7 @@ static void warn_other_store(const struct conf_walk *w, const struct conf_node *
     conf_warn(w->diag, node, node->key, "not used: raft: takes its place");
 }
 
-/* The value says what happens anyway: nothing to warn about. */
-static bool is_default(const struct conf_row *row, const struct conf_node *node)
+bool conf_walk_is_default(const struct conf_row *row, const struct conf_node *node)
 {
     bool a;
     bool b;
@@ -102,7 +101,7 @@ static bool is_default(const struct conf_row *row, const struct conf_node *node)
 static void note_later(struct later *later, const struct conf_row *row,
                        const struct conf_node *node)
 {
-    if (is_default(row, node)) {
+    if (conf_walk_is_default(row, node)) {
         return;
     }
     if (later->first == NULL) {
@@ -118,15 +117,13 @@ static void warn_no_effect(const struct conf_walk *w, const struct conf_row *row
 {
     char key[2 * CONF_KEY_SIZE];
 
-    if (!is_default(row, node)) {
+    if (!conf_walk_is_default(row, node)) {
         (void)snprintf(key, sizeof(key), "%s%s", w->prefix, row->path);
         conf_warn(w->diag, node, key, "has no effect: %s", row->help);
     }
 }
 
-/* bootstrap.method: x makes a section bootstrap.x, and likewise each entry of
- * postgresql.create_replica_methods. */
-static bool is_method(const struct conf_node *section, const char *key)
+bool conf_walk_is_method(const struct conf_node *section, const char *key)
 {
     const struct conf_node *method = conf_node_child(section, "method");
     const struct conf_node *methods = conf_node_child(section, "create_replica_methods");
@@ -192,7 +189,7 @@ static int walk_section(const struct conf_walk *w, const struct conf_node *secti
 
         (void)snprintf(key, sizeof(key), "%s%s%s", path, path[0] != '\0' ? "." : "", at->key);
         row = conf_schema_find(w->schema, key);
-        if (row == NULL && is_method(section, at->key)) {
+        if (row == NULL && conf_walk_is_method(section, at->key)) {
             continue; /* `method` itself has been noted. */
         }
         if (row == NULL) {

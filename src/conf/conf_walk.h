@@ -24,6 +24,12 @@ MUST_USE int conf_walk(const struct conf_walk *w, struct conf_node *root);
 /* Older spellings become the newer ones, as conf_walk does first. */
 void conf_walk_rename(const struct conf_walk *w, struct conf_node *root);
 
+/* The value says what happens anyway: nothing to warn about. */
+bool conf_walk_is_default(const struct conf_row *row, const struct conf_node *node);
+/* bootstrap.method: x makes a section bootstrap.x, and likewise each entry of
+ * postgresql.create_replica_methods. */
+bool conf_walk_is_method(const struct conf_node *section, const char *key);
+
 /* One value into the target. 0, or -1 and the reason. */
 MUST_USE int conf_set(const struct conf_walk *w, const struct conf_row *row,
                       const struct conf_node *node);

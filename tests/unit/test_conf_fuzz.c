@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "conf/conf_local.h"
+#include "conf/conf_migrate.h"
 
 #define N_MUTATIONS 3000
 #define GROWTH_KB   (400 * 1024) /* Over the whole run; nearly all of it is ASan's quarantine. */
@@ -127,6 +128,57 @@ static void random_changes_are_survived(void **state)
     assert_true(after.ru_maxrss - before.ru_maxrss < GROWTH_KB);
 }
 
+/* What migrate calls good is good to an agent. */
+static void migrate_bytes(const char *data, size_t size)
+{
+    struct kv_list none = {0};
+    struct conf_migration m = {0};
+    struct err err = {""};
+    struct conf_diag diag = {NULL, NULL, &err};
+    struct conf_node *root = conf_yaml_parse("m.yml", data, size, &diag);
+
+    if (root != NULL && conf_migrate_tree(root, &none, &m, &err) == 0) {
+        struct conf_node *again = conf_yaml_parse("a.yml", m.json, strlen(m.json), &diag);
+        struct conf *c = xmalloc(sizeof(*c));
+
+        assert_non_null(again);
+        if (conf_local_read(again, c, &diag) < 0) {
+            print_message("%s\n%s\n", err.text, m.json);
+            fail();
+        }
+        conf_free(c);
+        conf_node_free(again);
+    }
+    assert_true(root == NULL || m.json != NULL || err.text[0] != '\0');
+    conf_migration_deinit(&m);
+    conf_node_free(root);
+}
+
+static void what_is_migrated_from_a_changed_file_is_valid(void **state)
+{
+    static const char *const files[] = {GOLDEN_DIR "/patroni/i2.yml", GOLDEN_DIR "/patroni/i4.yml",
+                                        GOLDEN_DIR "/patroni/custom.yml"};
+    struct rng rng;
+
+    (void)state;
+    rng_seed(&rng, 11);
+    for (size_t i = 0; i < N_MUTATIONS; i++) {
+        char *text = read_file(files[i % ARRAY_LENGTH(files)]);
+        struct strbuf b = {0};
+
+        assert_non_null(text);
+        strbuf_add_text(&b, text);
+        for (uint64_t k = rng_between(&rng, 0, 6); k > 0; k--) {
+            mutate(&rng, &b);
+        }
+        if (strstr(b.data, "password_file") == NULL) {
+            migrate_bytes(b.data, b.length);
+        }
+        strbuf_deinit(&b);
+        free(text);
+    }
+}
+
 static void changed_json_is_survived(void **state)
 {
     struct rng rng;
@@ -213,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_truncation_is_survived),
         cmocka_unit_test(random_changes_are_survived),
+        cmocka_unit_test(what_is_migrated_from_a_changed_file_is_valid),
         cmocka_unit_test(changed_json_is_survived),
         cmocka_unit_test(hostile_files_are_refused_or_cheap),
         cmocka_unit_test(many_keys_are_read_in_reasonable_time),
