@@ -147,6 +147,7 @@ def rolls(agent, old="100", new="200"):
     a standby that has not yet replayed what the primary wrote at its start."""
     plain(agent)
     started = {}
+    behind = []
     shrinks = int(new) < int(old)
 
     def position():
@@ -173,6 +174,7 @@ def rolls(agent, old="100", new="200"):
             started[name] = started.get(name, 0) + 1
             if shrinks and name == "pg0":
                 agent.member(PG1)["replay_lsn"] = "0/4000080"
+                behind.extend(range(4))  # So many looks later it is replayed.
             agent.member(name).pop("pending_restart", None)
             agent.member(name).pop("pending_restart_reason", None)
             if agent.member(name)["role"] == "replica":
@@ -197,7 +199,9 @@ def rolls(agent, old="100", new="200"):
         seen = copy.deepcopy(agent.cluster)
         for m in agent.cluster["members"]:
             if m["role"] == "replica":
-                m.update(state="streaming", replay_lsn="0/4000088")
+                m["state"] = "streaming"
+        if behind and behind.pop() == 0:
+            agent.member(PG1)["replay_lsn"] = "0/4000088"
         return 200, seen
 
     for m in agent.cluster["members"]:
