@@ -34,6 +34,7 @@ void check_store(struct check *k); /* cli_check.c */
 void check_cluster(struct check *k);
 void check_agent(struct check *k);
 void check_postgres(struct check *k); /* cli_check_postgres.c */
+void check_hba(struct check *k);      /* cli_check_hba.c, of postgres */
 void check_proxy(struct check *k);    /* cli_check_files.c */
 void check_services(struct check *k);
 

@@ -171,4 +171,5 @@ void check_postgres(struct check *k)
     check_pending(k);
     check_senders(k);
     check_archive(k);
+    check_hba(k);
 }

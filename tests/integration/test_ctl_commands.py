@@ -353,6 +353,53 @@ def test_check_finds_nothing_in_our_own_files(path):
     assert r.returncode == 0, r
 
 
+HBA_ALL = ["host all all all scram-sha-256", "host replication all all scram-sha-256"]
+
+
+@pytest.mark.parametrize(
+    "more, lines, missing",
+    [
+        ("", HBA_ALL, []),
+        ("use_unix_socket: true", ["local all all peer", *HBA_ALL], []),
+        ("use_unix_socket: true", HBA_ALL, ["local postgres root scram-sha-256"]),
+        ("", HBA_ALL[:1], [f"host replication repl 10.0.0.{n}/32 scram-sha-256" for n in (1, 2, 3)]),
+        ("", HBA_ALL[1:], ["host postgres root 127.0.0.1/32 scram-sha-256"]),
+        ("listen: 10.0.0.1:5432", HBA_ALL[1:], ["host postgres root 10.0.0.1/32 scram-sha-256"]),
+        ("listen: '10.0.0.1,127.0.0.1:5432'", ["host all all 127.0.0.0/8 md5", HBA_ALL[1]], []),
+        ("", ["hostssl all,postgres root 127.0.0.1 255.255.255.255 md5",
+              "host replication repl,other 10.0.0.0/31 md5  # two", "host all,replication all 10.0.0.3/32 md5"],
+         ["host replication repl 10.0.0.2/32 scram-sha-256"]),
+        ("", ["host all all 127.0.0.1/32 md5", "host replication repl 10.0.0.2/32 reject", HBA_ALL[1]],
+         ['refuses replication from pg1 (10.0.0.2) by its line "host replication repl 10.0.0.2/32 reject"']),
+        ("", ["host all other all md5", HBA_ALL[1]], ["host postgres root 127.0.0.1/32 scram-sha-256"]),
+        ("", ["host app all all md5", HBA_ALL[1]], ["host postgres root 127.0.0.1/32 scram-sha-256"]),
+        ("", [], []),  # Not ours: initdb's own file.
+    ],
+)  # fmt: skip
+def test_check_tells_the_line_that_pg_hba_lacks(tmp_path, more, lines, missing):
+    text = f"""
+postgresql:
+  {more}
+  authentication:
+    superuser: {{username: root}}
+    replication: {{username: repl}}
+  pg_hba: {json.dumps(lines)}
+"""
+    path = write(tmp_path / "veche.yml", text)
+    with Agent(members=plain_members()) as agent:
+        r = vechectl("-c", path, "--url", agent.url, "check", "--postgres")
+        told = re.findall(r'^CRITICAL postgres: pg_hba (.*)$', r.stdout, re.MULTILINE)
+        assert len(told) == len(missing) and r.returncode == (2 if missing else 0), r
+        for one, part in zip(told, missing):
+            assert part in one
+
+        # What the store has counts where the file has none.
+        agent.config["postgresql"]["pg_hba"] = HBA_ALL[:1]
+        path = write(tmp_path / "veche.yml", text.replace(f"pg_hba: {json.dumps(lines)}", ""))
+        r = vechectl("-c", path, "--url", agent.url, "check", "--postgres")
+        assert "pg_hba has no line for replication from pg1" in r.stdout
+
+
 def test_check_looks_at_keepalived_and_at_services(tmp_path):
     wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
     write(tmp_path / "etc/keepalived/keepalived.conf", I1_KEEPALIVED)
