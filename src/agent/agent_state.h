@@ -141,8 +141,8 @@ struct agent {
 
     /* Replicated: the copy that decisions read. */
     struct store store;
-    struct conf_dynamic dynamic;  /* Parsed from store.config. */
-    struct kv_list pg_parameters; /* Local over dynamic, of a standby; */
+    struct conf_dynamic dynamic;          /* Parsed from store.config. */
+    struct kv_list pg_parameters;         /* Local over dynamic, of a standby; */
     struct kv_list pg_primary_parameters; /* of a primary. */
     struct consensus_leadership leadership;
     uint64_t contact_ms; /* A majority of voters was last heard; contact.c. */
@@ -293,6 +293,8 @@ void agent_on_commit(void *data, uint64_t index, const struct command *c);
 void agent_on_restore(void *data, const struct store *s);
 void agent_on_leadership(void *data, const struct consensus_leadership *l);
 void agent_apply_config(struct agent *a);
+/* Says in which keys the file's bootstrap.dcs differs from the store: it is read only once. */
+void agent_compare_seed(const struct agent *a, bool was_edited);
 void agent_apply_pg_options(struct agent *a); /* After a change of the configuration. */
 void agent_ask_barrier(struct agent *a);
 

@@ -238,6 +238,7 @@ static void say(const struct reload *r, bool secrets_changed)
 static void take_over(struct reload *r)
 {
     bool secrets_changed = false;
+    bool seed_edited;
 
     if (r->conf == NULL || check_secrets(r) < 0 || take_restapi(r) < 0 ||
         take_secrets(r, &secrets_changed) < 0) {
@@ -246,9 +247,13 @@ static void take_over(struct reload *r)
     }
     strbuf_deinit(&r->changed);
     strbuf_deinit(&r->restart);
+    seed_edited = !str_equal(r->agent->conf->bootstrap_dcs, r->conf->bootstrap_dcs);
     conf_take(r->agent->conf, r->conf, &r->changed, &r->restart);
     act(r->agent);
     say(r, secrets_changed);
+    if (seed_edited) {
+        agent_compare_seed(r->agent, true);
+    }
     r->result = (struct reload_result){true, "", r->changed.data, r->restart.data};
 }
 

@@ -25,6 +25,23 @@ void agent_apply_pg_options(struct agent *a)
     }
 }
 
+void agent_compare_seed(const struct agent *a, bool was_edited)
+{
+    struct strbuf keys = {0};
+
+    if (a->store.config_revision == 0 || str_equal(a->conf->bootstrap_dcs, "{}")) {
+        return;
+    }
+    conf_dynamic_differ(a->conf->bootstrap_dcs, a->store.config, &keys);
+    if (keys.length > 0) {
+        log_write(was_edited ? LOG_WARNING : LOG_INFO,
+                  "bootstrap.dcs of the file is not what counts, it was read once: change the "
+                  "cluster by vechectl edit-config. differs=\"%s\"",
+                  keys.data);
+    }
+    strbuf_deinit(&keys);
+}
+
 void agent_apply_config(struct agent *a)
 {
     struct conf_dynamic dynamic;
@@ -123,6 +140,7 @@ static void check_barrier(struct agent *a)
 {
     if (!a->caught_up && a->barrier_known && a->store.applied_index >= a->barrier_index) {
         a->caught_up = true;
+        agent_compare_seed(a, false);
         agent_sync_on_caught_up(a);
         agent_apply_pg_options(a); /* From now on PostgreSQL's files follow them. */
         log_info("The local state is up to date. index=%llu",

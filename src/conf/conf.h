@@ -175,6 +175,10 @@ void conf_dynamic_deinit(struct conf_dynamic *d);
 MUST_USE char *conf_dynamic_change(const char *current, const char *body, bool replace,
                                    conf_warning_cb warn, void *data, struct err *err);
 
+/* Paths of the keys in which two dynamic configurations differ, with commas between: "" = in
+ * none. Quotes and older spellings make no difference. */
+void conf_dynamic_differ(const char *a, const char *b, struct strbuf *ret_keys);
+
 /* local parameters over dynamic ones (but not the controlled set), as PostgreSQL gets them:
  * with the controlled set's defaults, sorted, and wal_keep_segments as wal_keep_size.
  * Replaces the content of *ret_parameters, a list of the caller (zeroed at first). */

@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "conf/conf_dynamic.h"
+#include "conf/conf_walk.h"
 
 static char *scalar_text(const json_t *value)
 {
@@ -92,4 +93,74 @@ char *conf_dynamic_change(const char *current, const char *body, bool replace, c
     json_decref(result);
     json_decref(change);
     return text;
+}
+
+/* ---- What differs ---- */
+
+/* With the newer spellings; NULL if it is no object. */
+static json_t *normal(const char *text)
+{
+    const struct conf_diag silent = {NULL, NULL, NULL};
+    json_t *value = conf_dynamic_load(text, &silent);
+    struct conf_node *root = value != NULL ? conf_node_from_json(value, &silent) : NULL;
+
+    json_decref(value);
+    value = NULL;
+    if (root != NULL) {
+        conf_walk_rename(&(struct conf_walk){&conf_schema_dynamic, NULL, "", &silent}, root);
+        value = conf_node_to_json(root);
+    }
+    conf_node_free(root);
+    return value;
+}
+
+static void add_differences(const json_t *a, const json_t *b, const char *prefix,
+                            struct strbuf *keys);
+
+static void add_difference(const json_t *x, const json_t *y, const char *path, struct strbuf *keys)
+{
+    bool both = json_is_object(x) && json_is_object(y);
+
+    if (both) {
+        add_differences(x, y, path, keys);
+    } else if (x == NULL || y == NULL || !is_same(x, y)) {
+        strbuf_add_text(keys, keys->length > 0 ? ", " : "");
+        strbuf_add_text(keys, path);
+    }
+}
+
+/* Depth is bounded: both were trees of nodes. */
+static void add_differences(const json_t *a, const json_t *b, const char *prefix,
+                            struct strbuf *keys)
+{
+    const json_t *const sides[] = {a, b};
+    const char *key;
+    json_t *value;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(sides); i++) {
+        json_object_foreach((json_t *)sides[i], key, value)
+        {
+            struct strbuf path = {0};
+
+            if (i == 1 && json_object_get(a, key) != NULL) {
+                continue; /* Seen from the other side. */
+            }
+            strbuf_printf(&path, "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", key);
+            add_difference(json_object_get(a, key), json_object_get(b, key), path.data, keys);
+            strbuf_deinit(&path);
+        }
+    }
+}
+
+void conf_dynamic_differ(const char *a, const char *b, struct strbuf *ret_keys)
+{
+    json_t *x = normal(a);
+    json_t *y = normal(b);
+
+    strbuf_add_text(ret_keys, "");
+    if (x != NULL && y != NULL) {
+        add_differences(x, y, "", ret_keys);
+    }
+    json_decref(x);
+    json_decref(y);
 }

@@ -76,6 +76,18 @@ def test_a_reload_takes_all_or_nothing_and_names_what_waits(alone):
     wait(lambda: alone.status()["tags"]["rack"] == "8", 30, "the tag to be told")
 
 
+def test_a_later_edit_of_bootstrap_dcs_is_said_once(alone):
+    said = "bootstrap.dcs of the file is not what counts"
+    assert said not in alone.log()
+    dcs = alone.config()["bootstrap"]["dcs"]
+    alone.overrides["bootstrap.dcs"] = {**dcs, "ttl": dcs["ttl"] + 1}
+    hang_up(alone)
+    wait(lambda: said in alone.log(), 30, "the difference to be told")
+    assert 'differs="ttl"' in alone.log()
+    hang_up(alone)
+    assert alone.log().count(said) == 1
+
+
 def veched(*arguments, **options):
     return subprocess.run((BUILD / "src/veched", *map(str, arguments)), capture_output=True,
                           text=True, timeout=60, check=False, **options)

@@ -291,9 +291,41 @@ static void a_change_is_merged_and_checked(void **state)
     }
 }
 
+static void differences_are_named_by_their_paths(void **state)
+{
+    static const struct {
+        const char *a, *b, *keys;
+    } rows[] = {
+        {"{}", "{}", ""},
+        {"{\"ttl\": 3}", "{\"ttl\": \"3\"}", ""},
+        {"{\"ttl\": 3, \"pause\": true}", "{\"pause\": false, \"ttl\": 4, \"x\": 1}",
+         "ttl, pause, x"},
+        {"{\"master_start_timeout\": 9}", "{\"primary_start_timeout\": 9}", ""},
+        {"{\"postgresql\": {\"parameters\": {\"a\": \"1\", \"b\": 2}}}",
+         "{\"postgresql\": {\"parameters\": {\"b\": 3}, \"use_slots\": true}}",
+         "postgresql.parameters.a, postgresql.parameters.b, postgresql.use_slots"},
+        {"{\"postgresql\": {\"pg_hba\": [\"a\"]}}",
+         "{\"postgresql\": {\"pg_hba\": [\"a\", \"b\"]}}", "postgresql.pg_hba"},
+        {"{\"slots\": {\"a\": 1}}", "{\"slots\": 7}", "slots"},
+        {"[]", "{\"ttl\": 4}", ""},
+    };
+    int n_wrong = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct strbuf keys = {0};
+
+        conf_dynamic_differ(rows[i].a, rows[i].b, &keys);
+        n_wrong += differs(rows[i].b, keys.data, rows[i].keys);
+        strbuf_deinit(&keys);
+    }
+    assert_int_equal(n_wrong, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(differences_are_named_by_their_paths),
         cmocka_unit_test(an_empty_object_means_the_defaults),
         cmocka_unit_test(values_are_read_whether_text_number_or_boolean),
         cmocka_unit_test(times_that_do_not_fit_are_adjusted_with_a_warning),
