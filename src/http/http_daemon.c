@@ -17,14 +17,29 @@
 
 static void on_timer(uv_timer_t *timer);
 
+static unsigned n_connections(const struct server *s)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+    return info != NULL ? info->num_connections : 0;
+}
+
+/* With all places taken MHD does not look at the listening socket, and only the run after the
+ * one in which a place became free looks at it again: nothing else might ever cause that run. */
 static void run(struct server *s)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
+    bool was_full;
 
     if (s->http->closing || s->daemon == NULL) {
         return;
     }
+    was_full = n_connections(s) >= CONNECTIONS_MAX;
     (void)MHD_run(s->daemon); /* Fails only when not set up for this. */
+    if (was_full && n_connections(s) < CONNECTIONS_MAX) {
+        (void)MHD_run(s->daemon);
+    }
     if (MHD_get_timeout(s->daemon, &timeout_ms) == MHD_YES) {
         uv_timer_start(&s->timer, on_timer, timeout_ms, 0);
     } else {
@@ -173,11 +188,8 @@ static bool has_suspended(const struct server *s)
 
 void http_daemon_look(struct server *s, uint64_t now_ms)
 {
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
-    bool is_idle = info != NULL && info->num_connections == 0;
-
-    if (s->leaves_ms != 0 && (is_idle || now_ms >= s->leaves_ms) && !has_suspended(s)) {
+    if (s->leaves_ms != 0 && (n_connections(s) == 0 || now_ms >= s->leaves_ms) &&
+        !has_suspended(s)) {
         http_daemon_stop(s);
     }
 }

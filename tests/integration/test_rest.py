@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import signal
 import socket
 import ssl
 import subprocess
@@ -695,6 +696,29 @@ def test_a_thousand_idle_connections_do_not_stop_the_agent(by_role, three, repor
     )
     assert errors == 0
     assert primary.status()["veche"]["epoch"] == epoch
+
+
+def test_places_that_were_all_taken_are_free_again(by_role):
+    """More connections than there are places, of many addresses, that end all at once."""
+    node = by_role["witness"]
+    idle = []
+    for i in range(700):
+        s = socket.socket()
+        s.setblocking(False)
+        s.bind((f"127.0.3.{i // 50 + 1}", 0))
+        with contextlib.suppress(BlockingIOError):
+            s.connect(("127.0.0.1", node.api_port))
+        idle.append(s)
+
+    def held():
+        return node.ctl("list", check=False).returncode == 0 and read_fds(node) > 500
+
+    wait(held, 20, "all places to be taken")
+    node.process.send_signal(signal.SIGSTOP)
+    for s in idle:
+        s.close()
+    node.process.send_signal(signal.SIGCONT)  # It sees all of them end in one turn.
+    assert code_of(raw(node, request("OPTIONS", "/"), seconds=10)) == 503
 
 
 def test_many_answers_at_once(by_role, report):
