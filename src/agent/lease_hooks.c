@@ -195,11 +195,11 @@ void agent_lease_renew(struct agent *a)
     }
     a->stats.n_rounds++;
     peer_send_renew(a->peer, &renew);
-    /* Going on from before the restart, our own promise follows that of another: made
-     * at every start of an agent that is cut off it would have no end, and rule
-     * `adopted` trusts it. */
+    /* Our own promise follows that of another: made by an owner that is cut off it would
+     * outlast its lease, or have no end at restart after restart, and rule `adopted`
+     * trusts it. */
     a->own_renew = renew;
-    if (!a->continued || a->lease_was_live || a->voter.image.sets[0].n == 1) {
+    if (a->voter.image.sets[0].n == 1) {
         grant_to_self(a, &renew);
     }
 }

@@ -87,7 +87,7 @@ static bool copy_configuration(const struct raft_configuration *from, struct raf
  * yet takes that one's place, which is then never taken for committed, nor gone back
  * to: the node may go on with members of two changes ago. But a leader proposes one
  * only when it has committed the one before, and that is what the library itself goes
- * by when it reads its log. Nothing is reported until it is so. */
+ * by when it reads its log. Nothing is reported until it is so, and no snapshot taken. */
 static void receive_second_change(struct consensus_thread *t, struct raft_message *m)
 {
     struct raft *r = &t->raft;
@@ -99,8 +99,10 @@ static void receive_second_change(struct consensus_thread *t, struct raft_messag
         return;
     }
     t->holds_reports = true;
+    raft_set_snapshot_threshold(r, UINT_MAX);
     t->original.recv(&t->io, m);
     t->holds_reports = false;
+    raft_set_snapshot_threshold(r, SNAPSHOT_THRESHOLD);
     if (r->configuration_uncommitted_index > before) {
         raft_configuration_close(&r->configuration_committed);
         r->configuration_committed = overtaken;

@@ -185,11 +185,7 @@ static void renew(struct sim *s, struct sim_node *n)
             sim_send(s, &(struct sim_message){.from = n->i, .to = i, .fn = on_renew, .data = copy});
         }
     }
-    /* Going on from before the restart, our own promise follows that of another. */
-    a->own_renew = message;
-    if (!a->continued || a->lease_was_live) {
-        grant_to_self(s, n, &message);
-    }
+    a->own_renew = message; /* Our own promise follows that of another. */
 }
 
 void node_lease_on_store(struct sim *s, struct sim_node *n, unsigned changes)

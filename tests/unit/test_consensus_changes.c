@@ -20,6 +20,7 @@
 
 static struct consensus_shared shared;
 static struct consensus_thread *thread;
+static unsigned n_snapshots_allowed; /* Steps, with two sets on their way, that may end in one. */
 static unsigned n_across; /* Reports of the set before and that after, and not the one between. */
 
 static struct {
@@ -132,8 +133,12 @@ static void on_step(struct raft *r)
 {
     const struct consensus_leadership *l = &thread->reported;
 
-    (void)r;
     thread_report_leadership(thread);
+    n_snapshots_allowed +=
+        r->configuration_committed_index == 1 && r->configuration_uncommitted_index == 4 &&
+                r->legacy.snapshot_threshold < UINT_MAX
+            ? 1
+            : 0;
     n_across += l->committed_index == 1 && l->voters_index == 4 ? 1 : 0;
 }
 
@@ -160,6 +165,7 @@ static int start(void **state)
     thread->running = true;
     n_writes = 0;
     n_across = 0;
+    n_snapshots_allowed = 0;
     return 0;
 }
 
@@ -217,6 +223,8 @@ static void a_set_before_another_is_taken_for_committed(void **state)
     assert_int_equal(l.n_voters, 5);
     assert_int_equal(l.level_index, 1); /* Entry 2 is not applied. */
     assert_int_equal(n_across, 0);
+    assert_int_equal(n_snapshots_allowed, 0);
+    assert_int_equal(thread->raft.legacy.snapshot_threshold, SNAPSHOT_THRESHOLD);
 }
 
 static void a_set_that_is_withdrawn_gives_way_to_the_one_before(void **state)
@@ -243,6 +251,7 @@ static void without_the_work_around_both_are_forgotten(void **state)
     assert_int_equal(l.committed_index, 1);
     assert_int_equal(l.voters_index, 4);
     assert_true(n_across > 0);
+    assert_true(n_snapshots_allowed > 0);
     send_entry(TERM + 1, 4, RAFT_BARRIER, 3);
     queue_leadership(&shared.out, &l);
     assert_int_equal(l.n_voters, 3);

@@ -5,7 +5,8 @@
  * Two slots of 64 words of 64 bits, written in turns: number n goes to slot n % 2.
  *   word 0       mark: WHOLE, BUSY, 0 (never used), anything else (void)
  *   word 1       number, from 1
- *   words 2..62  node id, boot id, the image (see put_image), zeros
+ *   words 2..61  node id, boot id, the image (see put_image), zeros
+ *   word 62      its level_index
  *   word 63      CRC32C of words 1..62
  * A write stores BUSY, then number, content and CRC, then WHOLE.
  *
@@ -33,16 +34,18 @@
 #define WORD_SEQ   1
 #define WORD_DATA  2
 #define WORD_CRC   (SLOT_WORDS - 1)
+/* Once zero: what the first releases wrote, and that is what it says: nothing is known. */
+#define WORD_LEVEL (WORD_CRC - 1)
 
 #define SET_WORDS   (2 + LEASE_VOTERS_MAX)
-#define IMAGE_WORDS (3 + 6 + 5 + 1 + 2 * SET_WORDS)
+#define IMAGE_WORDS (3 + 6 + 4 + 1 + 2 * SET_WORDS)
 
-#define MARK_WHOLE UINT64_C(0x3265736165657256) /* Format 2. */
+#define MARK_WHOLE UINT64_C(0x3165736165657256) /* Format 1. */
 #define MARK_BUSY  UINT64_C(0xb5a1c3e7960f2d48)
 #define MARK_VOID  UINT64_C(0x6a09e667f3bcc908)
 
 _Static_assert(2 * SLOT_WORDS * sizeof(uint64_t) == LEASE_FILE_SIZE, "two slots fill the file");
-_Static_assert(WORD_DATA + IMAGE_WORDS <= WORD_CRC, "an image fits a slot");
+_Static_assert(WORD_DATA + IMAGE_WORDS <= WORD_LEVEL, "an image fits a slot");
 
 enum slot_state {
     SLOT_ZERO,
@@ -103,7 +106,6 @@ static void put_image(uint64_t *w, const struct lease_image *m)
     *w++ = m->highest_owner;
     *w++ = m->highest_instance;
     *w++ = m->released_epoch;
-    *w++ = m->level_index;
     *w++ = m->n_sets;
     for (uint8_t s = 0; s < m->n_sets; s++) {
         *w++ = m->sets[s].index;
@@ -132,7 +134,6 @@ static bool get_image(const uint64_t *w, struct lease_image *m)
     m->highest_owner = *w++;
     m->highest_instance = *w++;
     m->released_epoch = *w++;
-    m->level_index = *w++;
     n_sets = *w++;
     if (n_sets > 2) {
         return false;
@@ -207,6 +208,7 @@ static enum lease_file_verdict decode(const uint64_t *slots, uint64_t node_id,
     if (!get_image(&(*ret_slot)[WORD_DATA], &image)) {
         return LEASE_FILE_DAMAGED;
     }
+    image.level_index = (*ret_slot)[WORD_LEVEL];
     if (memcmp(image.boot_id, boot_id, sizeof(image.boot_id)) != 0) {
         return LEASE_FILE_OTHER_BOOT;
     }
@@ -260,6 +262,7 @@ void lease_file_encode(void *file, const struct lease_image *image)
         next[WORD_SEQ] = 1;
     }
     put_image(&next[WORD_DATA], image);
+    next[WORD_LEVEL] = image->level_index;
     next[WORD_CRC] = slot_crc(next);
 
     slot = (volatile uint64_t *)file + (next[WORD_SEQ] % 2) * SLOT_WORDS;
