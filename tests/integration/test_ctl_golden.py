@@ -294,6 +294,21 @@ def broken(agent):
     agent.replies["GET /members/pg2/patroni"] = (503, "")
 
 
+def pauses_slowly(agent):
+    """pg2 follows when it was looked at three times."""
+    pauses(agent)
+    looks = []
+
+    def status(_):
+        looks.append(1)
+        if len(looks) <= 3:
+            agent.asked.append("(pg2 goes on)")
+            return 200, {**agent.status(PG2), "pause": False}
+        return 200, agent.status(PG2)
+
+    agent.replies["GET /members/pg2/patroni"] = status
+
+
 # Setup of the agent, words of the command, what is typed.
 CASES = [
     (nothing, "list"),
@@ -348,6 +363,7 @@ CASES = [
     # pause, resume
     (pauses, "pause"),
     (pauses, "pause --wait"),
+    (pauses_slowly, "pause --wait"),
     (resumes, "resume --wait batman"),
     (paused, "pause"),
     (nothing, "resume"),
