@@ -158,6 +158,7 @@ struct cli_reply {
     struct strbuf body;
     char relayed[128]; /* Member on whose behalf it was answered; "" = nobody's. */
     char etag[128];    /* "" = none. */
+    bool of_events;    /* A stream is read until something in the cluster has changed. */
     char tried[1024];  /* Where, and why it failed; for the error message. */
 };
 
@@ -172,6 +173,8 @@ bool cli_member_request(const struct cli *c, const json_t *member, const char *m
                         const char *path, const char *body, struct cli_reply *reply);
 void cli_reply_deinit(struct cli_reply *reply);
 const char *cli_reply_text(const struct cli_reply *reply); /* Never NULL. */
+/* Until something in the cluster has changed, or so long. */
+void cli_wait_for_change(const struct cli *c, uint64_t ms);
 /* The exit code that a status of REST stands for. */
 int cli_exit_code(long status);
 /* GET and parse; NULL with the reason printed, *ret_code what to exit with. */

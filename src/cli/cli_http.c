@@ -7,6 +7,8 @@
  * REST port; else to the member's own REST address.
  */
 #include <curl/curl.h>
+#include <limits.h>
+#include <poll.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -27,6 +29,18 @@ struct ask { /* What is asked, of whoever. */
     uint64_t since_ms, told_s; /* Progress. */
 };
 
+static size_t count_events(const struct cli_reply *reply)
+{
+    const char *at = reply->body.data;
+    size_t n = 0;
+
+    while (at != NULL && (at = strstr(at, "data:")) != NULL) {
+        n += at == reply->body.data || at[-1] == '\n';
+        at++;
+    }
+    return n;
+}
+
 static size_t on_data(char *data, size_t size, size_t n, void *arg)
 {
     struct cli_reply *reply = arg;
@@ -35,6 +49,9 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
         return 0; /* curl ends the transfer with an error. */
     }
     strbuf_add(&reply->body, data, size * n);
+    if (reply->of_events && count_events(reply) > 1) {
+        return 0; /* The first tells what is; this one that it has changed. */
+    }
     return size * n;
 }
 
@@ -199,7 +216,8 @@ static bool try_one(const char *base, const char *socket, struct ask *ask, struc
     set_credentials(curl, &ask->cli->config);
     set_callbacks(curl, ask, reply);
     rv = perform(curl, ask, reply);
-    if (rv == CURLE_OK) {
+    if (rv == CURLE_OK || (reply->of_events && reply->body.length > 0)) {
+        rv = CURLE_OK; /* A stream is ended by us, or by its time. */
         (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->code);
     } else {
         remember_failure(reply, socket != NULL ? socket : base, curl_easy_strerror(rv));
@@ -267,6 +285,19 @@ bool cli_request(const struct cli *c, const char *method, const char *path, cons
 
     *reply = (struct cli_reply){0};
     return try_all(c, &ask, reply);
+}
+
+void cli_wait_for_change(const struct cli *c, uint64_t ms)
+{
+    uint64_t until = clock_ms() + ms;
+    struct cli_reply reply = {.of_events = true};
+    struct ask ask = {c, "GET", "/events", NULL, (long)MIN(ms, INT_MAX), 0, 0};
+    bool changed = try_all(c, &ask, &reply) && reply.code == 200 && count_events(&reply) > 1;
+
+    cli_reply_deinit(&reply);
+    if (!changed && clock_ms() < until) { /* It knows no events, or nobody answered. */
+        (void)poll(NULL, 0, (int)MIN(until - clock_ms(), INT_MAX)); /* Ends early on a signal. */
+    }
 }
 
 bool cli_request_if(const struct cli *c, const char *method, const char *path, const char *body,

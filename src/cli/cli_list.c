@@ -2,8 +2,6 @@
  * list, topology, members: GET /cluster as a table.
  */
 #include <ctype.h>
-#include <limits.h>
-#include <poll.h>
 
 #include "base/clock.h"
 #include "cli/cli.h"
@@ -373,7 +371,7 @@ static int watch(struct cli *c, bool tree, int argc, char **argv)
 
     while (c->watch_ms > 0) {
         fflush(stdout);
-        (void)poll(NULL, 0, (int)MIN(c->watch_ms, INT_MAX)); /* Ends early on a signal. */
+        cli_wait_for_change(c, c->watch_ms);
         code = get_and_print(c, tree, argc, argv);
     }
     return code;

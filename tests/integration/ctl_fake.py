@@ -1,5 +1,6 @@
 """An agent of paper: it answers vechectl what a test wants it to, and remembers what it was asked."""
 
+import contextlib
 import copy
 import http.server
 import json
@@ -90,12 +91,16 @@ class Agent:
             "GET /patroni": lambda _: (200, self.status(self.name)),
         }
         self.etag = '"7"'
+        self.events = None  # An Event: there is a stream, and a change when it is set.
+        self.listening = threading.Event()
         agent = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def answer(self):
+                if self.path == "/events" and agent.events is not None:
+                    return self.stream()
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length).decode()
                 code, text, headers = agent.answer(self.command, self.path, body, self.headers)
@@ -106,6 +111,17 @@ class Agent:
                     self.send_header(key, value)
                 self.end_headers()
                 self.wfile.write(data)
+
+            def stream(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.wfile.write(b"event: cluster\ndata: {}\n\n")
+                agent.listening.set()
+                agent.events.wait(30)  # Set by the test, or its end.
+                with contextlib.suppress(OSError):  # Let go already.
+                    self.wfile.write(b"event: cluster\ndata: {}\n\n")
 
             do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = answer
 
@@ -122,6 +138,8 @@ class Agent:
         return self
 
     def __exit__(self, *_):
+        if self.events is not None:
+            self.events.set()
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()

@@ -90,6 +90,34 @@ def test_a_reply_of_another_member_is_not_taken_for_this_ones():
         assert r.returncode == UNREACHABLE, r
 
 
+@pytest.mark.parametrize("with_events", [True, False])
+def test_a_watched_list_is_drawn_anew_when_something_changes(with_events):
+    """At once by the agent's events, else after the time that was given."""
+    with Agent(members=plain_members()) as agent:
+        agent.events = threading.Event() if with_events else None
+        process = subprocess.Popen(
+            [str(BUILD / "src/vechectl"), "--url", agent.url, "list", "-f", "tsv", "pg1",
+             "-w", "600" if with_events else "0.3"],
+            stdout=subprocess.PIPE, text=True, env=environment(),
+        )  # fmt: skip
+        late = threading.Timer(60, process.kill)
+        late.start()
+        try:
+            lines = [process.stdout.readline() for _ in range(2)]
+            assert "streaming" in lines[1]
+            assert not with_events or agent.listening.wait(20)
+            agent.member("pg1")["state"] = "stopped"
+            if with_events:
+                agent.events.set()
+            while "stopped" not in lines[-1]:
+                lines.append(process.stdout.readline())
+                assert lines[-1], "vechectl has ended"
+        finally:
+            late.cancel()
+            process.kill()
+            process.wait()
+
+
 # ---- Configurations
 
 
