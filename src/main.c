@@ -34,30 +34,85 @@ struct arguments {
     char *dsn;         /* A copy: the argument itself was overwritten. */
 };
 
+/* For --help and veched(8). */
+static const struct {
+    const char *name, *help;
+} flags[] = {
+    {"--validate-config", "check the configuration: its keys, the files and programs it names, and "
+                          "that its ports are free; exit 0 or 64"},
+    {"-i, --ignore-listen-port", "with it: not the ports, since the agent runs"},
+    {"-p, --print", "with it: print the configuration when it is valid"},
+    {"--print-config", "print it with all defaults, secrets masked"},
+    {"--generate-config", "write one (to FILE, which must not be there) for the PostgreSQL that "
+                          "runs, asked as a superuser"},
+    {"--dsn DSN", "with it: the connection string; without it PG* variables and libpq's defaults"},
+    {"--generate-sample-config", "write one to begin with"},
+    {"--print-reference", "print the reference of all settings as Markdown"},
+    {"--print-manual PAGE", "print veche.yml(5) or veched(8) as man reads it; PAGE: 5 or 8"},
+    {"--version", "print the version"},
+    {"-h, --help", "print this"},
+};
+
 static void usage(FILE *out)
 {
     fputs(
-        "usage: veched [FILE]\n"
-        "       veched --validate-config [-i] [-p] [FILE]\n"
-        "       veched --print-config [FILE]\n"
-        "       veched --generate-config [--dsn DSN] [FILE]\n"
-        "       veched --generate-sample-config [FILE]\n"
-        "       veched --print-reference | --version | --help\n"
+        "usage: veched [OPTION...] [FILE]\n"
         "\n"
         "Runs a Veche agent with the configuration in FILE (or a directory of *.yml), and over it\n"
-        "the variables VECHE_* and PATRONI_* of the environment.\n"
-        "  --validate-config   check the configuration: its keys, the files and programs it "
-        "names,\n"
-        "                      and that its ports are free; exit 0 or 64\n"
-        "    -i, --ignore-listen-port   not the ports: the agent runs\n"
-        "    -p, --print                print it when it is valid\n"
-        "  --print-config      print it with all defaults, secrets masked, and exit\n"
-        "  --generate-config   write a configuration for the PostgreSQL that runs and DSN, or PG*\n"
-        "                      variables, lead to as a superuser\n"
-        "  --generate-sample-config   write one to begin with\n"
-        "  --print-reference   print the reference of all settings as Markdown\n"
-        "Started as root it goes on as the user " RUN_AS ".\n",
+        "the variables VECHE_* and PATRONI_* of the environment; or, and then exits:\n",
         out);
+    for (size_t i = 0; i < ARRAY_LENGTH(flags); i++) {
+        fprintf(out, "  %-26s %s\n", flags[i].name, flags[i].help);
+    }
+    fputs("Started as root it goes on as the user " RUN_AS ".\n", out);
+}
+
+static void print_hyphens(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        printf(*text == '-' ? "\\%c" : "%c", *text);
+    }
+}
+
+static void print_manual(void)
+{
+    printf(".TH VECHED 8 \"\" \"Veche " VECHE_VERSION "\" \"Veche\"\n.SH NAME\n"
+           "veched \\- agent of a Veche cluster of PostgreSQL servers\n.SH SYNOPSIS\n"
+           ".B veched\n[\\fIOPTION\\fR...] [\\fIFILE\\fR]\n.SH DESCRIPTION\n"
+           "Runs on every node of a cluster, with PostgreSQL or as a witness, and sees to it that "
+           "one\n"
+           "of them is primary. FILE is its configuration, veche.yml(5), or a directory of them.\n"
+           "Started as root it goes on as the user " RUN_AS ".\n.SH OPTIONS\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(flags); i++) {
+        printf(".TP\n\\fB");
+        print_hyphens(flags[i].name);
+        printf("\\fR\n");
+        print_hyphens(flags[i].help);
+        putchar('\n');
+    }
+    printf(
+        ".SH SIGNALS\n.TP\nSIGHUP\nThe configuration is read again.\n"
+        ".TP\nSIGTERM, SIGINT\nPostgreSQL is stopped, its lease given away, and the agent ends.\n"
+        ".TP\nSIGUSR1\nThe agent ends and leaves PostgreSQL alone, for another that takes over.\n"
+        ".SH EXIT STATUS\n0 done; 1 failed; 2 usage; 64 the configuration is wrong; 65 a "
+        "directory\n"
+        "is another node's, or damaged; 66 an address can not be used; 70 the Raft state could\n"
+        "not be made durable; 71 the log is of a newer Veche.\n"
+        ".SH SEE ALSO\nvechectl(1), veche.yml(5)\n");
+}
+
+static int print_page(const char *page)
+{
+    if (strcmp(page, "5") == 0) {
+        conf_print_manual(stdout);
+        return VECHE_EXIT_OK;
+    }
+    if (strcmp(page, "8") == 0) {
+        print_manual();
+        return VECHE_EXIT_OK;
+    }
+    fprintf(stderr, "veched: there is no page %s, expected 5 or 8\n", page);
+    return VECHE_EXIT_USAGE;
 }
 
 static void on_warning(void *data, const char *text)
@@ -278,6 +333,8 @@ static int take_option(struct arguments *args, int option)
     case 'r':
         conf_print_reference(stdout);
         return VECHE_EXIT_OK;
+    case 'm':
+        return print_page(optarg);
     case 'V':
         printf("veched %s\n", VECHE_VERSION);
         return VECHE_EXIT_OK;
@@ -310,6 +367,7 @@ int main(int argc, char **argv)
         {"generate-config", no_argument, NULL, 'g'},
         {"dsn", required_argument, NULL, 'd'},
         {"print-reference", no_argument, NULL, 'r'},
+        {"print-manual", required_argument, NULL, 'm'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},

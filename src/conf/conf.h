@@ -197,6 +197,8 @@ MUST_USE char *conf_json_of_yaml(const char *name, const char *text, struct err 
 void conf_print(const struct conf *c, FILE *out);
 /* docs/CONFIG.md from the schema. */
 void conf_print_reference(FILE *out);
+/* veche.yml(5), likewise. */
+void conf_print_manual(FILE *out);
 
 enum conf_watchdog conf_watchdog(const struct conf *c);
 enum log_level conf_log_level(const struct conf *c);

@@ -2,9 +2,9 @@
  * docs/CONFIG.md, from the schema. The file is compared with this output by a
  * test, so that it can not go stale.
  */
+#include "conf/conf_reference.h"
 #include "base/str.h"
 #include "conf/conf.h"
-#include "conf/conf_schema.h"
 
 static const char intro[] =
     "# Configuration reference\n"
@@ -42,7 +42,7 @@ static const char intro[] =
     "agent),\n"
     "`once` (when the cluster is first made).\n";
 
-static const char *type_name(const struct conf_row *row)
+const char *conf_reference_type(const struct conf_row *row)
 {
     static const char *const names[] = {
         [CONF_SECTION] = "section",
@@ -84,7 +84,7 @@ static bool has_choices(const struct conf_row *row)
 }
 
 /* "off, on, quorum", "1 to 3600 s", "0 to 4096". */
-static void print_range(const struct conf_row *row, FILE *out)
+void conf_reference_range(const struct conf_row *row, FILE *out)
 {
     bool ranged = row->type == CONF_INT || row->type == CONF_BYTES || row->type == CONF_DURATION;
 
@@ -152,10 +152,10 @@ static const char *change_name(const struct conf_row *row, bool dynamic)
 
 static void print_row(const struct conf_row *row, bool dynamic, FILE *out)
 {
-    (void)fprintf(out, "| `%s` | %s | ", row->path, type_name(row));
+    (void)fprintf(out, "| `%s` | %s | ", row->path, conf_reference_type(row));
     print_default(row, out);
     (void)fputs(" | ", out);
-    print_range(row, out);
+    conf_reference_range(row, out);
     (void)fprintf(out, " | %s |", state_name(row));
     if (!dynamic) {
         (void)fprintf(out, " %s |", change_name(row, dynamic));

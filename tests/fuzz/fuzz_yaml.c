@@ -1,11 +1,12 @@
 /*
  * A configuration file. What is taken is printed, and what is printed is read
- * again to the same print.
+ * again to the same print. Taken for Patroni's, what becomes of it is valid.
  */
 #include "fuzz.h"
 
 #include "base/str.h"
 #include "conf/conf_local.h"
+#include "conf/conf_migrate.h"
 
 static void on_warning(void *data, const char *text)
 {
@@ -44,6 +45,29 @@ static char *print(const struct conf *c, size_t *ret_size)
     return text;
 }
 
+static void migrate(const char *text, size_t size)
+{
+    struct kv_list none = {0};
+    struct conf_migration m = {0};
+    struct err err = {""};
+    struct conf_diag diag = {on_warning, NULL, &err};
+    struct conf_node *root = conf_yaml_parse("f.yml", text, size, &diag);
+    struct conf *c;
+
+    if (root != NULL && conf_migrate_tree(root, &none, &m, &err) == 0) {
+        c = load(m.json, strlen(m.json), &err);
+        if (c == NULL) {
+            fprintf(stderr, "%s\n%s\n", err.text, m.json);
+        }
+        REQUIRE(c != NULL);
+        conf_free(c);
+    } else {
+        REQUIRE(err.text[0] != '\0');
+    }
+    conf_migration_deinit(&m);
+    conf_node_free(root);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct err err = {""};
@@ -58,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0; /* It would open files of this machine. */
     }
     copy = fuzz_copy(data, size);
+    migrate((const char *)copy, size);
     c = load((const char *)copy, size, &err);
     free(copy);
     if (c == NULL) {

@@ -6,6 +6,7 @@
 #include "test_conf_common.h"
 
 #include "conf/conf_sample.h"
+#include "conf/conf_schema.h"
 
 #define GOLDEN(name) GOLDEN_DIR "/" name
 
@@ -82,6 +83,43 @@ static void the_reference_in_docs_is_in_step_with_the_schema(void **state)
 
     (void)state;
     compare(text, GOLDEN("../../docs/CONFIG.md"));
+    free(text);
+}
+
+/* Every key once, and no line that troff would take for a request of its own. */
+static void the_manual_has_every_key(void **state)
+{
+    static const char *const requests[] = {".TH ", ".SH ", ".SS ", ".TP", ".PP", ".B "};
+    const struct conf_schema *const schemas[] = {&conf_schema_local, &conf_schema_dynamic};
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    char *rest;
+    char *line;
+
+    (void)state;
+    assert_non_null(out);
+    conf_print_manual(out);
+    assert_int_equal(fclose(out), 0);
+    for (size_t i = 0; i < ARRAY_LENGTH(schemas); i++) {
+        for (size_t k = 0; k < schemas[i]->n_rows; k++) {
+            const struct conf_row *row = &schemas[i]->rows[k];
+            char expected[300];
+
+            (void)snprintf(expected, sizeof(expected),
+                           row->type == CONF_SECTION ? "\n.SS %s:\n" : "\n\\fB%s\\fR (", row->path);
+            assert_non_null(strstr(text, expected));
+        }
+    }
+    rest = text;
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        bool known = line[0] != '.' && line[0] != '\'';
+
+        for (size_t i = 0; i < ARRAY_LENGTH(requests) && !known; i++) {
+            known = str_starts_with(line, requests[i]);
+        }
+        assert_true(known);
+    }
     free(text);
 }
 
@@ -320,6 +358,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(print_config_shows_what_is_in_force_and_no_secret),
         cmocka_unit_test(what_print_config_printed_means_the_same_when_read_again),
         cmocka_unit_test(the_reference_in_docs_is_in_step_with_the_schema),
+        cmocka_unit_test(the_manual_has_every_key),
         cmocka_unit_test(the_first_installation_loads),
         cmocka_unit_test(the_second_installation_loads),
         cmocka_unit_test(the_third_installation_loads),
