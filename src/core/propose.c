@@ -29,6 +29,9 @@ static const struct {
 #define PACE_PROGRESS_SET    10000
 #define PACE_LEDGER_ADD      10000
 #define PACE_LINE_SET        300
+#define PACE_ORDER_SET       1000
+#define PACE_ORDER_BEGIN     300
+#define PACE_ORDER_END       500
     COMMANDS(KIND)
 #undef KIND
 };

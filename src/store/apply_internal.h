@@ -19,7 +19,7 @@ struct apply {
 };
 
 /* apply_primary.c: epoch_..., line_set; apply_sync.c: sync_set, history_add,
- * progress_set; apply_other.c: the rest. */
+ * progress_set; apply_order.c: order_...; apply_other.c: the rest. */
 #define APPLY_DECLARE(enumerator, name, text) \
     enum apply_result apply_##name(struct apply *a, const struct command_##name *c);
 COMMANDS(APPLY_DECLARE)
@@ -50,6 +50,9 @@ bool progress_move(struct apply *a, const struct store_progress *to);
 
 /* Makes that the newest declared timeline, of the present owner if there is one. */
 void line_put(struct apply *a, uint32_t timeline, uint32_t parent, lsn_t lsn);
+
+/* apply_order.c: drops those of members that are gone. */
+void orders_of_nobody(struct store *s);
 
 /* The listed member of that name that runs PostgreSQL, or NULL. */
 const struct store_member *find_postgres(const struct store *s, const char *name);

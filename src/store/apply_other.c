@@ -134,6 +134,7 @@ enum apply_result apply_member_set(struct apply *a, const struct command_member_
     } else {
         memcpy(&s->members[old - s->members], &fresh, sizeof(fresh));
     }
+    orders_of_nobody(s); /* It may be a witness now. */
     a->changes |= CHANGE_MEMBERS;
     return APPLY_DONE;
 }
@@ -157,6 +158,7 @@ enum apply_result apply_member_remove(struct apply *a, const struct command_memb
     s->n_members--;
     memmove(&s->members[at], &s->members[at + 1], (s->n_members - at) * sizeof(*m));
     memset(&s->members[s->n_members], 0, sizeof(*m));
+    orders_of_nobody(s);
     a->changes |= CHANGE_MEMBERS;
     return APPLY_DONE;
 }

@@ -63,6 +63,11 @@ static const struct command_ops {
 };
 /* clang-format on */
 
+unsigned command_kind_version(enum command_kind kind)
+{
+    return kind < COMMAND_ORDER_SET ? 1 : 2;
+}
+
 static bool kind_is_known(uint32_t kind)
 {
     return kind > COMMAND_NONE && kind < COMMAND_KINDS;
@@ -88,7 +93,7 @@ int command_encode(const struct command *c, void *data, size_t size, struct err 
                        command_kind_name(c->kind), field);
     }
     encoder_init(&e, data, MIN(size, (size_t)COMMAND_SIZE_MAX));
-    encode_u16(&e, COMMAND_VERSION);
+    encode_u16(&e, (uint16_t)command_kind_version(c->kind));
     encode_u16(&e, (uint16_t)c->kind);
     commands[c->kind].encode(c, &e);
     if (e.failed) {
@@ -114,7 +119,7 @@ static int decode_head(struct decoder *d, enum command_kind *ret_kind, struct er
                 version, COMMAND_VERSION);
         return COMMAND_NEWER_VERSION;
     }
-    if (version != COMMAND_VERSION || !kind_is_known(kind)) {
+    if (!kind_is_known(kind) || version != command_kind_version((enum command_kind)kind)) {
         return err_set(err, "damaged command: version %u, kind %u", version, kind);
     }
     *ret_kind = (enum command_kind)kind;

@@ -5,9 +5,10 @@
  *
  * On the wire and in the log a command is: u16 version (COMMAND_VERSION),
  * u16 kind, the fields in schema order. A decoder refuses another version, an
- * unknown kind, a value out of bounds, and trailing bytes. A new command or
- * field needs a new version. consensus/ pads to a multiple of eight; the length
- * is carried outside.
+ * unknown kind, a value out of bounds, and trailing bytes. A new command comes
+ * with a new version, the one it is written with from then on, so that a log of
+ * before can be read; a new field needs a new command. consensus/ pads to a
+ * multiple of eight; the length is carried outside.
  *
  * Compare-and-set: a command that concerns the primary or the synchronous
  * state carries the epoch and the sync revision it was decided on;
@@ -19,7 +20,7 @@
 #include "base/err.h"
 #include "store/store.h"
 
-#define COMMAND_VERSION  1
+#define COMMAND_VERSION  2 /* The newest: of orders. */
 #define COMMAND_SIZE_MAX (CONFIG_SIZE + 4096) /* Encoded, at most. */
 
 /*
@@ -47,7 +48,11 @@
     X(HISTORY_ADD,      history_add,      "history-add") \
     X(PROGRESS_SET,     progress_set,     "progress-set") \
     X(LEDGER_ADD,       ledger_add,       "ledger-add") \
-    X(LINE_SET,         line_set,         "line-set")         /* the owner is to write a timeline */
+    X(LINE_SET,         line_set,         "line-set")         /* the owner is to write a timeline */ \
+    /* Since version 2: */ \
+    X(ORDER_SET,        order_set,        "order-set")        /* restart or reinit of a member */ \
+    X(ORDER_BEGIN,      order_begin,      "order-begin") \
+    X(ORDER_END,        order_end,        "order-end")
 
 #define COMMAND_FIELDS_cluster_create(F) \
     F(U64, cluster_id) F(NAME, scope)
@@ -127,6 +132,18 @@
     F(U64, expect_epoch) F(U32, timeline) F(U32, parent) F(LSN, lsn) F(I64, time_us) \
     F(NAME, node) F(NAME, rule) F(TEXT, evidence)
 
+/* Refused while the member has another one that is not ended, unless `force`; one that is
+ * scheduled and one that is not are not in each other's way. */
+#define COMMAND_FIELDS_order_set(F) \
+    F(ENUM_REQUEST, kind) F(NAME, member) F(I64, at_us) F(NAME, role) F(U32, pg_version) \
+    F(FLAG, pending_only) F(U64, timeout_ms) F(FLAG, force) F(HOST, who) F(I64, time_us)
+
+#define COMMAND_FIELDS_order_begin(F) /* By the member. */ \
+    F(U64, order_id) F(I64, postmaster_us)
+
+#define COMMAND_FIELDS_order_end(F) /* By the member, or by whoever takes it back. */ \
+    F(U64, order_id) F(FLAG, done) F(TEXT, text) F(I64, time_us) F(NAME, node)
+
 /* How each field kind is declared. */
 #define COMMAND_DECLARE(kind, name)            COMMAND_DECLARE_##kind(name)
 #define COMMAND_DECLARE_U64(name)              uint64_t name;
@@ -172,6 +189,9 @@ struct command {
 
 /* "epoch-take"; "none" for COMMAND_NONE. */
 const char *command_kind_name(enum command_kind kind);
+
+/* The version that came with it: it is written with that, and read with no other. */
+unsigned command_kind_version(enum command_kind kind);
 
 /* The first field that is out of its bounds, or NULL. */
 const char *command_broken_field(const struct command *c);

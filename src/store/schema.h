@@ -48,10 +48,15 @@
     F(U64, index) F(U64, epoch) F(I64, time_us) F(I64, last_us) F(U32, count) F(FLAG, note) \
     F(NAME, node) F(NAME, rule) F(TEXT, evidence) F(NAME, subject) F(NAME, result)
 
+#define STORE_FIELDS_order(F) \
+    F(U64, id) F(ENUM_REQUEST, kind) F(NAME, member) F(I64, at_us) F(NAME, role) \
+    F(U32, pg_version) F(FLAG, pending_only) F(U64, timeout_ms) F(HOST, who) F(I64, time_us) \
+    F(FLAG, begun) F(I64, postmaster_us) F(FLAG, ended) F(FLAG, done) F(TEXT, text)
+
 /* Every part: `struct store_<part>`. */
 #define STORE_PARTS(X) \
     X(cluster) X(primary) X(member) X(sync) X(request) X(outcome) X(history) X(progress) \
-    X(line) X(ledger_entry)
+    X(line) X(ledger_entry) X(order)
 /* clang-format on */
 
 /* Entries of the ledger that are still there. */

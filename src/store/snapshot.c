@@ -28,7 +28,7 @@ STORE_PARTS(GENERATE_PART)
 #define ONE(name) (0 STORE_FIELDS_##name(FIELD_SIZE))
 _Static_assert(HEADER_SIZE + 64 + ONE(cluster) + ONE(primary) + ONE(sync) + ONE(request) +
                ONE(outcome) + ONE(progress) + ONE(line) + MEMBERS_MAX * ONE(member) +
-               HISTORY_MAX * ONE(history) + LEDGER_MAX * ONE(ledger_entry) +
+               HISTORY_MAX * ONE(history) + LEDGER_MAX * ONE(ledger_entry) + ORDERS_MAX * ONE(order) +
                FIELD_SIZE_CONFIG <= SNAPSHOT_SIZE_MAX, "a full store fits");
 #undef ONE
 /* clang-format on */
@@ -59,6 +59,12 @@ static void write_store(struct encoder *e, const struct store *s)
     }
     encode_u64(e, s->config_revision);
     field_encode_config(e, s->config);
+    if (s->n_orders > 0) {
+        encode_u32(e, s->n_orders);
+    }
+    for (uint32_t i = 0; i < s->n_orders; i++) {
+        encode_order(e, &s->orders[i]);
+    }
 }
 
 int snapshot_encode(const struct store *s, void *data, size_t size, struct err *err)
@@ -76,7 +82,7 @@ int snapshot_encode(const struct store *s, void *data, size_t size, struct err *
     }
     encoder_init(&head, data, HEADER_SIZE);
     encode_u32(&head, SNAPSHOT_MAGIC);
-    encode_u16(&head, SNAPSHOT_VERSION);
+    encode_u16(&head, s->n_orders > 0 ? 2 : 1);
     encode_u16(&head, 0);
     encode_u32(&head, (uint32_t)(e.used - HEADER_SIZE));
     ASSERT(head.used == CRC_OFFSET);
@@ -87,7 +93,7 @@ int snapshot_encode(const struct store *s, void *data, size_t size, struct err *
 }
 
 /* Checks what is around the body; d is left at its first byte. */
-static int read_header(struct decoder *d, struct err *err)
+static int read_header(struct decoder *d, unsigned *ret_version, struct err *err)
 {
     uint32_t magic = decode_u32(d);
     unsigned version = decode_u16(d);
@@ -104,7 +110,8 @@ static int read_header(struct decoder *d, struct err *err)
                        "a newer Veche runs in this cluster, upgrade this node",
                        version, SNAPSHOT_VERSION);
     }
-    if (version != SNAPSHOT_VERSION || zero != 0 || size != d->size - HEADER_SIZE ||
+    *ret_version = version;
+    if (version == 0 || zero != 0 || size != d->size - HEADER_SIZE ||
         size > SNAPSHOT_SIZE_MAX) {
         return err_set(err, "damaged snapshot: version %u, body of %" PRIu32 " bytes in %zu",
                        version, size, d->size);
@@ -187,9 +194,23 @@ static const char *read_config(struct decoder *d, struct store *s)
     return d->failed ? "config" : NULL;
 }
 
+static const char *read_orders(struct decoder *d, struct store *s)
+{
+    uint32_t n = decode_u32(d);
+    const char *broken = n > 0 && n <= ORDERS_MAX ? NULL : "n_orders";
+
+    for (uint32_t i = 0; broken == NULL && i < n; i++) {
+        broken = decode_order(d, s != NULL ? &s->orders[i] : NULL);
+    }
+    if (s != NULL) {
+        s->n_orders = n;
+    }
+    return broken;
+}
+
 /* The whole body into s, or, when s is NULL, only looking. Returns what is out
  * of its bounds, or NULL. */
-static const char *read_store(struct decoder *d, struct store *s)
+static const char *read_store(struct decoder *d, unsigned version, struct store *s)
 {
     static const char *(*const readers[])(struct decoder * d, struct store * s) = {
         read_singles, read_members, read_history, read_ledger, read_config,
@@ -199,6 +220,9 @@ static const char *read_store(struct decoder *d, struct store *s)
     for (size_t i = 0; broken == NULL && i < ARRAY_LENGTH(readers); i++) {
         broken = readers[i](d, s);
     }
+    if (broken == NULL && version >= 2) {
+        broken = read_orders(d, s);
+    }
     return broken == NULL && !decoder_is_done(d) ? "size" : broken;
 }
 
@@ -207,19 +231,20 @@ int snapshot_decode(const void *data, size_t size, struct store *ret_store, stru
     struct decoder d;
     struct decoder body;
     const char *broken;
+    unsigned version = 0;
 
     decoder_init(&d, data, size);
-    if (read_header(&d, err) != 0) {
+    if (read_header(&d, &version, err) != 0) {
         return -1;
     }
     body = d;
-    broken = read_store(&d, NULL);
+    broken = read_store(&d, version, NULL);
     if (broken != NULL) {
         return err_set(err, "damaged snapshot: %s is out of its bounds at byte %zu of %zu", broken,
                        d.used, size);
     }
     store_init(ret_store);
-    broken = read_store(&body, ret_store);
+    broken = read_store(&body, version, ret_store);
     ASSERT(broken == NULL);
     broken = store_broken_invariant(ret_store);
     if (broken != NULL) {

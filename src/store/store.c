@@ -47,6 +47,29 @@ const struct store_member *store_find_member_by_id(const struct store *s, node_i
     return NULL;
 }
 
+const struct store_order *store_find_order(const struct store *s, const char *member,
+                                           bool scheduled)
+{
+    for (uint32_t i = 0; i < s->n_orders; i++) {
+        const struct store_order *o = &s->orders[i];
+
+        if (!o->ended && (o->at_us != 0) == scheduled && str_equal(o->member, member)) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+const struct store_order *store_find_order_by_id(const struct store *s, uint64_t id)
+{
+    for (uint32_t i = 0; i < s->n_orders; i++) {
+        if (s->orders[i].id == id) {
+            return &s->orders[i];
+        }
+    }
+    return NULL;
+}
+
 bool store_member_equal(const struct store_member *x, const struct store_member *y)
 {
     STORE_FIELDS_member(FIELD_EQUAL) /* Not as bytes: there is padding. */
@@ -85,7 +108,8 @@ static bool is_listed_postgres(const struct store *s, const char *name)
 static bool counts_fit(const struct store *s)
 {
     return s->n_members <= MEMBERS_MAX && s->sync.n_names <= SYNC_MAX &&
-           s->n_history <= HISTORY_MAX && s->config_size < CONFIG_SIZE;
+           s->n_history <= HISTORY_MAX && s->config_size < CONFIG_SIZE &&
+           s->n_orders <= ORDERS_MAX;
 }
 
 static bool singles_are_in_bounds(const struct store *s)
@@ -105,6 +129,11 @@ static bool tables_are_in_bounds(const struct store *s)
     }
     for (uint32_t i = 0; i < s->n_history; i++) {
         if (!history_is_in_bounds(&s->history[i])) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < s->n_orders; i++) {
+        if (!order_is_in_bounds(&s->orders[i])) {
             return false;
         }
     }
@@ -135,7 +164,7 @@ static bool nothing_is_before_the_cluster(const struct store *s)
     return s->cluster.id != 0 ||
            (s->cluster.init == INIT_NONE && s->n_members == 0 && s->primary.epoch == 0 &&
             s->sync.revision == 0 && s->config_revision == 0 && s->request.id == 0 &&
-            s->n_history == 0 && s->n_ledger == 0 && s->line.timeline == 0);
+            s->n_history == 0 && s->n_ledger == 0 && s->line.timeline == 0 && s->n_orders == 0);
 }
 
 static bool sysid_is_known_iff_initialised(const struct store *s)
@@ -260,6 +289,35 @@ static bool requests_come_in_order(const struct store *s)
            IMPLIES(s->request.id != 0, s->outcome.request_id < s->request.id);
 }
 
+static bool orders_are_whole(const struct store *s)
+{
+    for (uint32_t i = 0; i < s->n_orders; i++) {
+        const struct store_order *o = &s->orders[i];
+        bool restart = o->kind == REQUEST_RESTART;
+
+        if (o->id == 0 || o->id > s->applied_index || !(restart || o->kind == REQUEST_REINIT) ||
+            !is_listed_postgres(s, o->member) || (o->done && !o->ended) ||
+            (!restart && (o->begun || o->at_us != 0)) || (!o->begun && o->postmaster_us != 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool a_member_has_one_order_of_each_kind(const struct store *s)
+{
+    for (uint32_t i = 0; i < s->n_orders; i++) {
+        for (uint32_t k = 0; k < i; k++) {
+            if (s->orders[i].id == s->orders[k].id ||
+                (str_equal(s->orders[i].member, s->orders[k].member) &&
+                 (s->orders[i].at_us != 0) == (s->orders[k].at_us != 0))) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool progress_is_of_a_known_epoch(const struct store *s)
 {
     const struct store_progress *p = &s->progress;
@@ -354,6 +412,8 @@ static const struct {
     {"sync-names-are-sorted",               sync_names_are_sorted},
     {"request-is-whole-or-absent",          request_is_whole_or_absent},
     {"requests-come-in-order",              requests_come_in_order},
+    {"orders-are-whole",                    orders_are_whole},
+    {"a-member-has-one-order-of-each-kind", a_member_has_one_order_of_each_kind},
     {"progress-is-of-a-known-epoch",        progress_is_of_a_known_epoch},
     {"line-is-whole-or-absent",             line_is_whole_or_absent},
     {"history-is-ascending",                history_is_ascending},

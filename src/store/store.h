@@ -80,6 +80,28 @@ struct store_outcome {
     char text[TEXT_SIZE]; /* Why not; or who is primary now. */
 };
 
+/*
+ * An operator's order for one member: to restart PostgreSQL, or to copy it anew. A member
+ * has one that is due at once, and one that is scheduled. Ended it stays, so that whoever
+ * asked can be told, until the next of its kind takes its place.
+ */
+struct store_order {
+    uint64_t id; /* Log index that made it. */
+    enum request_kind kind; /* REQUEST_RESTART or REQUEST_REINIT */
+    char member[NAME_SIZE];
+    int64_t at_us;        /* Wall clock; 0 = at once. */
+    char role[NAME_SIZE]; /* Restart only in that role, as Patroni names it; empty = in any, */
+    uint32_t pg_version;  /* only a server older than that; 0 = of any version, */
+    bool pending_only;    /* only if a restart is pending. */
+    uint64_t timeout_ms;  /* In the place of primary_start_timeout; 0 = that. */
+    char who[HOST_SIZE];
+    int64_t time_us; /* Wall clock of the asking. */
+    bool begun;           /* Restart: it is to take the place of the server that */
+    int64_t postmaster_us; /* was started then; 0 = none ran. */
+    bool ended, done;
+    char text[TEXT_SIZE]; /* Why not; or how it ended. */
+};
+
 struct store_history {
     uint32_t timeline; /* The one that ended. */
     lsn_t lsn;         /* Where it ended. */
@@ -135,6 +157,8 @@ struct store {
     struct store_outcome outcome;
     struct store_progress progress;
     struct store_line line;
+    uint32_t n_orders;
+    struct store_order orders[ORDERS_MAX];
 
     uint32_t n_history; /* The newest HISTORY_MAX, timelines ascending. */
     struct store_history history[HISTORY_MAX];
@@ -152,6 +176,12 @@ void store_init(struct store *s);
 /* The member, or NULL. Valid until the next apply. */
 const struct store_member *store_find_member(const struct store *s, const char *name);
 const struct store_member *store_find_member_by_id(const struct store *s, node_id id);
+
+/* The order that is not ended of that member, scheduled or not, or NULL. */
+const struct store_order *store_find_order(const struct store *s, const char *member,
+                                           bool scheduled);
+/* Ended or not; NULL if it is not there any more. */
+const struct store_order *store_find_order_by_id(const struct store *s, uint64_t id);
 
 /* Field by field; unused bytes behind a text do not count. */
 bool store_member_equal(const struct store_member *x, const struct store_member *y);

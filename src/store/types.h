@@ -27,6 +27,7 @@
 #define LEDGER_MAX  512
 #define HISTORY_MAX 256
 #define CONFIG_SIZE (256 * 1024)
+#define ORDERS_MAX  (2 * MEMBERS_MAX) /* For each member one at once, one scheduled. */
 
 typedef uint64_t node_id; /* 0 = none. */
 typedef uint64_t lsn_t;   /* Position in the WAL as PostgreSQL's XLogRecPtr; 0 = unknown. */

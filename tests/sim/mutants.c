@@ -44,6 +44,9 @@ uint64_t *command_expect_epoch(struct command *c)
     case COMMAND_REQUEST_SET:
     case COMMAND_REQUEST_END:
     case COMMAND_LEDGER_ADD:
+    case COMMAND_ORDER_SET:
+    case COMMAND_ORDER_BEGIN:
+    case COMMAND_ORDER_END:
     case COMMAND_KINDS:
         break;
     }
