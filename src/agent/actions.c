@@ -1,6 +1,8 @@
 /*
  * What is asked for over REST. A switchover or failover goes into the store as a
- * request, and the answer is given when the store says how it ended (store_outcome);
+ * request, a restart or reinit of this member as an order, and the answer is given when the
+ * store says how it ended (store_outcome, store_order); what is scheduled is answered when it
+ * is in the store;
  * a change of the configuration, or of the mark that a pause makes, is answered when it is
  * in the store here, too. In Patroni's words.
  */
@@ -46,6 +48,24 @@ void agent_actions_close(struct agent *a)
     }
 }
 
+/* Patroni's answer to the second of two. */
+static void end_busy(struct action *action)
+{
+    const struct agent *a = action->agent;
+    const struct store_order *o = store_find_order(&a->store, a->conf->name, action->scheduled);
+    char text[TEXT_SIZE];
+
+    if (action->kind == COMMAND_REQUEST_SET) {
+        end(action, 503, "Another switchover or failover is pending");
+    } else if (action->scheduled) {
+        end(action, 409, "Another restart is already scheduled");
+    } else {
+        (void)snprintf(text, sizeof(text), "%s already in progress",
+                       o != NULL ? request_kind_name(o->kind) : "another order is");
+        end(action, 503, text);
+    }
+}
+
 /* The request is handled once more when the store here is that new. */
 static void begin_anew(struct action *action, uint64_t index)
 {
@@ -77,7 +97,7 @@ static void on_set(void *data, const struct propose_result *result)
     } else if (result->result == APPLY_REFUSED_REVISION) {
         begin_anew(action, result->index);
     } else if (result->result == APPLY_REFUSED_BUSY) {
-        end(action, 503, "Another switchover or failover is pending");
+        end_busy(action);
     } else if (apply_result_is_refusal(result->result) && action->kind == COMMAND_REQUEST_END) {
         end(action, 409, "it is another one, or under way already: look at it, then retry");
     } else if (apply_result_is_refusal(result->result)) {
@@ -136,6 +156,22 @@ static int encode(struct action *action, const struct command *command, struct e
     return size;
 }
 
+/* How long a restart may take PostgreSQL is known; what is before it has the usual limit. */
+static void fill_order(const struct agent *a, struct action *action, const struct command *command)
+{
+    const struct command_order_set *c = &command->order_set;
+
+    if (command->kind == COMMAND_REQUEST_SET) {
+        action->scheduled = command->request_set.at_us != 0;
+    } else if (command->kind == COMMAND_ORDER_SET) {
+        action->scheduled = c->at_us != 0;
+        if (c->kind == REQUEST_RESTART) {
+            action->deadline_ms +=
+                c->timeout_ms != 0 ? c->timeout_ms : a->dynamic.primary_start_timeout_ms;
+        }
+    }
+}
+
 void agent_on_request(void *data, struct http_action *http, const struct command *command)
 {
     struct agent *a = data;
@@ -157,6 +193,7 @@ void agent_on_request(void *data, struct http_action *http, const struct command
         action->failover = command->request_set.kind == REQUEST_FAILOVER;
         (void)str_copy(action->to, sizeof(action->to), command->request_set.to);
     }
+    fill_order(a, action, command);
     if (encode(action, command, &err) < 0) {
         end(action, 503, err.text);
         return;
@@ -186,10 +223,16 @@ static void end_applied(struct agent *a, struct action *action)
     enum command_kind kind = action->kind;
     struct http_action *http = let_go(action);
 
-    if (kind == COMMAND_EPOCH_UNFENCED) {
-        http_action_end(http, 200, "On record: the primary is dead. Another one may take over");
+    if (kind == COMMAND_REQUEST_SET) {
+        http_action_end(http, 202, "Switchover scheduled");
+    } else if (kind == COMMAND_ORDER_SET) {
+        http_action_end(http, 202, "Restart scheduled");
     } else if (kind == COMMAND_REQUEST_END) {
         http_action_end(http, 200, "scheduled switchover deleted");
+    } else if (kind == COMMAND_ORDER_END) {
+        http_action_end(http, 200, "scheduled restart deleted");
+    } else if (kind == COMMAND_EPOCH_UNFENCED) {
+        http_action_end(http, 200, "On record: the primary is dead. Another one may take over");
     } else if (!overtaken) {
         http_action_end_json(http, a->store.config);
     } else if (!http_action_again(http)) {
@@ -208,6 +251,23 @@ static void look_at_applied(struct agent *a, struct action *action, uint64_t now
     }
 }
 
+/* One that is due at once: how it ended. */
+static void look_at_order(struct agent *a, struct action *action, uint64_t now_ms)
+{
+    const struct store_order *o = action->request_id != 0
+                                      ? store_find_order_by_id(&a->store, action->request_id)
+                                      : NULL;
+    bool is_here = action->request_id != 0 && a->store.applied_index >= action->request_id;
+
+    if (o != NULL && o->ended) {
+        end(action, o->done ? 200 : 503, o->text);
+    } else if (is_here && o == NULL) {
+        end(action, 503, "another order took the place of this one");
+    } else if (now_ms >= action->deadline_ms) {
+        end(action, 503, "It is not known how it ended: look at the cluster");
+    }
+}
+
 static void look_at(struct agent *a, struct action *action, uint64_t now_ms)
 {
     const struct store_outcome *outcome = &a->store.outcome;
@@ -215,7 +275,9 @@ static void look_at(struct agent *a, struct action *action, uint64_t now_ms)
 
     if (action->to_send) {
         send_request(action);
-    } else if (action->kind != COMMAND_REQUEST_SET) {
+    } else if (action->kind == COMMAND_ORDER_SET && !action->scheduled) {
+        look_at_order(a, action, now_ms);
+    } else if (action->kind != COMMAND_REQUEST_SET || action->scheduled) {
         look_at_applied(a, action, now_ms);
     } else if (action->request_id != 0 && outcome->request_id >= action->request_id) {
         if (outcome->request_id == action->request_id && !outcome->done) {

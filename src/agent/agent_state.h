@@ -88,6 +88,7 @@ struct action {             /* What was asked for over REST, and waits for its o
     char from[NAME_SIZE]; /* Who was primary when it was asked. */
     char to[NAME_SIZE];   /* Candidate asked for; empty = any. */
     bool failover;
+    bool scheduled; /* Answered as soon as it is in the store. */
     bool overtaken; /* Another change of the configuration was first, or may have been. */
 };
 

@@ -32,6 +32,8 @@ struct node_decision {
     lsn_t fork_lsn;           /* For REWIND and CLONE: where the cluster left our timeline, as far
                                * as it is known; 0 = not known. */
     bool diverged;            /* Looks diverged in this view; confirmed when it lasts. */
+    bool agrees;              /* We are a standby on the running primary's timeline, and nothing
+                               * says that anything here is ours alone. */
     bool may_write;           /* PostgreSQL takes writes, or will by itself. */
     bool kill;                /* For FENCE: SIGKILL at once. */
     bool is_problem;          /* `why` is a condition that only an operator ends. */

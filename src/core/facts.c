@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "core/lookup.h"
+#include "core/order_rules.h"
 #include "core/syncset.h"
 #include "lease.h"
 
@@ -370,7 +371,9 @@ static void gather_upstream(const struct view *view, struct node_facts *f)
     (void)str_copy(f->upstream.name, sizeof(f->upstream.name), m->name);
     (void)str_copy(f->upstream.host, sizeof(f->upstream.host), m->pg_host);
     f->upstream.port = m->pg_port;
-    f->bits |= F(PRIMARY_RUNS) | bit_if(!str_equal(view->pg.upstream, m->name), F(UPSTREAM_WRONG));
+    f->bits |= F(PRIMARY_RUNS) | /* Gone, PostgreSQL follows nobody. */
+               bit_if(view->pg.postmaster_alive && !str_equal(view->pg.upstream, m->name),
+                      F(UPSTREAM_WRONG));
 }
 
 /*
@@ -424,7 +427,7 @@ static uint64_t op_facts(const struct view *view, uint64_t bits)
                   (starts_as_primary(op->last) || op->last == ACTION_START_STANDBY ||
                    str_equal(op->last_rule, "stop-following"));
     bool overdue = op->running == ACTION_START_PRIMARY &&
-                   is_over(view, op->started_ms, view->conf.primary_start_timeout_ms);
+                   is_over(view, op->started_ms, order_start_timeout_ms(view));
 
     return bit_if(op_keeps(view, bits), F(OP_KEEPS)) |
            bit_if(op_cleans(op->running), F(OP_CLEANS)) |

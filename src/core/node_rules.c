@@ -13,6 +13,7 @@
 
 #include "base/str.h"
 #include "core/lookup.h"
+#include "core/order_rules.h"
 #include "core/propose.h"
 #include "core/sync_rules.h"
 
@@ -21,6 +22,7 @@
 #define DOWN    (F(PG_STOPPED) | F(DATA_GOOD))
 #define STRAYED (F(DIVERGED) | F(NEEDS_REWIND))
 #define STRAY   (F(NEEDS_REWIND) | F(PRIMARY_RUNS))
+#define PROBLEM_ORDERS (EFFECT_PROBLEM | EFFECT_ORDERS)
 
 /* clang-format off */
 const struct node_rule node_rules[] = {
@@ -57,8 +59,8 @@ const struct node_rule node_rules[] = {
     {"paused-checkpoint",        F(PAUSED) | OWNED | F(RUNS_PRIMARY) | F(CHECKPOINT_DUE), 0,                     ACTION_CHECKPOINT,    0,              "paused, and promoted by order: others can only rejoin after a checkpoint"},
     {"paused-follow",            F(PAUSED) | F(UPSTREAM_WRONG) | F(RUNS_STANDBY) | F(CAUGHT_UP), STRAYED | F(MAY_WRITE) | F(OWNER_ME), ACTION_FOLLOW, 0, "paused, and the primary is another member now, by order"},
     {"pausing",                  F(PAUSED) | OWNED | F(RUNS_PRIMARY) | F(ARMED), F(ORDERED),                     ACTION_NONE,          0,              "paused: PostgreSQL is fenced until the store shows this epoch as unfenced, then the guard lets go"},
-    {"paused-unfenced",          F(PAUSED) | F(UNFENCED) | F(MAY_WRITE),        F(ORDERED),                      ACTION_NONE,          0,              "the cluster is paused: PostgreSQL is left alone and writes, with the lease or without"},
-    {"paused",                   F(PAUSED),                                     F(ORDERED),                      ACTION_NONE,          0,              "the cluster is paused: PostgreSQL is left alone"},
+    {"paused-unfenced",          F(PAUSED) | F(UNFENCED) | F(MAY_WRITE),        F(ORDERED),                      ACTION_NONE,          EFFECT_ORDERS,  "the cluster is paused: PostgreSQL is left alone and writes, with the lease or without"},
+    {"paused",                   F(PAUSED),                                     F(ORDERED),                      ACTION_NONE,          EFFECT_ORDERS,  "the cluster is paused: PostgreSQL is left alone"},
     {"resume-wait",              F(UNFENCED) | F(OWNER_ME) | F(MAY_WRITE),      F(PAUSED) | F(LEASE),            ACTION_NONE,          0,              "resumed without a lease: PostgreSQL is not fenced, and nobody else can be primary"},
     {"resume",                   F(UNFENCED) | OWNED | F(RUNS_PRIMARY),         F(PAUSED),                       ACTION_NONE,          0,              "resumed: the guard is armed, then the store shows this epoch as fenced again"},
     {"continue",                 F(CONTINUED),                                  0,                               ACTION_NONE,          0,              "what the guard attests goes on from before this agent's start; nothing else is done before Raft told"},
@@ -66,7 +68,7 @@ const struct node_rule node_rules[] = {
 
     /* The data directory is not what it should be. */
     {"foreign-database-release", F(OTHER_SYSID) | F(OWNER_ME),                  F(MAY_WRITE),                    ACTION_NONE,          EFFECT_RELEASE, "we can not be primary: our data directory belongs to another database"},
-    {"foreign-database",         F(OTHER_SYSID),                                0,                               ACTION_NONE,          0,              "the data directory belongs to another database; empty it, or take this node out of the cluster"},
+    {"foreign-database",         F(OTHER_SYSID),                                0,                               ACTION_NONE,          EFFECT_ORDERS,  "the data directory belongs to another database; empty it, or take this node out of the cluster"},
     {"no-data",                  F(OWNER_ME) | F(INIT_DONE),                    F(DATA_GOOD) | F(MAY_WRITE),     ACTION_NONE,          EFFECT_RELEASE, "we can not be primary without data"},
     {"foreign-files",            F(DATA_STRANGE),                               0,                               ACTION_NONE,          0,              "there is something in the data directory that is not PostgreSQL's; nothing is touched"},
     {"data-unknown",             0,                                             F(DATA_GOOD) | F(DATA_MISSING) | F(NEEDS_REWIND), ACTION_NONE, 0,      "the data directory was not read yet, or can not be"},
@@ -81,7 +83,7 @@ const struct node_rule node_rules[] = {
     {"switchover-release",       OWNED | F(WAS_PRIMARY) | F(CLEAN) | F(REQUEST) | F(TARGET) | DOWN, 0,           ACTION_NONE,          EFFECT_RELEASE, "stopped cleanly: the candidate has everything"},
     {"switchover-wait",          OWNED | F(WAS_PRIMARY) | F(CLEAN) | F(REQUEST) | F(HANDING_OVER) | DOWN, 0,     ACTION_NONE,          0,              "stopped cleanly: waiting until the candidate is seen to have everything"},
     {"checkpoint",               OWNED | F(RUNS_PRIMARY) | F(CHECKPOINT_DUE),   0,                               ACTION_CHECKPOINT,    0,              "promoted: others can only rejoin after a checkpoint"},
-    {"primary",                  OWNED | F(RUNS_PRIMARY),                       0,                               ACTION_NONE,          0,              "primary with the lease"},
+    {"primary",                  OWNED | F(RUNS_PRIMARY),                       0,                               ACTION_NONE,          EFFECT_ORDERS,  "primary with the lease"},
     {"becoming-primary",         OWNED | F(MAY_WRITE),                          0,                               ACTION_NONE,          0,              "PostgreSQL is on its way to be primary"},
     {"start-failed",             OWNED | F(START_FAILED) | F(HEIR) | DOWN,      0,                               ACTION_NONE,          EFFECT_RELEASE, "PostgreSQL does not start here and another member can take over"},
     {"start-timeout",            OWNED | F(START_GIVEN_UP) | F(HEIR) | DOWN,    0,                               ACTION_NONE,          EFFECT_RELEASE, "starting took too long and another member can take over"},
@@ -103,19 +105,19 @@ const struct node_rule node_rules[] = {
     {"not-owned-yet",            F(MAY_WRITE),                                  0,                               ACTION_NONE,          0,              "the database in use is being taken over"},
     {"clone",                    F(DATA_MISSING) | F(INIT_DONE) | F(PRIMARY_RUNS), 0,                            ACTION_CLONE,         0,              "no data here yet"},
     {"wait-for-data",            F(DATA_MISSING),                               0,                               ACTION_NONE,          0,              "no data here, and no running primary to clone it from"},
-    {"rewind",                   STRAY | F(REWINDABLE) | F(SOURCE_READY),       F(REWIND_GIVEN_UP),              ACTION_REWIND,        0,              "our WAL went on where the cluster did not: what is ours alone is kept aside, the rest goes back"},
-    {"rewind-wait",              STRAY | F(REWINDABLE),                         F(REWIND_GIVEN_UP),              ACTION_NONE,          0,              "our WAL went on where the cluster did not; waiting for the primary's checkpoint after its promotion"},
-    {"diverged-clone",           STRAY | F(DISCARD),                            0,                               ACTION_CLONE,         0,              "our WAL went on where the cluster did not, can not be rewound; to be discarded then"},
-    {"rewind-given-up",          STRAY | F(REWIND_GIVEN_UP),                    0,                               ACTION_NONE,          EFFECT_PROBLEM, "pg_rewind failed too often; mend that and restart the agent, or empty the data directory: it is cloned"},
-    {"diverged",                 STRAY,                                         0,                               ACTION_NONE,          EFFECT_PROBLEM, "our WAL went on where the cluster did not, and can not be rewound; empty the data directory: it is cloned"},
+    {"rewind",                   STRAY | F(REWINDABLE) | F(SOURCE_READY),       F(REWIND_GIVEN_UP),              ACTION_REWIND,        EFFECT_ORDERS,  "our WAL went on where the cluster did not: what is ours alone is kept aside, the rest goes back"},
+    {"rewind-wait",              STRAY | F(REWINDABLE),                         F(REWIND_GIVEN_UP),              ACTION_NONE,          EFFECT_ORDERS,  "our WAL went on where the cluster did not; waiting for the primary's checkpoint after its promotion"},
+    {"diverged-clone",           STRAY | F(DISCARD),                            0,                               ACTION_CLONE,         EFFECT_ORDERS,  "our WAL went on where the cluster did not, can not be rewound; to be discarded then"},
+    {"rewind-given-up",          STRAY | F(REWIND_GIVEN_UP),                    0,                               ACTION_NONE,          PROBLEM_ORDERS, "pg_rewind failed too often; mend that and restart the agent, or empty the data directory: it is cloned"},
+    {"diverged",                 STRAY,                                         0,                               ACTION_NONE,          PROBLEM_ORDERS, "our WAL went on where the cluster did not, and can not be rewound; empty the data directory: it is cloned"},
     {"wait-for-primary",         F(NEEDS_REWIND),                               0,                               ACTION_NONE,          0,              "our WAL went on where the cluster did not; waiting for a primary to rewind to"},
-    {"diverged-unconfirmed",     F(DIVERGED),                                   0,                               ACTION_NONE,          0,              "our WAL seems to go on where the cluster did not; looked at again before anything is done"},
-    {"follow",                   F(UPSTREAM_WRONG),                             F(PG_STOPPED) | F(LEFT_OVERS),   ACTION_FOLLOW,        0,              "the primary is another member now"},
-    {"standby",                  F(RUNS_STANDBY),                               0,                               ACTION_NONE,          0,              "standby"},
-    {"starting",                 0,                                             F(PG_STOPPED),                   ACTION_NONE,          0,              "PostgreSQL is starting or stopping"},
-    {"history-unknown",          F(UNSURE),                                     0,                               ACTION_NONE,          0,              "where our timeline ended is not told yet: waiting for a primary; if none comes: vechectl failover"},
+    {"diverged-unconfirmed",     F(DIVERGED),                                   0,                               ACTION_NONE,          EFFECT_ORDERS,  "our WAL seems to go on where the cluster did not; looked at again before anything is done"},
+    {"follow",                   F(UPSTREAM_WRONG),                             F(PG_STOPPED) | F(LEFT_OVERS),   ACTION_FOLLOW,        EFFECT_ORDERS,  "the primary is another member now"},
+    {"standby",                  F(RUNS_STANDBY),                               0,                               ACTION_NONE,          EFFECT_ORDERS,  "standby"},
+    {"starting",                 0,                                             F(PG_STOPPED),                   ACTION_NONE,          EFFECT_ORDERS,  "PostgreSQL is starting or stopping"},
+    {"history-unknown",          F(UNSURE),                                     0,                               ACTION_NONE,          EFFECT_ORDERS,  "where our timeline ended is not told yet: waiting for a primary; if none comes: vechectl failover"},
     {"before-database",          0,                                             F(INIT_DONE),                    ACTION_NONE,          0,              "nobody has decided yet whose database is the cluster's"},
-    {"start-standby",            F(PRIMARY_RUNS),                               0,                               ACTION_START_STANDBY, 0,              "there is a primary to follow"},
+    {"start-standby",            F(PRIMARY_RUNS),                               0,                               ACTION_START_STANDBY, EFFECT_ORDERS,  "there is a primary to follow"},
     {"standby-without-primary",  0,                                             0,                               ACTION_START_STANDBY, 0,              "no primary yet: run as standby, so that positions can be compared"},
 };
 /* clang-format on */
@@ -142,7 +144,7 @@ const struct node_rule *node_rules_match(uint64_t bits)
 const char *node_effects_format(unsigned effects, char *text, size_t size)
 {
     static const char *const names[] = {"keep",    "release", "ask",  "refuse", "exit",
-                                        "declare", "problem", "kill", "claim"};
+                                        "declare", "problem", "kill", "claim", "orders"};
     struct sbuf b;
 
     sbuf_init(&b, text, size);
@@ -288,6 +290,10 @@ static void fill_node(const struct view *view, const struct node_facts *f,
     node->is_problem = (rule->effects & EFFECT_PROBLEM) != 0;
     node->fork_lsn = facts_fork_lsn(view);
     node->diverged = (f->bits & F(DIVERGED)) != 0;
+    node->agrees = (f->bits & (F(PRIMARY_RUNS) | F(RUNS_STANDBY))) ==
+                       (F(PRIMARY_RUNS) | F(RUNS_STANDBY)) &&
+                   !(f->bits & (F(DIVERGED) | F(UNSURE) | F(OFF_LINE) | F(OTHER_SYSID))) &&
+                   view->self.status.timeline == f->source_timeline;
     if (node->action == ACTION_REWIND) {
         node->timeline = f->source_timeline;
     }
@@ -397,8 +403,11 @@ static bool is_to_be_disarmed(const struct view *view, uint64_t bits)
 void node_rules_decide(const struct view *view, const struct node_facts *facts, struct decision *d)
 {
     const struct node_rule *rule = node_rules_match(facts->bits);
+    const struct node_rule *ordered;
 
     ASSERT(rule != NULL);
+    ordered = order_rules_act(view, facts, rule);
+    rule = ordered != NULL ? ordered : rule;
     if (must_back_off(view, rule)) {
         rule = &back_off;
     }
@@ -415,6 +424,7 @@ void node_rules_decide(const struct view *view, const struct node_facts *facts, 
     if (rule->effects & EFFECT_CLAIM) {
         sync_rules_claim(view, d);
     }
+    order_rules_say(view, facts, rule, d);
     d->ask_positions = (rule->effects & EFFECT_ASK) && positions_are_to_be_asked(view);
     d->may_exit = (rule->effects & EFFECT_EXIT) != 0;
     d->disarm = is_to_be_disarmed(view, facts->bits);

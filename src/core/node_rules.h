@@ -19,6 +19,7 @@ enum node_effect {
     EFFECT_PROBLEM = 1 << 6, /* A condition that only an operator ends: the status shows it. */
     EFFECT_KILL = 1 << 7,    /* The fence is SIGKILL at once: there is no time left to ask. */
     EFFECT_CLAIM = 1 << 8,   /* Make the synchronous state our own. */
+    EFFECT_ORDERS = 1 << 9,  /* An operator's order for this member may be carried out instead. */
 };
 
 struct node_rule {

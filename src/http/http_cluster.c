@@ -107,6 +107,7 @@ static json_t *member_of(const struct view *v, const struct store_member *m)
     if (s != NULL) {
         http_add_pending(o, s);
     }
+    http_add_scheduled_restart(o, v->store, m->name);
     add_tags(o, m);
     if (m != http_leader(v)) {
         add_positions(o, v, s);

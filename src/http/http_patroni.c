@@ -165,6 +165,7 @@ void http_add_patroni_body(const struct http_request *r, struct http_reply *repl
     json_object_set_new(o, "patroni",
                         json_pack("{s:s, s:s, s:s}", "version", VECHE_PATRONI_VERSION, "scope",
                                   v->conf.scope, "name", s->name));
+    http_add_scheduled_restart(o, v->store, s->name);
     if (s->no_watchdog) {
         json_object_set_new(o, "watchdog_failed", json_true());
     }

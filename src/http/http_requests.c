@@ -200,11 +200,12 @@ static bool check(const struct view *v, const struct wish *w, struct http_reply 
     if (w->from[0] != '\0' && str_equal(w->from, w->to)) {
         return refuse(reply, 400, "Switchover target and source are the same");
     }
-    if (w->is_scheduled) {
-        return refuse(reply, 503, "Scheduled switchover is not supported yet: ask when it is due");
-    }
     if (w->from[0] != '\0' && (leader == NULL || !str_equal(leader->name, w->from))) {
         return refuse(reply, 412, "leader name does not match");
+    }
+    if (w->is_scheduled) { /* Who could take over then is not known now. */
+        return w->to[0] == '\0' || store_find_member(v->store, w->to) != NULL ||
+               refuse(reply, 412, "candidate does not exists");
     }
     return w->to[0] != '\0' ? check_named(v, w, leader, reply) : check_any(v, w, leader, reply);
 }

@@ -1,8 +1,13 @@
 /*
- * Restarts: what waits for one.
+ * Orders for this very member: POST and DELETE /restart, POST /reinitialize; what waits for a
+ * restart, and what is scheduled. Here the body is read and refused what can be refused at
+ * once, in Patroni's words; the order goes into the store, and the member carries it out
+ * (core/order_rules.c).
  */
+#include <inttypes.h>
 #include <jansson.h>
 
+#include "base/clock.h"
 #include "http/http_routes.h"
 
 /* Values were cut to size: half a character at the end is no JSON. */
@@ -32,4 +37,302 @@ void http_add_pending(json_t *object, const struct status *status)
     }
     json_object_set_new(object, "pending_restart", json_true());
     json_object_set_new(object, "pending_restart_reason", reasons);
+}
+
+static void set_version(json_t *o, uint32_t version)
+{
+    char text[32];
+
+    (void)snprintf(text, sizeof(text), "%" PRIu32 ".%" PRIu32, version / 10000, version % 10000);
+    json_object_set_new(o, "postgres_version", json_string(text));
+}
+
+void http_add_scheduled_restart(json_t *object, const struct store *store, const char *member)
+{
+    const struct store_order *order = store_find_order(store, member, true);
+    char at[CLOCK_TEXT_SIZE];
+    json_t *o;
+
+    if (order == NULL) {
+        return;
+    }
+    o = json_object();
+    json_object_set_new(o, "schedule",
+                        json_string(http_format_time(order->at_us, at, sizeof(at))));
+    if (order->role[0] != '\0') {
+        json_object_set_new(o, "role", json_string(order->role));
+    }
+    if (order->pg_version != 0) {
+        set_version(o, order->pg_version);
+    }
+    if (order->pending_only) {
+        json_object_set_new(o, "restart_pending", json_true());
+    }
+    if (order->timeout_ms != 0) {
+        json_object_set_new(o, "timeout", json_real((double)order->timeout_ms / 1000));
+    }
+    json_object_set_new(object, "scheduled_restart", o);
+}
+
+/* A time to come; null or missing is 0. False: the reply is made. */
+static bool take_schedule(const struct http_request *r, const json_t *value, int64_t *ret_at_us,
+                          struct http_reply *reply)
+{
+    bool has_zone = false;
+
+    *ret_at_us = 0;
+    if (value == NULL || json_is_null(value)) {
+        return true;
+    }
+    if (!json_is_string(value) ||
+        !clock_parse_iso(json_string_value(value), ret_at_us, &has_zone)) {
+        http_reply_text(reply, 422,
+                        "Unable to parse scheduled timestamp: \"schedule\" must be a time such "
+                        "as 2026-08-01T12:00:00+02:00");
+        return false;
+    }
+    if (!has_zone) {
+        http_reply_text(reply, 400,
+                        "Timezone information is mandatory for the scheduled restart");
+        return false;
+    }
+    if (*ret_at_us <= r->view->wall_us) {
+        http_reply_text(reply, 422, "Cannot schedule restart in the past");
+        return false;
+    }
+    return true;
+}
+
+/* ---- What a restart depends on ---- */
+
+static const char *take_role(const json_t *value, struct command_order_set *c)
+{
+    const char *role = json_string_value(value); /* NULL = no text. */
+
+    if (role == NULL || (strcmp(role, "primary") != 0 && strcmp(role, "replica") != 0 &&
+                         strcmp(role, "standby_leader") != 0)) {
+        return "PostgreSQL role should be either primary, standby_leader, or replica";
+    }
+    (void)str_copy(c->role, sizeof(c->role), role); /* One of these: short. */
+    return NULL;
+}
+
+/* "15.9" or "15". */
+static const char *take_version(const json_t *value, struct command_order_set *c)
+{
+    const char *text = json_string_value(value);
+    char *end = NULL;
+    unsigned long major = 0, minor = 0;
+
+    if (text != NULL && text[0] >= '0' && text[0] <= '9') {
+        major = strtoul(text, &end, 10);
+    }
+    if (end != NULL && *end == '.' && end[1] >= '0' && end[1] <= '9') {
+        minor = strtoul(end + 1, &end, 10);
+    }
+    if (end == NULL || *end != '\0' || major < 10 || major > 999 || minor > 9999) {
+        return "PostgreSQL version should be in the first.major.minor format: \"15.9\"";
+    }
+    c->pg_version = (uint32_t)(major * 10000 + minor);
+    return NULL;
+}
+
+static const char *take_timeout(const json_t *value, struct command_order_set *c)
+{
+    double seconds = json_is_number(value) ? json_number_value(value) : 0;
+
+    if (json_is_string(value)) {
+        seconds = strtod(json_string_value(value), NULL);
+    }
+    if (!(seconds > 0 && seconds <= 7 * 86400)) {
+        return "Timeout should be a positive number of seconds";
+    }
+    c->timeout_ms = (uint64_t)(seconds * 1000);
+    return NULL;
+}
+
+/* As Patroni: that the key is there counts, whatever it says. */
+static const char *take_pending(const json_t *value, struct command_order_set *c)
+{
+    (void)value;
+    c->pending_only = true;
+    return NULL;
+}
+
+static const struct {
+    const char *key;
+    const char *(*take)(const json_t *value, struct command_order_set *c); /* NULL, or why not. */
+} filters[] = {
+    {"role", take_role},
+    {"postgres_version", take_version},
+    {"timeout", take_timeout},
+    {"restart_pending", take_pending},
+};
+
+/* NULL, or why not. */
+static const char *take_filter(const char *key, const json_t *value, struct command_order_set *c,
+                               char *text, size_t size)
+{
+    if (strcmp(key, "schedule") == 0) {
+        return NULL;
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(filters); i++) {
+        if (strcmp(filters[i].key, key) == 0) {
+            return json_is_null(value) && filters[i].take != take_pending
+                       ? NULL
+                       : filters[i].take(value, c);
+        }
+    }
+    (void)snprintf(text, size, "Unknown filter for the scheduled restart: %.60s", key);
+    return text;
+}
+
+/* Without a body it is an empty one. */
+static json_t *parse_body(const struct http_request *r, struct http_reply *reply)
+{
+    json_t *body = r->body[strspn(r->body, " \r\n\t")] == '\0' ? json_object()
+                                                               : json_loads(r->body, 0, NULL);
+
+    if (!json_is_object(body)) {
+        http_reply_text(reply, 400, "The body is not a JSON object: send one such as {}");
+        json_decref(body);
+        return NULL;
+    }
+    return body;
+}
+
+static bool knows(const struct http_request *r, struct http_reply *reply)
+{
+    const struct view *v = r->view;
+
+    if (v->self.status.mode == MODE_WITNESS) {
+        http_reply_text(reply, 503, "a witness has no PostgreSQL");
+    } else if (!v->raft.caught_up) {
+        http_reply_text(reply, 503, "this node does not know the state of the cluster yet");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static struct command_order_set *begin_order(const struct http_request *r, enum request_kind kind,
+                                             struct http_reply *reply)
+{
+    struct command_order_set *c = &reply->command.order_set;
+
+    reply->command.kind = COMMAND_ORDER_SET;
+    *c = (struct command_order_set){.kind = kind, .time_us = r->view->wall_us};
+    (void)str_copy(c->member, sizeof(c->member), r->view->self.status.name); /* As long. */
+    (void)str_copy(c->who, sizeof(c->who), r->client); /* Cut is fine: for people. */
+    return c;
+}
+
+static bool is_busy(const struct view *v, struct http_reply *reply)
+{
+    char text[128];
+
+    if (v->op.running == ACTION_NONE) {
+        return false;
+    }
+    (void)snprintf(text, sizeof(text), "%s already in progress", node_action_name(v->op.running));
+    http_reply_text(reply, 503, text);
+    return true;
+}
+
+/* What stands in the way now. */
+static bool may_restart(const struct http_request *r, bool scheduled, struct http_reply *reply)
+{
+    const struct view *v = r->view;
+
+    if (scheduled && v->conf.pause) {
+        http_reply_text(reply, 500, "Can't schedule restart in the paused state");
+    } else if (scheduled && store_find_order(v->store, v->self.status.name, true) != NULL) {
+        http_reply_text(reply, 409, "Another restart is already scheduled");
+    } else if (!scheduled && is_busy(v, reply)) {
+        return false;
+    } else if (!scheduled && v->self.status.pg_state == PG_STATE_STARTING) {
+        http_reply_text(reply, 503, "postgres is still starting");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+void http_handle_restart(const struct http_request *r, struct http_reply *reply)
+{
+    json_t *body = parse_body(r, reply);
+    struct command_order_set *c;
+    const char *wrong = NULL;
+    const char *key;
+    json_t *value;
+    char text[128];
+
+    if (body == NULL) {
+        return;
+    }
+    c = begin_order(r, REQUEST_RESTART, reply);
+    json_object_foreach(body, key, value) {
+        wrong = wrong != NULL ? wrong : take_filter(key, value, c, text, sizeof(text));
+    }
+    if (wrong != NULL) {
+        http_reply_text(reply, 400, wrong);
+    } else if (take_schedule(r, json_object_get(body, "schedule"), &c->at_us, reply) &&
+               knows(r, reply) && may_restart(r, c->at_us != 0, reply)) {
+        reply->has_command = true;
+    }
+    json_decref(body);
+}
+
+void http_handle_restart_delete(const struct http_request *r, struct http_reply *reply)
+{
+    const struct store_order *o;
+    struct command_order_end *c = &reply->command.order_end;
+    struct sbuf b;
+
+    if (!knows(r, reply)) {
+        return;
+    }
+    o = store_find_order(r->view->store, r->view->self.status.name, true);
+    if (o == NULL || o->begun) {
+        http_reply_text(reply, 404, "no restarts are scheduled");
+        return;
+    }
+    reply->has_command = true;
+    reply->command.kind = COMMAND_ORDER_END;
+    *c = (struct command_order_end){.order_id = o->id, .time_us = r->view->wall_us};
+    (void)str_copy(c->node, sizeof(c->node), r->view->self.status.name); /* As long. */
+    sbuf_init(&b, c->text, sizeof(c->text));
+    sbuf_printf(&b, "taken back by %s", r->client);
+}
+
+static bool is_wanted(const json_t *body, const char *key)
+{
+    const json_t *value = json_object_get(body, key);
+
+    return value != NULL && !json_is_false(value) && !json_is_null(value);
+}
+
+void http_handle_reinitialize(const struct http_request *r, struct http_reply *reply)
+{
+    json_t *body = parse_body(r, reply);
+    const struct view *v = r->view;
+    const struct store_member *leader = http_leader(v);
+    bool force;
+
+    if (body == NULL) {
+        return;
+    }
+    force = is_wanted(body, "force"); /* from_leader is always so. */
+    json_decref(body);
+    if (!knows(r, reply)) {
+        return;
+    }
+    if (v->store->primary.has_owner && str_equal(v->store->primary.owner, v->self.status.name)) {
+        http_reply_text(reply, 503, "I am the leader, can not reinitialize");
+    } else if (leader == NULL) {
+        http_reply_text(reply, 503, "Cluster has no leader, can not reinitialize");
+    } else if (force || !is_busy(v, reply)) {
+        begin_order(r, REQUEST_REINIT, reply)->force = force;
+        reply->has_command = true;
+    }
 }

@@ -121,6 +121,12 @@ void http_handle_failover(const struct http_request *request, struct http_reply 
 /* http_restart.c */
 /* pending_restart and its reasons, if there are any. */
 void http_add_pending(struct json_t *object, const struct status *status);
+/* scheduled_restart of that member, if there is one. */
+void http_add_scheduled_restart(struct json_t *object, const struct store *store,
+                                const char *member);
+void http_handle_restart(const struct http_request *request, struct http_reply *reply);
+void http_handle_restart_delete(const struct http_request *request, struct http_reply *reply);
+void http_handle_reinitialize(const struct http_request *request, struct http_reply *reply);
 
 /* http_config.c */
 void http_handle_reload(const struct http_request *request, struct http_reply *reply);

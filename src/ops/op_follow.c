@@ -43,8 +43,12 @@ static enum seq_next end_receiver_run(struct seq *s)
 static enum seq_next seen_run(struct seq *s)
 {
     struct op *o = op_of(s);
+    const struct ops *ops = op_look(o);
 
-    return str_equal(op_look(o)->view.upstream, o->start.upstream.name) ? SEQ_NEXT : SEQ_POLL;
+    if (!ops->view.postmaster_alive) {
+        return op_fail(o, "PostgreSQL has ended");
+    }
+    return str_equal(ops->view.upstream, o->start.upstream.name) ? SEQ_NEXT : SEQ_POLL;
 }
 
 /* clang-format off */

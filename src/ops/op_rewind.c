@@ -216,6 +216,9 @@ enum seq_next op_keep_run(struct seq *s)
     if (op_look(o)->status.data != DATA_VALID) {
         return SEQ_NEXT; /* Nothing is in it; or what was, was kept by the first try. */
     }
+    if (o->decision.agrees) {
+        return SEQ_NEXT; /* A copy by order: all of it is at the source as well. */
+    }
     pg_keep_diverged(op_pg(o),
                      &(struct pg_keep){.fork = o->decision.fork_lsn,
                                        .limit = o->ops->options.diverged_keep,

@@ -1,5 +1,6 @@
 """What reaches the running PostgreSQL: its parameters, restarts, new copies; one cluster for all."""
 
+import datetime
 import signal
 
 import pytest
@@ -33,12 +34,16 @@ def show(node, name):
     return node.sql_value(f"show {name}")
 
 
+def of_member(node, asked):
+    members = asked.http("/cluster").json["members"]
+    return next(m for m in members if m["name"] == node.name)
+
+
 def reasons(node, asked=None):
     """Of a restart that is pending on that node, as it tells or as another one does."""
     if asked is None:
         return node.status().get("pending_restart_reason", {})
-    members = asked.http("/cluster").json["members"]
-    return next(m for m in members if m["name"] == node.name).get("pending_restart_reason", {})
+    return of_member(node, asked).get("pending_restart_reason", {})
 
 
 def test_a_change_takes_effect_everywhere_and_names_what_waits(pair):
@@ -82,3 +87,108 @@ def test_sections_of_a_role_follow_a_switchover(pair):
     primary.ctl("switchover", "--leader", primary.name, "--candidate", standby.name, "--force")
     wait(lambda: show(standby, "log_min_duration_statement") == "1234ms", 30, "the new primary's")
     wait(lambda: show(primary, "log_min_duration_statement") == "4321ms", 60, "the new standby's")
+
+
+def soon(seconds):
+    """As people write a time to come."""
+    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+    return at.isoformat(timespec="milliseconds")
+
+
+def started(node):
+    return node.status().get("postmaster_start_time")
+
+
+def restart(node, code=200, **body):
+    reply = node.http("/restart", "POST", body)
+    assert reply.status == code, reply.text
+    return reply.text
+
+
+def epoch(node):
+    return node.status()["veche"]["epoch"]
+
+
+def test_a_restart_brings_what_was_pending_into_force_and_keeps_the_lease(pair):
+    primary, (standby,) = pair.primary(), pair.standbys()
+    before = epoch(primary)
+    patch(primary, {"parameters": {"max_connections": 61}})
+    for node in (standby, primary):
+        wait(lambda n=node: "max_connections" in reasons(n), 30, "a restart to be pending")
+    was = started(standby)
+    assert "not a primary" in restart(standby, 503, role="primary")
+    assert started(standby) == was
+    expected = {"max_connections": {"old_value": "100", "new_value": "61"}}
+    assert restart(standby, restart_pending=True) == "restarted successfully"
+    assert started(standby) not in (was, None)
+    # Less than what the primary has: the standby keeps that until it has replayed the change.
+    wait(lambda: reasons(standby) == expected, 30, "what it was raised to to show")
+    was = started(primary)
+    assert restart(primary, restart_pending=True) == "restarted successfully"
+    assert started(primary) not in (was, None)
+    assert show(primary, "max_connections") == "61"
+    lsn = primary.sql_value("select pg_current_wal_lsn()")
+    replayed = f"select pg_last_wal_replay_lsn() >= '{lsn}'"
+    wait(lambda: standby.sql_value(replayed), 30, "the standby to have replayed it")
+    assert restart(standby) == "restarted successfully"
+    wait(lambda: show(standby, "max_connections") == "61", 30, "the standby to have it, too")
+    wait(lambda: "max_connections" not in reasons(primary), 30, "nothing to be pending")
+    assert "no restart is pending" in restart(primary, 503, restart_pending=True)
+    assert epoch(primary) == before
+    assert pair.wait_healthy() is primary
+
+
+def test_a_paused_primary_can_be_restarted(pair):
+    primary = pair.primary()
+    before = epoch(primary)
+    primary.ctl("pause", "--wait")
+    assert "paused" in restart(primary, 500, schedule=soon(60))
+    was = started(primary)
+    assert restart(primary) == "restarted successfully"
+    assert started(primary) not in (was, None)
+    primary.ctl("resume", "--wait")
+    assert pair.wait_healthy() is primary
+    assert epoch(primary) == before
+
+
+def test_a_scheduled_restart_outlives_its_agent_and_can_be_taken_back(pair):
+    primary, (standby,) = pair.primary(), pair.standbys()
+    assert restart(standby, 202, schedule=soon(3600)) == "Restart scheduled"
+    assert "already scheduled" in restart(standby, 409, schedule=soon(60))
+    wait(lambda: of_member(standby, primary)["scheduled_restart"]["schedule"], 10, "it to show")
+    assert standby.http("/restart", "DELETE").text == "scheduled restart deleted"
+    assert standby.http("/restart", "DELETE").status == 404
+
+    was = started(standby)
+    restart(standby, 202, schedule=soon(4), role="replica")
+    standby.kill_agent()
+    standby.start()
+    wait(lambda: started(standby) not in (was, None), 60, "the scheduled restart")
+    wait(lambda: "scheduled_restart" not in standby.status(), 30, "it to be done")
+    pair.wait_healthy()
+
+
+def test_a_standby_is_copied_anew(pair):
+    primary, (standby,) = pair.primary(), pair.standbys()
+    assert "I am the leader" in primary.http("/reinitialize", "POST", {}).text
+    mark = standby.data_dir / "veche-test-mark"
+    mark.write_text("of the copy before", encoding="utf-8")
+    reply = standby.http("/reinitialize", "POST", {"force": False})
+    assert (reply.status, reply.text) == (200, "reinitialize started")
+    pair.wait_healthy()
+    assert not mark.exists()
+
+
+def test_a_scheduled_switchover_happens_or_is_taken_back(pair):
+    primary, (standby,) = pair.primary(), pair.standbys()
+    wish = {"leader": primary.name, "candidate": standby.name}
+    reply = primary.http("/switchover", "POST", {**wish, "scheduled_at": soon(3600)})
+    assert (reply.status, reply.text) == (202, "Switchover scheduled")
+    shown = wait(lambda: standby.http("/cluster").json["scheduled_switchover"], 10, "it to show")
+    assert (shown["from"], shown["to"]) == (primary.name, standby.name)
+    assert standby.http("/switchover", "DELETE").text == "scheduled switchover deleted"
+    assert standby.http("/switchover", "DELETE").status == 404
+    wait(lambda: "scheduled_switchover" not in primary.http("/cluster").json, 10, "it to be gone")
+    reply = standby.http("/switchover", "POST", {**wish, "scheduled_at": soon(2)})
+    assert reply.status == 202
+    assert pair.wait_primary(60, other_than=primary) is standby

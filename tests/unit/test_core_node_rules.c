@@ -9,6 +9,7 @@
 #include "core/cluster_rules.h"
 #include "core/lookup.h"
 #include "core/node_rules.h"
+#include "core/order_rules.h"
 #include "test_core_util.h"
 
 /* What is known of the worlds in a cube. */
@@ -811,6 +812,29 @@ static void add_facts(struct strbuf *b, const char *label, uint64_t bits,
     }
 }
 
+static void print_order_rules(struct strbuf *b)
+{
+    static const char *const phases[] = {"new", "begun, the server it is about runs",
+                                         "begun, no server runs", "which server runs is not known"};
+
+    strbuf_printf(b, "\n# How an operator's order for this member ends, the first that says so\n");
+    for (size_t i = 0; order_end_info(i) != NULL; i++) {
+        const struct order_end_info *e = order_end_info(i);
+
+        strbuf_printf(b, "%s -> %s\n    why: %s\n", e->name, e->done ? "done" : "not done", e->why);
+    }
+    strbuf_printf(b, "\n# What is done for it, in the place of a rule with the effect \"orders\"\n");
+    for (size_t i = 0; i < order_acts_n; i++) {
+        const struct order_act *a = &order_acts[i];
+
+        strbuf_printf(b, "%s -> %s\n    why: %s\n    of: %s, %s\n", a->rule.name,
+                      node_action_name(a->rule.action), a->rule.why, request_kind_name(a->kind),
+                      a->kind == REQUEST_REINIT ? "any" : phases[a->phase]);
+        add_facts(b, "all", a->rule.all, node_fact_infos, NODE_FACTS_END);
+        add_facts(b, "none", a->rule.none, node_fact_infos, NODE_FACTS_END);
+    }
+}
+
 static void print_node_rules(struct strbuf *b)
 {
     char text[64];
@@ -829,6 +853,7 @@ static void print_node_rules(struct strbuf *b)
         add_facts(b, "all", r->all, node_fact_infos, NODE_FACTS_END);
         add_facts(b, "none", r->none, node_fact_infos, NODE_FACTS_END);
     }
+    print_order_rules(b);
 }
 
 static void print_cluster_rules(struct strbuf *b)

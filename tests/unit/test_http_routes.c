@@ -504,6 +504,124 @@ static void expect_reply(const char *method, const char *body, unsigned code, co
 #define AT(time) "{\"leader\":\"pg1\",\"scheduled_at\":\"" time "\"}"
 
 /* What can be refused at once is, in Patroni's words; the rest becomes a command. */
+static void restart_and_reinitialize_are_checked(void **state)
+{
+    static const struct {
+        const char *node, *path, *body;
+        unsigned code; /* 0 = it is handed over. */
+        const char *contains;
+    } table[] = {
+        {"pg1", "/restart", "", 0, ""},
+        {"pg1", "/restart", "{}", 0, ""},
+        {"pg1", "/restart", "{", 400, "not a JSON object"},
+        {"pg1", "/restart", "{\"role\":\"primary\",\"postgres_version\":\"15.9\"}", 0, ""},
+        {"pg1", "/restart", "{\"role\":\"master\"}", 400, "either primary, standby_leader, or"},
+        {"pg1", "/restart", "{\"postgres_version\":\"new\"}", 400, "first.major.minor"},
+        {"pg1", "/restart", "{\"timeout\":\"30\",\"restart_pending\":false}", 0, ""},
+        {"pg1", "/restart", "{\"timeout\":-1}", 400, "positive number of seconds"},
+        {"pg1", "/restart", "{\"colour\":1}", 400, "Unknown filter"},
+        {"pg1", "/restart", "{\"schedule\":\"2026-08-02T12:00+00:00\"}", 0, ""},
+        {"pg1", "/restart", "{\"schedule\":\"2026-08-02T12:00\"}", 400, "Timezone information"},
+        {"pg1", "/restart", "{\"schedule\":\"2020-08-02T12:00Z\"}", 422, "in the past"},
+        {"pg1", "/restart", "{\"schedule\":\"soon\"}", 422, "Unable to parse"},
+        {"w", "/restart", "{}", 503, "no PostgreSQL"},
+        {"pg2", "/reinitialize", "", 0, ""},
+        {"pg2", "/reinitialize", "{\"force\":true,\"from_leader\":true}", 0, ""},
+        {"pg2", "/reinitialize", "7", 400, "not a JSON object"},
+        {"pg1", "/reinitialize", "{}", 503, "I am the leader, can not reinitialize"},
+        {"w", "/reinitialize", "{}", 503, "no PostgreSQL"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        struct http_reply reply;
+
+        build(table[i].node);
+        reply = ask("POST", table[i].path, table[i].body);
+        assert_int_equal(reply.has_command, table[i].code == 0);
+        if (table[i].code != 0) {
+            assert_int_equal(reply.code, table[i].code);
+            assert_non_null(strstr(reply.body.data, table[i].contains));
+        } else {
+            assert_null(command_broken_field(&reply.command));
+        }
+        strbuf_deinit(&reply.body);
+    }
+}
+
+static struct http_reply expect(const char *method, const char *path, const char *body,
+                                unsigned code, const char *contains)
+{
+    struct http_reply reply = ask(method, path, body);
+
+    assert_int_equal(reply.has_command, code == 0);
+    if (code != 0) {
+        assert_int_equal(reply.code, code);
+        assert_non_null(strstr(reply.body.data, contains));
+    }
+    strbuf_deinit(&reply.body);
+    return reply;
+}
+
+/* The words of what is handed over; what is scheduled is in the way of the next, and is shown. */
+static void what_is_scheduled_can_be_taken_back(void **state)
+{
+    const char *later = "{\"schedule\":\"2026-08-02T12:00+02:00\",\"role\":\"primary\","
+                        "\"postgres_version\":\"15.9\",\"timeout\":\"30\",\"restart_pending\":1}";
+    struct http_reply reply;
+    struct store_order *o = &store.orders[0];
+
+    (void)state;
+    build("pg1");
+    (void)expect("DELETE", "/restart", "", 404, "no restarts are scheduled");
+    (void)expect("DELETE", "/switchover", "", 404, "no switchover is scheduled");
+    reply = expect("POST", "/restart", later, 0, "");
+    assert_int_equal(reply.command.kind, COMMAND_ORDER_SET);
+    assert_int_equal(reply.command.order_set.kind, REQUEST_RESTART);
+    assert_string_equal(reply.command.order_set.member, "pg1");
+    assert_true(reply.command.order_set.at_us == INT64_C(1785664800000000));
+    assert_string_equal(reply.command.order_set.role, "primary");
+    assert_int_equal(reply.command.order_set.pg_version, 150009);
+    assert_int_equal(reply.command.order_set.timeout_ms, 30000);
+    assert_true(reply.command.order_set.pending_only);
+
+    store.n_orders = 1;
+    *o = (struct store_order){.id = 7, .kind = REQUEST_RESTART, .member = "pg1"};
+    o->at_us = reply.command.order_set.at_us;
+    o->pg_version = 150009;
+    (void)expect("POST", "/restart", later, 409, "Another restart is already scheduled");
+    (void)expect("POST", "/restart", "", 0, ""); /* Now is another matter. */
+    (void)expect("GET", "/patroni", "", 200,
+                 "\"scheduled_restart\": {\"schedule\": \"2026-08-02T10:00:00+00:00\", "
+                 "\"postgres_version\": \"15.9\"}") ;
+    (void)expect("GET", "/cluster", "", 200, "\"scheduled_restart\": {\"schedule\": ");
+    reply = expect("DELETE", "/restart", "", 0, "");
+    assert_int_equal(reply.command.kind, COMMAND_ORDER_END);
+    assert_true(reply.command.order_end.order_id == 7 && !reply.command.order_end.done);
+    o->ended = true;
+    (void)expect("DELETE", "/restart", "", 404, "no restarts are scheduled");
+    view.conf.pause = true;
+    (void)expect("POST", "/restart", later, 500, "Can't schedule restart in the paused state");
+    (void)expect("POST", "/switchover",
+                 "{\"leader\":\"pg1\",\"candidate\":\"pg2\",\"scheduled_at\":\"2026-08-02T12:00Z\"}",
+                 400, "Can't schedule switchover in the paused state");
+    view.op.running = ACTION_CLONE;
+    (void)expect("POST", "/restart", "", 503, "clone already in progress");
+
+    build("pg1");
+    store.request = (struct store_request){
+        .id = 9, .kind = REQUEST_SWITCHOVER, .from = "pg1", .at_us = INT64_C(1785664800000000)};
+    reply = expect("DELETE", "/switchover", "", 0, "");
+    assert_int_equal(reply.command.kind, COMMAND_REQUEST_END);
+    assert_true(reply.command.request_end.request_id == 9 && !reply.command.request_end.done);
+    store.request.at_us = 0;
+    (void)expect("DELETE", "/switchover", "", 404, "no switchover is scheduled");
+
+    build("pg2");
+    view.peers[0].status.lease_epoch = 0;
+    (void)expect("POST", "/reinitialize", "", 503, "Cluster has no leader, can not reinitialize");
+}
+
 static void switchover_and_failover_are_checked(void **state)
 {
     static const struct post_case table[] = {
@@ -529,7 +647,7 @@ static void switchover_and_failover_are_checked(void **state)
         {"/switchover", AT("2026-08-01T10:01:39Z"), 422, "Cannot schedule switchover in the past"},
         {"/switchover", AT("tomorrow"), 422, "Unable to parse scheduled timestamp"},
         {"/switchover", "{\"leader\":\"pg1\",\"scheduled_at\":5}", 422, "Unable to parse"},
-        {"/switchover", AT("2026-08-01T12:01:41+02:00"), 503, "not supported yet"},
+        {"/switchover", AT("2026-08-01T12:01:41+02:00"), 0, ""},
         {"/switchover", "{\"leader\":\"pg1\",\"scheduled_at\":null}", 0, ""},
         {"/switchover", AT(""), 0, ""},
     };
@@ -1063,6 +1181,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_leader_is_known_by_hearsay),
         cmocka_unit_test(replica_obeys_its_parameters),
         cmocka_unit_test(a_node_that_catches_up_takes_no_request),
+        cmocka_unit_test(restart_and_reinitialize_are_checked),
+        cmocka_unit_test(what_is_scheduled_can_be_taken_back),
         cmocka_unit_test(switchover_and_failover_are_checked),
         cmocka_unit_test(a_switchover_to_nobody_is_refused_with_its_reason),
         cmocka_unit_test(a_scheduled_switchover_is_deleted),

@@ -1,0 +1,370 @@
+/*
+ * Operators' orders for this member: what is done for a restart or a reinit at each of its
+ * moments, how it ends, and that nothing more urgent waits for it.
+ */
+#include "core/order_rules.h"
+#include "test_core_util.h"
+
+#define STARTED INT64_C(1600000000000000) /* Of the server that runs at first. */
+
+static struct command_order_set order(enum request_kind kind)
+{
+    struct command_order_set c = {.kind = kind, .member = "pg1", .time_us = TEST_WALL};
+
+    return c;
+}
+
+static uint64_t give(struct scene *s, const struct command_order_set *order)
+{
+    struct command *c = xmalloc(sizeof(*c));
+
+    c->kind = COMMAND_ORDER_SET;
+    c->order_set = *order;
+    scene_apply(s, c);
+    free(c);
+    s->view.self.status.postmaster_start_us = STARTED;
+    return s->index;
+}
+
+/* Applies what was proposed, as the cluster would. */
+static void follow(struct scene *s, enum command_kind kind)
+{
+    const struct command *c;
+
+    scene_decide(s);
+    c = scene_find(s, kind);
+    assert_non_null(c);
+    scene_apply(s, c);
+    s->view.proposed_ms[kind] = 0;
+}
+
+static void begin(struct scene *s)
+{
+    assert_node(s, "restart-begins", ACTION_NONE);
+    follow(s, COMMAND_ORDER_BEGIN);
+}
+
+static void start_postgres(struct scene *s, int64_t started_us)
+{
+    s->view.pg.postmaster_alive = true;
+    s->view.pg.n_processes = 9;
+    s->view.self.status.pg_state = PG_STATE_RUNNING;
+    s->view.self.status.clean_shutdown = false;
+    s->view.self.status.postmaster_start_us = started_us;
+}
+
+static void assert_end(struct scene *s, bool done, const char *text)
+{
+    const struct command *c;
+
+    scene_decide(s);
+    c = scene_find(s, COMMAND_ORDER_END);
+    assert_non_null(c);
+    assert_int_equal(c->order_end.done, done);
+    assert_non_null(strstr(c->order_end.text, text));
+}
+
+/* Stop, start in place by the usual rule, and the lease is renewed at every moment. */
+static void a_primary_is_restarted_with_its_lease(void **state)
+{
+    struct scene *s = scene_new_primary();
+    const struct command_order_set o = order(REQUEST_RESTART);
+
+    (void)state;
+    give(s, &o);
+    begin(s);
+    assert_int_equal(s->store.orders[0].postmaster_us, STARTED);
+    assert_node(s, "restart", ACTION_STOP);
+    assert_true(s->decision.renew_lease && !s->decision.drop_lease);
+
+    scene_stop_postgres(s, true, true);
+    s->view.self.status.postmaster_start_us = 0;
+    s->view.op.last = ACTION_STOP;
+    s->store.line = (struct store_line){.timeline = 1};
+    assert_node(s, "restart-in-place", ACTION_START_PRIMARY);
+    assert_true(s->decision.renew_lease && !s->decision.drop_lease);
+    assert_null(scene_find(s, COMMAND_EPOCH_RELEASE));
+
+    start_postgres(s, 0); /* Its row was not read yet: it is not stopped a second time. */
+    assert_node(s, "primary", ACTION_NONE);
+    assert_null(scene_find(s, COMMAND_ORDER_END));
+    start_postgres(s, STARTED + 5);
+    assert_end(s, true, "restarted successfully");
+    follow(s, COMMAND_ORDER_END);
+    assert_node(s, "primary", ACTION_NONE);
+    assert_null(scene_find(s, COMMAND_ORDER_END));
+    free(s);
+}
+
+static void a_standby_is_restarted(void **state)
+{
+    struct scene *s = scene_new_standby();
+    const struct command_order_set o = order(REQUEST_RESTART);
+
+    (void)state;
+    give(s, &o);
+    begin(s);
+    assert_node(s, "restart", ACTION_STOP);
+    scene_stop_postgres(s, false, true);
+    s->view.self.status.pg_state = PG_STATE_STOPPING; /* What it left on disk was not read yet. */
+    s->view.pg.upstream[0] = '\0';
+    assert_node(s, "starting", ACTION_NONE);
+    s->view.self.status.pg_state = PG_STATE_STOPPED;
+    assert_node(s, "start-standby", ACTION_START_STANDBY);
+    start_postgres(s, STARTED + 5);
+    assert_end(s, true, "restarted successfully");
+    free(s);
+}
+
+static void a_paused_member_is_started_again(void **state)
+{
+    struct scene *s = scene_new_primary();
+    const struct command_order_set o = order(REQUEST_RESTART);
+
+    (void)state;
+    s->view.conf.pause = true;
+    give(s, &o);
+    begin(s);
+    assert_node(s, "restart", ACTION_STOP);
+    s->store.primary.unfenced = true;
+    s->view.lease.live = false; /* Lost before the stop: nothing would start it again. */
+    assert_node(s, "restart-lost-lease", ACTION_NONE);
+    scene_give_lease(s);
+    scene_stop_postgres(s, true, true);
+    s->store.line = (struct store_line){.timeline = 1};
+    assert_node(s, "restart-as-primary", ACTION_START_PRIMARY);
+    free(s);
+
+    s = scene_new_standby();
+    s->view.conf.pause = true;
+    give(s, &o);
+    begin(s);
+    scene_stop_postgres(s, false, true);
+    assert_node(s, "restart-as-standby", ACTION_START_STANDBY);
+    free(s);
+}
+
+static void without_the_lease_no_restart_begins(void **state)
+{
+    struct scene *s = scene_new_primary();
+    const struct command_order_set o = order(REQUEST_RESTART);
+
+    (void)state;
+    s->view.conf.pause = true;
+    give(s, &o);
+    s->view.lease.live = false;
+    s->store.primary.unfenced = true;
+    assert_node(s, "restart-without-lease", ACTION_NONE);
+    assert_null(scene_find(s, COMMAND_ORDER_BEGIN));
+    free(s);
+}
+
+static void nothing_urgent_waits_for_an_order(void **state)
+{
+    struct scene *s = scene_new_primary();
+    const struct command_order_set o = order(REQUEST_RESTART);
+
+    (void)state;
+    give(s, &o);
+    s->view.lease.live = false;
+    assert_node(s, "fence", ACTION_FENCE);
+    scene_give_lease(s);
+    s->view.self.stopping = true;
+    s->view.self.stopping_since_ms = TEST_NOW;
+    assert_node(s, "stopping", ACTION_STOP);
+    s->view.self.stopping = false;
+    s->view.raft.caught_up = false;
+    scene_decide(s);
+    assert_string_equal(s->decision.node.rule, "primary"); /* It may have been taken back. */
+    assert_null(scene_find(s, COMMAND_ORDER_BEGIN));
+    free(s);
+}
+
+static void its_conditions_are_judged_when_it_is_due(void **state)
+{
+    struct scene *s = scene_new_primary();
+    struct command_order_set o = order(REQUEST_RESTART);
+
+    (void)state;
+    o.pending_only = true;
+    give(s, &o);
+    assert_end(s, false, "no restart is pending");
+    s->view.self.status.pending.n = 1;
+    assert_node(s, "restart-begins", ACTION_NONE);
+    free(s);
+
+    s = scene_new_primary();
+    o = order(REQUEST_RESTART);
+    (void)str_copy(o.role, sizeof(o.role), "replica");
+    give(s, &o);
+    assert_end(s, false, "not a replica");
+    free(s);
+
+    s = scene_new_primary();
+    o = order(REQUEST_RESTART);
+    o.pg_version = 150009;
+    s->view.self.status.pg_version = 150009;
+    give(s, &o);
+    assert_end(s, false, "restart conditions are not satisfied");
+    s->view.self.status.pg_version = 150008;
+    assert_node(s, "restart-begins", ACTION_NONE);
+    free(s);
+}
+
+static void a_scheduled_one_waits_for_its_time_and_is_not_made_up_for(void **state)
+{
+    struct scene *s = scene_new_primary();
+    struct command_order_set o = order(REQUEST_RESTART);
+
+    (void)state;
+    o.at_us = TEST_WALL + 5000000;
+    give(s, &o);
+    assert_node(s, "primary", ACTION_NONE);
+    assert_true(s->decision.wake_ms <= TEST_NOW + 5001);
+    s->view.wall_us = TEST_WALL + 5000000;
+    assert_node(s, "restart-begins", ACTION_NONE);
+    s->view.wall_us = TEST_WALL + 66000000;
+    assert_end(s, false, "nobody could act on it");
+    free(s);
+}
+
+static void a_restart_that_does_not_come_up_fails(void **state)
+{
+    struct scene *s = scene_new_standby();
+    const struct command_order_set o = order(REQUEST_RESTART);
+
+    (void)state;
+    give(s, &o);
+    begin(s);
+    scene_stop_postgres(s, false, true);
+    s->view.op.last = ACTION_START_STANDBY;
+    s->view.op.last_failed = true;
+    s->view.op.retry_ms = TEST_NOW + 500;
+    (void)str_copy(s->view.op.problem, sizeof(s->view.op.problem), "no memory");
+    assert_end(s, false, "restart failed: no memory");
+    s->view.op.last_failed = false;
+    s->view.wall_us = TEST_WALL + 121000000; /* primary_start_timeout is a minute. */
+    assert_end(s, false, "did not come up in time");
+    free(s);
+}
+
+static void a_timeout_takes_the_place_of_primary_start_timeout(void **state)
+{
+    struct scene *s = scene_new_primary();
+    struct command_order_set o = order(REQUEST_RESTART);
+    struct node_facts facts;
+
+    (void)state;
+    o.timeout_ms = 2000;
+    give(s, &o);
+    begin(s);
+    scene_stop_postgres(s, true, true);
+    s->view.op.running = ACTION_START_PRIMARY;
+    s->view.op.started_ms = TEST_NOW - 3000;
+    node_facts_gather(&s->view, &facts);
+    assert_true(facts.bits & F(START_OVERDUE));
+    s->view.op.started_ms = TEST_NOW - 1000;
+    node_facts_gather(&s->view, &facts);
+    assert_false(facts.bits & F(START_OVERDUE));
+    free(s);
+}
+
+/* It is over for the order when the data is given up; the usual rule goes on from there. */
+static void a_standby_is_copied_anew(void **state)
+{
+    struct scene *s = scene_new_standby();
+    const struct command_order_set o = order(REQUEST_REINIT);
+
+    (void)state;
+    give(s, &o);
+    assert_node(s, "reinit", ACTION_CLONE);
+    assert_string_equal(s->decision.node.upstream.name, "pg2");
+    assert_true(s->decision.node.agrees); /* Nothing needs to be kept of it. */
+    assert_null(scene_find(s, COMMAND_ORDER_END));
+    scene_stop_postgres(s, false, true);
+    s->view.self.status.data = DATA_INCOMPLETE;
+    s->view.op.running = ACTION_CLONE;
+    assert_end(s, true, "reinitialize started");
+    follow(s, COMMAND_ORDER_END);
+    s->view.op.running = ACTION_NONE;
+    assert_node(s, "clone", ACTION_CLONE);
+    free(s);
+}
+
+static void a_diverged_member_is_copied_anew_by_order(void **state)
+{
+    struct scene *s = scene_new_standby();
+    const struct command_order_set o = order(REQUEST_REINIT);
+
+    (void)state;
+    s->view.conf.use_pg_rewind = false;
+    s->view.self.status.timeline = 5; /* The primary is on 1. */
+    s->view.self.diverged_since_ms = TEST_NOW - 60000;
+    assert_node(s, "diverged", ACTION_NONE);
+    give(s, &o);
+    assert_node(s, "reinit", ACTION_CLONE);
+    assert_false(s->decision.node.agrees);
+    free(s);
+}
+
+static void what_must_not_be_given_up_is_not(void **state)
+{
+    struct scene *s = scene_new_primary();
+    const struct command_order_set o = order(REQUEST_REINIT);
+
+    (void)state;
+    give(s, &o);
+    assert_end(s, false, "I am the leader");
+    assert_int_equal(s->decision.node.action, ACTION_NONE);
+    free(s);
+
+    s = scene_new_standby(); /* Nobody to copy from: nothing happens until there is. */
+    give(s, &o);
+    s->view.peers[0].status.pg_state = PG_STATE_STARTING;
+    assert_node(s, "standby", ACTION_NONE);
+    s->view.wall_us = TEST_WALL + 61000000;
+    assert_end(s, false, "nobody could act on it");
+    free(s);
+
+    s = scene_new_standby();
+    give(s, &o);
+    scene_stop_postgres(s, false, true);
+    s->view.self.status.data = DATA_FOREIGN;
+    assert_node(s, "foreign-files", ACTION_NONE);
+    free(s);
+}
+
+static void anothers_order_is_not_ours(void **state)
+{
+    struct scene *s = scene_new_standby();
+    struct command_order_set o = order(REQUEST_RESTART);
+
+    (void)state;
+    (void)str_copy(o.member, sizeof(o.member), "pg2");
+    give(s, &o);
+    assert_node(s, "standby", ACTION_NONE);
+    assert_null(scene_find(s, COMMAND_ORDER_BEGIN));
+    assert_null(order_due(&s->view));
+    free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_primary_is_restarted_with_its_lease),
+        cmocka_unit_test(a_standby_is_restarted),
+        cmocka_unit_test(a_paused_member_is_started_again),
+        cmocka_unit_test(without_the_lease_no_restart_begins),
+        cmocka_unit_test(nothing_urgent_waits_for_an_order),
+        cmocka_unit_test(its_conditions_are_judged_when_it_is_due),
+        cmocka_unit_test(a_scheduled_one_waits_for_its_time_and_is_not_made_up_for),
+        cmocka_unit_test(a_restart_that_does_not_come_up_fails),
+        cmocka_unit_test(a_timeout_takes_the_place_of_primary_start_timeout),
+        cmocka_unit_test(a_standby_is_copied_anew),
+        cmocka_unit_test(a_diverged_member_is_copied_anew_by_order),
+        cmocka_unit_test(what_must_not_be_given_up_is_not),
+        cmocka_unit_test(anothers_order_is_not_ours),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
