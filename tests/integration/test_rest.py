@@ -271,6 +271,13 @@ def test_metrics_can_be_parsed_and_agree_with_the_role(by_role):
         assert text.endswith("\n")
 
 
+def without_positions(cluster):
+    moving = ("lag", "lsn", "receive_lag", "receive_lsn", "replay_lag", "replay_lsn")
+    veche = {k: v for k, v in cluster["veche"].items() if k != "dcs_last_seen"}
+    members = [{k: v for k, v in m.items() if k not in moving} for m in cluster["members"]]
+    return cluster | {"members": members, "veche": veche}
+
+
 class Events:
     """A client of GET /events."""
 
@@ -278,6 +285,7 @@ class Events:
         self.socket = socket.create_connection(("127.0.0.1", node.api_port), timeout=60)
         self.socket.sendall(b"GET /events HTTP/1.0\r\n\r\n")
         self.file = self.socket.makefile("rb")
+        self.last = None
         self.head = b""
         while not self.head.endswith(b"\r\n\r\n"):
             self.head += self.file.readline()
@@ -288,7 +296,10 @@ class Events:
         for line in self.file:
             if line == b"\n" and b"data" in lines:
                 assert lines[b"event"] == b"cluster"
-                return int(lines[b"id"]), json.loads(lines[b"data"])
+                data = json.loads(lines[b"data"])
+                before, self.last = self.last, without_positions(data)
+                assert self.last != before  # Else there was nothing to tell.
+                return int(lines[b"id"]), data
             key, _, value = line.rstrip(b"\n").partition(b": ")
             lines[key] = value
         return None
@@ -311,6 +322,13 @@ def test_events_tell_what_changes(by_role):
         assert s.head.startswith(b"HTTP/1.") and b"Content-Type: text/event-stream\r\n" in s.head
         assert {"members", "scope"} <= s.next()[1].keys()
     node = by_role["standby"]
+
+    def positions():
+        return [m.get("lsn") for m in node.http("/cluster").json["members"]]
+
+    before = positions()
+    by_role["primary"].sql("create table moves (); drop table moves")
+    wait(lambda: positions() != before, 30, "positions that moved")
     try:
         assert node.http("/config", "PATCH", {"pause": True}).status == 200
         paused = [s.until(lambda c: c.get("pause")) for s in streams]
