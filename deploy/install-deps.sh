@@ -110,6 +110,15 @@ forbid_default_cluster() {
     fi
 }
 
+# The tests want its programs only; its service would listen on port 9090 from now on.
+forbid_prometheus() {
+    local unit=/etc/systemd/system/prometheus.service
+    if [ -n "$(missing prometheus)" ] && [ ! -e $unit ] && [ ! -L $unit ]; then
+        as_root mkdir -p "${unit%/*}"
+        as_root ln -s /dev/null $unit
+    fi
+}
+
 case $what in
 --run) wanted=("${run_packages[@]}") raft=(libraft0) ;;
 --build) wanted=("${build_packages[@]}") raft=(libraft-dev) ;;
@@ -119,6 +128,7 @@ esac
 
 command -v apt-get >/dev/null || fail "this script needs Debian's apt-get"
 forbid_default_cluster
+[ "$what" != --test ] || forbid_prometheus
 mapfile -t needed < <(missing "${wanted[@]}")
 if [ "${#needed[@]}" -gt 0 ]; then
     say "installing ${needed[*]}"

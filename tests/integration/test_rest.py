@@ -13,11 +13,13 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.parse
+import urllib.request
 
 import pytest
 
 from test_tls import Authority
-from veche import BUILD, ROOT, Cluster, Writer, wait, when_settled
+from veche import BUILD, ROOT, Cluster, Writer, free_port, wait, when_settled
 
 # Path -> code on the primary, a streaming standby, the witness.
 CODES = {
@@ -346,6 +348,44 @@ def test_events_tell_what_changes(by_role):
         m.close()
 
 
+def test_prometheus_scrapes_as_it_does_patroni(by_role, three):
+    """Debian's own, with a configuration that knows nothing of Veche."""
+    port = free_port()
+    targets = [f"127.0.0.1:{n.api_port}" for n in by_role.values()]
+    config = three.dir / "prometheus.yml"
+    config.write_text(json.dumps({
+        "global": {"scrape_interval": "1s"},
+        "scrape_configs": [{"job_name": "patroni", "static_configs": [{"targets": targets}]}],
+    }), encoding="utf-8")
+    process = subprocess.Popen(
+        ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={three.dir / 'tsdb'}",
+         f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"])
+
+    def value(query):
+        url = f"http://127.0.0.1:{port}/api/v1/query?query={urllib.parse.quote(query)}"
+        with urllib.request.urlopen(url, timeout=10) as r:
+            found = json.load(r)["data"]["result"]
+        return float(found[0]["value"][1]) if found else None
+
+    def scraped():
+        scope = f'scope="{three.scope}"'
+        return [value(q) for q in (
+            "sum(up)",
+            f"sum(patroni_primary{{{scope}}})",
+            f'patroni_replica{{{scope},name="{by_role["standby"].name}"}}',
+            f"count(patroni_postgres_timeline{{{scope}}} > 0)",
+            f"max(patroni_xlog_location{{{scope}}}) > bool 0",
+            f"histogram_quantile(0.5, sum(veche_tick_duration_seconds_bucket{{{scope}}}) by (le))"
+            " < bool 1",
+        )]
+
+    try:
+        wait(lambda: scraped() == [3, 1, 1, 2, 1, 1], 60, "all of it to be scraped")
+    finally:
+        process.kill()
+        process.wait()
+
+
 # ---- Who may do what
 
 
@@ -464,6 +504,8 @@ def test_certificates_of_restapi_are_changed_while_it_runs(by_role, three):
         first = open_tls(node, authority)
         serial = first.sock.getpeercert()["serialNumber"]
         assert ask_tls(first)[0] == 200
+        told = f"https://127.0.0.1:{node.api_port}/patroni"
+        wait(lambda: told in by_role["primary"].http("/cluster").text, 30, "others to be told so")
 
         cert, key = authority.sign("w1")
         assert code_of(reload({"certfile": str(cert), "keyfile": str(key)})) == 202
