@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # The systemd unit is one that systemd takes, without a warning, and holds what the guard
-# and an agent's restart rely on. No systemd needs to run.
+# and an agent's restart rely on. No systemd needs to run. And no document tells to signal
+# more of it than the agent.
 #   units.sh BUILD_DIRECTORY
 set -euo pipefail
-unit=$(dirname "$0")/../../deploy/systemd/veched.service
+root=$(dirname "$0")/../..
+unit=$root/deploy/systemd/veched.service
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
@@ -33,5 +35,15 @@ LimitRTPRIO=1
 RuntimeDirectoryPreserve=yes
 RestartKillSignal=SIGUSR1
 TimeoutStopSec=600
+RestartPreventExitStatus=64
 EOF
+# Given twice it adds up.
+[ "$(grep -c '^RestartPreventExitStatus=' "$unit")" = 1 ] ||
+    { echo "the unit has more than one RestartPreventExitStatus"; status=1; }
+# `systemctl kill` alone means every process of the unit: guard and PostgreSQL too.
+if grep -rnE 'systemctl kill' "$root/docs" "$root/README.md" "$root/deploy" |
+    grep -v 'systemctl kill --kill-whom=main'; then
+    echo "systemctl kill without --kill-whom=main"
+    status=1
+fi
 exit $status
