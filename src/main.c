@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "consensus/consensus.h"
 #include "guard/guard_cgroup.h"
+#include "guard/guard_oom.h"
 #include "veche/exitcode.h"
 
 #define MEMLOCK_BYTES (64U << 20)
@@ -213,31 +214,41 @@ static int allow_guard(void)
     (void)setrlimit(RLIMIT_RTPRIO, &ahead);   /* Of a container may be refused, and all of this: */
     (void)setrlimit(RLIMIT_MEMLOCK, &locked); /* the guard then says what it may not do. */
     fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd >= 0 && write(fd, "-1000", 5) < 0) {
-        (void)close(fd);
-        return -1;
+    if (fd >= 0) {
+        ssize_t n = write(fd, "-1000", 5);
+
+        (void)n;
     }
     return fd;
 }
 
-static void keep_own_score(int oom_fd)
+/* The agent is not protected, and so nothing is that it starts but the guard: neither by
+ * allow_guard nor by the unit's OOMScoreAdjust. What it was raised to stays. */
+static void keep_own_score(int oom_fd, int score)
 {
+    char text[16];
+    int n = snprintf(text, sizeof(text), "%d", MAX(score, 0));
+    bool done =
+        oom_fd >= 0 ? write(oom_fd, text, (size_t)n) == n : guard_oom_raise(&guard_oom_own) == 0;
+
+    if (!done) {
+        log_warning("Cannot give up the protection from the OOM killer: %s", strerror(errno));
+    }
     if (oom_fd >= 0) {
-        if (write(oom_fd, "0", 1) < 0) {
-            log_warning("Cannot give up the protection from the OOM killer: %s", strerror(errno));
-        }
         (void)close(oom_fd); /* Written. */
     }
 }
 
 static int run(struct conf *conf)
 {
-    int oom_fd = allow_guard();
+    int score = 0, oom_fd;
 
+    (void)guard_oom_own.read(NULL, &score); /* Else as if it were usual. */
+    oom_fd = allow_guard();
     if (give_up_root(conf) != 0) {
         return VECHE_EXIT_CONFIG;
     }
-    keep_own_score(oom_fd);
+    keep_own_score(oom_fd, score);
     return agent_run(conf);
 }
 

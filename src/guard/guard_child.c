@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 
 #include "base/str.h"
+#include "guard/guard_oom.h"
 
 #define CLOSE_FDS_MAX 65536
 
@@ -37,24 +38,25 @@ static void must(bool done, int exec_fd, const char *step)
 }
 
 /* The guard's real-time priority is not inherited (SCHED_RESET_ON_FORK), nor are its
- * memory locks; this is for a niceness, and for a guard that was given its class. */
+ * memory locks; this is for a niceness, for a guard that was given its class, and for the
+ * leave to ask for one, which the unit file gives. */
 static void reset_scheduling(int exec_fd)
 {
+    const struct rlimit none = {0, 0};
     struct sched_param param = {0};
 
     must(sched_setscheduler(0, SCHED_OTHER, &param) == 0, exec_fd, "scheduling");
     if (getpriority(PRIO_PROCESS, 0) < 0) {
         must(setpriority(PRIO_PROCESS, 0, 0) == 0, exec_fd, "niceness");
     }
+    must(setrlimit(RLIMIT_RTPRIO, &none) == 0, exec_fd, "real-time limit");
 }
 
+/* A kernel that does not let it is no reason to go without PostgreSQL. */
 static void reset_oom_score(int exec_fd)
 {
-    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-    /* Raising it is allowed to everybody, so only without /proc this fails. */
-    must(fd >= 0 && write(fd, "0", 1) == 1, exec_fd, "oom_score_adj");
-    (void)close(fd); /* Written at once. */
+    must(guard_oom_raise(&guard_oom_own) == 0 || errno == EACCES || errno == EPERM, exec_fd,
+         "oom_score_adj");
 }
 
 static void set_descriptors(const struct guard_child *c, int exec_fd)

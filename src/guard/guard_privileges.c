@@ -9,6 +9,8 @@
 #include <sched.h>
 #include <sys/mman.h>
 
+#include "guard/guard_oom.h"
+
 #define PRIORITY   1     /* Above everything that is not real-time is enough. */
 #define STACK_SIZE 65536 /* More than it ever uses. */
 
@@ -43,14 +45,10 @@ static bool take_priority(struct sbuf *trouble)
 
 static bool spare(struct sbuf *trouble)
 {
-    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    bool done = fd >= 0 && write(fd, "-1000", 5) == 5;
+    bool done = guard_oom_lower(&guard_oom_own);
 
     if (!done) {
         add(trouble, "oom_score_adj", errno);
-    }
-    if (fd >= 0) {
-        (void)close(fd); /* Written at once. */
     }
     return done;
 }

@@ -219,7 +219,7 @@ class Client:
 class Guard:
     """A guard process; ends with everything it started."""
 
-    def __init__(self, cgroup=False, privileged=True):
+    def __init__(self, cgroup=False, privileged=True, oom_score=None):
         """privileged: with the limits that the unit file gives."""
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="veche-guard-"))
         reaper.add("dir", self.directory)
@@ -234,6 +234,7 @@ class Guard:
         self.process = None
         self.clients = []
         self.privileged = privileged
+        self.oom_score = oom_score
         self.pids = []  # To be killed at the end, whatever happened.
         try:
             self.spawn()
@@ -251,6 +252,8 @@ class Guard:
         def enter():
             if self.cgroup is not None:
                 (self.cgroup / "cgroup.procs").write_text(str(os.getpid()))
+            if self.oom_score is not None:
+                pathlib.Path("/proc/self/oom_score_adj").write_text(str(self.oom_score))
 
         # The unit file gives limits; not every root may raise those, so capabilities here.
         caps = "+sys_nice,+ipc_lock" if self.privileged else "-all"

@@ -416,16 +416,20 @@ def test_who_leaves_need_not_wait_for_answers(guard, unread):
 INHERITED = BUILD / "tests/lib/inherited"
 
 
-def test_what_a_child_inherits(guard):
-    client = guard.client()
+def inherited(guard, client):
+    """What a child of the guard got, a line each."""
     output = guard.directory / "output"
     output.touch()
     os.chown(output, guard.user.pw_uid, guard.user.pw_gid)
     assert client.arm(ms=20_000) == bg.ACCEPTED
     started = client.start(INHERITED, env=["A=b", "C=d e"], cwd="/var", output=output)
-    assert started.pid > 0
+    assert started.pid > 0, started.step
     wait(lambda: output.read_text().endswith("end\n"), 30, "its output")
-    lines = output.read_text().splitlines()[:-1]
+    return started, output, output.read_text().splitlines()[:-1]
+
+
+def test_what_a_child_inherits(guard):
+    started, output, lines = inherited(guard, guard.client())
     descriptors = sorted(line for line in lines if line.startswith("fd "))
     assert descriptors == ["fd 0 /dev/null", f"fd 1 {output}", f"fd 2 {output}"]
     assert [line for line in lines if line.startswith("env ")] == ["env A=b", "env C=d e"]
@@ -433,7 +437,8 @@ def test_what_a_child_inherits(guard):
     assert said["pdeathsig"] == str(int(signal.SIGQUIT))
     assert said["umask"] == "77"
     assert said["policy"] == str(os.SCHED_OTHER)
-    assert said["nice"] == "0" and said["oom"] == "0"
+    assert said["nice"] == "0" and int(said["oom"]) >= 0
+    assert said["rtprio"] == "0 0"  # What asks for it: `test_guard_child`.
     assert said["cwd"] == "/var" and said["sid"] == "1"
     assert said["ppid"] == str(guard.pid)
     uid, gid = guard.user.pw_uid, guard.user.pw_gid
@@ -448,6 +453,16 @@ def test_what_a_child_inherits(guard):
     # It dies with its guard.
     guard.signal(signal.SIGKILL)
     wait(lambda: is_gone(started.pid), 30, "its end")
+
+
+def test_where_the_oom_score_was_raised_postgres_is_started_with_it():
+    """As in a container: going down to 0 may be denied there."""
+    with Guard(oom_score=300) as guard:
+        client = guard.client()
+        _, _, lines = inherited(guard, client)
+        own = int(pathlib.Path(f"/proc/{guard.pid}/oom_score_adj").read_text())
+        assert own < 0 or (own == 300 and b"oom_score_adj" in client.state.trouble)
+        assert f"oom {max(own, 0)}" in lines
 
 
 def test_the_guards_own_privileges(plain, report):

@@ -30,6 +30,7 @@ Restart=always
 RestartSec=100ms
 StartLimitIntervalSec=0
 OOMPolicy=continue
+OOMScoreAdjust=-900
 LimitMEMLOCK=64M
 LimitRTPRIO=1
 RuntimeDirectoryPreserve=yes
