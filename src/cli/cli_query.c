@@ -1,7 +1,7 @@
 /*
  * query: SQL on a member, by psql of the configuration's bin_dir or of the PATH. psql knows
  * how to connect and how to read a script; vechectl needs no library of PostgreSQL's for it
- * (docs/decisions/0012). Its CSV is read back, so that all formats are those of the tables.
+ * (docs/decisions/0013). Its CSV is read back, so that all formats are those of the tables.
  */
 #include <limits.h>
 #include <poll.h>
