@@ -52,7 +52,7 @@ void agent_actions_close(struct agent *a)
 static void end_busy(struct action *action)
 {
     const struct agent *a = action->agent;
-    const struct store_order *o = store_find_order(&a->store, a->conf->name, action->scheduled);
+    const struct store_order *o = store_find_order(&a->store, action->to, action->scheduled);
     char text[TEXT_SIZE];
 
     if (action->kind == COMMAND_REQUEST_SET) {
@@ -165,6 +165,7 @@ static void fill_order(const struct agent *a, struct action *action, const struc
         action->scheduled = command->request_set.at_us != 0;
     } else if (command->kind == COMMAND_ORDER_SET) {
         action->scheduled = c->at_us != 0;
+        (void)str_copy(action->to, sizeof(action->to), c->member); /* As long. */
         if (c->kind == REQUEST_RESTART) {
             action->deadline_ms +=
                 c->timeout_ms != 0 ? c->timeout_ms : a->dynamic.primary_start_timeout_ms;

@@ -1,8 +1,8 @@
 /*
- * Orders for this very member: POST and DELETE /restart, POST /reinitialize; what waits for a
- * restart, and what is scheduled. Here the body is read and refused what can be refused at
- * once, in Patroni's words; the order goes into the store, and the member carries it out
- * (core/order_rules.c).
+ * Orders for a member, this one unless the path names another: POST and DELETE /restart, POST
+ * /reinitialize; what waits for a restart, and what is scheduled. Here the body is read and
+ * refused what can be refused at once, in Patroni's words; the order goes into the store, and
+ * the member carries it out (core/order_rules.c).
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -201,14 +201,37 @@ static json_t *parse_body(const struct http_request *r, struct http_reply *reply
     return body;
 }
 
-static bool knows(const struct http_request *r, struct http_reply *reply)
+/* Whom it is about: this member, or the one that the path names. */
+static const char *target(const struct http_request *r)
+{
+    return r->member != NULL ? r->member : r->view->self.status.name;
+}
+
+/* What it says of itself; NULL = it is not heard, or there is none. */
+static const struct status *target_status(const struct http_request *r)
 {
     const struct view *v = r->view;
+    const struct store_member *m;
 
-    if (v->self.status.mode == MODE_WITNESS) {
-        http_reply_text(reply, 503, "a witness has no PostgreSQL");
-    } else if (!v->raft.caught_up) {
+    if (str_equal(target(r), v->self.status.name)) {
+        return &v->self.status;
+    }
+    m = store_find_member(v->store, target(r));
+    return m != NULL ? http_member_status(v, m) : NULL;
+}
+
+static bool knows(const struct http_request *r, struct http_reply *reply)
+{
+    const struct status *s = target_status(r);
+    char text[128];
+
+    if (!r->view->raft.caught_up) {
         http_reply_text(reply, 503, "this node does not know the state of the cluster yet");
+    } else if (s == NULL) { /* It would wait for the agent, and happen whenever that comes. */
+        (void)snprintf(text, sizeof(text), "the agent of %s is not heard", target(r));
+        http_reply_text(reply, 503, text);
+    } else if (s->mode == MODE_WITNESS) {
+        http_reply_text(reply, 503, "a witness has no PostgreSQL");
     } else {
         return true;
     }
@@ -222,16 +245,18 @@ static struct command_order_set *begin_order(const struct http_request *r, enum 
 
     reply->command.kind = COMMAND_ORDER_SET;
     *c = (struct command_order_set){.kind = kind, .time_us = r->view->wall_us};
-    (void)str_copy(c->member, sizeof(c->member), r->view->self.status.name); /* As long. */
+    (void)str_copy(c->member, sizeof(c->member), target(r)); /* A member's name. */
     (void)str_copy(c->who, sizeof(c->who), r->client); /* Cut is fine: for people. */
     return c;
 }
 
-static bool is_busy(const struct view *v, struct http_reply *reply)
+/* Of another member the order in the store tells, and it itself when the order comes. */
+static bool is_busy(const struct http_request *r, struct http_reply *reply)
 {
+    const struct view *v = r->view;
     char text[128];
 
-    if (v->op.running == ACTION_NONE) {
+    if (v->op.running == ACTION_NONE || target_status(r) != &v->self.status) {
         return false;
     }
     (void)snprintf(text, sizeof(text), "%s already in progress", node_action_name(v->op.running));
@@ -246,11 +271,11 @@ static bool may_restart(const struct http_request *r, bool scheduled, struct htt
 
     if (scheduled && v->conf.pause) {
         http_reply_text(reply, 500, "Can't schedule restart in the paused state");
-    } else if (scheduled && store_find_order(v->store, v->self.status.name, true) != NULL) {
+    } else if (scheduled && store_find_order(v->store, target(r), true) != NULL) {
         http_reply_text(reply, 409, "Another restart is already scheduled");
-    } else if (!scheduled && is_busy(v, reply)) {
+    } else if (!scheduled && is_busy(r, reply)) {
         return false;
-    } else if (!scheduled && v->self.status.pg_state == PG_STATE_STARTING) {
+    } else if (!scheduled && target_status(r)->pg_state == PG_STATE_STARTING) {
         http_reply_text(reply, 503, "postgres is still starting");
     } else {
         return true;
@@ -292,7 +317,7 @@ void http_handle_restart_delete(const struct http_request *r, struct http_reply 
     if (!knows(r, reply)) {
         return;
     }
-    o = store_find_order(r->view->store, r->view->self.status.name, true);
+    o = store_find_order(r->view->store, target(r), true);
     if (o == NULL || o->begun) {
         http_reply_text(reply, 404, "no restarts are scheduled");
         return;
@@ -327,11 +352,11 @@ void http_handle_reinitialize(const struct http_request *r, struct http_reply *r
     if (!knows(r, reply)) {
         return;
     }
-    if (v->store->primary.has_owner && str_equal(v->store->primary.owner, v->self.status.name)) {
+    if (v->store->primary.has_owner && str_equal(v->store->primary.owner, target(r))) {
         http_reply_text(reply, 503, "I am the leader, can not reinitialize");
     } else if (leader == NULL) {
         http_reply_text(reply, 503, "Cluster has no leader, can not reinitialize");
-    } else if (force || !is_busy(v, reply)) {
+    } else if (force || !is_busy(r, reply)) {
         begin_order(r, REQUEST_REINIT, reply)->force = force;
         reply->has_command = true;
     }

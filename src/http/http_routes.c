@@ -91,11 +91,9 @@ const char *http_member_path(const char *path, char *member, size_t size)
     return path + length;
 }
 
-/* None yet: a handler that looks at this node alone must not be asked for another. */
 bool http_heeds_member(const struct http_route *route)
 {
-    (void)route;
-    return false;
+    return strcmp(route->path, "/restart") == 0 || strcmp(route->path, "/reinitialize") == 0;
 }
 
 void http_reply_text(struct http_reply *reply, unsigned code, const char *text)

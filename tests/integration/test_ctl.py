@@ -443,3 +443,97 @@ def test_an_order_by_name_passes_the_lag_bound_and_is_on_record(report):
         ]
         assert taken, "the order is not on record"
         assert all("forced" in line for line in taken)
+
+
+# ---- Orders for members, by way of an agent that is none of them
+
+
+def started(node):
+    return node.status().get("postmaster_start_time")
+
+
+def in_an_hour():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+
+
+def test_a_member_is_restarted_by_way_of_another_agent(three):
+    primary, standby = three.primary(), three.standbys()[0]
+    was = started(standby), started(primary)
+    r = of(three["w1"], "restart", three.scope, standby.name, "--force", "--timeout", "1min")
+    assert r.returncode == DONE, r
+    assert r.stdout == f"Success: restart on member {standby.name}\n"
+    assert started(standby) not in (was[0], None) and started(primary) == was[1]
+    three.wait_healthy()
+    r = of(three["w1"], "restart", standby.name, "--pg-version", "10", "--force")
+    assert r.returncode == FAILED and "Failed: restart for member" in r.stdout, r
+
+
+def test_what_is_scheduled_is_listed_and_flushed(three):
+    standby, primary = three.standbys()[0], three.primary()
+    r = of(three["w1"], "restart", standby.name, "--scheduled", in_an_hour(), "--force")
+    assert r.returncode == DONE and "restart scheduled on member" in r.stdout, r
+    wait(lambda: "Scheduled restart" in of(primary, "list").stdout, 20, "the list to show it")
+    r = of(three["w1"], "restart", standby.name, "--scheduled", in_an_hour(), "--force")
+    assert r.returncode == REFUSED and "already scheduled" in r.stdout, r
+    r = of(three["w1"], "flush", three.scope, standby.name, "restart", "--force")
+    assert r.stdout == f"Success: flush scheduled restart for member {standby.name}\n", r
+    wait(lambda: "Scheduled restart" not in of(primary, "list").stdout, 20, "it to be gone")
+
+    r = of(three["w1"], "switchover", "--scheduled", in_an_hour(), "--force")
+    assert r.returncode == DONE and "Switchover scheduled" in r.stdout, r
+    wait(lambda: " Switchover scheduled at: " in of(primary, "list").stdout, 20, "the footer")
+    r = of(three["w1"], "flush", "switchover", "--force")
+    assert r.returncode == DONE and r.stdout == "Success: scheduled switchover deleted\n", r
+    assert of(three["w1"], "flush", "switchover", "--force").returncode == REFUSED
+
+
+def test_a_rolling_restart_brings_a_larger_value_into_force(three):
+    primary, standby = three.primary(), three.standbys()[0]
+    value = int(primary.sql_value("show max_connections")) + 10
+    before = primary.status()["veche"]["epoch"]
+    r = of(three["w1"], "edit-config", "-p", f"max_connections={value}", "--force")
+    assert r.returncode == DONE, r
+
+    def pending():
+        rows = json.loads(of(three["w1"], "list", "-f", "json").stdout)
+        return sorted(r["Member"] for r in rows if r.get("Pending restart"))
+
+    wait(lambda: pending() == ["pg1", "pg2"], 30, "a restart to be pending on both")
+    r = of(three["w1"], "restart", "--rolling", "--pending", "--force")
+    assert r.returncode == DONE, r
+    assert f"Order: {standby.name}, {primary.name}\n" in r.stdout
+    assert f'Successfully switched over to "{standby.name}"' in r.stdout
+    assert three.wait_healthy() is standby
+    wait(lambda: pending() == [], 30, "nothing to be pending")
+    for node in (primary, standby):
+        assert node.sql_value("show max_connections") == str(value)
+    assert standby.status()["veche"]["epoch"] > before
+
+
+def test_a_standby_is_copied_anew_and_waited_for(three):
+    primary, standby = three.primary(), three.standbys()[0]
+    marker = standby.data_dir / "left-from-before"
+    marker.write_text("")
+    r = of(three["w1"], "reinit", standby.name, "--force", "--wait")
+    assert r.returncode == DONE and f"Reinitialize is completed on: {standby.name}" in r.stdout, r
+    assert not marker.exists()
+    assert three.wait_healthy() is primary
+    r = of(three["w1"], "reinit", primary.name, "--force")
+    assert r.returncode == USAGE and "No replica among" in r.stderr
+
+
+def test_query_store_dsn_and_check_of_a_real_cluster(three):
+    primary = three.primary()
+    r = of(three["w1"], "dsn")
+    assert r.stdout == f"host=127.0.0.1 port={primary.pg_port}\n"
+    r = of(three["w1"], "store", "leader")
+    assert r.stdout.splitlines()[1] == primary.name
+    wait(lambda: of(three["w1"], "check", "--cluster", "--store", "--full").returncode == 0, 30, "")
+    r = of(primary, "reload", "--force")
+    assert r.returncode == DONE and r.stdout.count("Reload request received") == 3, r
+    user = vechectl(
+        "-c", str(primary.config_path), "query", "-c", "select pg_is_in_recovery() as r, 1 as n",
+        "-U", "postgres", "-d", "postgres", "--format", "json",
+        env={"PGPASSWORD": "super secret"},
+    )  # fmt: skip
+    assert user.returncode == DONE and json.loads(user.stdout) == [{"r": "f", "n": "1"}], user

@@ -169,7 +169,7 @@ static int change_config(void *data, const char *body, bool replace, struct comm
 
 static const struct http_hooks hooks = {.change_config = change_config};
 static const char *config = "{\"ttl\": 3}";
-static const char *if_match;
+static const char *if_match, *for_member;
 
 static struct http_reply ask(const char *method, const char *path, const char *body)
 {
@@ -186,6 +186,7 @@ static struct http_reply ask(const char *method, const char *path, const char *b
                                    .query = &query,
                                    .body = body,
                                    .client = "127.0.0.1",
+                                   .member = for_member,
                                    .if_match = if_match,
                                    .hooks = &hooks};
 
@@ -547,6 +548,44 @@ static void restart_and_reinitialize_are_checked(void **state)
         }
         strbuf_deinit(&reply.body);
     }
+}
+
+/* An agent takes orders for another member: they go by the store. Not for one that is not
+ * heard, which would carry them out whenever it comes. */
+static void orders_are_for_the_member_that_is_named(void **state)
+{
+    static const struct {
+        const char *at, *path, *member;
+        unsigned code; /* 0 = it is handed over. */
+        const char *contains;
+    } table[] = {
+        {"w", "/restart", "pg2", 0, ""},
+        {"pg1", "/restart", "pg2", 0, ""},
+        {"pg2", "/restart", "pg2", 0, ""},
+        {"pg2", "/restart", "w", 503, "no PostgreSQL"},
+        {"pg2", "/restart", "pg9", 503, "pg9 is not heard"},
+        {"w", "/reinitialize", "pg2", 0, ""},
+        {"w", "/reinitialize", "pg1", 503, "I am the leader"},
+        {"pg1", "/reinitialize", "pg2", 0, ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        struct http_reply reply;
+
+        build(table[i].at);
+        for_member = table[i].member;
+        reply = ask("POST", table[i].path, "");
+        assert_int_equal(reply.has_command, table[i].code == 0);
+        if (table[i].code != 0) {
+            assert_int_equal(reply.code, table[i].code);
+            assert_non_null(strstr(reply.body.data, table[i].contains));
+        } else {
+            assert_string_equal(reply.command.order_set.member, table[i].member);
+        }
+        strbuf_deinit(&reply.body);
+    }
+    for_member = NULL;
 }
 
 static struct http_reply expect(const char *method, const char *path, const char *body,
@@ -1182,6 +1221,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(replica_obeys_its_parameters),
         cmocka_unit_test(a_node_that_catches_up_takes_no_request),
         cmocka_unit_test(restart_and_reinitialize_are_checked),
+        cmocka_unit_test(orders_are_for_the_member_that_is_named),
         cmocka_unit_test(what_is_scheduled_can_be_taken_back),
         cmocka_unit_test(switchover_and_failover_are_checked),
         cmocka_unit_test(a_switchover_to_nobody_is_refused_with_its_reason),
