@@ -522,13 +522,18 @@ def test_a_standby_is_copied_anew_and_waited_for(three):
     assert r.returncode == USAGE and "No replica among" in r.stderr
 
 
+def check_is_well(node):
+    r = of(node, "check", "--cluster", "--store")
+    assert r.returncode == 0 and "VECHE OK" in r.stdout, r
+
+
 def test_query_store_dsn_and_check_of_a_real_cluster(three):
     primary = three.primary()
     r = of(three["w1"], "dsn")
     assert r.stdout == f"host=127.0.0.1 port={primary.pg_port}\n"
     r = of(three["w1"], "store", "leader")
     assert r.stdout.splitlines()[1] == primary.name
-    wait(lambda: of(three["w1"], "check", "--cluster", "--store", "--full").returncode == 0, 30, "")
+    eventually(lambda: check_is_well(three["w1"]))
     r = of(primary, "reload", "--force")
     assert r.returncode == DONE and r.stdout.count("Reload request received") == 3, r
     user = vechectl(
