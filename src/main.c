@@ -144,6 +144,11 @@ static int become(const struct passwd *user)
         log_error("Cannot become \"" RUN_AS "\": %s", strerror(errno));
         return -1;
     }
+    /* libpq looks for certificates below HOME, and takes one of root's that it may not read for
+     * a failure. Only memory can fail. */
+    (void)setenv("HOME", user->pw_dir, 1);
+    (void)setenv("USER", RUN_AS, 1);
+    (void)setenv("LOGNAME", RUN_AS, 1);
     return 0;
 }
 
