@@ -24,18 +24,22 @@
 
 #include "base/log.h"
 
-#define ASK_MS        SECONDS(20)
+#define ASK_MS        SECONDS(30)
 #define COPY_STILL_MS MINUTES(5)
 
 #define CONNINFO_SIZE 2048
 
-static enum seq_next run_with_password(struct op *o, const struct op_args *args)
+static enum seq_next run_with_password(struct op *o, const struct op_args *args,
+                                       const char *session_password)
 {
     const struct pg_credentials *replication = &pg_options(op_pg(o))->replication;
     struct kv_list env = {0};
     enum seq_next next;
 
     kv_add(&env, "PGCONNECT_TIMEOUT", "10");
+    if (session_password != NULL) {
+        kv_add(&env, "VECHE_SQL_PASSWORD", session_password);
+    }
     if (replication->password != NULL) {
         kv_add(&env, "PGPASSWORD", replication->password);
     }
@@ -44,11 +48,44 @@ static enum seq_next run_with_password(struct op *o, const struct op_args *args)
     return next;
 }
 
+/*
+ * Who it is decides. Where its tablespaces are takes a session in a database, as the role
+ * for pg_rewind: who does not admit that one is cloned all the same.
+ */
+static const char ask_script[] =
+    "psql=$1 replication=$2 session=$3 sql=$4 answer=$5\n"
+    "set -- --no-psqlrc --no-password --tuples-only --no-align\n"
+    "rm -f \"$answer\"\n"
+    "\"$psql\" \"$@\" --command=IDENTIFY_SYSTEM --dbname=\"$replication\" || exit\n"
+    "export PGPASSWORD=\"$VECHE_SQL_PASSWORD\" PGCONNECT_TIMEOUT=5\n"
+    "export PGOPTIONS='-c statement_timeout=5s'\n"
+    "[ -n \"$PGPASSWORD\" ] || unset PGPASSWORD\n"
+    "\"$psql\" \"$@\" --command=\"$sql\" --output=\"$answer\" --dbname=\"$session\" || \\\n"
+    "  echo 'The tablespaces of the source are not known: what a copy that is cut off leaves'\\\n"
+    "' in them is to be removed by hand. Admit the role for pg_rewind.'\n";
+
+static void add_questions(struct op *o, struct op_args *args)
+{
+    const char *bin_dir = pg_options(op_pg(o))->bin_dir;
+    bool has_bin_dir = bin_dir != NULL && bin_dir[0] != '\0';
+    char text[CONNINFO_SIZE], path[PATH_MAX];
+
+    op_args_add(args, "/bin/sh");
+    op_args_add(args, "-c");
+    op_args_add(args, "%s", ask_script);
+    op_args_add(args, "ask");
+    op_args_add(args, "%s%spsql", has_bin_dir ? bin_dir : "", has_bin_dir ? "/" : "");
+    op_args_add(args, "%s replication=true",
+                pg_conninfo(op_pg(o), &o->start.upstream, text, sizeof(text)));
+    op_args_add(args, "%s", pg_rewind_conninfo(op_pg(o), &o->start.upstream, text, sizeof(text)));
+    op_args_add(args, "%s", pg_spaces_sql);
+    op_args_add(args, "%s", pg_spaces_answer(op_pg(o), path, sizeof(path)));
+}
+
 static enum seq_next ask_run(struct seq *s)
 {
     struct op *o = op_of(s);
     enum data_state data;
-    char conninfo[CONNINFO_SIZE];
     struct op_args args = {0};
     enum seq_next next;
 
@@ -60,15 +97,8 @@ static enum seq_next ask_run(struct seq *s)
     if (data == DATA_FOREIGN || data == DATA_UNKNOWN) {
         return op_fail(o, "the data directory is %s, it is not touched", data_state_name(data));
     }
-    op_args_add(&args, "psql");
-    op_args_add(&args, "--no-psqlrc");
-    op_args_add(&args, "--no-password");
-    op_args_add(&args, "--tuples-only");
-    op_args_add(&args, "--no-align");
-    op_args_add(&args, "--command=IDENTIFY_SYSTEM");
-    op_args_add(&args, "--dbname=%s replication=true",
-                pg_conninfo(op_pg(o), &o->start.upstream, conninfo, sizeof(conninfo)));
-    next = run_with_password(o, &args);
+    add_questions(o, &args);
+    next = run_with_password(o, &args, pg_options(op_pg(o))->rewind.password);
     op_args_deinit(&args);
     return next;
 }
@@ -93,7 +123,7 @@ static enum seq_next mark_run(struct seq *s)
 
     say_what_goes(o);
     (void)snprintf(why, sizeof(why), "clone from %s", o->start.upstream.name); /* Fits. */
-    pg_mark_incomplete(op_pg(o), true, why, op_on_done, o);
+    pg_mark_cloning(op_pg(o), why, o->ops->options.basebackup, op_on_done, o);
     return SEQ_WAIT;
 }
 
@@ -124,19 +154,9 @@ static enum seq_next copy_run(struct seq *s)
         op_args_add(&args, "--checkpoint=fast");
     }
     op_args_add_options(&args, options, refused_options, "postgresql.basebackup");
-    next = run_with_password(o, &args);
+    next = run_with_password(o, &args, NULL);
     op_args_deinit(&args);
     return next;
-}
-
-/* Free blocks of the file system. Another writer on it may hide that the copy
- * stands still; a copy that goes on is never taken for one that does not. */
-static uint64_t copy_progress(struct seq *s)
-{
-    struct pg *pg = op_pg(op_of(s));
-
-    pg_observe(pg, s->now_ms); /* For the next time. */
-    return pg_free_blocks(pg);
 }
 
 /* clang-format off */
@@ -147,7 +167,7 @@ const struct seq_step op_clone_steps[] = {
     {"keep",              op_keep_run,   NULL,         NULL,          0,             NULL}, /* Bounded by diverged_keep. */
     {"mark",              mark_run,      NULL,         NULL,          MINUTES(1),    NULL},
     {"remove",            op_remove_run, NULL,         NULL,          HOURS(1),      NULL},
-    {"copy",              copy_run,      NULL,         op_kill_child, COPY_STILL_MS, copy_progress},
+    {"copy",              copy_run,      NULL,         op_kill_child, COPY_STILL_MS, op_child_progress},
     {"settle",            op_settle_run, NULL,         NULL,          MINUTES(1),    NULL},
     {"configure",         op_conf_run,   NULL,         NULL,          MINUTES(1),    NULL},
     {"unmark",            op_unmark_run, NULL,         NULL,          MINUTES(1),    NULL},

@@ -63,6 +63,13 @@ void op_kill_child(struct seq *s)
     }
 }
 
+uint64_t op_child_progress(struct seq *s)
+{
+    const struct op *o = op_of(s);
+
+    return o->child != NULL ? pg_child_progress(o->child) : 0;
+}
+
 /* ---- Before anything is done to the data directory: nobody uses it ---- */
 
 /* A killed process needs a moment to go; this is also done's answer. */

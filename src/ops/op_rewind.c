@@ -309,14 +309,6 @@ static enum seq_next rewind_run(struct seq *s)
     return run_rewind(op_of(s), false);
 }
 
-/* CPU and I/O of what runs: a rewind that goes on changes it. */
-static uint64_t child_progress(struct seq *s)
-{
-    struct op *o = op_of(s);
-
-    return o->child != NULL ? pg_child_progress(o->child) : 0;
-}
-
 static enum seq_next trim_run(struct seq *s)
 {
     struct op *o = op_of(s);
@@ -337,12 +329,12 @@ const struct seq_step op_rewind_steps[] = {
     {"stop",              stop_run,      stop_done,    NULL,          0,           NULL}, /* STOP_FAST_MS */
     {"count out",         op_kill_run,   op_kill_run,  NULL,          SECONDS(60), NULL},
     {"look",              look_run,      look_run,     NULL,          SECONDS(60), NULL},
-    {"recover",           recover_run,   recover_done, op_kill_child, STILL_MS,    child_progress},
-    {"archive",           archive_run,   archive_done, op_kill_child, STILL_MS,    child_progress},
+    {"recover",           recover_run,   recover_done, op_kill_child, STILL_MS,    op_child_progress},
+    {"archive",           archive_run,   archive_done, op_kill_child, STILL_MS,    op_child_progress},
     {"keep",              op_keep_run,   NULL,         NULL,          0,           NULL}, /* A copy; bounded by the room there is. */
-    {"dry run",           dry_run,       NULL,         op_kill_child, STILL_MS,    child_progress},
+    {"dry run",           dry_run,       NULL,         op_kill_child, STILL_MS,    op_child_progress},
     {"mark",              mark_run,      NULL,         NULL,          0,           NULL}, /* A copy, as keep. */
-    {"rewind",            rewind_run,    NULL,         op_kill_child, STILL_MS,    child_progress},
+    {"rewind",            rewind_run,    NULL,         op_kill_child, STILL_MS,    op_child_progress},
     {"configure",         op_conf_run,   NULL,         NULL,          MINUTES(1),  NULL},
     {"unmark",            op_unmark_run, NULL,         NULL,          MINUTES(1),  NULL},
     {"trim",              trim_run,      NULL,         NULL,          MINUTES(1),  NULL},

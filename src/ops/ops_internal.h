@@ -98,6 +98,8 @@ enum seq_next op_fail(struct op *o, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Starts argv[0] of bin_dir as the operation of the step. */
 enum seq_next op_run_child(struct op *o, const char *const *argv, const struct kv_list *env);
 void op_kill_child(struct seq *s); /* abort of steps with a child. */
+/* progress of the same: CPU and I/O of what runs, wherever it writes. */
+uint64_t op_child_progress(struct seq *s);
 
 /* run and done of common steps. */
 enum seq_next op_kill_run(struct seq *s);   /* Until no process of the data directory is left. */

@@ -104,9 +104,6 @@ void pg_observe(struct pg *pg, uint64_t now_ms);
 void pg_fill(const struct pg *pg, const struct store *store, struct status *status,
              struct view_pg *view);
 
-/* Free blocks of the data directory's file system, as last observed; 0 = not known. */
-uint64_t pg_free_blocks(const struct pg *pg);
-
 /* A fresh reading of positions for a take-over; cb once, never before returning. */
 typedef void (*pg_positions_cb)(void *data, const struct positions *positions);
 void pg_read_positions(struct pg *pg, uint64_t epoch, pg_positions_cb cb, void *data);
@@ -206,6 +203,15 @@ uint64_t pg_child_progress(const struct pg_child *child);
  * stands beside the data directory, <data_dir>.veche-incomplete, and holds for what is
  * in it now and what is put into pg_making_dir (pg_mark.c). */
 void pg_mark_incomplete(struct pg *pg, bool incomplete, const char *why, pg_done_cb cb, void *data);
+
+/* As pg_mark_incomplete(true), for a clone with these options of pg_basebackup. Before it
+ * the source may be asked for its tablespaces with pg_spaces_sql: what psql says (tuples
+ * only, not aligned) is put into the file pg_spaces_answer. With that also those that a
+ * clone was cut off in are emptied by the next one. */
+void pg_mark_cloning(struct pg *pg, const char *why, const struct kv_list *options, pg_done_cb cb,
+                     void *data);
+extern const char pg_spaces_sql[];
+const char *pg_spaces_answer(const struct pg *pg, char *path, size_t size);
 
 /* An empty directory of the last mark, inside the data directory, for what is made. */
 const char *pg_making_dir(const struct pg *pg);

@@ -19,6 +19,18 @@ void pg_file_beside(const char *data_dir, const char *what, char *path, size_t s
     (void)snprintf(path, size, "%.*s.veche-%s", (int)length, data_dir, what);
 }
 
+void pg_file_id(int dir, const char *path, int flags, char *id, size_t size)
+{
+    struct statx st;
+
+    id[0] = '\0';
+    if (statx(dir, path, flags, STATX_INO | STATX_BTIME, &st) == 0) {
+        (void)snprintf(id, size, "%x:%x:%llx:%llx.%x", st.stx_dev_major, st.stx_dev_minor,
+                       (unsigned long long)st.stx_ino, (unsigned long long)st.stx_btime.tv_sec,
+                       st.stx_btime.tv_nsec);
+    }
+}
+
 int pg_file_sync_dir(const char *path, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -34,7 +46,7 @@ int pg_file_sync_dir(const char *path, struct err *err)
     return status;
 }
 
-static int sync_parent(const char *path, struct err *err)
+int pg_file_sync_parent(const char *path, struct err *err)
 {
     char dir[PATH_MAX];
     char *slash;
@@ -100,7 +112,7 @@ int pg_file_write(const char *path, const char *text, size_t size, mode_t mode, 
         (void)unlink(temporary);
         return err_set_errno(err, errnum, "renaming %s to %s", temporary, path);
     }
-    return sync_parent(path, err);
+    return pg_file_sync_parent(path, err);
 }
 
 char *pg_file_read(const char *path, size_t size_max)
@@ -132,7 +144,7 @@ char *pg_file_read(const char *path, size_t size_max)
 int pg_file_remove(const char *path, struct err *err)
 {
     if (unlink(path) == 0) {
-        return sync_parent(path, err);
+        return pg_file_sync_parent(path, err);
     }
     return errno == ENOENT ? 0 : err_set_errno(err, errno, "removing %s", path);
 }

@@ -291,11 +291,6 @@ static void fill_view(const struct pg *pg, struct view_pg *view)
     }
 }
 
-uint64_t pg_free_blocks(const struct pg *pg)
-{
-    return pg->disk.free_blocks;
-}
-
 void pg_fill(const struct pg *pg, const struct store *store, struct status *status,
              struct view_pg *view)
 {

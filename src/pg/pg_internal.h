@@ -68,7 +68,6 @@ struct pg_disk {
     bool has_standby_signal; /* Or recovery.signal. */
     struct pg_pidfile pidfile;
     uint32_t n_processes;
-    uint64_t free_blocks; /* Of its file system; 0 = not known. */
     bool gate_closed;     /* pg_hba.conf is pg_gate_render's. */
 };
 
@@ -372,6 +371,11 @@ MUST_USE int pg_file_write(const char *path, const char *text, size_t size, mode
 char *pg_file_read(const char *path, size_t size_max);
 MUST_USE int pg_file_remove(const char *path, struct err *err); /* Missing is fine. */
 MUST_USE int pg_file_sync_dir(const char *path, struct err *err);
+MUST_USE int pg_file_sync_parent(const char *path, struct err *err);
+/* Identity of a file, also after its inode number was used again; no space in it. Path and
+ * flags as of statx; empty = there is none. */
+#define PG_FILE_ID_SIZE 80
+void pg_file_id(int dir, const char *path, int flags, char *id, size_t size);
 /* The path beside the data directory, as <data_dir>.veche-<what>. */
 void pg_file_beside(const char *data_dir, const char *what, char *path, size_t size);
 
@@ -388,6 +392,7 @@ void pg_names_deinit(struct pg_names *names);
 
 /* The mark of a data directory that is not whole, on the thread (pg_mark.c). */
 #define PG_MAKING_PREFIX "veche-making-"
+#define PG_MARK_SIZE_MAX (64 * 1024)
 enum pg_mark {
     PG_MARK_NONE,
     PG_MARK_OURS,       /* The directory is the one that was marked: not whole, ours to empty. */
@@ -405,6 +410,16 @@ enum pg_rewind_mark pg_mark_rewind(const char *data_dir, uint32_t *ret_timeline,
 enum pg_mark pg_mark_look(const char *data_dir, char *why, size_t size);
 bool pg_mark_is_making(const char *name); /* Of an entry of the data directory. */
 MUST_USE int pg_mark_set_aside(const char *data_dir, struct err *err); /* If it is stale. */
+
+/* Lines of the mark that say where a clone puts tablespaces (pg_spaces.c). */
+void pg_spaces_carry(const char *old_mark, struct strbuf *list);
+/* As the source's answer says, of which the file goes. options: of pg_basebackup. */
+void pg_spaces_list(const char *data_dir, const struct kv_list *options, struct strbuf *list);
+/* Removes what a clone that was cut off left in those that the mark lists. */
+MUST_USE int pg_spaces_empty(const char *data_dir, struct err *err);
+/* Empties the directory of a tablespace of what is of that major version (pg_remove.c).
+ * Takes over fd. */
+MUST_USE int pg_remove_version(int fd, uint32_t major, struct err *err);
 
 /* A job that ends in a pg_done_cb. */
 struct pg_work {

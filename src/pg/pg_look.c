@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "base/str.h"
 #include "pg/pg_internal.h"
@@ -230,7 +229,6 @@ void pg_look_lock_file(const char *path, struct pg_pidfile *ret_pidfile)
 void pg_look(const struct pg_options *o, struct pg_disk *ret_disk)
 {
     struct pg_disk *d = ret_disk;
-    struct statvfs fs;
 
     memset(d, 0, sizeof(*d));
     if (realpath(o->data_dir, d->path) == NULL) {
@@ -239,7 +237,6 @@ void pg_look(const struct pg_options *o, struct pg_disk *ret_disk)
     d->data = pg_look_data(o, d);
     d->has_standby_signal =
         exists_in(o->data_dir, "standby.signal") || exists_in(o->data_dir, "recovery.signal");
-    d->free_blocks = statvfs(o->data_dir, &fs) == 0 ? fs.f_bfree : 0;
     d->gate_closed = pg_gate_is_closed(o);
     pg_look_pidfile(o->data_dir, &d->pidfile);
     if (d->path[0] != '\0') {

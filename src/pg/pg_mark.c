@@ -26,19 +26,15 @@
 #include "base/str.h"
 #include "pg/pg_internal.h"
 
-#define MARK_SIZE_MAX (2 * PATH_MAX)
-#define TOKEN_SIZE    17 /* 16 digits. */
-
-/* Identity of a file, also after its inode number was used again. */
-#define FILE_ID_SIZE 80
+#define TOKEN_SIZE 17 /* 16 digits. */
 
 struct mark {
     char why[TEXT_SIZE];
     char token[TOKEN_SIZE];
-    char control[FILE_ID_SIZE]; /* Of pg_control when it was marked; empty = none. */
-    uint32_t rewind;            /* pg_rewind is under way: the source's timeline; else 0. */
-    char boot[64];              /* Of the machine, then: pg_rewind syncs at its end only. */
-    char kept[PATH_MAX];        /* Where the WAL that it needs and removes was put. */
+    char control[PG_FILE_ID_SIZE]; /* Of pg_control when it was marked; empty = none. */
+    uint32_t rewind;               /* pg_rewind is under way: the source's timeline; else 0. */
+    char boot[64];                 /* Of the machine, then: pg_rewind syncs at its end only. */
+    char kept[PATH_MAX];           /* Where the WAL that it needs and removes was put. */
 };
 
 bool pg_mark_is_making(const char *name)
@@ -54,14 +50,10 @@ static void token_path(const char *data_dir, const char *token, char *path, size
 static void read_control_id(const char *data_dir, char *id, size_t size)
 {
     char path[PATH_MAX];
-    struct statx st;
 
     id[0] = '\0';
-    if (snprintf(path, sizeof(path), "%s/global/pg_control", data_dir) < (int)sizeof(path) &&
-        statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &st) == 0) {
-        (void)snprintf(id, size, "%x:%x:%llx:%llx.%x", st.stx_dev_major, st.stx_dev_minor,
-                       (unsigned long long)st.stx_ino, (unsigned long long)st.stx_btime.tv_sec,
-                       st.stx_btime.tv_nsec);
+    if (snprintf(path, sizeof(path), "%s/global/pg_control", data_dir) < (int)sizeof(path)) {
+        pg_file_id(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, id, size);
     }
 }
 
@@ -109,7 +101,7 @@ static bool read_mark(const char *data_dir, struct mark *ret)
     if (access(path, F_OK) != 0) {
         return false;
     }
-    text = pg_file_read(path, MARK_SIZE_MAX);
+    text = pg_file_read(path, PG_MARK_SIZE_MAX);
     for (char *line = text; line != NULL && *line != '\0';) {
         size_t n = strcspn(line, "\n");
         bool more = line[n] != '\0';
@@ -131,7 +123,7 @@ static bool read_mark(const char *data_dir, struct mark *ret)
 
 enum pg_mark pg_mark_look(const char *data_dir, char *why, size_t size)
 {
-    char path[PATH_MAX], control[FILE_ID_SIZE];
+    char path[PATH_MAX], control[PG_FILE_ID_SIZE];
     struct mark mark;
 
     if (!read_mark(data_dir, &mark)) {
@@ -191,6 +183,8 @@ struct mark_work {
     struct pg_work work; /* First: freed through it. */
     struct mark mark;
     char making[PATH_MAX];
+    bool is_clone;
+    struct kv_list options; /* Of pg_basebackup then. */
 };
 
 static int make_token(struct mark_work *m, struct err *err)
@@ -209,26 +203,45 @@ static int make_token(struct mark_work *m, struct err *err)
     return pg_file_sync_dir(data_dir, err);
 }
 
+/* What the try before has listed is not empty any more, and still ours. */
+static void add_spaces(const struct mark_work *m, const char *old_mark, struct strbuf *text)
+{
+    const char *data_dir = m->work.opts->o.data_dir;
+    char why[TEXT_SIZE];
+    struct strbuf list = {0};
+
+    if (pg_mark_look(data_dir, why, sizeof(why)) == PG_MARK_OURS) {
+        pg_spaces_carry(old_mark, &list);
+    }
+    if (m->is_clone) {
+        pg_spaces_list(data_dir, &m->options, &list);
+    }
+    strbuf_add(text, list.data, list.length);
+    strbuf_deinit(&list);
+}
+
 static int write_mark(struct mark_work *m, struct err *err)
 {
     const char *data_dir = m->work.opts->o.data_dir;
-    char path[PATH_MAX], text[MARK_SIZE_MAX];
+    struct strbuf text = {0};
+    char path[PATH_MAX];
+    int status;
 
     if (make_token(m, err) != 0) {
         return -1;
     }
+    pg_file_beside(data_dir, "incomplete", path, sizeof(path));
     read_control_id(data_dir, m->mark.control, sizeof(m->mark.control));
     read_boot_id(m->mark.boot, sizeof(m->mark.boot));
-    (void)snprintf(text, sizeof(text), "%s\ntoken=%s\ncontrol=%s\n", m->mark.why, m->mark.token,
-                   m->mark.control);
+    strbuf_printf(&text, "%s\ntoken=%s\ncontrol=%s\n", m->mark.why, m->mark.token, m->mark.control);
     if (m->mark.rewind != 0) {
-        size_t n = strlen(text);
-
-        (void)snprintf(text + n, sizeof(text) - n, "rewind=%u\nboot=%s\nkept=%s\n", m->mark.rewind,
-                       m->mark.boot, m->mark.kept);
+        strbuf_printf(&text, "rewind=%u\nboot=%s\nkept=%s\n", m->mark.rewind, m->mark.boot,
+                      m->mark.kept);
     }
-    pg_file_beside(data_dir, "incomplete", path, sizeof(path));
-    return pg_file_write(path, text, strlen(text), 0600, err);
+    add_spaces(m, path, &text);
+    status = pg_file_write(path, text.data, text.length, 0600, err);
+    strbuf_deinit(&text);
+    return status;
 }
 
 static void run_mark(struct pg_job *job)
@@ -277,6 +290,7 @@ static void on_marked(struct pg_job *job)
     struct mark_work *m = CONTAINER_OF(job, struct mark_work, work.job);
 
     (void)str_copy(m->work.pg->making, sizeof(m->work.pg->making), m->making); /* Same size. */
+    kv_deinit(&m->options);
     pg_work_done(job);
 }
 
@@ -288,6 +302,19 @@ void pg_mark_incomplete(struct pg *pg, bool incomplete, const char *why, pg_done
     m->mark.why[strcspn(m->mark.why, "\n")] = '\0';
     pg_work_submit(pg, &m->work, incomplete ? run_mark : run_unmark,
                    incomplete ? on_marked : pg_work_done, cb, data);
+}
+
+void pg_mark_cloning(struct pg *pg, const char *why, const struct kv_list *options, pg_done_cb cb,
+                     void *data)
+{
+    struct mark_work *m = xmalloc(sizeof(*m));
+
+    (void)str_copy(m->mark.why, sizeof(m->mark.why), why);
+    m->is_clone = true;
+    if (options != NULL) {
+        kv_copy(&m->options, options);
+    }
+    pg_work_submit(pg, &m->work, run_mark, on_marked, cb, data);
 }
 
 void pg_mark_rewinding(struct pg *pg, uint32_t timeline, const char *why, pg_done_cb cb, void *data)

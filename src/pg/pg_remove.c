@@ -112,6 +112,14 @@ static bool is_other_version(const char *name, const void *data)
     return !str_starts_with(name, data);
 }
 
+int pg_remove_version(int fd, uint32_t major, struct err *err)
+{
+    char prefix[16];
+
+    (void)snprintf(prefix, sizeof(prefix), "PG_%u_", major);
+    return empty_dir(fd, 0, is_other_version, prefix, err);
+}
+
 static int empty_link(const char *link, keep_fn keep, const void *data, struct err *err)
 {
     int fd = open_target(link, err);
@@ -181,10 +189,11 @@ static int empty_links(const char *data_dir, struct err *err)
     return status;
 }
 
-/* lost+found is the file system's; the other is where the next data is made. */
+/* What an empty data directory may hold (pg_look.c): no database made it. The other is
+ * where the next data is made. */
 static bool is_kept(const char *name, const void *making)
 {
-    return str_equal(name, "lost+found") || str_equal(name, making);
+    return name[0] == '.' || str_equal(name, "lost+found") || str_equal(name, making);
 }
 
 struct removal {
@@ -216,7 +225,7 @@ static int remove_data(const struct pg_options *o, const char *making, struct er
     if (pg_file_remove(path, err) != 0 && errno != ENOENT) {
         return -1;
     }
-    if (empty_links(o->data_dir, err) != 0) {
+    if (empty_links(o->data_dir, err) != 0 || pg_spaces_empty(o->data_dir, err) != 0) {
         return -1;
     }
     fd = open_dir(o->data_dir, err);

@@ -31,7 +31,7 @@ struct pg {
     bool receives; /* A WAL receiver runs. */
     bool is_checkpoint_due;
     bool replay_paused;
-    uint64_t free_blocks;
+    uint64_t child_progress;
 
     pg_done_cb cb; /* The operation in flight, its caller, its effect. */
     void *cb_data;
@@ -237,9 +237,20 @@ void pg_mark_incomplete(struct pg *pg, bool incomplete, const char *why, pg_done
     begin(pg, incomplete ? "mark" : "unmark", incomplete ? effect_mark : effect_unmark, cb, data);
 }
 
-uint64_t pg_free_blocks(const struct pg *pg)
+void pg_mark_cloning(struct pg *pg, const char *why, const struct kv_list *options, pg_done_cb cb,
+                     void *data)
 {
-    return pg->free_blocks;
+    (void)options;
+    pg_mark_incomplete(pg, true, why, cb, data);
+}
+
+const char pg_spaces_sql[] = "SELECT";
+
+const char *pg_spaces_answer(const struct pg *pg, char *path, size_t size)
+{
+    (void)pg;
+    (void)str_copy(path, size, "/tmp/veche-test-ops.veche-tablespaces");
+    return path;
 }
 
 const char *pg_making_dir(const struct pg *pg)
@@ -285,7 +296,7 @@ void pg_keep_trim(struct pg *pg, uint64_t limit, pg_done_cb cb, void *data)
 uint64_t pg_child_progress(const struct pg_child *child)
 {
     assert_ptr_equal(child, &the_child);
-    return 0;
+    return the_pg->child_progress;
 }
 
 const char *pg_rewind_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,

@@ -3,6 +3,8 @@
  */
 #include "test_ops_world.h"
 
+#include <glob.h>
+
 static void a_bootstrap_makes_a_database_and_hides_its_secrets(void **state)
 {
     struct node *a = &w->a;
@@ -242,6 +244,15 @@ static bool copies(const struct node *n)
     return access(path, F_OK) == 0;
 }
 
+static bool matches(const char *pattern)
+{
+    glob_t found = {0};
+    bool any = glob(pattern, 0, NULL, &found) == 0;
+
+    globfree(&found);
+    return any;
+}
+
 static void a_clone_that_is_cut_off_is_no_database(void **state)
 {
     struct node *a = &w->a, *b = &w->b;
@@ -264,6 +275,83 @@ static void a_clone_that_is_cut_off_is_no_database(void **state)
     act(b, ACTION_CLONE, a);
 
     wait_role(b, PG_ROLE_STANDBY);
+}
+
+/* pg_basebackup is at work in a tablespace: there are no links to it yet. */
+static void cut_off_in_tablespace(struct node *a, struct node *b, const char *space)
+{
+    char pattern[PATH_MAX + 16];
+
+    (void)snprintf(pattern, sizeof(pattern), "%s/PG_*/*", space);
+    kv_add(&b->basebackup, "max-rate", "32");
+    decide_on(b, ACTION_CLONE, a);
+    while (!str_equal(see(b).step, "clone: copy") || !matches(pattern)) {
+        turn();
+    }
+    decide_on(b, ACTION_STOP, NULL);
+    wait_idle(b);
+    wait_data(b, DATA_INCOMPLETE);
+    kv_remove(&b->basebackup, "max-rate");
+    assert_true(matches(pattern));
+    assert_false(copies(b)); /* Nothing tells of it but the mark. */
+}
+
+/* A table of some MB in a tablespace of a, which b is to have elsewhere. */
+static void make_tablespace(struct node *a, struct node *b, const char *to)
+{
+    char from[PATH_MAX + 8], sql[2 * PATH_MAX], mapping[2 * PATH_MAX + 32];
+
+    act(a, ACTION_BOOTSTRAP, NULL);
+    (void)snprintf(from, sizeof(from), "%s/space", a->dir);
+    assert_int_equal(mkdir(from, 0700), 0);
+    (void)snprintf(sql, sizeof(sql), "CREATE TABLESPACE far LOCATION '%.2000s'", from);
+    assert_string_equal(ask(a, sql), "");
+    assert_string_equal(ask(a, "CREATE TABLE t TABLESPACE far AS SELECT repeat('x', 900) AS x "
+                               "FROM generate_series(1, 3000)"),
+                        "");
+    (void)snprintf(mapping, sizeof(mapping), "%s=%s", from, to);
+    kv_add(&b->basebackup, "tablespace-mapping", mapping);
+}
+
+/* First there was nothing; then a database with that tablespace. */
+static void a_clone_that_is_cut_off_in_a_tablespace_is_made_again(void **state)
+{
+    struct node *a = &w->a, *b = &w->b;
+    char to[PATH_MAX + 16];
+
+    (void)state;
+    (void)snprintf(to, sizeof(to), "%s/new/space", b->dir);
+    make_tablespace(a, b, to);
+    for (int i = 0; i < 2; i++) {
+        cut_off_in_tablespace(a, b, to);
+        act(b, ACTION_CLONE, a);
+        wait_role(b, PG_ROLE_STANDBY);
+        assert_string_equal(ask(b, "SELECT count(*) FROM t"), "3000");
+        assert_false(exists(b, ".veche-tablespaces"));
+    }
+}
+
+/* Another file system was mounted there, say. */
+static void a_tablespace_that_is_another_directory_now_is_left_alone(void **state)
+{
+    struct node *a = &w->a, *b = &w->b;
+    char to[PATH_MAX + 8], aside[PATH_MAX + 8], other[PATH_MAX + 32];
+
+    (void)state;
+    (void)snprintf(to, sizeof(to), "%s/space", b->dir);
+    (void)snprintf(aside, sizeof(aside), "%s/aside", b->dir);
+    assert_int_equal(mkdir(to, 0700), 0);
+    make_tablespace(a, b, to);
+    cut_off_in_tablespace(a, b, to);
+    assert_int_equal(rename(to, aside), 0);
+    assert_int_equal(mkdir(to, 0700), 0);
+    (void)snprintf(other, sizeof(other), "%s/PG_%.2s_1", to, ask(a, "SHOW server_version"));
+    assert_int_equal(mkdir(other, 0700), 0);
+    decide_on(b, ACTION_CLONE, a);
+    wait_idle(b);
+    assert_true(see(b).last_failed);
+    assert_non_null(strstr(see(b).problem, "exists but is not empty"));
+    assert_int_equal(rmdir(other), 0); /* There still. */
 }
 
 static void a_source_that_does_not_let_us_in_costs_nothing(void **state)
@@ -354,6 +442,8 @@ static int run_all(void)
         on_world(who_is_to_be_promoted_receives_nothing_more),
         on_world(a_standby_of_nobody_can_be_told_whom_to_follow),
         on_world(a_clone_that_is_cut_off_is_no_database),
+        on_world(a_clone_that_is_cut_off_in_a_tablespace_is_made_again),
+        on_world(a_tablespace_that_is_another_directory_now_is_left_alone),
         on_world(a_source_that_does_not_let_us_in_costs_nothing),
         on_world(a_fence_ends_busy_backends),
         on_world(a_clean_up_counts_out_what_a_dead_postmaster_left),

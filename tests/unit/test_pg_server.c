@@ -689,6 +689,8 @@ static void removal_follows_the_links_of_postgresql_and_no_others(void **state)
     snprintf(link, sizeof(link), "%s/stranger", n->data_dir);
     assert_int_equal(symlink(other, link), 0);
     write_file(space, "PG_14_202107181");
+    write_file(n->data_dir, ".snapshot"); /* "Empty" with that in it, so it is nobody's to remove. */
+    write_file(n->data_dir, "lost+found");
 
     reset_done();
     pg_remove_data(n->pg, on_done, NULL);
@@ -697,6 +699,8 @@ static void removal_follows_the_links_of_postgresql_and_no_others(void **state)
     assert_int_equal(n->status.data, DATA_EMPTY);
     assert_true(exists(n->data_dir, "."));
     assert_true(exists(other, "letter.txt"));
+    assert_true(exists(n->data_dir, ".snapshot"));
+    assert_true(exists(n->data_dir, "lost+found"));
     assert_true(exists(space, "PG_14_202107181"));
     assert_false(exists(space, "PG_15_202209061"));
     assert_int_equal(rmdir(wal), 0);
