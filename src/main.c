@@ -137,9 +137,11 @@ static int give_directory(const char *path, const struct passwd *user)
     return chown(path, user->pw_uid, user->pw_gid);
 }
 
+/* libpq, and what PostgreSQL runs, look for files at home: in root's nobody else may. */
 static int become(const struct passwd *user)
 {
-    if (initgroups(RUN_AS, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
+    if (setenv("HOME", user->pw_dir, 1) != 0 || setenv("USER", RUN_AS, 1) != 0 ||
+        setenv("LOGNAME", RUN_AS, 1) != 0 || initgroups(RUN_AS, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
         setuid(user->pw_uid) != 0) {
         log_error("Cannot become \"" RUN_AS "\": %s", strerror(errno));
         return -1;

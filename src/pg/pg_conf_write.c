@@ -236,6 +236,27 @@ static int write_hba(const struct pg_options *o, const struct pg_start *start, s
     return status;
 }
 
+/* initdb and a clone leave theirs in the data directory: where the configuration is kept
+ * apart and has none yet, it begins with that. */
+static int fetch_missing(const struct pg_options *o, const char *name, struct err *err)
+{
+    char path[PATH_MAX], from[PATH_MAX];
+    char *text;
+    int status = 0;
+
+    path_of(o->config_dir, name, path, sizeof(path));
+    path_of(o->data_dir, name, from, sizeof(from));
+    if (str_equal(o->config_dir, o->data_dir) || access(path, F_OK) == 0) {
+        return 0;
+    }
+    text = pg_file_read(from, PG_TEXT_FILE_MAX);
+    if (text != NULL) {
+        status = pg_file_write(path, text, strlen(text), 0600, err);
+    }
+    free(text);
+    return status; /* Neither here nor there: PostgreSQL will say so. */
+}
+
 static int write_pgpass(const struct pg_options *o, struct err *err)
 {
     struct strbuf out = {0};
@@ -297,7 +318,8 @@ static int write_all_files(const struct conf_work *w, const struct pg_options *o
     if (w->start.as_standby && write_signal_files(o, &w->start, err) != 0) {
         return -1;
     }
-    if (write_pgpass(o, err) != 0 || write_postgresql_conf(w, o, err) != 0 ||
+    if (fetch_missing(o, "pg_hba.conf", err) != 0 || fetch_missing(o, "pg_ident.conf", err) != 0 ||
+        write_pgpass(o, err) != 0 || write_postgresql_conf(w, o, err) != 0 ||
         write_hba(o, &w->start, err) != 0 ||
         write_lines(o, o->ident, "ident_file", "pg_ident.conf", err) != 0 ||
         strip_auto_conf(o, w->start.sync.kind != SYNC_WAIT_USER, err) != 0) {

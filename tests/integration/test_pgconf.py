@@ -1,16 +1,78 @@
-"""What reaches the running PostgreSQL: its parameters, restarts, new copies; one cluster for all."""
+"""What reaches the running PostgreSQL: its parameters, restarts, new copies; one cluster for all.
+
+It speaks TLS only, agents and standbys check certificate and name (verify-full), the files of
+PostgreSQL are not in its data directory, and one agent takes the unix socket.
+"""
 
 import datetime
+import os
+import pwd
 import signal
 
 import pytest
 
+from test_tls import openssl, own
 from veche import Cluster, wait
+
+
+def authority(directory, name):
+    cert, key = directory / f"{name}.pem", directory / f"{name}.key"
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-days", "30", "-subj", f"/CN={name}", "-keyout", key, "-out", cert)
+    return cert, key
+
+
+def give_certificates(c):
+    """Each server one for its address, and users that ask for it."""
+    ca, ca_key = authority(c.dir, "ca")
+    authority(c.dir, "stranger")
+    for node in c.postgres_nodes:
+        base = node.dir / "server"
+        key, request, cert, extensions = (
+            base.with_suffix(s) for s in (".key", ".csr", ".pem", ".ext")
+        )
+        extensions.write_text("subjectAltName=IP:127.0.0.1\n", encoding="utf-8")
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+                "/CN=127.0.0.1", "-keyout", key, "-out", request)
+        openssl("x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-days", "2",
+                "-set_serial", "1", "-extfile", extensions, "-out", cert)
+        own(key)
+        verify = {"sslmode": "verify-full", "sslrootcert": str(ca)}
+        config = node.config()["postgresql"]
+        node.overrides |= {
+            "postgresql.config_dir": str(node.data_dir.parent / "etc"),
+            "postgresql.use_unix_socket": node.name == "pg2",
+            "postgresql.pg_hba": [
+                "local all postgres scram-sha-256",
+                "hostssl all all 0.0.0.0/0 scram-sha-256",
+                "hostssl replication replicator 0.0.0.0/0 scram-sha-256",
+            ],
+            "postgresql.parameters": config["parameters"]
+            | {
+                "ssl": "on",
+                "ssl_cert_file": str(cert),
+                "ssl_key_file": str(key),
+                "wal_retrieve_retry_interval": "500ms",
+            },
+            "postgresql.authentication": {
+                user: credentials | verify
+                for user, credentials in config["authentication"].items()
+            },
+        }
+        (node.data_dir.parent / "etc").mkdir()
+        own_directory(node.data_dir.parent / "etc")
+
+
+def own_directory(path):
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("postgres")
+        os.chown(path, user.pw_uid, user.pw_gid)
 
 
 @pytest.fixture(scope="module")
 def pair(request):
     with Cluster() as c:
+        give_certificates(c)
         c.start_and_wait()
         before = request.session.testsfailed
         yield c
@@ -24,10 +86,17 @@ def patch(node, postgresql):
 
 def set_here(node, **parameters):
     """In the node's own file, then SIGHUP."""
-    node.overrides.setdefault("postgresql.parameters", node.config()["postgresql"]["parameters"])
     node.overrides["postgresql.parameters"].update(parameters)
+    hang_up(node)
+
+
+def hang_up(node):
     node.write_config()
     node.process.send_signal(signal.SIGHUP)
+
+
+def problem(node):
+    return node.status()["veche"].get("problem", "")
 
 
 def show(node, name):
@@ -44,6 +113,43 @@ def reasons(node, asked=None):
     if asked is None:
         return node.status().get("pending_restart_reason", {})
     return of_member(node, asked).get("pending_restart_reason", {})
+
+
+def sessions(node, of):
+    """Of those of the server: whether they are encrypted, and come over the socket."""
+    rows = node.sql(
+        "select s.ssl, a.client_addr is null from pg_stat_ssl s"
+        f" join pg_stat_activity a using (pid) where {of}"
+    )
+    return set(rows)
+
+
+def agents(node):
+    return sessions(node, "a.application_name = 'veche'")
+
+
+def walsenders(node):
+    return sessions(node, "a.backend_type = 'walsender'")
+
+
+def test_agents_and_standbys_check_the_certificates_of_servers(pair):
+    primary, (standby,) = pair.primary(), pair.standbys()
+    assert not (standby.data_dir / "postgresql.base.conf").exists()
+    assert f"{standby.data_dir.parent}/etc/" in show(standby, "config_file")
+    for node in (primary, standby):
+        expected = {(False, True)} if node.name == "pg2" else {(True, False)}
+        wait(lambda n=node, e=expected: agents(n) == e, 30, "the agent's own session")
+    assert walsenders(primary) == {(True, False)}
+
+    stranger = str(pair.dir / "stranger.pem")
+    good = standby.overrides["postgresql.authentication"]
+    bad = {user: credentials | {"sslrootcert": stranger} for user, credentials in good.items()}
+    standby.overrides["postgresql.authentication"] = bad
+    hang_up(standby)
+    wait(lambda: "certificate verify failed" in problem(standby), 60, "the stranger to be refused")
+    standby.overrides["postgresql.authentication"] = good
+    hang_up(standby)
+    pair.wait_healthy()
 
 
 def test_a_change_takes_effect_everywhere_and_names_what_waits(pair):
