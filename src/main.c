@@ -141,8 +141,8 @@ static int give_directory(const char *path, const struct passwd *user)
 static int become(const struct passwd *user)
 {
     if (setenv("HOME", user->pw_dir, 1) != 0 || setenv("USER", RUN_AS, 1) != 0 ||
-        setenv("LOGNAME", RUN_AS, 1) != 0 || initgroups(RUN_AS, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
-        setuid(user->pw_uid) != 0) {
+        setenv("LOGNAME", RUN_AS, 1) != 0 || initgroups(RUN_AS, user->pw_gid) != 0 ||
+        setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0) {
         log_error("Cannot become \"" RUN_AS "\": %s", strerror(errno));
         return -1;
     }
