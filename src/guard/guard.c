@@ -25,8 +25,8 @@
 #include "guard/guard_internal.h"
 #include "veche/exitcode.h"
 
-#define STEPS_MAX       16                 /* Of guard_logic in one go. */
-#define SCAN_ADOPTED_NS (1000 * NS_PER_MS) /* Its children are known by scans only. */
+#define STEPS_MAX       16                /* Of guard_logic in one go. */
+#define SCAN_ADOPTED_NS (100 * NS_PER_MS) /* Its children are known by scans only. */
 #define THAW_AGAIN_NS   (10 * NS_PER_MS)
 #define READ_AGAIN_NS   (100 * NS_PER_MS) /* Whether the agent has read what it was told. */
 
@@ -145,6 +145,25 @@ static void watch(struct guard *g, uint64_t *wake_ns)
     guard_agent_tell_state(g, 0);
 }
 
+/* By what has gone by, not by the timer, which is set anew at every event: they may come more
+ * often than this is due. */
+static void scan_adopted(struct guard *g, uint64_t *wake_ns)
+{
+    struct clock_pair now = clock_pair_now();
+    uint64_t since;
+
+    if (!g->postmaster.adopted) {
+        return;
+    }
+    since = clock_pair_elapsed_ns(g->scanned_at, now);
+    if (since >= SCAN_ADOPTED_NS) {
+        (void)guard_processes_scan(&g->processes);
+        g->scanned_at = now;
+        since = 0;
+    }
+    *wake_ns = MIN(*wake_ns, SCAN_ADOPTED_NS - since);
+}
+
 static void settle(struct guard *g)
 {
     enum guard_action action = GUARD_DO_FREEZE;
@@ -156,9 +175,7 @@ static void settle(struct guard *g)
         guard_postgres_act(g, action);
         note_phase(g);
     }
-    if (g->postmaster.adopted) {
-        wake_ns = MIN(wake_ns, SCAN_ADOPTED_NS);
-    }
+    scan_adopted(g, &wake_ns);
     if (g->thaw_failed) {
         wake_ns = MIN(wake_ns, THAW_AGAIN_NS);
     }
@@ -204,9 +221,6 @@ static void on_timer(struct guard *g)
     ssize_t size = read(g->timer_fd, &n, sizeof(n));
 
     (void)size; /* It only had to wake us. */
-    if (g->postmaster.adopted) {
-        (void)guard_processes_scan(&g->processes);
-    }
 }
 
 enum { FD_TIMER, FD_SIGNAL, FD_LISTEN, FD_EXEC, FD_ADOPTED, FD_PEERS };

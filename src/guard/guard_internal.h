@@ -45,6 +45,7 @@ struct guard {
     struct guard_starting starting;
     struct guard_cgroup cgroup;
     struct guard_processes processes;
+    struct clock_pair scanned_at; /* While PostgreSQL is an adopted one. */
     struct guard_fence fence;
 
     struct guard_watchdog watchdog;

@@ -33,8 +33,10 @@ static void forget_postmaster(struct guard *g)
     if (g->postmaster.pidfd >= 0) {
         (void)close(g->postmaster.pidfd); /* A pidfd. */
     }
+    if (g->postmaster.adopted) {
+        guard_processes_orphan(&g->processes);
+    }
     g->postmaster = (struct guard_postmaster){.pidfd = -1};
-    g->processes.adopted = 0;
     g->fence.postmaster = 0;
 }
 
@@ -42,7 +44,7 @@ static void watch_postmaster(struct guard *g, pid_t pid, bool adopted)
 {
     g->postmaster = (struct guard_postmaster){pid, guard_pidfd_open(pid), adopted};
     g->fence.postmaster = pid;
-    g->processes.adopted = adopted ? pid : 0;
+    guard_processes_adopt(&g->processes, adopted ? pid : 0);
 }
 
 static bool may_use_cgroup(struct guard *g)
@@ -157,7 +159,7 @@ static void on_ended(struct guard *g, int wait_status)
     size_t n_left;
 
     forget_postmaster(g);
-    n_left = guard_processes_scan(&g->processes); /* Of an adopted one: those known before. */
+    n_left = guard_processes_scan(&g->processes);
     guard_log(g, killed ? GUARD_LEVEL_WARNING : GUARD_LEVEL_INFO,
               "PostgreSQL has ended. pid=%d code=%d signal=%d left=%zu", (int)pid,
               wait_status != -1 && WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1,
@@ -202,6 +204,7 @@ void guard_postgres_check_gone(struct guard *g)
     g->fence.has_cgroup = false;
     g->fence.by_cgroup = false;
     g->thaw_failed = false;
+    guard_processes_adopt(&g->processes, 0);
     guard_logic_on_gone(&g->logic);
 }
 

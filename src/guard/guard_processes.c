@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "base/str.h"
@@ -185,7 +186,57 @@ static void read_all(struct guard_processes *p)
 
 /* ---- Whose are they? ---- */
 
-static bool is_ours(const struct guard_processes *p, const struct guard_process *at)
+/* False also for who may not be looked into: another user's is not PostgreSQL's. */
+static bool read_place(const struct guard_processes *p, pid_t pid, struct guard_place *ret)
+{
+    struct stat directory, program;
+    char path[32];
+
+    (void)snprintf(path, sizeof(path), "%d/cwd", (int)pid);
+    if (fstatat(p->proc_fd, path, &directory, 0) != 0) {
+        return false;
+    }
+    (void)snprintf(path, sizeof(path), "%d/exe", (int)pid);
+    if (fstatat(p->proc_fd, path, &program, 0) != 0) {
+        return false;
+    }
+    *ret = (struct guard_place){
+        .is_known = true,
+        .directory_dev = directory.st_dev,
+        .directory_ino = directory.st_ino,
+        .program_dev = program.st_dev,
+        .program_ino = program.st_ino,
+    };
+    return true;
+}
+
+void guard_processes_adopt(struct guard_processes *p, pid_t pid)
+{
+    p->adopted = pid;
+    p->by_place = false;
+    if (pid == 0 || !read_place(p, pid, &p->place)) {
+        p->place = (struct guard_place){0};
+    }
+}
+
+void guard_processes_orphan(struct guard_processes *p)
+{
+    p->adopted = 0;
+    p->by_place = p->place.is_known;
+}
+
+/* Somebody's shell may stand in the data directory: only who runs its program as well. */
+static bool is_left_behind(const struct guard_processes *p, const struct guard_process *process)
+{
+    struct guard_place at;
+
+    return p->by_place && read_place(p, process->pid, &at) &&
+           at.directory_dev == p->place.directory_dev &&
+           at.directory_ino == p->place.directory_ino && at.program_dev == p->place.program_dev &&
+           at.program_ino == p->place.program_ino;
+}
+
+static bool descends(const struct guard_processes *p, const struct guard_process *at)
 {
     for (int depth = 0; at != NULL && depth < DEPTH_MAX; depth++) {
         if (at->pid == p->self) {
@@ -207,7 +258,7 @@ size_t guard_processes_scan(struct guard_processes *p)
     for (size_t i = 0; i < p->n_all; i++) {
         const struct guard_process *process = &p->all[i];
 
-        if (is_dead(process) || !is_ours(p, process)) {
+        if (is_dead(process) || (!descends(p, process) && !is_left_behind(p, process))) {
             continue;
         }
         if (p->n_ours == GUARD_OURS_MAX) {

@@ -1,7 +1,9 @@
 /*
  * All processes of PostgreSQL: what descends from the guard (it starts the postmaster and
  * is the subreaper of what is left behind) or from a postmaster that it adopted, and what
- * did so at an earlier scan.
+ * did so at an earlier scan. What an adopted one leaves behind when it ends goes to init: of
+ * that, also who came after the last scan, known by the directory it works in and by the
+ * program it runs.
  *
  * Only /proc/PID/stat is read, into memory that is there from the start. Signals go by
  * pidfd, right after a look or checked by the start time, so that a number used again
@@ -18,6 +20,13 @@
 #define GUARD_PROCESSES_MAX 8192 /* On the machine. */
 #define GUARD_OURS_MAX      4096
 
+/* Of the postmaster that was adopted last: the data directory, and `postgres`. */
+struct guard_place {
+    bool is_known;
+    dev_t directory_dev, program_dev;
+    ino_t directory_ino, program_ino;
+};
+
 struct guard_process {
     pid_t pid;
     pid_t ppid;
@@ -33,6 +42,8 @@ struct guard_processes {
     int proc_fd;               /* /proc */
     pid_t self;                /* Of the guard. */
     pid_t adopted;             /* A postmaster that is not our descendant; 0 = none. */
+    struct guard_place place;  /* Of the adopted one. */
+    bool by_place;             /* It has ended: what stands where it stood is ours. */
     struct clock_pair read_at; /* The beginning of the last look. */
     int hold_errnum;           /* Why the last one could not be held; 0 = all could. */
     bool overflow;             /* There are more than fit: nothing can be said to be stopped. */
@@ -44,6 +55,11 @@ struct guard_processes {
 };
 
 int guard_processes_init(struct guard_processes *p, struct err *err);
+
+/* The next scan finds what descends from it. 0: none is adopted any more. */
+void guard_processes_adopt(struct guard_processes *p, pid_t pid);
+/* The adopted one has ended. What it left is ours until another one is adopted. */
+void guard_processes_orphan(struct guard_processes *p);
 
 /* Finds them anew. Returns how many there are. */
 size_t guard_processes_scan(struct guard_processes *p);

@@ -26,7 +26,7 @@ from veche import BUILD, PG_BIN, Cluster, free_port, run_as_postgres, wait
 
 PYTHON = "/usr/bin/python3"
 BUSY = """
-import ctypes, mmap, os, sys, time
+import ctypes, mmap, os, signal, sys, time
 path, n, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 if len(sys.argv) > 4:
     ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE: nobody may trace it.
@@ -38,6 +38,18 @@ def count(i):
         view[i] += 1
         if pause:
             time.sleep(pause)
+def one_more(number, frame):
+    # At SIGUSR1 and SIGUSR2; at the latter its parent is gone at once.
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        while True:
+            time.sleep(0.01)
+    memoryview(m).cast("Q")[n + 1] = pid
+    if number == signal.SIGUSR2:
+        os.kill(os.getpid(), signal.SIGKILL)
+signal.signal(signal.SIGUSR1, one_more)
+signal.signal(signal.SIGUSR2, one_more)
 for i in range(1, n + 1):
     if os.fork() == 0:
         os.setsid()
@@ -64,7 +76,7 @@ class Busy:
     def __init__(self, guard, n=5, pause=0.001, traceable=True):
         self.n = n
         self.path = guard.directory / "counters"
-        self.path.write_bytes(bytes(8 * (n + 1)))
+        self.path.write_bytes(bytes(8 * (n + 2)))  # The last one: the pid of one more.
         os.chown(self.path, guard.user.pw_uid, guard.user.pw_gid)
         self.argv = [PYTHON, "-c", BUSY, str(self.path), str(n), str(pause)]
         self.argv += [] if traceable else ["untraceable"]
@@ -72,7 +84,11 @@ class Busy:
             self.map = mmap.mmap(f.fileno(), 0)
 
     def counts(self):
-        return struct.unpack(f"{self.n + 1}Q", self.map)
+        return struct.unpack_from(f"{self.n + 1}Q", self.map)
+
+    def wait_one_more(self):
+        """Its pid."""
+        return wait(lambda: struct.unpack_from("Q", self.map, 8 * (self.n + 1))[0], 60, "one more")
 
     def wait_all_count(self):
         before = self.counts()
@@ -722,7 +738,7 @@ if pid == 0:
 print(pid)
 """
     r = subprocess.run([PYTHON, "-c", script], capture_output=True, text=True, check=True,
-                       **run_as_postgres())  # fmt: skip
+                       cwd=guard.directory, **run_as_postgres())  # fmt: skip
     pid = int(r.stdout)
     wait(lambda: min(busy.counts()) > 0, 60, "all run")
     guard.pids += [pid, *bg.descendants(pid)]
@@ -758,6 +774,52 @@ def test_children_of_an_adopted_server_are_known_after_its_death(guard):
     client.until_phase(bg.EMPTY)
     assert (client.ended[0].pid, client.ended[0].wait_status, client.ended[0].n_left) == (pid, -1, 5)
     assert all(map(is_gone, guard.pids))
+
+
+def test_a_child_that_an_adopted_server_starts_last_is_killed_too(plain):
+    """No scan has seen it when it goes to init. Who only stands in the same directory, or
+    only runs the same program, is not PostgreSQL."""
+    client = plain.client()
+    busy = Busy(plain)
+    pid = run_outside(plain, busy)
+    strangers = [
+        subprocess.Popen(argv, cwd=cwd, **run_as_postgres())
+        for argv, cwd in (
+            (["/bin/sleep", "600"], plain.directory),
+            ([PYTHON, "-c", "import time; time.sleep(600)"], "/"),
+        )
+    ]
+    plain.pids += [p.pid for p in strangers]
+    assert client.arm(ms=20_000) == bg.ACCEPTED
+    client.adopt(pid, True)
+    os.kill(pid, signal.SIGUSR2)
+    plain.pids.append(busy.wait_one_more())
+    client.until_phase(bg.EMPTY)
+    assert (client.ended[0].pid, client.ended[0].n_left) == (pid, 6)
+    alive = [p for p in plain.pids if not is_gone(p)]
+    assert alive == [p.pid for p in strangers]
+    for stranger in strangers:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_children_of_an_adopted_server_are_looked_for_while_its_lease_is_renewed(plain):
+    """Of these nobody may read the directory: only a scan tells whose they are. A renewal
+    comes more often than a scan is due."""
+    client = plain.client()
+    busy = Busy(plain, traceable=False)
+    pid = run_outside(plain, busy)
+    assert client.arm(ms=20_000) == bg.ACCEPTED
+    client.adopt(pid, True)
+    os.kill(pid, signal.SIGUSR1)
+    plain.pids.append(busy.wait_one_more())
+    for _ in range(50):  # Time for ten scans, which nothing tells of.
+        assert client.arm(ms=20_000) == bg.ACCEPTED
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    client.until_phase(bg.EMPTY)
+    assert (client.ended[0].pid, client.ended[0].n_left) == (pid, 6)
+    assert all(map(is_gone, plain.pids))
 
 
 def test_an_adopted_primary_without_a_lease_is_fenced(guard):
