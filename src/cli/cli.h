@@ -218,7 +218,8 @@ struct cli_restart {  /* What is sent along. */
 
 /* One request to one member; tells how it ended. */
 int cli_restart_one(struct cli *c, const json_t *member, const struct cli_restart *r);
-int cli_rolling(struct cli *c, const json_t *cluster, const json_t *members,
+/* Takes members out of the array that need none. */
+int cli_rolling(struct cli *c, const json_t *cluster, json_t *members,
                 const struct cli_restart *restart);
 /* Whether a value that waits for a restart shrinks, of those that a standby needs as high. */
 bool cli_is_primary_first(const json_t *cluster);

@@ -313,14 +313,46 @@ static bool confirm_order(const struct cli *c, const json_t *members, bool prima
     return cli_confirm_members(c, members, "restart", "");
 }
 
-int cli_rolling(struct cli *c, const json_t *cluster, const json_t *members,
+/* "17.6" -> 170006, "17" -> 170000: as server_version tells it. */
+static long long version_number(const char *text)
+{
+    unsigned major = 0;
+    unsigned minor = 0;
+
+    (void)sscanf(text, "%u.%u", &major, &minor); /* Was checked. */
+    return (long long)major * 10000 + minor;
+}
+
+/* Those that are new already: no role must move for them. */
+static void drop_newer(const struct rolling *r, json_t *members)
+{
+    for (size_t i = json_array_size(members); r->restart->version[0] != '\0' && i-- > 0;) {
+        const json_t *member = json_array_get(members, i);
+        json_t *status = cli_member_json(r->cli, member, "/patroni");
+        const json_t *version = json_object_get(status, "server_version");
+
+        if (version != NULL &&
+            (long long)json_integer_value(version) >= version_number(r->restart->version)) {
+            printf("%s needs no restart\n", cli_text(member, "name"));
+            json_array_remove(members, i);
+        }
+        json_decref(status);
+    }
+}
+
+int cli_rolling(struct cli *c, const json_t *cluster, json_t *members,
                 const struct cli_restart *restart)
 {
     struct rolling r = {.cli = c, .restart = restart, .limit_ms = SECONDS(HEALTHY_S)};
     bool primary_first = cli_is_primary_first(cluster);
-    const json_t *primary = find_leader(members);
+    const json_t *primary;
     int code = VECHE_EXIT_OK;
 
+    drop_newer(&r, members);
+    primary = find_leader(members);
+    if (json_array_size(members) == 0) {
+        return VECHE_EXIT_OK;
+    }
     if (!confirm_order(c, members, primary_first)) {
         return VECHE_EXIT_FAILED;
     }

@@ -223,6 +223,13 @@ def rolls_alone(agent):
     agent.member(PG2)["tags"] = {"nofailover": True}
 
 
+def rolls_to_a_version(agent):
+    """pg2 and the primary were upgraded by hand."""
+    rolls(agent)
+    for name in (PG0, PG2):
+        agent.replies[f"GET /members/{name}/patroni"] = (200, {"server_version": 170006})
+
+
 def rolls_into_a_wall(agent):
     rolls(agent)
     agent.replies["POST /members/pg2/restart"] = (503, "restart failed")
@@ -415,6 +422,8 @@ CASES = [
     (rolls, "restart --rolling -r replica --force"),
     (rolls_down, "restart --rolling --force"),
     (rolls_alone, "restart --rolling --force"),
+    (rolls_to_a_version, "restart --rolling --pg-version 17.6 --force"),
+    (rolls_to_a_version, "restart --rolling --pg-version 17 --force"),
     (rolls_into_a_wall, "restart --rolling --force"),
     (rolls_but_stays_down, "restart --rolling --force --timeout 1"),
     (rolls, "restart --rolling --any"),
