@@ -487,27 +487,45 @@ def test_what_is_scheduled_is_listed_and_flushed(three):
     assert of(three["w1"], "flush", "switchover", "--force").returncode == REFUSED
 
 
+def pending(cluster):
+    rows = json.loads(of(cluster["w1"], "list", "-f", "json").stdout)
+    return sorted(r["Member"] for r in rows if r.get("Pending restart"))
+
+
+def change_max_connections(cluster, by):
+    """The new value, when both members wait for a restart."""
+    value = int(cluster.primary().sql_value("show max_connections")) + by
+    r = of(cluster["w1"], "edit-config", "-p", f"max_connections={value}", "--force")
+    assert r.returncode == DONE, r
+    wait(lambda: pending(cluster) == ["pg1", "pg2"], 30, "a restart to be pending on both")
+    return str(value)
+
+
+def expect_in_force(cluster, value):
+    wait(lambda: pending(cluster) == [], 30, "nothing to be pending")
+    for node in cluster.postgres_nodes:
+        assert node.sql_value("show max_connections") == value
+
+
 def test_a_rolling_restart_brings_a_larger_value_into_force(three):
     primary, standby = three.primary(), three.standbys()[0]
-    value = int(primary.sql_value("show max_connections")) + 10
-    before = primary.status()["veche"]["epoch"]
-    r = of(three["w1"], "edit-config", "-p", f"max_connections={value}", "--force")
-    assert r.returncode == DONE, r
-
-    def pending():
-        rows = json.loads(of(three["w1"], "list", "-f", "json").stdout)
-        return sorted(r["Member"] for r in rows if r.get("Pending restart"))
-
-    wait(lambda: pending() == ["pg1", "pg2"], 30, "a restart to be pending on both")
+    value = change_max_connections(three, 10)
     r = of(three["w1"], "restart", "--rolling", "--pending", "--force")
     assert r.returncode == DONE, r
     assert f"Order: {standby.name}, {primary.name}\n" in r.stdout
     assert f'Successfully switched over to "{standby.name}"' in r.stdout
     assert three.wait_healthy() is standby
-    wait(lambda: pending() == [], 30, "nothing to be pending")
-    for node in (primary, standby):
-        assert node.sql_value("show max_connections") == str(value)
-    assert standby.status()["veche"]["epoch"] > before
+    expect_in_force(three, value)
+
+
+def test_a_rolling_restart_begins_with_the_primary_where_a_value_shrinks(three):
+    primary, standby = three.primary(), three.standbys()[0]
+    value = change_max_connections(three, -5)
+    r = of(three["w1"], "restart", "--rolling", "--pending", "--force")
+    assert r.returncode == DONE, r
+    assert f"Order: {primary.name}, {standby.name}\n" in r.stdout
+    assert three.wait_healthy() is primary
+    expect_in_force(three, value)
 
 
 def test_a_standby_is_copied_anew_and_waited_for(three):
