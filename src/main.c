@@ -262,6 +262,7 @@ static int run(struct conf *conf)
 static int work(const struct arguments *args, const struct kv_list *env)
 {
     struct err err = {""};
+    char fields[LOG_FIELDS_SIZE];
     struct conf *conf = conf_load_with(
         args->path, env, args->job == JOB_RUN ? on_warning : print_warning, NULL, &err);
     int code = VECHE_EXIT_OK;
@@ -276,6 +277,9 @@ static int work(const struct arguments *args, const struct kv_list *env)
         code = validate(conf, args);
     } else {
         log_init(conf->name, conf_log_level(conf));
+        if (conf_log_json(conf, fields, sizeof(fields))) {
+            log_set_json(fields);
+        }
         consensus_prepare_process();
         code = run(conf);
     }

@@ -17,6 +17,8 @@
 static struct {
     char node[64];
     _Atomic enum log_level level;
+    bool is_json;
+    char fields[LOG_FIELDS_SIZE]; /* Of JSON, with a comma behind. */
 } logger = {.node = "-", .level = LOG_INFO};
 
 static atomic_ulong n_dropped; /* Lines since the last one that was written. */
@@ -27,6 +29,18 @@ void log_init(const char *node, enum log_level level)
 {
     (void)str_copy(logger.node, sizeof(logger.node), node); /* Cut is fine. */
     logger.level = level;
+}
+
+void log_set_json(const char *fields)
+{
+    struct sbuf b;
+
+    sbuf_init(&b, logger.fields, sizeof(logger.fields));
+    sbuf_printf(&b, "%s%s", fields, fields[0] != '\0' ? "," : "");
+    if (b.truncated) {
+        logger.fields[0] = '\0'; /* Half of one would make no line valid. */
+    }
+    logger.is_json = true;
 }
 
 void log_set_level(enum log_level level)
@@ -74,26 +88,78 @@ static void tell_dropped(void)
     }
 }
 
+/* Bytes of the character there; 0 = it is not valid UTF-8. */
+static size_t character_size(const char *text)
+{
+    unsigned char byte = (unsigned char)text[0];
+    size_t size = byte < 0x80 ? 1 : byte >= 0xc2 && byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
+
+    if (byte > 0xf4 || (byte >= 0x80 && byte < 0xc2)) {
+        return 0;
+    }
+    for (size_t i = 1; i < size; i++) {
+        if (((unsigned char)text[i] & 0xc0) != 0x80) {
+            return 0; /* A zero ends up here. */
+        }
+    }
+    if ((byte == 0xe0 && (unsigned char)text[1] < 0xa0) ||
+        (byte == 0xed && (unsigned char)text[1] >= 0xa0) ||
+        (byte == 0xf0 && (unsigned char)text[1] < 0x90) ||
+        (byte == 0xf4 && (unsigned char)text[1] >= 0x90)) {
+        return 0; /* Too long, half of a pair, or beyond the last one. */
+    }
+    return size;
+}
+
+/* Flattened before: nothing below a blank is left. Cut at a character, so that `end` fits. */
+static void add_escaped(struct sbuf *b, const char *text, const char *end)
+{
+    size_t limit = b->size - 1 - strlen(end);
+
+    while (*text != '\0') {
+        size_t size = character_size(text);
+        bool is_special = *text == '"' || *text == '\\';
+
+        if (b->length + MAX(size, 1) + is_special > limit) {
+            break;
+        }
+        sbuf_printf(b, "%s%.*s", is_special ? "\\" : "", (int)MAX(size, 1), size > 0 ? text : "?");
+        text += MAX(size, 1);
+    }
+    sbuf_add(b, end);
+}
+
+static void make_json(struct sbuf *b, enum log_level level, const char *time_text, char *message)
+{
+    static const char *const names[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
+
+    sbuf_printf(b, "{\"asctime\":\"%s\",\"levelname\":\"%s\",\"node\":\"%s\",%s\"message\":\"",
+                time_text, names[level], logger.node, logger.fields);
+    add_escaped(b, message, "\"}");
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
     char time_text[CLOCK_TEXT_SIZE];
+    char message[LINE_SIZE];
     char line[LINE_SIZE];
     struct sbuf b;
-    size_t start;
     va_list args;
 
     if (level < logger.level) {
         return;
     }
-    sbuf_init(&b, line, sizeof(line) - 1);
-    sbuf_printf(&b, "%s %s %s ", clock_format_iso(clock_wall_us(), time_text, sizeof(time_text)),
-                level_names[level], logger.node);
-    start = b.length;
     va_start(args, format);
-    (void)vsnprintf(line + start, sizeof(line) - 1 - start, format, args); /* Cut is fine. */
+    (void)vsnprintf(message, sizeof(message), format, args); /* Cut is fine. */
     va_end(args);
-    flatten(line + start);
-    b.length = strlen(line);
+    flatten(message);
+    (void)clock_format_iso(clock_wall_us(), time_text, sizeof(time_text)); /* Returns it. */
+    sbuf_init(&b, line, sizeof(line) - 1);
+    if (logger.is_json) {
+        make_json(&b, level, time_text, message);
+    } else {
+        sbuf_printf(&b, "%s %s %s %s", time_text, level_names[level], logger.node, message);
+    }
     line[b.length] = '\n';
     if (!has_room()) {
         (void)atomic_fetch_add(&n_dropped, 1);

@@ -3,6 +3,8 @@
  *
  *   2026-08-01T10:00:00.123456+00:00 info pg1 PostgreSQL started. pid=4711 timeline=3
  *
+ * or, for machines, as JSON.
+ *
  * error = someone must act; warning = we cope, and the line says how; info =
  * state changed; debug = the rest. Written to stderr, from any thread, a line
  * whole. Never pass secrets; connection strings go through log_mask().
@@ -23,6 +25,12 @@ enum log_level {
 void log_init(const char *node, enum log_level level);
 enum log_level log_level(void);
 void log_set_level(enum log_level level); /* From any thread. */
+
+#define LOG_FIELDS_SIZE 1024
+
+/* From now on a line is a JSON object: asctime, levelname, node, `fields` ("\"app\":\"x\"", members
+ * between commas; "" = none; cut to nothing when too long), message. Before there is a thread. */
+void log_set_json(const char *fields);
 
 void log_write(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 

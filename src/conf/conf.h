@@ -74,6 +74,8 @@ struct conf {
     enum conf_mode mode;
     char *runtime_dir; /* Sockets, promise file; default /run/veche/<scope>-<name>. */
     char *log_level;   /* DEBUG INFO WARNING ERROR */
+    char *log_type;    /* plain or json, in any case. */
+    struct kv_list log_static_fields;
 
     /* raft: */
     char *raft_self_addr; /* host:port */
@@ -202,6 +204,8 @@ void conf_print_manual(FILE *out);
 
 enum conf_watchdog conf_watchdog(const struct conf *c);
 enum log_level conf_log_level(const struct conf *c);
+/* Whether log.type is json; then log.static_fields as members of JSON. */
+bool conf_log_json(const struct conf *c, char *fields, size_t size);
 
 /* "10s", 10, "1500ms", 0.5: seconds without a unit. For YAML and JSON values alike. */
 MUST_USE bool conf_parse_duration_ms(const char *text, uint64_t *ret_ms);

@@ -33,6 +33,41 @@ enum log_level conf_log_level(const struct conf *c)
     return levels[choice];
 }
 
+/* {"a":"b"} without its braces. */
+bool conf_log_json(const struct conf *c, char *fields, size_t size)
+{
+    json_t *object = json_object();
+    char *text;
+
+    for (size_t i = 0; i < c->log_static_fields.n; i++) {
+        const struct kv *item = &c->log_static_fields.items[i];
+
+        (void)json_object_set_new(object, item->key,
+                                  json_string(item->value)); /* Of YAML: UTF-8. */
+    }
+    text = json_dumps(object, JSON_COMPACT);
+    text[strlen(text) - 1] = '\0';
+    if (!str_copy(fields, size, text + 1)) {
+        fields[0] = '\0'; /* Checked when it was read. */
+    }
+    free(text);
+    json_decref(object);
+    return conf_choice_find("json", c->log_type, NULL);
+}
+
+static int check_log(const struct conf_node *root, const struct conf *c,
+                     const struct conf_diag *diag)
+{
+    char fields[LOG_FIELDS_SIZE - 1];
+
+    (void)conf_log_json(c, fields, sizeof(fields));
+    if (c->log_static_fields.n > 0 && fields[0] == '\0') {
+        return conf_fail(diag, conf_node_find(root, "log.static_fields"), "log.static_fields",
+                         "too long, expected at most %d bytes as JSON", LOG_FIELDS_SIZE - 2);
+    }
+    return 0;
+}
+
 bool conf_is_wildcard_host(const char *host)
 {
     return strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
@@ -280,8 +315,9 @@ int conf_local_read(struct conf_node *root, struct conf *c, const struct conf_di
 
     drop_postgresql(root, diag);
     if (conf_walk(&w, root) < 0 || check_needed(root, c, diag) < 0 ||
-        check_name(root, c, diag) < 0 || conf_raft_check(root, c, diag) < 0 ||
-        check_restapi(root, c, diag) < 0 || check_connect_addresses(root, c, diag) < 0 ||
+        check_name(root, c, diag) < 0 || check_log(root, c, diag) < 0 ||
+        conf_raft_check(root, c, diag) < 0 || check_restapi(root, c, diag) < 0 ||
+        check_connect_addresses(root, c, diag) < 0 ||
         conf_tags_read(conf_node_child(root, "tags"), c, diag) < 0 || read_dcs(root, c, diag) < 0) {
         return -1;
     }

@@ -14,5 +14,8 @@ guard=$(find "$dir" -type f -path '*/sbin/*' -name veche-guard)
 "$vechectl" --help | grep -q '^usage: vechectl '
 # Completion and manual page, made of vechectl's table of commands.
 [ -s "$(find "$dir" -path '*/man1/vechectl.1')" ]
+for page in man5/veche.yml.5 man8/veched.8; do # Of the schema, of veched's options.
+    grep -q '^\.TH VECHE' "$(find "$dir" -path "*/$page")"
+done
 bash -n "$(find "$dir" -name vechectl.bash)"
 grep -q '^#compdef vechectl' "$(find "$dir" -name _vechectl)"

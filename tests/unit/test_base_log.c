@@ -100,6 +100,68 @@ static void a_reader_that_hangs_does_not_hang_us(void **state)
     assert_true(told);
 }
 
+/* What one line becomes on stderr; the caller frees. */
+static char *written(const char *message)
+{
+    static char data[8192];
+    int saved = dup(STDERR_FILENO);
+    int fds[2];
+    ssize_t n;
+
+    assert_int_equal(pipe(fds), 0);
+    assert_true(dup2(fds[1], STDERR_FILENO) >= 0);
+    log_warning("%s", message);
+    assert_true(dup2(saved, STDERR_FILENO) >= 0);
+    (void)close(fds[1]);
+    n = read(fds[0], data, sizeof(data) - 1);
+    (void)close(fds[0]);
+    (void)close(saved);
+    assert_true(n > 0);
+    data[n] = '\0';
+    return data;
+}
+
+/* The last test: nothing leads back. */
+static void a_line_of_json_is_whole_whatever_the_message_has(void **state)
+{
+    static const struct {
+        const char *message, *json;
+    } rows[] = {
+        {"plain", "plain"},
+        {"a=\"b\" c\\d", "a=\\\"b\\\" c\\\\d"},
+        {"two\nlines\tand\x7f", "two lines and "},
+        {"\xc3\xa4\xf0\x9f\x98\x80", "\xc3\xa4\xf0\x9f\x98\x80"},
+        {"\xff\xc3(\xed\xa0\x80\xe0\x80\x80\xf5", "\?\?(\?\?\?\?\?\?\?"},
+        {"cut \xc3", "cut ?"},
+    };
+    char longest[6000];
+    const char *line;
+
+    (void)state;
+    log_init("n1", LOG_INFO);
+    log_set_json("\"app\":\"x\"");
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        char expected[200];
+
+        (void)snprintf(
+            expected, sizeof(expected),
+            "\"levelname\":\"WARNING\",\"node\":\"n1\",\"app\":\"x\",\"message\":\"%s\"}\n",
+            rows[i].json);
+        line = written(rows[i].message);
+        assert_true(strncmp(line, "{\"asctime\":\"2", 13) == 0);
+        assert_non_null(strchr(line, ','));
+        assert_string_equal(strchr(line, ',') + 1, expected);
+    }
+    memset(longest, '"', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    line = written(longest);
+    assert_true(strlen(line) > 3900 && strlen(line) <= 4096);
+    assert_string_equal(line + strlen(line) - 5, "\\\"\"}\n");
+
+    log_set_json(longest); /* Too long: left out. */
+    assert_null(strstr(written("x"), "app"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -107,6 +169,7 @@ int main(void)
         cmocka_unit_test(passwords_are_masked),
         cmocka_unit_test(masked_text_is_cut_to_its_buffer),
         cmocka_unit_test(a_reader_that_hangs_does_not_hang_us),
+        cmocka_unit_test(a_line_of_json_is_whole_whatever_the_message_has),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
