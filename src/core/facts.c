@@ -186,12 +186,15 @@ static bool is_no_ancestor(const struct view *view, uint32_t timeline)
     const struct status *primary = lookup_running_primary(view);
 
     if (primary == NULL || primary->timeline != l->timeline || l->parent == 0 ||
-        timeline >= l->timeline || timeline == l->parent || lookup_timeline_end(s, timeline) != 0) {
+        timeline >= l->timeline || timeline == l->parent) {
         return false;
     }
-    return timeline > l->parent || (s->n_history > 0 && s->n_history < HISTORY_MAX &&
-                                    timeline < s->history[s->n_history - 1].timeline &&
-                                    lookup_timeline_end(s, l->parent) != 0);
+    if (timeline > l->parent) {
+        return true; /* Also where the store still has its end: of a line that was left since. */
+    }
+    return lookup_timeline_end(s, timeline) == 0 && s->n_history > 0 &&
+           s->n_history < HISTORY_MAX && timeline < s->history[s->n_history - 1].timeline &&
+           lookup_timeline_end(s, l->parent) != 0;
 }
 
 /*

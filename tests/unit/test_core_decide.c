@@ -722,6 +722,31 @@ static void a_running_standby_that_received_too_much_is_rewound_when_that_lasts(
     free(s);
 }
 
+static void a_line_that_was_left_is_rewound_even_at_its_end(void **state)
+{
+    /* By order pg2 went on from timeline 3, on 6. The store still has where timeline 4 ended,
+     * and pg1 is there, not beyond. */
+    struct scene *s = scene_new_standby();
+
+    (void)state;
+    s->view.peers[0].status.timeline = 6;
+    s->view.peers[0].status.checkpoint_timeline = 6;
+    s->view.self.status.timeline = 4;
+    s->store.line = (struct store_line){
+        .epoch = 1, .owner_id = PG2, .owner = "pg2", .timeline = 6, .parent = 3, .lsn = 9 * MB};
+    s->store.n_history = 2;
+    s->store.history[0] = (struct store_history){.timeline = 3, .lsn = 9 * MB};
+    s->store.history[1] = (struct store_history){.timeline = 4, .lsn = 10 * MB};
+    assert_node(s, "diverged-unconfirmed", ACTION_NONE);
+    s->view.self.diverged_since_ms = TEST_NOW - 2000;
+    assert_node(s, "rewind", ACTION_REWIND);
+
+    s->view.self.status.timeline = 3; /* Of the line, and not beyond. */
+    s->view.self.status.flushed = 9 * MB;
+    assert_node(s, "standby", ACTION_NONE);
+    free(s);
+}
+
 static void a_standby_follows_the_present_primary(void **state)
 {
     /* Its primary_conninfo names a member that is not primary. */
@@ -1547,6 +1572,7 @@ int main(void)
         cmocka_unit_test(a_crashed_primary_is_not_trusted_to_know_its_end),
         cmocka_unit_test(a_switchover_waits_until_the_candidate_has_everything),
         cmocka_unit_test(a_running_standby_that_received_too_much_is_rewound_when_that_lasts),
+        cmocka_unit_test(a_line_that_was_left_is_rewound_even_at_its_end),
         cmocka_unit_test(a_standby_follows_the_present_primary),
         cmocka_unit_test(an_empty_node_waits_for_a_primary_and_clones_it),
         cmocka_unit_test(another_database_is_never_started),
