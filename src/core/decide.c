@@ -93,14 +93,25 @@ static bool mark_begins(const struct view *view, uint64_t bits)
            !(bits & (F(UNFENCED) | F(OP_KEEPS)));
 }
 
+/* Resumed, nothing here writes, nor does the guard know of anything that runs unfenced, and
+ * the lease that whatever will write needs first does not come. It never does after an agent
+ * before this one gave the epoch up and its release got lost; and while the mark is there
+ * nobody else takes over. (An agent that stops releases, and that ends the mark.) */
+static bool nothing_is_unfenced(const struct view *view, uint64_t bits)
+{
+    return !view->conf.pause && (bits & F(HOPELESS)) && !(bits & (F(MAY_WRITE) | F(STOPPING))) &&
+           view->lease.unfenced_epoch == 0;
+}
+
 /* With a live lease and an armed guard, or with nothing that could write. Paused again, one
  * that may be on its way out is ended for certain, and made anew. */
 static bool mark_ends(const struct view *view, uint64_t bits)
 {
     bool fenced = (bits & F(ARMED)) || !(bits & F(MAY_WRITE));
+    bool stays = view->conf.pause && view->lease.mark_is_fresh;
 
-    return !(view->conf.pause && view->lease.mark_is_fresh) && (bits & F(UNFENCED)) &&
-           (bits & F(LEASE)) && fenced;
+    return (bits & F(UNFENCED)) &&
+           (((bits & F(LEASE)) && fenced && !stays) || nothing_is_unfenced(view, bits));
 }
 
 /* The boot that it was made in is over, and all of its processes with it: what runs here

@@ -986,6 +986,58 @@ static void a_reboot_ends_the_mark(void **state)
     free(s);
 }
 
+static void an_epoch_that_was_given_up_loses_its_mark(void **state)
+{
+    /* pg1 was unfenced, resumed, and told to stop; its release got lost. A new agent does not
+     * ask for that lease again, and with the mark nobody else can be owner. */
+    struct scene *s = scene_paused_primary();
+    const struct command *c;
+
+    (void)state;
+    s->store.primary.unfenced = true;
+    s->view.conf.pause = false;
+    s->view.lease = (struct view_lease){.wanted_since_ms = TEST_NOW - 1499};
+    scene_stop_postgres(s, true, true);
+    assert_node(s, "wait-for-lease", ACTION_NONE);
+    assert_null(scene_find(s, COMMAND_EPOCH_UNFENCED));
+    s->view.lease.wanted_since_ms = TEST_NOW - 1500;
+    assert_node(s, "wait-for-lease", ACTION_NONE);
+    c = scene_find(s, COMMAND_EPOCH_UNFENCED);
+    assert_false(c->epoch_unfenced.unfenced);
+    assert_string_equal(c->epoch_unfenced.rule, "resume");
+    scene_apply(s, c);
+    s->view.peers[1].status.promise = PROMISE_NONE;
+    s->view.self.status.promise = PROMISE_NONE;
+    assert_cluster(s, "wait-for-last-owner");
+    s->view.conf.primary_start_timeout_ms = 0;
+    assert_cluster(s, "take-over");
+    free(s);
+}
+
+static void while_something_may_write_unfenced_the_mark_stays(void **state)
+{
+    /* As above; but it is paused again, or PostgreSQL runs, or the guard says so. */
+    struct scene *s = scene_paused_primary();
+
+    (void)state;
+    s->store.primary.unfenced = true;
+    s->view.lease = (struct view_lease){.wanted_since_ms = TEST_NOW - 1500};
+    s->view.conf.pause = false;
+    assert_null((scene_decide(s), scene_find(s, COMMAND_EPOCH_UNFENCED)));
+    scene_stop_postgres(s, true, true);
+    assert_non_null((scene_decide(s), scene_find(s, COMMAND_EPOCH_UNFENCED)));
+    s->view.conf.pause = true;
+    assert_null((scene_decide(s), scene_find(s, COMMAND_EPOCH_UNFENCED)));
+    s->view.conf.pause = false;
+    s->view.lease.unfenced_epoch = 1;
+    assert_null((scene_decide(s), scene_find(s, COMMAND_EPOCH_UNFENCED)));
+    s->view.lease.unfenced_epoch = 0;
+    s->view.self.stopping = true; /* Its release ends it. */
+    assert_null((scene_decide(s), scene_find(s, COMMAND_EPOCH_UNFENCED)));
+    assert_non_null(scene_find(s, COMMAND_EPOCH_RELEASE));
+    free(s);
+}
+
 static void while_paused_an_order_by_name_is_carried_out(void **state)
 {
     /* A switchover from pg1 to pg2, seen by pg1 until it is a standby again. */
@@ -1583,6 +1635,8 @@ int main(void)
         cmocka_unit_test(a_restarted_agent_believes_its_guard_that_it_is_paused),
         cmocka_unit_test(an_agent_leaves_a_paused_primary_as_it_is),
         cmocka_unit_test(a_reboot_ends_the_mark),
+        cmocka_unit_test(an_epoch_that_was_given_up_loses_its_mark),
+        cmocka_unit_test(while_something_may_write_unfenced_the_mark_stays),
         cmocka_unit_test(while_paused_an_order_by_name_is_carried_out),
         cmocka_unit_test(while_paused_nobody_is_chosen),
         cmocka_unit_test(from_an_unfenced_primary_nobody_takes_over),
