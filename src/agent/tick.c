@@ -25,10 +25,7 @@ static void ask_positions(struct agent *a, uint64_t now_ms)
 {
     uint64_t epoch = a->store.primary.epoch;
 
-    /* Once per lease: one that was lost and came back in the same epoch asks again, as
-     * answers older than the lease do not count. */
-    if (!a->decision.ask_positions ||
-        (a->positions_epoch == epoch && a->positions_asked_ms >= a->live_since_ms)) {
+    if (!a->decision.ask_positions) {
         return;
     }
     a->positions_epoch = epoch;

@@ -538,7 +538,8 @@ static bool can_answer(const struct view *view, const struct view_peer *peer)
  * Positions are in when everybody who can answer did, or after a bounded wait.
  * In asynchronous mode no number of answers is needed: who is silent can not be
  * chosen either, and the lease itself shows that a majority is reachable. Our
- * own must have been read since the lease began as well.
+ * own must have been read since the lease began as well. (Who came back meanwhile
+ * with more than we have is asked again, for a ttl at most: gather_promotion.)
  */
 static bool positions_are_in(const struct view *view, struct node_facts *f)
 {
@@ -573,6 +574,36 @@ static bool is_further(const struct positions *p, uint32_t timeline, lsn_t lsn)
     return p->timeline > timeline || (p->timeline == timeline && p->flushed > lsn);
 }
 
+/*
+ * Its answer may have been overtaken by the time all are in: a standby goes on streaming
+ * from the old primary once that one is back, as a standby, with what only it had. What
+ * its status tells since counts as well; the answer alone shows that its server answers.
+ */
+static struct positions furthest_of(const struct view_peer *peer)
+{
+    struct positions p = peer->positions;
+    const struct status *s = &peer->status;
+
+    if (!is_further(&p, s->timeline, lookup_position(s))) {
+        p.timeline = s->timeline;
+        p.flushed = lookup_position(s);
+    }
+    return p;
+}
+
+/* Who is further, could take over and has not answered: it was away when all were asked, like
+ * the old primary, back as a standby before anybody was promoted. */
+static void note_silent(const struct view *view, const struct view_peer *peer, struct node_facts *f)
+{
+    const struct status *self = &view->self.status;
+    struct positions told = {.timeline = peer->status.timeline,
+                             .flushed = lookup_position(&peer->status)};
+
+    f->better_is_silent =
+        f->better_is_silent || (peer->connected && !has_answered(view, peer) &&
+                                is_further(&told, self->timeline, lookup_position(self)));
+}
+
 static void gather_better(const struct view *view, struct node_facts *f)
 {
     struct candidate candidates[MEMBERS_MAX];
@@ -584,16 +615,20 @@ static void gather_better(const struct view *view, struct node_facts *f)
     for (uint32_t i = 0; i < view->n_peers; i++) {
         const struct view_peer *peer = &view->peers[i];
         const struct candidate *c = candidate_find(candidates, n, peer->status.name);
+        struct positions has = furthest_of(peer);
 
-        if (c == NULL || !c->eligible || !has_answered(view, peer) || !peer->positions.valid ||
-            came_from(view, c->name) ||
-            !is_further(&peer->positions, f->better_timeline, f->better_lsn)) {
+        if (c == NULL || !c->eligible || came_from(view, c->name)) {
+            continue;
+        }
+        note_silent(view, peer, f);
+        if (!has_answered(view, peer) || !peer->positions.valid ||
+            !is_further(&has, f->better_timeline, f->better_lsn)) {
             continue;
         }
         f->bits |= F(BETTER);
         (void)str_copy(f->better, sizeof(f->better), c->name);
-        f->better_timeline = peer->positions.timeline;
-        f->better_lsn = peer->positions.flushed;
+        f->better_timeline = has.timeline;
+        f->better_lsn = has.flushed;
     }
 }
 
@@ -606,8 +641,10 @@ static void gather_promotion(const struct view *view, struct node_facts *f)
         !positions_are_in(view, f)) {
         return;
     }
-    f->bits |= F(POSITIONS);
     gather_better(view, f);
+    f->ask_again = f->better_is_silent && !(f->bits & (F(BETTER) | F(FORCED))) &&
+                   view->positions_asked_ms < view->lease.live_since_ms + view->conf.ttl_ms;
+    f->bits |= bit_if(!f->ask_again, F(POSITIONS));
     candidate_lag(view, self->name, self->timeline, lookup_position(self), &f->lag);
     f->bits |= bit_if(f->lag.exceeded, F(LAGS));
 }

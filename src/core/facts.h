@@ -137,6 +137,8 @@ struct node_facts {
     uint32_t source_timeline; /* Of the running primary, if it is another node. */
     uint32_t better_timeline;
     lsn_t better_lsn;
+    bool better_is_silent; /* Somebody who did not answer has more, says its status. */
+    bool ask_again;        /* The wait for positions is over, and there is one like that. */
     struct lag lag;
     uint64_t positions_until_ms; /* When waiting for positions ends; 0 = nothing was asked. */
     uint64_t lease_give_up_ms;   /* When waiting for a lease becomes hopeless. */

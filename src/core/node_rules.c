@@ -363,10 +363,12 @@ static void refuse_request(const struct view *view, const struct node_facts *f, 
                 f->refusals[0] != '\0' ? f->refusals : "there is no other member");
 }
 
-/* Asked once for every lease: the answers are awaited, not asked for again. */
-static bool positions_are_to_be_asked(const struct view *view)
+/* Asked once for every lease: the answers are awaited, not asked for again, but from who was
+ * away. */
+static bool positions_are_to_be_asked(const struct view *view, const struct node_facts *f)
 {
-    return view->positions_asked_ms == 0 || view->positions_asked_ms < view->lease.live_since_ms;
+    return view->positions_asked_ms == 0 || view->positions_asked_ms < view->lease.live_since_ms ||
+           f->ask_again;
 }
 
 static void add_wakes(const struct view *view, const struct node_facts *f, struct decision *d)
@@ -425,7 +427,7 @@ void node_rules_decide(const struct view *view, const struct node_facts *facts, 
         sync_rules_claim(view, d);
     }
     order_rules_say(view, facts, rule, d);
-    d->ask_positions = (rule->effects & EFFECT_ASK) && positions_are_to_be_asked(view);
+    d->ask_positions = (rule->effects & EFFECT_ASK) && positions_are_to_be_asked(view, facts);
     d->may_exit = (rule->effects & EFFECT_EXIT) != 0;
     d->disarm = is_to_be_disarmed(view, facts->bits);
     d->renew_lease = (facts->bits & F(OWNER_ME)) && !d->drop_lease && !d->may_exit;

@@ -215,6 +215,71 @@ static void the_epoch_goes_to_who_is_better_placed(void **state)
     free(s);
 }
 
+static void an_answer_can_be_overtaken_by_a_status(void **state)
+{
+    /* pg2 answered with as much as we have, and has received one byte since. */
+    struct scene *s = scene_about_to_promote();
+
+    (void)state;
+    s->view.peers[0].status.received = 10 * MB + 1;
+    assert_node(s, "better-placed", ACTION_NONE);
+    assert_non_null(strstr(s->decision.node.evidence, "pg2 is at 0/A00001 on timeline 1"));
+    s->view.peers[0].positions.valid = false; /* Its server does not answer. */
+    declare(s);
+    assert_node(s, "promote", ACTION_PROMOTE);
+    free(s);
+}
+
+static void who_came_back_with_more_is_asked_again(void **state)
+{
+    /* pg2, the old primary, was cut off when all were asked; now it runs as standby. */
+    struct scene *s = scene_about_to_promote();
+    struct view_peer *pg2 = &s->view.peers[0];
+
+    (void)state;
+    declare(s);
+    pg2->positions.epoch = 0;
+    pg2->status.received = 10 * MB + 1;
+    assert_node(s, "ask-positions", ACTION_NONE);
+    assert_false(s->decision.ask_positions); /* Others may still answer. */
+    s->view.positions_asked_ms = TEST_NOW - 1000;
+    assert_node(s, "ask-positions", ACTION_NONE);
+    assert_true(s->decision.ask_positions);
+    s->view.positions_asked_ms = TEST_NOW;
+    assert_node(s, "ask-positions", ACTION_NONE);
+    assert_false(s->decision.ask_positions);
+    pg2->positions.epoch = 1;
+    assert_node(s, "better-placed", ACTION_NONE);
+    free(s);
+}
+
+static void who_does_not_answer_is_asked_for_a_ttl(void **state)
+{
+    /* pg2 says in its status that it has more, and nothing else; or could not take over. */
+    struct scene *s = scene_about_to_promote();
+    struct view_peer *pg2 = &s->view.peers[0];
+
+    (void)state;
+    declare(s);
+    pg2->positions.epoch = 0;
+    pg2->status.received = 10 * MB + 1;
+    s->view.positions_asked_ms = TEST_NOW - 1000;
+    s->view.lease.live_since_ms = TEST_NOW - 3999;
+    assert_node(s, "ask-positions", ACTION_NONE);
+    s->view.lease.live_since_ms = TEST_NOW - 4000;
+    assert_node(s, "promote", ACTION_PROMOTE);
+    s->view.lease.live_since_ms = TEST_NOW - 1000;
+    pg2->connected = false;
+    assert_node(s, "promote", ACTION_PROMOTE);
+    pg2->connected = true;
+    pg2->status.nofailover = true;
+    assert_node(s, "promote", ACTION_PROMOTE);
+    pg2->status.nofailover = false;
+    pg2->status.received = 10 * MB; /* No more than we have. */
+    assert_node(s, "promote", ACTION_PROMOTE);
+    free(s);
+}
+
 static void the_epoch_does_not_go_in_circles(void **state)
 {
     /* pg2 released it to us as better placed; now it has more. */
@@ -1600,6 +1665,9 @@ int main(void)
         cmocka_unit_test(left_over_processes_come_before_everything),
         cmocka_unit_test(nobody_promotes_on_old_positions),
         cmocka_unit_test(the_epoch_goes_to_who_is_better_placed),
+        cmocka_unit_test(an_answer_can_be_overtaken_by_a_status),
+        cmocka_unit_test(who_came_back_with_more_is_asked_again),
+        cmocka_unit_test(who_does_not_answer_is_asked_for_a_ttl),
         cmocka_unit_test(the_epoch_does_not_go_in_circles),
         cmocka_unit_test(who_misses_too_much_gives_the_epoch_back),
         cmocka_unit_test(a_timeline_is_declared_before_it_is_written),
