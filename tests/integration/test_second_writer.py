@@ -53,6 +53,7 @@ MODES = {
     "sync": {"synchronous_mode": True, "maximum_lag_on_failover": 0},
 }
 
+TRIES_MIN = 100  # Of writes to the old primary after a take-over: below it says nothing.
 READ_WITHIN = 1.0  # Seconds from an answer's arrival until a client's thread has read it.
 
 
@@ -106,6 +107,13 @@ class Run:
         self.crowd.fire()
         wait_rows(self.clients, self.any, 200)
 
+    def tried(self):
+        """Writes to the old primary, and connections to write, since the next one's first
+        acknowledgement."""
+        first = self.clients.first_of_writers()
+        began = min(at for (timeline, _), at in first.items() if timeline > self.before)
+        return self.crowd.tried + sum(at > began for at in self.pinned.tries)
+
     def log_of(self, node):
         """What it has said since the run began."""
         return node.log()[self.read_from[node.name] :]
@@ -150,6 +158,7 @@ class Run:
         primary = c.wait_healthy(120)
         wait_rows(clients, self.any, 50)
         clients.stop()
+        tried = self.tried() if self.crowd.fired.is_set() else None
         lost, overlaps = clients.lost(primary), clients.overlaps()
         late = self.delivered_late()
         gap = clients.longest_gap(self.any, self.since)
@@ -161,7 +170,9 @@ class Run:
             f"{len(overlaps)}, late {len(late)}; frozen-at minus deadline: "
             + ("none was frozen" if worst is None else f"{worst:.3f} s")
             + f"; killed at the deadline {kills}"
+            + (f"; tried at the old primary {tried}" if tried is not None else "")
         )
+        assert tried is None or tried >= TRIES_MIN, "void"
         wrong = len(overlaps) + len(late)
         self.note(gap=gap, lost=len(lost), overlapping=wrong, frozen=worst, killed_late=kills)
         assert overlaps == []
