@@ -104,6 +104,7 @@ struct conf {
     uint16_t pg_port;
     char *pg_connect_host;
     uint16_t pg_connect_port;
+    char *pg_krbsrvname;    /* NULL = libpq's; it is in the lists of the roles too. */
     char *pg_proxy_address; /* host:port; NULL = none. */
     char *pg_data_dir, *pg_config_dir, *pg_bin_dir, *pg_pgpass, *pg_database, *pg_custom_conf;
     char *pg_config_base_name;

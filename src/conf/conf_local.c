@@ -204,6 +204,16 @@ static void derive_postgresql(struct conf *c)
     }
 }
 
+/* A keyword of libpq like those of each role. */
+static void spread_krbsrvname(struct conf *c)
+{
+    struct conf_user *const users[] = {&c->superuser, &c->replication, &c->rewind};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(users) && c->pg_krbsrvname != NULL; i++) {
+        kv_set(&users[i]->ssl, "krbsrvname", c->pg_krbsrvname);
+    }
+}
+
 static void derive_defaults(struct conf *c)
 {
     set_default(&c->runtime_dir, "/run/veche/", c->scope, c->name);
@@ -211,6 +221,7 @@ static void derive_defaults(struct conf *c)
     set_default(&c->raft_bind_addr, "", c->raft_self_addr, NULL);
     derive_restapi(c);
     derive_postgresql(c);
+    spread_krbsrvname(c);
 }
 
 /* What others are told must be an address they can use. */

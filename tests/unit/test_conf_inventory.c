@@ -135,7 +135,7 @@ static const struct entry local[] = {
     USER("postgresql.authentication.superuser"),
     USER("postgresql.authentication.replication"),
     USER("postgresql.authentication.rewind"),
-    {"postgresql.krbsrvname", NULL, "pg", "[a]", LATER},
+    {"postgresql.krbsrvname", NULL, "pg", "[a]", NOTHING},
     POSTGRESQL_BOTH,
     {"postgresql.custom_conf", NULL, "/etc/my.conf", "[a]", NOTHING},
     {"postgresql.config_base_name", "postgresql", "pg", "[a]", NOTHING},
@@ -533,6 +533,7 @@ static void what_is_read_ends_where_others_look_for_it(void **state)
                        "  pg_hba_primary: [local all all trust]\n"
                        "  pg_ident_standby_leader: [a b c]\n"
                        "  proxy_address: 10.0.0.1\n"
+                       "  krbsrvname: pgsql\n"
                        "restapi: {allowlist: '10.0.0.0/8, host', verify_client: optional, "
                        "http_extra_headers: {X-A: b}, request_queue_size: 9}\n");
     assert_string_equal(l.err.text, "");
@@ -541,6 +542,8 @@ static void what_is_read_ends_where_others_look_for_it(void **state)
     assert_string_equal(l.conf->pg_hba_of[CONF_ROLE_PRIMARY].items[0].key, "local all all trust");
     assert_string_equal(l.conf->pg_ident_of[CONF_ROLE_STANDBY_LEADER].items[0].key, "a b c");
     assert_string_equal(l.conf->pg_proxy_address, "10.0.0.1:5432");
+    assert_string_equal(kv_get(&l.conf->replication.ssl, "krbsrvname"), "pgsql");
+    assert_string_equal(kv_get(&l.conf->superuser.ssl, "krbsrvname"), "pgsql");
     assert_int_equal(l.conf->restapi_allowlist.n, 2);
     assert_string_equal(l.conf->restapi_allowlist.items[1].key, "host");
     assert_string_equal(kv_get(&l.conf->restapi_http_extra_headers, "X-A"), "b");
