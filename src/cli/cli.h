@@ -234,6 +234,7 @@ bool cli_confirm(const char *format, ...) PRINTF_LIKE(1, 2); /* "... [y/N]: " */
 /* "Error: ..." on stderr. */
 void cli_error(const char *format, ...) PRINTF_LIKE(1, 2);
 int cli_unreachable(const struct cli_reply *reply);      /* Says so; the exit code. */
+bool cli_is_terminal(FILE *out); /* One that knows more than lines. */
 const char *cli_colour(FILE *out, const char *sequence); /* "" unless `out` is a terminal. */
 
 #define CLI_RED   "\033[31m"

@@ -38,15 +38,18 @@ bool cli_confirm(const char *format, ...)
     return answer[0] == 'y' || answer[0] == 'Y';
 }
 
+bool cli_is_terminal(FILE *out)
+{
+    const char *term = getenv("TERM");
+
+    return isatty(fileno(out)) && !(term != NULL && str_equal(term, "dumb"));
+}
+
 const char *cli_colour(FILE *out, const char *sequence)
 {
     const char *none = getenv("NO_COLOR");
-    const char *term = getenv("TERM");
 
-    if ((none != NULL && none[0] != '\0') || (term != NULL && str_equal(term, "dumb"))) {
-        return "";
-    }
-    return isatty(fileno(out)) ? sequence : "";
+    return cli_is_terminal(out) && !(none != NULL && none[0] != '\0') ? sequence : "";
 }
 
 void cli_error(const char *format, ...)

@@ -372,6 +372,7 @@ static int watch(struct cli *c, bool tree, int argc, char **argv)
     while (c->watch_ms > 0) {
         fflush(stdout);
         cli_wait_for_change(c, c->watch_ms);
+        fputs(cli_is_terminal(stdout) ? "\033[H\033[2J" : "", stdout); /* In the same place. */
         code = get_and_print(c, tree, argc, argv);
     }
     return code;

@@ -97,6 +97,9 @@ static void print_line(const struct cli_table *t, const size_t widths[], const c
     if (title != NULL) {
         size_t length = MIN(strlen(title), b.length - 2);
 
+        while (length > 0 && (title[length] & 0xC0) == 0x80) {
+            length--; /* Not in the middle of a character. */
+        }
         memcpy(b.data + 1, title, length);
     }
     fprintf(out, "%s\n", b.data);

@@ -118,6 +118,26 @@ def test_a_watched_list_is_drawn_anew_when_something_changes(with_events):
             process.wait()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "", "[]", '{"members": 5}', '{"members": [1, null, {}]}',
+        '{"members": [{"name": 5, "role": [], "port": "x", "tags": 7, "lag": "9",'
+        ' "pending_restart_reason": [1], "scheduled_restart": 3}], "scope": 4, "veche": []}',
+        json.dumps({"members": [{"name": "n" * 300, "role": "x" * 300, "host": "h" * 400,
+                                 "port": 2**62, "lag": -(2**62)}] * 300, "scope": "s" * 400}),
+    ],
+    ids=str.__len__,
+)  # fmt: skip
+def test_an_answer_that_makes_no_sense_ends_with_a_code_of_ours(body):
+    with Agent() as agent:
+        agent.replies["GET /cluster"] = (200, body)
+        for words in ("list -e", "topology", "switchover --force", "check", "store",
+                      "restart --rolling --timeout 1 --force"):  # fmt: skip
+            r = vechectl("--url", agent.url, *words.split())
+            assert r.returncode in (DONE, FAILED, USAGE, REFUSED, UNREACHABLE), r
+
+
 # ---- Configurations
 
 
