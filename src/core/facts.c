@@ -260,7 +260,10 @@ const char *facts_rewind_obstacle(const struct view *view)
     if (view->self.status.data == DATA_REWINDING) {
         /* Pages of the source's timeline are in it: only WAL of that one covers them. */
         if (view->pg.rewind_timeline == 0) {
-            return "a rewind was cut off by a restart of the machine";
+            return view->pg.rewind_gone
+                       ? "a rewind was cut off, and what was kept to do it again is "
+                         "gone"
+                       : "a rewind was cut off by a restart of the machine";
         }
         return primary == NULL || view->pg.rewind_timeline == primary->timeline
                    ? NULL

@@ -154,7 +154,8 @@ struct view_pg { /* Local PostgreSQL beyond what struct status says. */
     struct view_loss loss;
     bool can_rewind;          /* pg_control: data checksums or wal_log_hints. */
     uint32_t rewind_timeline; /* Data is DATA_REWINDING: the source's then; 0 = it was cut off by
-                               * a restart of the machine. */
+                               * a restart of the machine, or */
+    bool rewind_gone;         /* what was kept to do it again is gone. */
     bool history_due;             /* The timeline's history file has an entry that the store lacks,
                                    * or has otherwise. */
     struct store_history history; /* The oldest of them. */

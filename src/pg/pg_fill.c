@@ -275,6 +275,7 @@ static void fill_view(const struct pg *pg, struct view_pg *view)
                                     .bytes = pg->loss.bytes};
     (void)str_copy(view->loss.kept, sizeof(view->loss.kept), pg->loss.path); /* For people. */
     view->rewind_timeline = d->data == DATA_REWINDING ? d->rewind_timeline : 0;
+    view->rewind_gone = d->data == DATA_REWINDING && d->rewind_gone;
     if (d->has_control) {
         view->can_rewind = d->control.wal_log_hints || d->control.data_checksums != 0;
         view->min_timeline = d->control.timeline;

@@ -61,7 +61,8 @@ struct pg_disk {
     enum data_state data;
     char problem[TEXT_SIZE]; /* Why data is not DATA_VALID; empty = nothing to say. */
     char path[PATH_MAX];     /* realpath of the data directory; empty = there is none. */
-    uint32_t rewind_timeline; /* data is DATA_REWINDING: the source's; 0 = it is lost. */
+    uint32_t rewind_timeline; /* data is DATA_REWINDING: the source's; 0 = it is lost, */
+    bool rewind_gone;         /* and that because what it needs is gone. */
     uint32_t major;          /* PG_VERSION; 0 = none. */
     bool has_control;
     struct pg_control control;
@@ -403,6 +404,7 @@ enum pg_rewind_mark {
     PG_REWIND_NONE, /* There is no mark, or it is of something else. */
     PG_REWIND_OPEN, /* It can be done again. */
     PG_REWIND_LOST, /* The machine was restarted since: what was copied may not be on disk. */
+    PG_REWIND_GONE, /* What it needs to be done again is not there any more. */
 };
 /* OPEN: also the timeline of the source, and the directory of what was kept. */
 enum pg_rewind_mark pg_mark_rewind(const char *data_dir, uint32_t *ret_timeline, char *kept,

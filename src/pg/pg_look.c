@@ -100,13 +100,14 @@ static enum data_state look_rewind(const char *data_dir, enum data_state state,
                                    struct pg_disk *disk)
 {
     char kept[PATH_MAX];
+    enum pg_rewind_mark mark;
 
     if (state != DATA_INCOMPLETE) {
         return state;
     }
-    return pg_mark_rewind(data_dir, &disk->rewind_timeline, kept, sizeof(kept)) != PG_REWIND_NONE
-               ? DATA_REWINDING
-               : state;
+    mark = pg_mark_rewind(data_dir, &disk->rewind_timeline, kept, sizeof(kept));
+    disk->rewind_gone = mark == PG_REWIND_GONE;
+    return mark != PG_REWIND_NONE ? DATA_REWINDING : state;
 }
 
 enum data_state pg_look_data(const struct pg_options *o, struct pg_disk *disk)

@@ -141,6 +141,17 @@ enum pg_mark pg_mark_look(const char *data_dir, char *why, size_t size)
     return PG_MARK_STALE;
 }
 
+/* What pg_keep_restore can not do without. */
+static bool has_kept(const char *kept)
+{
+    char record[PATH_MAX], control[PATH_MAX];
+
+    return kept[0] != '\0' &&
+           snprintf(record, sizeof(record), "%s/RECORD", kept) < (int)sizeof(record) &&
+           snprintf(control, sizeof(control), "%s/pg_control", kept) < (int)sizeof(control) &&
+           access(record, R_OK) == 0 && access(control, R_OK) == 0;
+}
+
 enum pg_rewind_mark pg_mark_rewind(const char *data_dir, uint32_t *ret_timeline, char *kept,
                                    size_t size)
 {
@@ -154,6 +165,9 @@ enum pg_rewind_mark pg_mark_rewind(const char *data_dir, uint32_t *ret_timeline,
     read_boot_id(boot, sizeof(boot));
     if (!str_copy(kept, size, mark.kept) || boot[0] == '\0' || !str_equal(boot, mark.boot)) {
         return PG_REWIND_LOST;
+    }
+    if (!has_kept(kept)) {
+        return PG_REWIND_GONE;
     }
     *ret_timeline = mark.rewind;
     return PG_REWIND_OPEN;

@@ -286,6 +286,61 @@ def test_an_archive_command_does_not_outlive_its_agent_into_the_next_rewind():
         assert said.index("Killing what an earlier agent left") < said.index("Diverged WAL is kept")
 
 
+def cut_off_before_the_start(node):
+    """The rewind is through, but for its end; the agent is dead. Returns its mark."""
+    point = Point("rewind: configure", "before", "agent")
+    arm(node, point)
+    node.start()
+    wait_stopped(node, point)
+    node.kill_agent()
+    return mark_of(node)
+
+
+def wait_stated(node, obstacle):
+    """Nothing was touched, and what there is to do is said."""
+    offset = len(node.log())
+    node.start()
+    wait(lambda: obstacle in node.log()[offset:], 60, f"the log to say: {obstacle}")
+    wait(
+        lambda: "empty the data directory" in node.status()["veche"]["problem"],
+        60,
+        "the condition, and what ends it",
+    )
+    said = node.log()[offset:]
+    assert "rule=diverged " in said
+    assert "PostgreSQL starts." not in said
+    assert "sequence=rewind" not in said
+    assert mark_of(node).exists()
+    node.kill_agent()
+
+
+def test_a_rewind_that_can_not_be_done_again_is_a_stated_condition():
+    """The machine was restarted in it; or what was kept for it is gone. Then the same with
+    a clone allowed."""
+    with rewind_cluster() as c:
+        fill(c, 20)
+        old, new, _ = diverge(c)
+        mark = cut_off_before_the_start(old)
+
+        text = mark.read_text(encoding="utf-8")
+        other_boot, n = re.subn(r"(?m)^boot=.*$", "boot=of-another-boot", text)
+        assert n == 1
+        mark.write_text(other_boot, encoding="utf-8")
+        wait_stated(old, "cut off by a restart of the machine")
+
+        mark.write_text(text, encoding="utf-8")
+        shutil.rmtree(f"{old.data_dir}.diverged")
+        wait_stated(old, "what was kept to do it again is gone")
+
+        setting = "postgresql.remove_data_directory_on_rewind_failure=true"
+        new.ctl("edit-config", "--force", "-s", setting)
+        mark.write_text(other_boot, encoding="utf-8")
+        offset = len(old.log())
+        old.start()
+        assert_rejoined(c, old, new)
+        assert "rule=diverged-clone" in old.log()[offset:]
+
+
 def lose_a_standby(c):
     victim = c.standbys()[0]
     victim.kill()

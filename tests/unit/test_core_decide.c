@@ -671,6 +671,10 @@ static void a_rewind_that_was_cut_off_goes_on_with_the_same_line_only(void **sta
     s->view.pg.rewind_timeline = 0; /* The machine was restarted since. */
     assert_node(s, "diverged", ACTION_NONE);
     assert_non_null(strstr(s->decision.node.evidence, "restart of the machine"));
+    s->view.pg.rewind_gone = true;
+    assert_node(s, "diverged", ACTION_NONE);
+    assert_non_null(strstr(s->decision.node.evidence, "what was kept to do it again is gone"));
+    s->view.pg.rewind_gone = false;
 
     s->view.pg.rewind_timeline = 2;
     s->view.peers[0].status.timeline = 3;
