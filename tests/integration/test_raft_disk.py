@@ -363,8 +363,17 @@ def test_a_cloned_node_is_kept_out(witnesses):
         clone.kill()
 
 
+def assert_takes_no_part(node, before):
+    wait(lambda: "met cluster" in veche(node).get("problem", ""), WITHIN, "its own problem")
+    assert not veche(node)["raft_leader"]
+    assert (node.raft_dir / "identity").read_bytes() == before
+    assert list(node.raft_dir.glob("raft.set-aside-*")) == []
+    assert node.metric("veche_peers_connected") == 0
+
+
 def test_a_directory_of_another_cluster_is_refused(witnesses):
-    """Row three: it takes no part, whoever it is, and nothing of it is touched."""
+    """Row three: it takes no part, whoever it is, and nothing of it is touched; nor where its
+    vote would make the majority."""
     c = witnesses
     c.start()
     wait_formed(c)
@@ -384,14 +393,20 @@ def test_a_directory_of_another_cluster_is_refused(witnesses):
         WITHIN,
         "a refusal",
     )
-    wait(lambda: not veche(node)["raft_leader"], WITHIN, "it to answer")
-    assert (node.raft_dir / "identity").read_bytes() == before
-    assert node.metric("veche_peers_connected") == 0
+    assert_takes_no_part(node, before)
     assert sum(raft_leads(n) for n in c.nodes.values() if n is not node) == 1
+
+    node.kill_agent()
+    c["w3"].kill_agent()
+    wait(lambda: not raft_leads(c["w1"]), WITHIN, "w1 to be alone")
+    node.start()
+    assert_takes_no_part(node, before)  # Longer than an election takes.
+    assert not raft_leads(c["w1"])
 
     node.kill_agent()
     give_back(node, node.dir / "own", node.raft_dir)
     node.start()
+    c["w3"].start()
     wait_formed(c)
 
 
