@@ -82,6 +82,7 @@ struct http_setup *agent_rest_load(const struct conf *c, struct err *err)
         .allowlist_include_members = c->restapi_allowlist_include_members,
         .username = c->restapi_username,
         .password = c->restapi_password,
+        .allow_commands = c->restapi_allow_commands,
         .http_headers = &c->restapi_http_extra_headers,
         .https_headers = &c->restapi_https_extra_headers,
         .tokens = tokens_of(c->restapi_server_tokens),

@@ -96,6 +96,7 @@ struct conf {
     struct kv_list restapi_allowlist; /* As keys: address, network or name. */
     bool restapi_allowlist_include_members;
     struct kv_list restapi_http_extra_headers, restapi_https_extra_headers;
+    bool restapi_allow_commands;
     char *restapi_server_tokens;        /* original, minimal, productonly */
     int64_t restapi_request_queue_size; /* Listen backlog. */
 

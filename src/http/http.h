@@ -55,6 +55,7 @@ struct http_settings { /* restapi: as written; what is NULL is not configured. *
     const struct kv_list *allowlist; /* As keys. */
     bool allowlist_include_members;
     const char *username, *password;
+    bool allow_commands; /* Of the dynamic configuration, from other machines. */
     const struct kv_list *http_headers, *https_headers;
     enum http_tokens tokens;
 };

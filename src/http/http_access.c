@@ -117,3 +117,8 @@ struct http_refusal http_access_check(const struct http_setup *s, const struct s
     }
     return (struct http_refusal){0, NULL};
 }
+
+bool http_access_is_own(const struct http_client *c)
+{
+    return c->is_local || is_loopback(c);
+}

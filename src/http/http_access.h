@@ -33,4 +33,7 @@ struct http_refusal http_access_check(const struct http_setup *setup, const stru
                                       const struct http_names *names, const struct http_client *c,
                                       bool unsafe);
 
+/* Whether it is on this machine. */
+bool http_access_is_own(const struct http_client *c);
+
 #endif

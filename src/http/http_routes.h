@@ -23,6 +23,7 @@ struct http_request {
     const struct http_stats *stats;
     const struct kv_list *query;    /* Parameters behind the '?'. */
     const char *body;               /* Terminated; "" = none. */
+    bool may_set_commands;          /* Settings that are commands, or code to load. */
     const char *client;             /* Address of the one who asks, for the ledger. */
     const char *member;             /* Whom it is for; NULL = this node. See http_member_path. */
     const char *if_match;           /* The version it is about, an ETag; NULL = any. */

@@ -163,12 +163,13 @@ static enum MHD_Result begin_events(struct http_action *a)
 }
 
 static enum MHD_Result handle(struct http_action *a, const struct http_route *route,
-                              const char *method, const char *client)
+                              const char *method, const struct http_client *client)
 {
     static struct http_reply reply; /* 256 KiB of command: not for the stack; loop only. */
     struct http *h = a->server->http;
     const struct http_hooks *hooks = &h->options.hooks;
     struct kv_list query = {0};
+    char who[128];
     struct http_request request = {
         .method = method,
         .path = route->path,
@@ -179,7 +180,8 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
         .stats = hooks->stats(hooks->data),
         .query = &query,
         .body = a->body.data != NULL ? a->body.data : "",
-        .client = client,
+        .may_set_commands = h->setup->allow_commands || http_access_is_own(client),
+        .client = who,
         .member = a->member[0] != '\0' ? a->member : NULL,
         .if_match = MHD_lookup_connection_value(a->connection, MHD_HEADER_KIND, "If-Match"),
         .hooks = hooks,
@@ -187,6 +189,7 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
     enum MHD_Result rv;
     char age[24];
 
+    describe_client(client, who, sizeof(who));
     reply.code = 500;
     reply.has_age = false;
     reply.content_type = "text/plain; charset=utf-8";
@@ -219,8 +222,7 @@ static const struct http_route *find_route(struct http_action *a, const char *me
                                            const char *path)
 {
     const char *of_member = http_member_path(path, a->member, sizeof(a->member));
-    const struct http_route *route =
-        http_find_route(method, of_member != NULL ? of_member : path);
+    const struct http_route *route = http_find_route(method, of_member != NULL ? of_member : path);
 
     if (of_member != NULL && (route == NULL || !http_heeds_member(route))) {
         a->member[0] = '\0';
@@ -235,7 +237,6 @@ static enum MHD_Result dispatch(struct http_action *a, const char *method, const
     const struct http_route *route = find_route(a, method, path);
     struct http_client client;
     struct http_refusal refusal;
-    char who[128];
 
     if (a->too_large) {
         return send_text(a, 413, "the body is larger than 64 KiB");
@@ -249,8 +250,7 @@ static enum MHD_Result dispatch(struct http_action *a, const char *method, const
     if (refusal.code != 0) {
         return send_text(a, refusal.code, refusal.text);
     }
-    describe_client(&client, who, sizeof(who));
-    return handle(a, route, method, who);
+    return handle(a, route, method, &client);
 }
 
 enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, const char *url,

@@ -308,7 +308,8 @@ struct http_setup *http_setup_load(const struct http_settings *from, struct err 
 {
     struct http_setup *s = xmalloc(sizeof(*s));
 
-    *s = (struct http_setup){.verify = from->certfile != NULL ? from->verify : HTTP_VERIFY_NONE};
+    *s = (struct http_setup){.verify = from->certfile != NULL ? from->verify : HTTP_VERIFY_NONE,
+                             .allow_commands = from->allow_commands};
     take_tokens(s, from->tokens);
     take_credentials(s, from);
     take_ciphers(s, from->ciphers);

@@ -25,6 +25,7 @@ struct http_setup {
     size_t n_nets;
     struct kv_list names; /* To be looked up; as keys. */
     bool include_members;
+    bool allow_commands;
     char *credentials; /* base64 of user:password; NULL = not asked for. */
 
     /* Every answer. */

@@ -453,6 +453,11 @@ def test_allowlist_and_password_count_from_a_reload_on(by_role, other_address):
         assert change(node, other_address, ["Authorization: Basic eDp5"]).endswith(
             b"not authenticated")
         assert code_of(change(node, other_address, good)) == 400  # In: what it asks for is wrong.
+        command = b'{"postgresql": {"parameters": {"archive_command": "touch /tmp/x"}}}'
+        answer = raw(node, request("PATCH", "/config", command, good), host=other_address)
+        assert code_of(answer) == 403 and b"restapi.allow_commands" in answer, answer
+        same = request("PATCH", "/config", b'{"ttl": 3}', good)
+        assert code_of(raw(node, same, host=other_address)) == 200
         assert change(node, "127.0.0.1", good).endswith(b"\r\n\r\nAccess is denied")
         assert code_of(raw(node, request("GET", "/patroni"), host=other_address)) == 200
 

@@ -201,6 +201,10 @@ static void the_gates_stand_in_patronis_order(void **state)
             fail_msg("case %zu: %u %s", i, refusal.code, refusal.text);
         }
         assert_int_equal(http_access_check(s, &store, NULL, &c, false).code, g->safe);
+        assert_int_equal(http_access_is_own(&c), g->address[0] == '\0' ||
+                                                     strncmp(g->address, "127.", 4) == 0 ||
+                                                     strcmp(g->address, "::1") == 0 ||
+                                                     strcmp(g->address, "::ffff:127.0.0.1") == 0);
         http_setup_free(s);
     }
 }

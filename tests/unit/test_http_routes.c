@@ -20,6 +20,7 @@ static struct view view;
 static struct decision decision;
 static struct kv_list query;
 static uint64_t late_ms; /* The request, after the view. */
+static bool is_remote;   /* It comes from another machine. */
 
 static const struct http_stats stats = {
     .n_configured = 2,
@@ -183,6 +184,7 @@ static struct http_reply ask(const char *method, const char *path, const char *b
                                    .decision = &decision,
                                    .config = config,
                                    .stats = &stats,
+                                   .may_set_commands = !is_remote,
                                    .query = &query,
                                    .body = body,
                                    .client = "127.0.0.1",
@@ -632,7 +634,7 @@ static void what_is_scheduled_can_be_taken_back(void **state)
     (void)expect("POST", "/restart", "", 0, ""); /* Now is another matter. */
     (void)expect("GET", "/patroni", "", 200,
                  "\"scheduled_restart\": {\"schedule\": \"2026-08-02T10:00:00+00:00\", "
-                 "\"postgres_version\": \"15.9\"}") ;
+                 "\"postgres_version\": \"15.9\"}");
     (void)expect("GET", "/cluster", "", 200, "\"scheduled_restart\": {\"schedule\": ");
     reply = expect("DELETE", "/restart", "", 0, "");
     assert_int_equal(reply.command.kind, COMMAND_ORDER_END);
@@ -641,9 +643,10 @@ static void what_is_scheduled_can_be_taken_back(void **state)
     (void)expect("DELETE", "/restart", "", 404, "no restarts are scheduled");
     view.conf.pause = true;
     (void)expect("POST", "/restart", later, 500, "Can't schedule restart in the paused state");
-    (void)expect("POST", "/switchover",
-                 "{\"leader\":\"pg1\",\"candidate\":\"pg2\",\"scheduled_at\":\"2026-08-02T12:00Z\"}",
-                 400, "Can't schedule switchover in the paused state");
+    (void)expect(
+        "POST", "/switchover",
+        "{\"leader\":\"pg1\",\"candidate\":\"pg2\",\"scheduled_at\":\"2026-08-02T12:00Z\"}", 400,
+        "Can't schedule switchover in the paused state");
     view.op.running = ACTION_CLONE;
     (void)expect("POST", "/restart", "", 503, "clone already in progress");
 
@@ -740,8 +743,8 @@ static void a_change_of_another_version_is_refused(void **state)
 static void paths_name_members(void **state)
 {
     char name[NAME_SIZE] = "";
-    static const char *const wrong[] = {"/restart",       "/members", "/members/", "/members/pg2",
-                                        "/members//restart", "/member/pg2/restart"};
+    static const char *const wrong[] = {"/restart",     "/members",          "/members/",
+                                        "/members/pg2", "/members//restart", "/member/pg2/restart"};
 
     (void)state;
     assert_string_equal(http_member_path("/members/pg2/restart", name, sizeof(name)), "/restart");
@@ -872,6 +875,59 @@ static void a_change_of_the_configuration_is_checked(void **state)
         expect_reply(method, "{}", 503, "no dynamic configuration");
         config = "{\"ttl\": 3}";
     }
+}
+
+static unsigned code_of_change(const char *body)
+{
+    struct http_reply reply = ask("PUT", "/config", body);
+    unsigned code = reply.has_command ? 0 : reply.code;
+
+    if (code != 0) {
+        assert_non_null(strstr(reply.body.data, "restapi.allow_commands"));
+    }
+    strbuf_deinit(&reply.body);
+    return code;
+}
+
+/* What would run a shell, or load code, is not for other machines. */
+static void commands_are_not_set_from_afar(void **state)
+{
+    static const char *const refused[] = {
+        "{\"postgresql\":{\"parameters\":{\"archive_command\":\"rm\"}}}",
+        "{\"ttl\":3,\"postgresql\":{\"parameters\":{\"work_mem\":1,\"restore_command\":\"a\"}}}",
+        "{\"postgresql\":{\"parameters\":{\"shared_preload_libraries\":\"x\"}}}",
+        "{\"postgresql\":{\"parameters\":{\"archive_library\":\"x\"}}}",
+        "{\"postgresql\":{\"recovery_conf\":{\"restore_command\":\"a\"}}}",
+        "{\"postgresql\":{\"parameters\":{\"Archive_COMMAND\":\"rm\"}}}",
+        "{\"postgresql\":{\"callbacks\":{\"on_start\":\"a\"}}}",
+        "{\"postgresql\":{\"create_replica_methods\":[\"a\"]}}",
+        "{\"postgresql\":{\"backup\":{\"command\":\"a\"}}}",
+        "{\"postgresql\":{\"parameters\":{\"kept_command\":\"another\"}}}",
+    };
+    static const char *const fine[] = {
+        "{\"ttl\":5}",
+        "{\"ttl\":5,\"postgresql\":{\"parameters\":{\"kept_command\":\"k\",\"work_mem\":\"1MB\"}}}",
+        "{\"postgresql\":{\"parameters\":{\"kept_command\":null}}}",
+        "{\"postgresql\":{\"parameters\":{\"log_statement\":\"archive_command\"}}}",
+    };
+
+    (void)state;
+    build("pg1");
+    config = "{\"ttl\":3,\"postgresql\":{\"parameters\":{\"kept_command\":\"k\"}}}";
+    is_remote = true;
+    for (size_t i = 0; i < ARRAY_LENGTH(refused); i++) {
+        if (code_of_change(refused[i]) != 403) {
+            fail_msg("%s", refused[i]);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(fine); i++) {
+        assert_int_equal(code_of_change(fine[i]), 0);
+    }
+    is_remote = false;
+    for (size_t i = 0; i < ARRAY_LENGTH(refused); i++) {
+        assert_int_equal(code_of_change(refused[i]), 0);
+    }
+    config = "{\"ttl\": 3}";
 }
 
 static void expect_dead(const char *body, unsigned code, const char *part)
@@ -1229,6 +1285,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_change_of_the_configuration_is_checked),
         cmocka_unit_test(a_change_of_another_version_is_refused),
         cmocka_unit_test(paths_name_members),
+        cmocka_unit_test(commands_are_not_set_from_afar),
         cmocka_unit_test(a_paused_cluster_says_so_and_lets_nobody_choose),
         cmocka_unit_test(a_primary_is_declared_dead_by_name),
         cmocka_unit_test(metrics_are_patronis_and_those_promised),
