@@ -6,9 +6,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/ptrace.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "base/str.h"
@@ -186,37 +186,42 @@ static void read_all(struct guard_processes *p)
 
 /* ---- Whose are they? ---- */
 
-/* False also for who may not be looked into: another user's is not PostgreSQL's. */
-static bool read_place(const struct guard_processes *p, pid_t pid, struct guard_place *ret)
+/* Where cwd or exe leads. Only the name is read: a look at the file itself might wait for a
+ * disk or a server. False also for who may not be looked into: another user's is not
+ * PostgreSQL's. */
+static bool read_link(const struct guard_processes *p, pid_t pid, const char *name,
+                      char ret[PATH_MAX])
 {
-    struct stat directory, program;
+    static const char deleted[] = " (deleted)"; /* A program that was upgraded. */
     char path[32];
+    ssize_t n;
 
-    (void)snprintf(path, sizeof(path), "%d/cwd", (int)pid);
-    if (fstatat(p->proc_fd, path, &directory, 0) != 0) {
+    (void)snprintf(path, sizeof(path), "%d/%s", (int)pid, name);
+    n = readlinkat(p->proc_fd, path, ret, PATH_MAX - 1);
+    if (n <= 0) {
         return false;
     }
-    (void)snprintf(path, sizeof(path), "%d/exe", (int)pid);
-    if (fstatat(p->proc_fd, path, &program, 0) != 0) {
-        return false;
+    ret[n] = '\0';
+    if (n >= (ssize_t)sizeof(deleted) && str_equal(&ret[n + 1] - sizeof(deleted), deleted)) {
+        ret[(size_t)n + 1 - sizeof(deleted)] = '\0';
     }
-    *ret = (struct guard_place){
-        .is_known = true,
-        .directory_dev = directory.st_dev,
-        .directory_ino = directory.st_ino,
-        .program_dev = program.st_dev,
-        .program_ino = program.st_ino,
-    };
     return true;
+}
+
+static bool leads_to(const struct guard_processes *p, pid_t pid, const char *name,
+                     const char *where)
+{
+    char target[PATH_MAX];
+
+    return read_link(p, pid, name, target) && str_equal(target, where);
 }
 
 void guard_processes_adopt(struct guard_processes *p, pid_t pid)
 {
     p->adopted = pid;
     p->by_place = false;
-    if (pid == 0 || !read_place(p, pid, &p->place)) {
-        p->place = (struct guard_place){0};
-    }
+    p->place.is_known = pid != 0 && read_link(p, pid, "cwd", p->place.directory) &&
+                        read_link(p, pid, "exe", p->place.program);
 }
 
 void guard_processes_orphan(struct guard_processes *p)
@@ -228,12 +233,8 @@ void guard_processes_orphan(struct guard_processes *p)
 /* Somebody's shell may stand in the data directory: only who runs its program as well. */
 static bool is_left_behind(const struct guard_processes *p, const struct guard_process *process)
 {
-    struct guard_place at;
-
-    return p->by_place && read_place(p, process->pid, &at) &&
-           at.directory_dev == p->place.directory_dev &&
-           at.directory_ino == p->place.directory_ino && at.program_dev == p->place.program_dev &&
-           at.program_ino == p->place.program_ino;
+    return p->by_place && leads_to(p, process->pid, "cwd", p->place.directory) &&
+           leads_to(p, process->pid, "exe", p->place.program);
 }
 
 static bool descends(const struct guard_processes *p, const struct guard_process *at)

@@ -5,13 +5,14 @@
  * that, also who came after the last scan, known by the directory it works in and by the
  * program it runs.
  *
- * Only /proc/PID/stat is read, into memory that is there from the start. Signals go by
- * pidfd, right after a look or checked by the start time, so that a number used again
- * meets nobody else.
+ * Only /proc/PID/stat is read, and where cwd and exe lead, into memory that is there from the
+ * start. Signals go by pidfd, right after a look or checked by the start time, so that a number
+ * used again meets nobody else.
  */
 #ifndef VECHE_GUARD_GUARD_PROCESSES_H
 #define VECHE_GUARD_GUARD_PROCESSES_H
 
+#include <limits.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -23,8 +24,8 @@
 /* Of the postmaster that was adopted last: the data directory, and `postgres`. */
 struct guard_place {
     bool is_known;
-    dev_t directory_dev, program_dev;
-    ino_t directory_ino, program_ino;
+    char directory[PATH_MAX];
+    char program[PATH_MAX];
 };
 
 struct guard_process {
