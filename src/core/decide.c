@@ -238,20 +238,34 @@ static bool is_on_record(const struct store *store, const char *node, const char
     return false;
 }
 
-static void describe_loss(const struct view_loss *loss, char *text, size_t size)
+static void describe_extent(const struct view_loss *loss, struct sbuf *b)
 {
     char from[LSN_TEXT_SIZE], to[LSN_TEXT_SIZE];
+
+    (void)lsn_format(loss->to, to, sizeof(to));
+    if (loss->from == 0) {
+        sbuf_printf(b, " up to %s, from where the cluster left it, bytes unknown",
+                    loss->to != 0 ? to : "its end");
+        return;
+    }
+    sbuf_printf(b, " from %s", lsn_format(loss->from, from, sizeof(from)));
+    if (loss->from_timeline != 0 && loss->from_timeline != loss->timeline) {
+        sbuf_printf(b, " of timeline %u", loss->from_timeline);
+    }
+    if (loss->to != 0) {
+        sbuf_printf(b, " to %s, %" PRIu64 " bytes", to, loss->bytes);
+    } else if (loss->bytes != 0) {
+        sbuf_printf(b, " on, at most %" PRIu64 " bytes", loss->bytes);
+    }
+}
+
+static void describe_loss(const struct view_loss *loss, char *text, size_t size)
+{
     struct sbuf b;
 
     sbuf_init(&b, text, size); /* A long path is cut. */
-    sbuf_printf(&b, "timeline %u from %s", loss->timeline,
-                lsn_format(loss->from, from, sizeof(from)));
-    if (loss->to != 0) {
-        sbuf_printf(&b, " to %s, %" PRIu64 " bytes", lsn_format(loss->to, to, sizeof(to)),
-                    loss->bytes);
-    } else if (loss->bytes != 0) {
-        sbuf_printf(&b, " on, at most %" PRIu64 " bytes", loss->bytes);
-    }
+    sbuf_printf(&b, "timeline %u", loss->timeline);
+    describe_extent(loss, &b);
     sbuf_printf(&b, "; %s%s", loss->kept[0] != '\0' ? "kept in " : "not kept (diverged_keep)",
                 loss->kept);
 }

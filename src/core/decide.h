@@ -29,8 +29,6 @@ struct node_decision {
     struct upstream upstream; /* For CLONE, REWIND, START_STANDBY, FOLLOW. */
     uint32_t timeline;        /* For PROMOTE: the declared one, which it must take. For REWIND:
                                * the source's. */
-    lsn_t fork_lsn;           /* For REWIND and CLONE: where the cluster left our timeline, as far
-                               * as it is known; 0 = not known. */
     bool diverged;            /* Looks diverged in this view; confirmed when it lasts. */
     bool agrees;              /* We are a standby on the running primary's timeline, and nothing
                                * says that anything here is ours alone. */

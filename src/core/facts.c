@@ -226,11 +226,6 @@ static bool is_diverged(const struct view *view, uint32_t newest)
     return stopped_hard || (end != 0 && own_position(view) > end);
 }
 
-lsn_t facts_fork_lsn(const struct view *view)
-{
-    return own_timeline_end(view);
-}
-
 /* A running server is not stopped for what a single look says: what is seen of its
  * timeline may be older than what it streams by now. */
 #define CONFIRM_MS SECONDS(2)

@@ -146,9 +146,6 @@ struct node_facts {
 
 void node_facts_gather(const struct view *view, struct node_facts *ret_facts);
 
-/* Where the cluster went on without us, to keep what is beyond it; 0 = not known. */
-lsn_t facts_fork_lsn(const struct view *view);
-
 /* Why the data here can not be rewound to the running primary; NULL = it can. */
 const char *facts_rewind_obstacle(const struct view *view);
 

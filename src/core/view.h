@@ -128,8 +128,9 @@ struct view_replica {     /* A row of pg_stat_replication. */
 struct view_loss { /* WAL that a rewind or clone here gave up. */
     uint64_t sysid;
     uint32_t timeline; /* 0 = none, or the ledger has it. */
-    lsn_t from, to;    /* to 0 = not known. */
+    lsn_t from, to;    /* Each 0 = not known. */
     uint64_t bytes;
+    uint32_t from_timeline; /* That `from` is on: that one, or an older one. */
     char kept[TEXT_SIZE]; /* The directory it is kept in; empty = it is not. */
 };
 

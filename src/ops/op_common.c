@@ -107,6 +107,7 @@ enum seq_next op_remove_run(struct seq *s)
 {
     struct op *o = op_of(s);
 
+    pg_loss_given_up(op_pg(o));
     pg_remove_data(op_pg(o), op_on_done, o);
     return SEQ_WAIT;
 }

@@ -220,7 +220,7 @@ enum seq_next op_keep_run(struct seq *s)
         return SEQ_NEXT; /* A copy by order: all of it is at the source as well. */
     }
     pg_keep_diverged(op_pg(o),
-                     &(struct pg_keep){.fork = o->decision.fork_lsn,
+                     &(struct pg_keep){.store = o->ops->options.store,
                                        .limit = o->ops->options.diverged_keep,
                                        .for_rewind = o->action == ACTION_REWIND},
                      op_on_done, o);
@@ -306,6 +306,7 @@ static enum seq_next mark_run(struct seq *s)
 
 static enum seq_next rewind_run(struct seq *s)
 {
+    pg_loss_given_up(op_pg(op_of(s)));
     return run_rewind(op_of(s), false);
 }
 

@@ -79,7 +79,7 @@ struct pg_options {
     const char *custom_conf;      /* NULL = none. */
     const char *config_base_name; /* "postgresql" */
     bool use_slots;
-    bool sync_on; /* A synchronous mode: what starts lets no commit through before it is told. */
+    bool sync_on;    /* A synchronous mode: what starts lets no commit through before it is told. */
     uint64_t ttl_ms; /* tcp_user_timeout, wal_sender_timeout, ... follow it. */
     struct pg_guard guard;
     /* Something seen changed (state, exit of the postmaster, a promotion): the
@@ -231,19 +231,21 @@ struct pg_kept {
     char path[PATH_MAX]; /* Empty = none. */
     uint64_t sysid;
     uint32_t timeline;
-    lsn_t from;         /* Where the cluster left that timeline; 0 = not known. */
-    lsn_t to;           /* Its end; 0 = not known: not shut down cleanly. */
-    uint64_t bytes;     /* to - from; where `to` is not known, at most; 0 = not known. */
-    uint32_t n_lost;    /* Segments from `from` on. */
-    uint32_t n_missing; /* Of those, not kept: more than the limit. */
-    uint32_t n_before;  /* Kept too: pg_rewind needs them if it is cut off. */
-    bool told;          /* The cluster's ledger has it. */
+    lsn_t from;             /* Where the cluster left its line (pg_fork.h); 0 = not known. */
+    lsn_t to;               /* Its end; 0 = not known: not shut down cleanly. */
+    uint32_t from_timeline; /* That `from` is on: that one, or an older one. */
+    uint64_t bytes;         /* to - from; where `to` is not known, at most; 0 without `from`. */
+    uint32_t n_lost;        /* Segments from `from` on. */
+    uint32_t n_missing;     /* Of those, not kept: more than the limit. */
+    uint32_t n_before;      /* Kept too: pg_rewind needs them if it is cut off. */
+    uint32_t n_waiting;     /* Of all those, for the archive: kept beyond the limit. */
+    bool told;              /* It was handed on to the cluster's ledger. */
 };
 
 struct pg_keep {
-    lsn_t fork;      /* Where the cluster left the timeline; 0 = not known. */
-    uint64_t limit;  /* Bytes in all; older copies are removed for it. */
-    bool for_rewind; /* Also what it needs to be done again, until pg_keep_trim. */
+    const struct store *store; /* Where the cluster's line is. Not used after the call. */
+    uint64_t limit;            /* Bytes in all; older copies are removed for it. */
+    bool for_rewind;           /* Also what it needs to be done again, until pg_keep_trim. */
 };
 
 /* Copies it beside the data directory. Nobody uses that. What it did is pg_kept(). */
@@ -258,6 +260,8 @@ const struct pg_kept *pg_kept(const struct pg *pg);
  * agent before us recorded, once this was called, and what this one does. Also does what
  * that agent did not come to, pg_keep_trim. */
 void pg_loss_recall(struct pg *pg, uint64_t limit);
+/* What was kept is given up from here on: the data directory is marked. */
+void pg_loss_given_up(struct pg *pg);
 /* The ledger has it. Once a loss, in the background; then the next one is in the view. */
 void pg_loss_told(struct pg *pg);
 

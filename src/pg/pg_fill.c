@@ -272,6 +272,7 @@ static void fill_view(const struct pg *pg, struct view_pg *view)
                                     .timeline = pg->loss.timeline,
                                     .from = pg->loss.from,
                                     .to = pg->loss.to,
+                                    .from_timeline = pg->loss.from_timeline,
                                     .bytes = pg->loss.bytes};
     (void)str_copy(view->loss.kept, sizeof(view->loss.kept), pg->loss.path); /* For people. */
     view->rewind_timeline = d->data == DATA_REWINDING ? d->rewind_timeline : 0;

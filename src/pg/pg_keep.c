@@ -3,15 +3,16 @@
  * <data_dir>.diverged/<time>-tl<N>/, beside a RECORD of what it is. A copy, not a
  * link: pg_rewind writes into files whose names its source has too.
  *
- * Kept are the segments from the fork on, as many as the bound allows, oldest first;
- * then, while there is room, those before it, newest first: pg_rewind reads them back
- * to the last checkpoint both sides have, and removes them. If it is cut off they are
+ * Kept are the segments from the fork on (pg_fork.c), as many as the bound allows, oldest
+ * first; then, while there is room, those before it, newest first: pg_rewind reads them
+ * back to the last checkpoint both sides have, and removes them. If it is cut off they are
  * what it can be done again with, and with pg_control as it was (pg_keep_restore). So for
  * as long as it works the bound does not hold, only the room of the file system does;
  * when it is through, what exceeds the bound goes, and what lies before the fork
  * (pg_keep_trim; after a restart of the agent pg_loss_recall).
  *
- * File names: xlog_internal.h, XLogFileName.
+ * Beyond any bound, as in pg_wal: segments that wait for the archive, which has them from
+ * nobody else. <segment>.ready stands beside each.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -21,145 +22,70 @@
 #include <time.h>
 
 #include "base/str.h"
+#include "pg/pg_fork.h"
 #include "pg/pg_internal.h"
 #include "pg/pg_kept.h"
-
-#define WAL_ID_SIZE UINT64_C(0x100000000)
+#include "pg/pg_segments.h"
 
 /* More than lies between two checkpoints (max_wal_size), most likely. */
 #define BEFORE_MAX (UINT64_C(8) << 30)
 
 struct keep {
     struct pg_work work; /* First: freed through it. */
-    lsn_t fork;          /* 0 = not known: all of the timeline. */
+    struct pg_line line; /* The cluster's. */
     uint64_t limit;      /* Bytes; 0 = the record alone. */
     bool for_rewind;     /* More, until pg_keep_trim. */
     struct pg_kept kept;
 };
 
-/* One segment of pg_wal that is worth keeping. */
-struct segment {
-    char name[PG_SEGMENT_NAME_SIZE];
-    uint32_t timeline;
-    uint64_t number;
-};
-
-struct segments {
-    struct segment *items;
-    size_t n;
-    uint64_t size; /* Of each: wal_segment_size. */
-};
-
-/* ---- Which segments ---- */
-
-static bool parse_name(const char *name, uint64_t size, struct segment *ret)
-{
-    unsigned timeline, high, low;
-
-    if (strlen(name) != PG_SEGMENT_NAME_SIZE - 1 ||
-        strspn(name, "0123456789ABCDEF") != PG_SEGMENT_NAME_SIZE - 1 ||
-        sscanf(name, "%8X%8X%8X", &timeline, &high, &low) != 3) {
-        return false;
-    }
-    (void)str_copy(ret->name, sizeof(ret->name), name); /* Just checked. */
-    ret->timeline = timeline;
-    ret->number = (uint64_t)high * (WAL_ID_SIZE / size) + low;
-    return true;
-}
-
-static bool is_segment_size(off_t size)
-{
-    return size >= 1 << 20 && size <= 1 << 30 && (size & (size - 1)) == 0;
-}
-
-/* All of them, in no order. */
-static int list_segments(const char *dir_path, struct segments *ret, struct err *err)
-{
-    DIR *dir = opendir(dir_path);
-    const struct dirent *entry;
-    struct segment segment;
-    struct stat st;
-
-    if (dir == NULL) {
-        return err_set_errno(err, errno, "opening %s", dir_path);
-    }
-    while ((entry = readdir(dir)) != NULL) {
-        if (!parse_name(entry->d_name, WAL_ID_SIZE, &segment) ||
-            fstatat(dirfd(dir), entry->d_name, &st, 0) != 0 || !is_segment_size(st.st_size)) {
-            continue;
-        }
-        ret->size = (uint64_t)st.st_size;
-        (void)parse_name(entry->d_name, ret->size, &segment); /* With the number, now. */
-        ret->items = xrealloc(ret->items, (ret->n + 1) * sizeof(segment));
-        ret->items[ret->n++] = segment;
-    }
-    (void)closedir(dir); /* Only read. */
-    return 0;
-}
-
-/* Those of the fork and after it first, upwards; then those before, downwards. */
-static int compare(const void *a, const void *b, void *data)
-{
-    const struct segment *x = a, *y = b;
-    uint64_t fork_number = *(const uint64_t *)data;
-    bool x_lost = x->number >= fork_number, y_lost = y->number >= fork_number;
-
-    if (x_lost != y_lost) {
-        return x_lost ? -1 : 1;
-    }
-    if (x->number == y->number) {
-        return x->timeline > y->timeline ? -1 : 1;
-    }
-    return (x->number < y->number) == x_lost ? -1 : 1;
-}
-
-/* Drops what is not of the timeline that is given up, nor before it; and what lies
- * behind its end: recycled files. Returns how many of the rest are lost ones. */
-static size_t select_segments(struct segments *s, const struct pg_kept *kept)
-{
-    uint64_t end_number = kept->to / s->size, fork_number = kept->from / s->size;
-    size_t n = 0, n_lost = 0;
-
-    for (size_t i = 0; i < s->n; i++) {
-        const struct segment *item = &s->items[i];
-        bool lost = item->number >= fork_number;
-
-        if (item->timeline > kept->timeline ||
-            (lost && kept->from != 0 && item->timeline != kept->timeline) ||
-            (kept->to != 0 && item->number > end_number)) {
-            continue;
-        }
-        n_lost += lost ? 1 : 0;
-        s->items[n++] = *item;
-    }
-    s->n = n;
-    qsort_r(s->items, s->n, sizeof(s->items[0]), compare, &fork_number);
-    return n_lost;
-}
-
 /* ---- The record ---- */
+
+/* Without a known fork nobody can tell how much it is. */
+static const char *describe_bytes(const struct pg_kept *k, char *text, size_t size)
+{
+    if (k->from == 0) {
+        return "unknown";
+    }
+    (void)snprintf(text, size, "%llu", (unsigned long long)k->bytes);
+    return text;
+}
 
 static int write_record(const char *dir, const struct pg_kept *k, struct err *err)
 {
     char path[PATH_MAX + 8], text[PG_KEPT_RECORD_MAX], from[LSN_TEXT_SIZE], to[LSN_TEXT_SIZE];
+    char bytes[32];
 
     (void)snprintf(path, sizeof(path), "%s/RECORD", dir);
     (void)snprintf(text, sizeof(text),
-                   "system_identifier=%llu\ntimeline=%u\nfrom=%s\nto=%s\nbytes=%llu\n"
-                   "segments_of_it=%u\nsegments_not_kept=%u\nsegments_before=%u\n",
+                   "system_identifier=%llu\ntimeline=%u\nfrom=%s\nto=%s\nfrom_timeline=%u\n"
+                   "bytes=%s\nsegments_of_it=%u\nsegments_not_kept=%u\nsegments_before=%u\n"
+                   "segments_for_archive=%u\n",
                    (unsigned long long)k->sysid, k->timeline,
                    lsn_format(k->from, from, sizeof(from)), lsn_format(k->to, to, sizeof(to)),
-                   (unsigned long long)k->bytes, k->n_lost, k->n_missing, k->n_before);
+                   k->from_timeline, describe_bytes(k, bytes, sizeof(bytes)), k->n_lost,
+                   k->n_missing, k->n_before, k->n_waiting);
     return pg_file_write(path, text, strlen(text), 0600, err);
 }
 
 /* Whether that directory has the very same WAL: an earlier try that failed later. */
-static bool is_same(const char *dir, const struct pg_kept *k)
+static bool is_same(const char *dir, const void *data)
 {
+    const struct pg_kept *k = data;
     struct pg_kept found;
 
     return pg_kept_read(dir, &found) && found.sysid == k->sysid && found.timeline == k->timeline &&
            found.from == k->from && found.to == k->to;
+}
+
+/* Whether an earlier try kept it when less was known, or not all of it was there. No number
+ * of a timeline is used twice. */
+static bool is_replaced(const char *dir, const void *data)
+{
+    const struct pg_kept *k = data;
+    struct pg_kept found;
+
+    return pg_kept_read(dir, &found) && found.sysid == k->sysid && found.timeline == k->timeline &&
+           !found.told;
 }
 
 /* ---- Keeping ---- */
@@ -175,15 +101,29 @@ static void name_dir(struct pg_kept *k, const char *base)
     (void)snprintf(k->path, sizeof(k->path), "%.3900s/%s-tl%u", base, stamp, k->timeline);
 }
 
-static int copy_segments(const char *pg_wal, const char *part, const struct segments *s, size_t n,
+static int copy_segments(const char *pg_wal, const char *part, const struct pg_segments *s,
                          struct err *err)
 {
     char from[PATH_MAX], to[PATH_MAX];
 
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < s->n; i++) {
         (void)snprintf(from, sizeof(from), "%s/%s", pg_wal, s->items[i].name);
         (void)snprintf(to, sizeof(to), "%s/%s", part, s->items[i].name);
         if (pg_kept_copy(from, to, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* So that it is not taken for what the archive has. */
+static int mark_waiting(const char *part, const struct pg_segments *s, struct err *err)
+{
+    char path[PATH_MAX + PG_SEGMENT_NAME_SIZE + 8];
+
+    for (size_t i = 0; i < s->n; i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s.ready", part, s->items[i].name);
+        if (s->items[i].waits && pg_file_write(path, "", 0, 0600, err) != 0) {
             return -1;
         }
     }
@@ -224,8 +164,8 @@ static int copy_control(const char *data_dir, const char *kept, bool keeps, stru
 }
 
 /* Written under another name and renamed: what has its name is whole. */
-static int fill_dir(struct keep *k, const char *pg_wal, const char *base, const struct segments *s,
-                    size_t n, struct err *err)
+static int fill_dir(struct keep *k, const char *pg_wal, const char *base,
+                    const struct pg_segments *s, struct err *err)
 {
     char part[PATH_MAX];
 
@@ -240,8 +180,8 @@ static int fill_dir(struct keep *k, const char *pg_wal, const char *base, const 
         return err_set_errno(err, errno, "creating %s", part);
     }
     if (copy_control(k->work.opts->o.data_dir, part, true, err) != 0 ||
-        copy_histories(pg_wal, part, err) != 0 || copy_segments(pg_wal, part, s, n, err) != 0 ||
-        write_record(part, &k->kept, err) != 0) {
+        copy_histories(pg_wal, part, err) != 0 || copy_segments(pg_wal, part, s, err) != 0 ||
+        mark_waiting(part, s, err) != 0 || write_record(part, &k->kept, err) != 0) {
         return -1;
     }
     if (rename(part, k->kept.path) != 0) {
@@ -252,14 +192,14 @@ static int fill_dir(struct keep *k, const char *pg_wal, const char *base, const 
 
 static void say_kept(const struct pg_kept *k, uint64_t limit)
 {
-    char from[LSN_TEXT_SIZE], to[LSN_TEXT_SIZE];
+    char from[LSN_TEXT_SIZE], to[LSN_TEXT_SIZE], bytes[32];
 
-    log_warning("Diverged WAL is %s. timeline=%u from=%s to=%s bytes=%llu directory=%s "
-                "segments=%u not_kept=%u diverged_keep=%llu",
+    log_warning("Diverged WAL is %s. timeline=%u from=%s from_timeline=%u to=%s bytes=%s "
+                "directory=%s segments=%u not_kept=%u for_archive=%u diverged_keep=%llu",
                 k->n_missing == 0 ? "kept" : "kept in part, the rest exceeds diverged_keep",
-                k->timeline, lsn_format(k->from, from, sizeof(from)),
-                lsn_format(k->to, to, sizeof(to)), (unsigned long long)k->bytes,
-                k->path[0] != '\0' ? k->path : "none", k->n_lost, k->n_missing,
+                k->timeline, lsn_format(k->from, from, sizeof(from)), k->from_timeline,
+                lsn_format(k->to, to, sizeof(to)), describe_bytes(k, bytes, sizeof(bytes)),
+                k->path[0] != '\0' ? k->path : "none", k->n_lost, k->n_missing, k->n_waiting,
                 (unsigned long long)limit);
 }
 
@@ -274,7 +214,7 @@ static int read_found(struct keep *k, struct err *err)
 
 /* The bound holds, but not for what a rewind is done again with; that leaves half of the
  * room to others. */
-static size_t how_many(const struct keep *k, const char *base, const struct segments *s,
+static size_t how_many(const struct keep *k, const char *base, const struct pg_segments *s,
                        size_t n_lost)
 {
     uint64_t fit = k->limit / s->size, needed = MIN(s->n, n_lost + BEFORE_MAX / s->size), room = 0;
@@ -295,29 +235,66 @@ static size_t how_many(const struct keep *k, const char *base, const struct segm
     return MIN(needed, MAX(fit, room));
 }
 
-static int keep_segments(struct keep *k, const char *pg_wal, struct segments *s, size_t n_lost,
-                         struct err *err)
+/* What is to be copied of them, and what the record says of that. */
+static void choose(struct keep *k, const char *base, struct pg_segments *s)
 {
-    char base[PATH_MAX];
+    size_t n_lost = pg_segments_select(s, &k->kept), n_counted = 0;
     uint64_t fit = k->limit / s->size;
-    size_t n;
-    int status;
 
     k->kept.n_lost = (uint32_t)n_lost;
     if (k->kept.to == 0 && k->kept.from != 0) { /* At most. */
         k->kept.bytes = n_lost > 0 ? n_lost * s->size - k->kept.from % s->size : 0;
     }
-    k->kept.n_missing = (uint32_t)(n_lost > fit ? n_lost - fit : 0);
+    for (size_t i = 0; i < s->n; i++) {
+        bool lost = s->items[i].number >= k->kept.from / s->size;
+
+        k->kept.n_waiting += s->items[i].waits ? 1 : 0;
+        n_counted += lost && !s->items[i].waits ? 1 : 0;
+    }
+    k->kept.n_missing = (uint32_t)(n_counted > fit ? n_counted - fit : 0);
+    pg_segments_cut(s, how_many(k, base, s, n_counted));
+    for (size_t i = 0; i < s->n; i++) {
+        k->kept.n_before += s->items[i].number < k->kept.from / s->size ? 1 : 0;
+    }
+}
+
+/* What got into the archive since an earlier try waits no longer. */
+static void unmark_archived(const char *kept, const char *pg_wal_ready, struct pg_segments *s)
+{
+    char path[PATH_MAX + PG_SEGMENT_NAME_SIZE + 8];
+    struct err ignored; /* What is still marked stays, no more. */
+
+    s->n = 0;
+    if (pg_segments_list(kept, pg_wal_ready, s, &ignored) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        if (!s->items[i].waits) {
+            (void)snprintf(path, sizeof(path), "%s/%s.ready", kept, s->items[i].name);
+            (void)unlink(path);
+        }
+    }
+}
+
+static int keep_segments(struct keep *k, const char *pg_wal, const char *ready,
+                         struct pg_segments *s, struct err *err)
+{
+    char base[PATH_MAX];
+    int status;
+
     pg_kept_base(k->work.opts->o.data_dir, base, sizeof(base));
     if (mkdir(base, 0700) != 0 && errno != EEXIST) {
         return err_set_errno(err, errno, "creating %s", base);
     }
-    if (pg_kept_find(base, is_same, &k->kept)) { /* Said when it was kept. */
-        status = read_found(k, err);
+    if (pg_kept_find(base, is_same, &k->kept, k->kept.path, sizeof(k->kept.path))) {
+        status = read_found(k, err); /* Said when it was kept. */
+        unmark_archived(k->kept.path, ready, s);
     } else {
-        n = how_many(k, base, s, n_lost);
-        k->kept.n_before = (uint32_t)(n > n_lost ? n - n_lost : 0);
-        status = fill_dir(k, pg_wal, base, s, n, err);
+        choose(k, base, s);
+        status = pg_kept_remove_found(base, is_replaced, &k->kept, "it is kept anew", err);
+        if (status == 0) {
+            status = fill_dir(k, pg_wal, base, s, err);
+        }
         if (status == 0) {
             say_kept(&k->kept, k->limit);
         }
@@ -325,12 +302,28 @@ static int keep_segments(struct keep *k, const char *pg_wal, struct segments *s,
     return status != 0 || k->for_rewind ? status : pg_kept_trim(&k->kept, base, k->limit, err);
 }
 
+static void find_fork(struct keep *k, const char *data_dir)
+{
+    struct pg_history *own = xmalloc(sizeof(*own));
+    struct pg_fork fork;
+    struct err err;
+
+    if (k->kept.timeline > 1 && pg_history_read(data_dir, k->kept.timeline, own, &err) != 0) {
+        log_warning("Where the cluster left our line may not be known. problem=\"%s\"", err.text);
+        own->n = 0;
+    }
+    fork = pg_fork_find(&k->line, k->kept.timeline, own);
+    k->kept.from = fork.lsn;
+    k->kept.from_timeline = fork.timeline;
+    free(own);
+}
+
 static int keep(struct keep *k, struct err *err)
 {
     const char *data_dir = k->work.opts->o.data_dir;
     struct pg_control control;
-    struct segments s = {0};
-    char pg_wal[PATH_MAX];
+    struct pg_segments s = {0};
+    char pg_wal[PATH_MAX], ready[PATH_MAX + 16];
     int status;
 
     if (pg_control_read(data_dir, &control, err) != 0) {
@@ -340,14 +333,15 @@ static int keep(struct keep *k, struct err *err)
     k->kept.timeline = MAX(control.timeline, control.min_recovery_timeline);
     /* A standby may have received more than it replayed. */
     k->kept.to = control.state == PG_CONTROL_SHUT_DOWN ? pg_control_lsn(&control) : 0;
-    k->kept.from = k->fork;
-    k->kept.bytes = k->fork != 0 && k->kept.to > k->fork ? k->kept.to - k->fork : 0;
+    find_fork(k, data_dir);
+    if (k->kept.from != 0 && k->kept.to > k->kept.from) {
+        k->kept.bytes = k->kept.to - k->kept.from;
+    }
     (void)snprintf(pg_wal, sizeof(pg_wal), "%s/pg_wal", data_dir);
-    status = list_segments(pg_wal, &s, err);
+    (void)snprintf(ready, sizeof(ready), "%s/archive_status", pg_wal);
+    status = pg_segments_list(pg_wal, ready, &s, err);
     if (status == 0 && s.n > 0) {
-        size_t n_lost = select_segments(&s, &k->kept);
-
-        status = keep_segments(k, pg_wal, &s, n_lost, err);
+        status = keep_segments(k, pg_wal, ready, &s, err);
     }
     free(s.items);
     return status;
@@ -368,9 +362,6 @@ static void on_kept(struct pg_job *job)
     struct keep *k = CONTAINER_OF(job, struct keep, work.job);
 
     k->work.pg->kept = k->kept;
-    if (k->work.status == 0 && !k->kept.told) {
-        k->work.pg->loss = k->kept;
-    }
     pg_work_done(job);
 }
 
@@ -378,7 +369,7 @@ void pg_keep_diverged(struct pg *pg, const struct pg_keep *what, pg_done_cb cb, 
 {
     struct keep *k = xmalloc(sizeof(*k));
 
-    k->fork = what->fork;
+    pg_line_of(what->store, &k->line);
     k->limit = what->limit;
     k->for_rewind = what->for_rewind;
     pg_work_submit(pg, &k->work, run_keep, on_kept, cb, data);
@@ -393,7 +384,7 @@ const struct pg_kept *pg_kept(const struct pg *pg)
 
 static int restore(const struct pg_options *o, struct pg_kept *ret, struct err *err)
 {
-    struct segments s = {0};
+    struct pg_segments s = {0};
     char pg_wal[PATH_MAX], path[PATH_MAX];
     int status;
 
@@ -407,9 +398,9 @@ static int restore(const struct pg_options *o, struct pg_kept *ret, struct err *
                             "there (diverged_keep)");
     }
     (void)snprintf(pg_wal, sizeof(pg_wal), "%s/pg_wal", o->data_dir);
-    status = list_segments(ret->path, &s, err);
+    status = pg_segments_list(ret->path, ret->path, &s, err);
     if (status == 0) {
-        status = copy_segments(ret->path, pg_wal, &s, s.n, err);
+        status = copy_segments(ret->path, pg_wal, &s, err);
     }
     if (status == 0) {
         status = copy_histories(ret->path, pg_wal, err);
@@ -437,25 +428,27 @@ void pg_keep_restore(struct pg *pg, pg_done_cb cb, void *data)
 
 /* ---- When the rewind is through ---- */
 
-/* What lies before the fork is the cluster's; the rest counts from the fork on. */
+/* What lies before the fork is the cluster's; the rest counts from the fork on. What waits
+ * for the archive neither goes nor counts. */
 static int trim_dir(const struct pg_kept *kept, uint64_t limit, struct err *err)
 {
-    struct segments s = {0};
+    struct pg_segments s = {0};
     char path[PATH_MAX + PG_SEGMENT_NAME_SIZE];
-    uint64_t fork_number, fit;
+    size_t n_stay = 0;
 
-    if (list_segments(kept->path, &s, err) != 0) {
+    if (pg_segments_list(kept->path, kept->path, &s, err) != 0) {
         return -1;
     }
-    if (s.n > 0) {
-        fork_number = kept->from / s.size;
-        fit = limit / s.size;
-        qsort_r(s.items, s.n, sizeof(s.items[0]), compare, &fork_number);
-        for (size_t i = 0; i < s.n; i++) {
-            if (i >= fit || s.items[i].number < fork_number) {
-                (void)snprintf(path, sizeof(path), "%s/%s", kept->path, s.items[i].name);
-                (void)unlink(path); /* What stays counts when room is made. */
-            }
+    (void)pg_segments_select(&s, kept);
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.items[i].waits) {
+            continue;
+        }
+        if (n_stay < limit / s.size && s.items[i].number >= kept->from / s.size) {
+            n_stay++;
+        } else {
+            (void)snprintf(path, sizeof(path), "%s/%s", kept->path, s.items[i].name);
+            (void)unlink(path); /* What stays counts when room is made. */
         }
     }
     free(s.items);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "pg/pg_internal.h"
+#include "pg/pg_segments.h"
 
 #define COPY_SIZE (1 << 20)
 #define TOLD      "told=ledger\n" /* The last line of RECORD, when it was. */
@@ -117,8 +118,7 @@ static bool is_part(const char *name)
            str_equal(name + length - strlen(PG_KEPT_PART), PG_KEPT_PART);
 }
 
-bool pg_kept_find(const char *base, bool (*is)(const char *dir, const struct pg_kept *kept),
-                  struct pg_kept *kept)
+bool pg_kept_find(const char *base, pg_kept_is is, const void *data, char *ret_path, size_t size)
 {
     char path[PATH_MAX], **names;
     size_t n = list_dirs(base, &names);
@@ -127,11 +127,8 @@ bool pg_kept_find(const char *base, bool (*is)(const char *dir, const struct pg_
     for (size_t i = n; i > 0 && !found; i--) {
         if (!is_part(names[i - 1]) &&
             snprintf(path, sizeof(path), "%s/%s", base, names[i - 1]) < (int)sizeof(path)) {
-            found = is(path, kept);
+            found = is(path, data) && str_copy(ret_path, size, path);
         }
-    }
-    if (found) {
-        (void)str_copy(kept->path, sizeof(kept->path), path); /* Same size. */
     }
     free_names(names, n);
     return found;
@@ -176,6 +173,7 @@ bool pg_kept_read(const char *dir, struct pg_kept *ret)
     ret->timeline = (uint32_t)number_of(text, "timeline=");
     ret->from = lsn_of(text, "from=");
     ret->to = lsn_of(text, "to=");
+    ret->from_timeline = (uint32_t)number_of(text, "from_timeline=");
     ret->bytes = number_of(text, "bytes=");
     ret->told = strstr(text, TOLD) != NULL;
     free(text);
@@ -203,22 +201,19 @@ int pg_kept_note_told(const char *dir, struct err *err)
 
 /* ---- Making room ---- */
 
+/* Of the WAL that counts. */
 static uint64_t size_of(const char *path)
 {
-    DIR *dir = opendir(path);
-    const struct dirent *entry;
-    struct stat st;
+    struct pg_segments s = {0};
+    struct err ignored; /* What can not be read can not be removed. */
     uint64_t size = 0;
 
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISREG(st.st_mode)) {
-            size += (uint64_t)st.st_size;
+    if (pg_segments_list(path, path, &s, &ignored) == 0) {
+        for (size_t i = 0; i < s.n; i++) {
+            size += s.items[i].waits ? 0 : s.size;
         }
     }
-    if (dir != NULL) {
-        (void)closedir(dir); /* Only read. */
-    }
+    free(s.items);
     return size;
 }
 
@@ -241,11 +236,63 @@ static int remove_dir(const char *path, struct err *err)
     return rmdir(path) == 0 ? 0 : err_set_errno(err, errno, "removing %s", path);
 }
 
-static int remove_said(const char *path, const char *why, struct err *err)
+/* What it was of stays on record. */
+static int remove_wal(const char *dir, struct err *err)
 {
-    log_warning("Diverged WAL that was kept is removed: %s. directory=%s bytes=%llu", why, path,
-                (unsigned long long)size_of(path));
-    return remove_dir(path, err);
+    char path[PATH_MAX + PG_SEGMENT_NAME_SIZE];
+    struct pg_segments s = {0};
+    int status = pg_segments_list(dir, dir, &s, err);
+
+    for (size_t i = 0; i < s.n && status == 0; i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", dir, s.items[i].name);
+        if (!s.items[i].waits && unlink(path) != 0) {
+            status = err_set_errno(err, errno, "removing %s", path);
+        }
+    }
+    free(s.items);
+    return status;
+}
+
+static bool has_waiting(const char *dir)
+{
+    struct pg_segments s = {0};
+    struct err ignored;
+    bool has = pg_segments_list(dir, dir, &s, &ignored) != 0; /* Who knows. */
+
+    for (size_t i = 0; i < s.n && !has; i++) {
+        has = s.items[i].waits;
+    }
+    free(s.items);
+    return has;
+}
+
+static int make_room_of(const char *dir, struct err *err)
+{
+    struct pg_kept kept;
+    bool goes = pg_kept_read(dir, &kept) && kept.told && !has_waiting(dir);
+
+    log_warning("Diverged WAL that was kept is removed: newer needs the room of diverged_keep. "
+                "directory=%s bytes=%llu record=%s",
+                dir, (unsigned long long)size_of(dir), goes ? "removed" : "stays");
+    return goes ? remove_dir(dir, err) : remove_wal(dir, err);
+}
+
+int pg_kept_remove_found(const char *base, pg_kept_is is, const void *data, const char *why,
+                         struct err *err)
+{
+    char path[PATH_MAX], **names;
+    size_t n = list_dirs(base, &names);
+    int status = 0;
+
+    for (size_t i = 0; i < n && status == 0; i++) {
+        (void)snprintf(path, sizeof(path), "%.3800s/%s", base, names[i]);
+        if (!is_part(names[i]) && is(path, data)) {
+            log_warning("Diverged WAL that was kept is removed: %s. directory=%s", why, path);
+            status = remove_dir(path, err);
+        }
+    }
+    free_names(names, n);
+    return status;
 }
 
 int pg_kept_remove_parts(const char *base, struct err *err)
@@ -257,7 +304,9 @@ int pg_kept_remove_parts(const char *base, struct err *err)
     for (size_t i = 0; i < n && status == 0; i++) {
         if (is_part(names[i])) {
             (void)snprintf(path, sizeof(path), "%.3800s/%s", base, names[i]);
-            status = remove_said(path, "its copy was cut off", err);
+            log_warning("Diverged WAL that was kept is removed: its copy was cut off. directory=%s",
+                        path);
+            status = remove_dir(path, err);
         }
     }
     free_names(names, n);
@@ -268,7 +317,7 @@ int pg_kept_make_room(const char *base, const char *newest, uint64_t limit, stru
 {
     char path[PATH_MAX], **names;
     size_t n = list_dirs(base, &names);
-    uint64_t total = 0;
+    uint64_t total = 0, size;
     int status = 0;
 
     for (size_t i = 0; i < n; i++) {
@@ -277,9 +326,10 @@ int pg_kept_make_room(const char *base, const char *newest, uint64_t limit, stru
     }
     for (size_t i = 0; i < n && status == 0 && total > limit; i++) {
         (void)snprintf(path, sizeof(path), "%.3800s/%s", base, names[i]);
-        if (!str_equal(path, newest)) {
-            total -= MIN(total, size_of(path));
-            status = remove_said(path, "newer needs the room of diverged_keep", err);
+        size = size_of(path);
+        if (size > 0 && !str_equal(path, newest)) {
+            total -= MIN(total, size);
+            status = make_room_of(path, err);
         }
     }
     free_names(names, n);

@@ -21,22 +21,6 @@ struct loss_work {
     struct pg_kept next; /* To be told; timeline 0 = none. */
 };
 
-static bool is_untold(const char *dir, const struct pg_kept *kept)
-{
-    struct pg_kept found;
-
-    (void)kept;
-    return pg_kept_read(dir, &found) && found.timeline != 0 && !found.told;
-}
-
-static bool is_readable(const char *dir, const struct pg_kept *kept)
-{
-    struct pg_kept found;
-
-    (void)kept;
-    return pg_kept_read(dir, &found);
-}
-
 /* A rewind or clone that was through: the data directory is of a later line. Before, it
  * may be done again with what is there. */
 static bool is_given_up(const char *data_dir, const struct pg_kept *kept)
@@ -51,12 +35,29 @@ static bool is_given_up(const char *data_dir, const struct pg_kept *kept)
            MAX(control.timeline, control.min_recovery_timeline) > kept->timeline;
 }
 
+static bool is_untold(const char *dir, const void *data)
+{
+    struct pg_kept found;
+
+    return pg_kept_read(dir, &found) && found.timeline != 0 && !found.told &&
+           is_given_up(data, &found);
+}
+
+static bool is_readable(const char *dir, const void *data)
+{
+    struct pg_kept found;
+
+    (void)data;
+    return pg_kept_read(dir, &found);
+}
+
 static void trim_newest(const struct loss_work *w, const char *base)
 {
-    struct pg_kept found = {0}, newest;
+    char path[PATH_MAX];
+    struct pg_kept newest;
     struct err err;
 
-    if (pg_kept_find(base, is_readable, &found) && pg_kept_read(found.path, &newest) &&
+    if (pg_kept_find(base, is_readable, NULL, path, sizeof(path)) && pg_kept_read(path, &newest) &&
         is_given_up(w->opts->o.data_dir, &newest) &&
         pg_kept_trim(&newest, base, w->limit, &err) != 0) {
         log_warning("More is kept of diverged WAL than diverged_keep says. directory=%s "
@@ -68,9 +69,9 @@ static void trim_newest(const struct loss_work *w, const char *base)
 static void run_loss(struct pg_job *job)
 {
     struct loss_work *w = CONTAINER_OF(job, struct loss_work, job);
-    struct pg_kept found = {0};
+    const char *data_dir = w->opts->o.data_dir;
     struct err err = {""};
-    char base[PATH_MAX];
+    char base[PATH_MAX], path[PATH_MAX];
 
     if (w->told[0] != '\0' && pg_kept_note_told(w->told, &err) != 0) {
         log_warning("A loss that is on record in the cluster may be told to it again after a "
@@ -78,12 +79,12 @@ static void run_loss(struct pg_job *job)
                     err.text);
         return; /* Nor is the next one looked for: it would be the same. */
     }
-    pg_kept_base(w->opts->o.data_dir, base, sizeof(base));
+    pg_kept_base(data_dir, base, sizeof(base));
     if (w->trims) {
         trim_newest(w, base);
     }
-    if (pg_kept_find(base, is_untold, &found)) {
-        (void)pg_kept_read(found.path, &w->next); /* It was, a moment ago. */
+    if (pg_kept_find(base, is_untold, data_dir, path, sizeof(path))) {
+        (void)pg_kept_read(path, &w->next); /* It was, a moment ago. */
     }
 }
 
@@ -122,6 +123,14 @@ void pg_loss_recall(struct pg *pg, uint64_t limit)
     w->trims = true;
     w->limit = limit;
     submit(pg, w);
+}
+
+void pg_loss_given_up(struct pg *pg)
+{
+    if (pg->kept.timeline != 0 && !pg->kept.told) {
+        pg->loss = pg->kept;
+        pg->kept.told = true; /* Once: a bootstrap that comes later gives up nothing. */
+    }
 }
 
 void pg_loss_told(struct pg *pg)

@@ -561,7 +561,6 @@ static void a_former_primary_that_diverged_is_rewound_once_there_is_a_primary(vo
     assert_node(s, "rewind", ACTION_REWIND);
     assert_string_equal(s->decision.node.upstream.name, "pg2");
     assert_int_equal(s->decision.node.timeline, 2);
-    assert_int_equal(s->decision.node.fork_lsn, 10 * MB);
     free(s);
 }
 
@@ -1421,6 +1420,37 @@ static const struct command_ledger_add *loss_of(const struct scene *s)
     return c != NULL && str_equal(c->ledger_add.rule, "diverged-wal") ? &c->ledger_add : NULL;
 }
 
+static void a_loss_says_what_is_not_known_of_it(void **state)
+{
+    static const struct {
+        struct view_loss loss;
+        const char *text;
+    } losses[] = {
+        {{.from = 9 * MB, .from_timeline = 1, .to = 11 * MB, .bytes = 2 * MB},
+         "timeline 2 from 0/900000 of timeline 1 to 0/B00000, 2097152 bytes; kept in /k/1"},
+        {{.from = 9 * MB, .from_timeline = 2, .bytes = 2 * MB},
+         "timeline 2 from 0/900000 on, at most 2097152 bytes; kept in /k/1"},
+        {{.to = 11 * MB},
+         "timeline 2 up to 0/B00000, from where the cluster left it, bytes unknown; kept in /k/1"},
+        {{.from_timeline = 2},
+         "timeline 2 up to its end, from where the cluster left it, bytes unknown; kept in /k/1"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(losses); i++) {
+        struct scene *s = scene_new_standby();
+
+        s->view.pg.loss = losses[i].loss;
+        s->view.pg.loss.sysid = 7;
+        s->view.pg.loss.timeline = 2;
+        (void)str_copy(s->view.pg.loss.kept, sizeof(s->view.pg.loss.kept), "/k/1");
+        scene_decide(s);
+        assert_non_null(loss_of(s));
+        assert_string_equal(loss_of(s)->evidence, losses[i].text);
+        free(s);
+    }
+}
+
 static void a_loss_is_told_until_the_ledger_has_it(void **state)
 {
     struct scene *s = scene_new_standby();
@@ -1446,6 +1476,9 @@ static void a_loss_is_told_until_the_ledger_has_it(void **state)
     assert_null(loss_of(s));
     assert_true(s->decision.loss_told);
 
+    s->view.pg.loss.from_timeline = 1; /* As it is known by now. */
+    scene_decide(s);
+    assert_null(loss_of(s));
     s->view.pg.loss.from = 10 * MB; /* Another one. */
     s->view.raft.caught_up = false; /* It may be on record. */
     scene_decide(s);
@@ -1723,6 +1756,7 @@ int main(void)
         cmocka_unit_test(owners_that_give_up_in_a_row_are_paced),
         cmocka_unit_test(an_order_by_name_is_on_record),
         cmocka_unit_test(a_loss_is_told_until_the_ledger_has_it),
+        cmocka_unit_test(a_loss_says_what_is_not_known_of_it),
         cmocka_unit_test(requests_that_can_not_be_done_end_with_a_reason),
         cmocka_unit_test(a_switchover_does_not_end_while_the_owner_is_about_to_hand_over),
         cmocka_unit_test(a_scheduled_switchover_waits_for_its_time),

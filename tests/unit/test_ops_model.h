@@ -32,6 +32,7 @@ struct pg {
     bool is_checkpoint_due;
     bool replay_paused;
     uint64_t child_progress;
+    uint32_t n_given_up; /* pg_loss_given_up. */
 
     pg_done_cb cb; /* The operation in flight, its caller, its effect. */
     void *cb_data;
@@ -278,6 +279,13 @@ void pg_keep_diverged(struct pg *pg, const struct pg_keep *what, pg_done_cb cb, 
     assert_int_equal(pg->n_left, 0);
     assert_int_equal(pg->data, DATA_VALID);
     begin(pg, "keep", NULL, cb, data);
+}
+
+/* Not before the mark: until then the data directory is whole, whatever was kept. */
+void pg_loss_given_up(struct pg *pg)
+{
+    assert_int_not_equal(pg->data, DATA_VALID);
+    pg->n_given_up++;
 }
 
 void pg_keep_restore(struct pg *pg, pg_done_cb cb, void *data)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <glob.h>
 #include <grp.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -779,6 +780,84 @@ static void a_mark_without_its_token_holds_for_the_files_it_was_made_for(void **
     node_free(n);
 }
 
+static void keep(struct node *n, bool for_rewind)
+{
+    const struct pg_keep what = {.store = &test_store, .for_rewind = for_rewind};
+
+    reset_done();
+    pg_keep_diverged(n->pg, &what, on_done, NULL);
+    wait_done(n, 20000);
+}
+
+static size_t n_kept_with(struct node *n, const char *pattern)
+{
+    char path[PATH_MAX];
+    glob_t found = {0};
+    size_t count;
+
+    assert_true(snprintf(path, sizeof(path), "%s.diverged/*/%s", n->data_dir, pattern) > 0);
+    (void)glob(path, 0, NULL, &found);
+    count = found.gl_pathc;
+    globfree(&found);
+    return count;
+}
+
+static bool loss_was_looked_for(struct node *n)
+{
+    return !n->pg->loss_busy;
+}
+
+/* The cluster went on from timeline 1, to 2; this one has a segment more of 1. */
+static void what_is_kept_is_no_loss_before_it_is_given_up(void **state)
+{
+    struct node *n = node_new("kept");
+    const char *argv[] = {"initdb", "-D", n->data_dir, "-U", "postgres", "-N", "-A", "trust", NULL};
+    const char *const wait_for_archive[] = {
+        "/bin/sh", "-c",        "touch \"$1\"/pg_wal/archive_status/000000010000000000000001.ready",
+        "sh",      n->data_dir, NULL};
+    const char *const archive[] = {
+        "/bin/sh", "-c",        "rm \"$1\"/pg_wal/archive_status/000000010000000000000001.ready",
+        "sh",      n->data_dir, NULL};
+
+    (void)state;
+    run_child(n, argv);
+    run_child(n, wait_for_archive);
+    keep(n, true); /* When nobody had told where the cluster left it. */
+    assert_true(pg_kept(n->pg)->from == 0);
+    test_store.line = (struct store_line){.timeline = 2, .parent = 1, .lsn = 0x1000100};
+    keep(n, true);
+    assert_int_equal(n_kept_with(n, "RECORD"), 1); /* It is kept anew. */
+    assert_true(pg_kept(n->pg)->from == 0x1000100);
+    assert_true(pg_kept(n->pg)->to > 0x1000100);
+    assert_true(pg_kept(n->pg)->bytes == pg_kept(n->pg)->to - 0x1000100);
+    assert_int_equal(pg_kept(n->pg)->n_waiting, 1);
+    assert_int_equal(n_kept_with(n, "000000010000000000000001"), 1);
+    assert_int_equal(n_kept_with(n, "000000010000000000000001.ready"), 1);
+
+    refresh(n);
+    assert_int_equal(n->view.loss.timeline, 0); /* Nothing has gone yet. */
+    pg_loss_recall(n->pg, 0); /* Nor for an agent after this one: the data is whole. */
+    assert_true(run_until(n, loss_was_looked_for, 5000));
+    assert_int_equal(n->view.loss.timeline, 0);
+
+    run_child(n, archive);
+    keep(n, true); /* The next try. */
+    assert_int_equal(n_kept_with(n, "RECORD"), 1);
+    assert_int_equal(n_kept_with(n, "*.ready"), 0);
+    pg_loss_given_up(n->pg);
+    refresh(n);
+    assert_int_equal(n->view.loss.timeline, 1);
+    assert_true(n->view.loss.from == 0x1000100);
+    pg_loss_told(n->pg);
+    assert_true(run_until(n, loss_was_looked_for, 5000));
+    assert_int_equal(n->view.loss.timeline, 0);
+    pg_loss_given_up(n->pg); /* A bootstrap, later. */
+    refresh(n);
+    assert_int_equal(n->view.loss.timeline, 0);
+    memset(&test_store.line, 0, sizeof(test_store.line));
+    node_free(n);
+}
+
 /* SIGKILL of the postmaster with a backend that is busy and does not look. */
 static void backends_left_over_are_found_and_killed(void **state)
 {
@@ -1217,6 +1296,7 @@ static int run_all(void)
         cmocka_unit_test(removal_follows_the_links_of_postgresql_and_no_others),
         cmocka_unit_test(what_is_put_beside_an_old_mark_is_not_ours_to_empty),
         cmocka_unit_test(a_mark_without_its_token_holds_for_the_files_it_was_made_for),
+        cmocka_unit_test(what_is_kept_is_no_loss_before_it_is_given_up),
         cmocka_unit_test(backends_left_over_are_found_and_killed),
         cmocka_unit_test(processes_are_found_by_the_directory_whatever_its_path),
         cmocka_unit_test(a_second_agent_adopts_and_stops),
@@ -1271,9 +1351,9 @@ static void kill_of(const char *name)
 
 static void clean_up(void)
 {
-    static const char *const names[] = {"one",   "errors",  "busy",     "adopt", "fail",
-                                        "stale", "p-1",     "S.2",      "child", "foreign",
-                                        "fence", "pending", "password", "links", "empty", "slots"};
+    static const char *const names[] = {
+        "one",   "errors",  "busy",  "adopt",   "fail",     "stale", "p-1",   "S.2",
+        "child", "foreign", "fence", "pending", "password", "links", "empty", "slots"};
 
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         kill_of(names[i]);
