@@ -159,38 +159,55 @@ static enum seq_next recover_done(struct seq *s)
 
 /* ---- What is given up ---- */
 
-/* %p, %f and %% as PostgreSQL replaces them (shell_archive.c, BuildArchiveCommand...). */
+/*
+ * What counts is what PostgreSQL's files say, of which ours are only a part: what was there
+ * before us, custom_conf, ALTER SYSTEM. A file that fails does not keep back the others, but
+ * an archive that is down is not asked for each. %p, %f and %% as PostgreSQL replaces them
+ * (shell_archive.c, BuildArchiveCommand...).
+ */
 static const char archive_script[] =
-    "cd \"$1\" || exit 1\n"
+    "postgres=$1 conf=$3; cd \"$2\" || exit 1\n"
+    "setting() { \"$postgres\" -D . --config_file=\"$conf\" -C \"$1\"; }\n"
+    "mode=$(setting archive_mode) || { echo 'archive_mode can not be read'; exit 1; }\n"
+    "[ \"$mode\" != off ] || exit 0\n"
+    "command=$(setting archive_command)\n"
+    "library=$(setting archive_library 2>/dev/null)\n" /* PostgreSQL 15 */
+    "misses=0 left=\n"
     "for r in pg_wal/archive_status/*.ready; do\n"
     "  f=${r##*/}; f=${f%.ready}\n"
     "  [ -e \"pg_wal/$f\" ] || continue\n"
-    "  c=$(printf '%s' \"$2\" | sed -e 's/%%/\\x01/g' -e \"s|%p|pg_wal/$f|g\" "
+    "  [ -z \"$library\" ] || { echo \"archive_library=$library is not called here\"; exit 1; }\n"
+    "  [ -n \"$command\" ] || { echo 'archive_command is empty'; exit 1; }\n"
+    "  c=$(printf '%s' \"$command\" | sed -e 's/%%/\\x01/g' -e \"s|%p|pg_wal/$f|g\" "
     "-e \"s/%f/$f/g\" -e 's/\\x01/%/g')\n"
-    "  /bin/sh -c \"$c\" || { echo \"archive_command failed for $f\"; exit 1; }\n"
-    "  mv \"$r\" \"pg_wal/archive_status/$f.done\" || exit 1\n"
-    "done\n";
+    "  if /bin/sh -c \"$c\"; then\n"
+    "    mv \"$r\" \"pg_wal/archive_status/$f.done\" || exit 1\n"
+    "    misses=0\n"
+    "  else\n"
+    "    left=$f misses=$((misses + 1))\n"
+    "    [ $misses -lt 3 ] || break\n"
+    "  fi\n"
+    "done\n"
+    "[ -z \"$left\" ] || { echo \"archive_command failed, last for $left\"; exit 1; }\n";
 
 static enum seq_next archive_run(struct seq *s)
 {
     struct op *o = op_of(s);
     const struct pg_options *pg = pg_options(op_pg(o));
-    const char *mode = pg->parameters != NULL ? kv_get(pg->parameters, "archive_mode") : NULL;
-    const char *command = pg->parameters != NULL ? kv_get(pg->parameters, "archive_command") : NULL;
     struct kv_list env = {0};
     struct op_args args = {0};
     enum seq_next next;
 
-    if (op_look(o)->status.data == DATA_REWINDING || mode == NULL || str_equal(mode, "off") ||
-        command == NULL || command[0] == '\0') {
+    if (op_look(o)->status.data == DATA_REWINDING) {
         return SEQ_NEXT;
     }
     op_args_add(&args, "/bin/sh");
     op_args_add(&args, "-c");
     op_args_add(&args, "%s", archive_script);
     op_args_add(&args, "archive");
+    add_program(&args, pg, "postgres");
     op_args_add(&args, "%s", pg->data_dir);
-    op_args_add(&args, "%s", command);
+    op_args_add(&args, "%s/%s.conf", pg->config_dir, pg->config_base_name);
     kv_add(&env, PG_HELPS_VARIABLE, pg->data_dir);
     next = op_run_child(o, op_args_list(&args), &env);
     kv_deinit(&env);
@@ -198,13 +215,15 @@ static enum seq_next archive_run(struct seq *s)
     return next;
 }
 
-/* An archive that is down does not keep a node down: the WAL is kept beside the data. */
+/* An archive that is down does not keep a node down: the next step keeps what waits. */
 static enum seq_next archive_done(struct seq *s)
 {
     if (s->status != 0) {
-        log_warning("WAL from before a rewind did not reach the archive; it is kept beside the "
-                    "data directory. problem=\"%s\"",
-                    s->problem.text);
+        log_warning("WAL that waited for the archive did not get there before a rewind. It is kept "
+                    "beside the data directory, with <segment>.ready, whatever diverged_keep says: "
+                    "archive it from there, or a recovery to a point in time ends before it. "
+                    "directory=%s.diverged problem=\"%s\"",
+                    pg_options(op_pg(op_of(s)))->data_dir, s->problem.text);
     }
     return SEQ_NEXT;
 }
@@ -248,9 +267,12 @@ static const char rewind_script[] =
 
 /* Ours to set, or harmful: the mark goes when pg_rewind has synced its work. */
 static const char *const refused_options[] = {
-    "target-pgdata", "source-pgdata",      "source-server", "write-recovery-conf",
-    "dry-run",       "restore-target-wal", "config-file",   "no-ensure-shutdown",
-    "no-sync",       "version",            "help",          NULL,
+    "target-pgdata", "source-pgdata",
+    "source-server", "write-recovery-conf",
+    "dry-run",       "restore-target-wal",
+    "config-file",   "no-ensure-shutdown",
+    "no-sync",       "version",
+    "help",          NULL,
 };
 
 static enum seq_next run_rewind(struct op *o, bool dry)

@@ -41,7 +41,8 @@ static bool is_placeholder(const char *data_dir, uint32_t timeline)
     return is;
 }
 
-/* Whoever recovers from the archive looks for the numbers one by one, too. */
+/* Whoever recovers from the archive looks for the numbers one by one, too. Whether there is
+ * one is PostgreSQL's to know, not our parameters': without one nobody looks at this. */
 static void tell_archiver(const char *data_dir, uint32_t timeline)
 {
     char path[PATH_MAX];
@@ -60,16 +61,13 @@ static void tell_archiver(const char *data_dir, uint32_t timeline)
 
 static int write_placeholder(const struct pg_options *o, uint32_t timeline, struct err *err)
 {
-    const char *archives = o->parameters != NULL ? kv_get(o->parameters, "archive_mode") : NULL;
     char path[PATH_MAX];
 
     path_of(o->data_dir, timeline, path, sizeof(path));
     if (pg_file_write(path, placeholder, strlen(placeholder), 0600, err) != 0) {
         return -1;
     }
-    if (archives != NULL && !str_equal(archives, "off")) {
-        tell_archiver(o->data_dir, timeline);
-    }
+    tell_archiver(o->data_dir, timeline);
     return 0;
 }
 

@@ -278,6 +278,11 @@ def test_a_rewind_that_can_not_work_ends_in_a_stated_condition():
         wait(lambda: "rule=rewind-given-up" in old.log(), 300, "an end of trying")
         wait(lambda: "pg_rewind failed too often" in problem_of(old), 60, "the condition shown")
         assert "PostgreSQL starts." not in old.log().split("sequence=rewind", 1)[1]
+        # Kept, in case; but it is all there, and nobody is told that it was lost.
+        ((_, record),) = kept_of(old)
+        assert "told" not in record
+        for node in c.nodes.values():
+            assert "rule=diverged-wal" not in node.log()
 
 
 @pytest.fixture
@@ -287,33 +292,50 @@ def open_dir():
         yield pathlib.Path(name)
 
 
+def waiting_of(node):
+    status = node.data_dir / "pg_wal/archive_status"
+    return sorted(p.stem for p in status.glob("*.ready") if re.fullmatch(r"[0-9A-F]{24}", p.stem))
+
+
 def test_wal_that_waits_for_the_archive_gets_there_first(open_dir):
-    """The archive was down until the former primary came back."""
-    archive, up = open_dir / "archive %1", open_dir / "up"
-    archive.mkdir()
-    archive.chmod(0o777)
-    command = f"test -e {up} && cp %p '{str(archive).replace('%', '%%')}/%f'"
+    """The archive was down until the former primary came back, and refuses one file then. Its
+    command is none of our parameters."""
+    archive, up, bad = open_dir / "archive %1", open_dir / "up", open_dir / "bad"
+    for directory in (archive, bad):
+        directory.mkdir()
+        directory.chmod(0o777)
+    command = (
+        f"test -e {up} && test ! -e {bad}/%f && cp %p '{str(archive).replace('%', '%%')}/%f'"
+    )
     with Cluster(
         dcs={
             "maximum_lag_on_failover": 1 << 40,
-            "postgresql": {"parameters": {"archive_mode": "on", "archive_command": command}},
+            "postgresql": {"parameters": {"archive_mode": "on"}},
         }
     ) as c:
         c.start_and_wait()
+        for node in c.postgres_nodes:
+            quoted = command.replace("'", "''")
+            node.sql(f"alter system set archive_command = '{quoted}'")
+            node.sql("select pg_reload_conf()")
         old, new = lose_wal(c, rows=60000)
         assert not list(archive.iterdir())
+        refused, *others = waiting_of(old)
+        (bad / refused).touch()
         up.touch()
         offset = start_again(c, old)
         wait_rewound(c, old, offset)
         ((directory, record),) = kept_of(old)
         fork = lsn(record["from"]) >> 24
-        lost = {
-            p.name
-            for p in directory.iterdir()
-            if re.fullmatch(r"[0-9A-F]{24}", p.name) and int(p.name[16:], 16) > fork
-        }
-        whole = sorted(lost)[:-1]  # The last one is not full.
-        assert whole and set(whole) <= {p.name for p in archive.iterdir()}
+        assert others and set(others) <= {p.name for p in archive.iterdir()}
+        assert any(int(name[16:], 16) > fork for name in others)
+
+        # The cluster lost it, and the archive has no other way to it.
+        assert int(refused[16:], 16) < fork and not (archive / refused).exists()
+        assert {p.stem for p in directory.glob("*.ready")} == {refused}
+        assert (directory / refused).stat().st_size == 16 << 20
+        log = log_since(old, offset)
+        assert "WAL that waited for the archive did not get there" in log and refused in log
 
 
 def redo_segment_of(node):

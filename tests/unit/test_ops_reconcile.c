@@ -48,7 +48,7 @@ static void every_sequence_does_its_operations_in_order(void **state)
     } golden[] = {
         {ACTION_BOOTSTRAP, "mark remove initdb settle /bin/sh conf-primary unmark server "},
         {ACTION_REWIND,
-         "psql /bin/sh keep /bin/sh mark-rewind /bin/sh conf-standby unmark trim server "},
+         "psql /bin/sh /bin/sh keep /bin/sh mark-rewind /bin/sh conf-standby unmark trim server "},
         {ACTION_CLONE, "/bin/sh keep mark remove pg_basebackup settle conf-standby unmark server "},
         {ACTION_START_PRIMARY, "conf-primary server "},
         {ACTION_START_STANDBY, "conf-standby server "},
@@ -228,6 +228,7 @@ static void a_source_that_does_not_answer_is_no_failure_of_the_rewind(void **sta
     decide_on(&b, ACTION_REWIND, "other");
     finish(&b.pg, 0);  /* psql */
     finish(&b.pg, 0);  /* recover */
+    finish(&b.pg, 0);  /* archive */
     finish(&b.pg, 0);  /* keep */
     finish(&b.pg, -1); /* dry run */
     assert_int_equal(see(&b).n_rewind_failures, 1);
@@ -235,6 +236,7 @@ static void a_source_that_does_not_answer_is_no_failure_of_the_rewind(void **sta
     decide_on(&b, ACTION_REWIND, "other");
     finish(&b.pg, 0);  /* psql */
     finish(&b.pg, 0);  /* recover */
+    finish(&b.pg, 0);  /* archive */
     finish(&b.pg, -1); /* keep: a full disk */
     assert_int_equal(see(&b).n_rewind_failures, 1);
     bench_deinit(&b);
