@@ -162,14 +162,15 @@ static enum seq_next recover_done(struct seq *s)
 /*
  * What counts is what PostgreSQL's files say, of which ours are only a part: what was there
  * before us, custom_conf, ALTER SYSTEM. A file that fails does not keep back the others, but
- * an archive that is down is not asked for each. %p, %f and %% as PostgreSQL replaces them
+ * an archive that is down is not asked for each. Where archiving is off nothing waits: what
+ * says so is of the recovery before this. %p, %f and %% as PostgreSQL replaces them
  * (shell_archive.c, BuildArchiveCommand...).
  */
 static const char archive_script[] =
     "postgres=$1 conf=$3; cd \"$2\" || exit 1\n"
     "setting() { \"$postgres\" -D . --config_file=\"$conf\" -C \"$1\"; }\n"
     "mode=$(setting archive_mode) || { echo 'archive_mode can not be read'; exit 1; }\n"
-    "[ \"$mode\" != off ] || exit 0\n"
+    "[ \"$mode\" != off ] || { rm -f pg_wal/archive_status/*.ready; exit 0; }\n"
     "command=$(setting archive_command)\n"
     "library=$(setting archive_library 2>/dev/null)\n" /* PostgreSQL 15 */
     "misses=0 left=\n"

@@ -10,7 +10,7 @@
 
 struct pg_line_end {
     uint32_t timeline;
-    lsn_t lsn; /* The cluster left it there, or a little later. */
+    lsn_t lsn; /* The cluster left it there; of the parent perhaps only what was declared. */
 };
 
 /* The cluster's line: the timelines it came from, and the one it is on. */
@@ -28,7 +28,7 @@ struct pg_fork {
 };
 
 /* For a data directory on `timeline`; own->n is 0 if it has no history. What is not known
- * makes the fork earlier, never later. */
+ * makes the fork earlier; later by no more than a record that did not arrive whole. */
 struct pg_fork pg_fork_find(const struct pg_line *line, uint32_t timeline,
                             const struct pg_history *own);
 
