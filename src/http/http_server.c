@@ -21,7 +21,7 @@
 #include "veche/api.h"
 
 #define BODY_MAX  (64 * 1024)
-#define AGAIN_MAX 20
+#define AGAIN_MAX 200 /* Each time somebody else came first. */
 #define LOOK_MS   1000
 #define RETIRE_MS 30000 /* Longer than the time without progress that a connection has. */
 
