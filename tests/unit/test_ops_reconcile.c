@@ -71,6 +71,7 @@ static void every_sequence_does_its_operations_in_order(void **state)
         run_out(&b);
 
         assert_string_equal(b.pg.trace, golden[i].trace);
+        assert_int_equal(b.pg.n_given_up, strstr(golden[i].trace, "mark") != NULL);
         v = see(&b);
         assert_int_equal(v.running, ACTION_NONE);
         assert_int_equal(v.last,
