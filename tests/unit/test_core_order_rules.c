@@ -72,10 +72,16 @@ static void a_primary_is_restarted_with_its_lease(void **state)
 
     (void)state;
     give(s, &o);
+    start_postgres(s, 0); /* Which server it is about must be known. */
+    assert_node(s, "primary", ACTION_NONE);
+    start_postgres(s, STARTED);
     begin(s);
     assert_int_equal(s->store.orders[0].postmaster_us, STARTED);
     assert_node(s, "restart", ACTION_STOP);
     assert_true(s->decision.renew_lease && !s->decision.drop_lease);
+    s->view.raft.caught_up = false; /* It may be done, and this node does not know. */
+    assert_node(s, "primary", ACTION_NONE);
+    s->view.raft.caught_up = true;
 
     scene_stop_postgres(s, true, true);
     s->view.self.status.postmaster_start_us = 0;
