@@ -19,12 +19,22 @@ static bool may_grant(const struct sim *s, const struct sim_node *n)
            (voter.state == LEASE_PROMISE_LIVE && voter.epoch == a->store.primary.epoch);
 }
 
+static bool is_ordered(const struct sim_agent *a)
+{
+    for (uint32_t i = 0; i < a->store.n_orders; i++) {
+        if (!a->store.orders[i].ended) {
+            return true;
+        }
+    }
+    return a->store.request.kind != REQUEST_NONE;
+}
+
 static bool is_well(const struct sim *s, const struct sim_node *n)
 {
     const struct sim_agent *a = n->agent;
 
     if (!n->is_up || !a->begun || !a->caught_up || a->stopping_since_ms != 0 ||
-        a->store.request.kind != REQUEST_NONE || a->leadership.voters.n != s->n_nodes) {
+        is_ordered(a) || a->leadership.voters.n != s->n_nodes) {
         return false;
     }
     return may_grant(s, n) && n->paused_until_us <= s->now_us &&

@@ -88,6 +88,7 @@ static void count(struct sim *s, const struct sim_applied *a)
         c->kind == COMMAND_EPOCH_TAKE && (str_equal(c->epoch_take.rule, "take-over") ||
                                           str_equal(c->epoch_take.rule, "failover-by-order"));
     s->stats.switchovers += c->kind == COMMAND_REQUEST_END && c->request_end.done;
+    s->stats.member_orders += c->kind == COMMAND_ORDER_END && c->order_end.done;
     s->stats.releases += c->kind == COMMAND_EPOCH_RELEASE;
     s->stats.refusals +=
         c->kind == COMMAND_LEDGER_ADD || (c->kind == COMMAND_REQUEST_END && !c->request_end.done);

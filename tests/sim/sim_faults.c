@@ -508,6 +508,26 @@ static void switch_over(struct sim *s)
     request(s, REQUEST_SWITCHOVER, sim_chance(s, 500));
 }
 
+/* A restart now or soon, or a new copy. */
+static void order_member(struct sim *s)
+{
+    static struct command c;
+    struct sim_node *of = any_postgres(s);
+    int64_t now_us = SIM_WALL_US + (int64_t)s->now_us;
+
+    c.kind = COMMAND_ORDER_SET;
+    memset(&c.order_set, 0, sizeof(c.order_set));
+    c.order_set.kind = sim_chance(s, 300) ? REQUEST_REINIT : REQUEST_RESTART;
+    if (c.order_set.kind == REQUEST_RESTART && sim_chance(s, 300)) {
+        c.order_set.at_us = now_us + (int64_t)(sim_between(s, 1, 6000) * SIM_MS);
+    }
+    c.order_set.time_us = now_us;
+    (void)str_copy(c.order_set.member, NAME_SIZE, of->name);
+    (void)str_copy(c.order_set.who, HOST_SIZE, "dba");
+    TRACE(s, of, "OPERATOR orders a %s", request_kind_name(c.order_set.kind));
+    ask(s, &c);
+}
+
 static void fail_over(struct sim *s)
 {
     request(s, REQUEST_FAILOVER, true);

@@ -35,6 +35,7 @@
     X(slew, 6)              \
     X(slow_stream, 6)       \
     X(switch_over, 10)      \
+    X(order_member, 5)      \
     X(fail_over, 3)         \
     X(change_ttl, 2)        \
     X(pause_cluster, 8)     \
@@ -46,6 +47,7 @@
     X(faults, true)      /* Injected. */                                                          \
     X(failovers, true)   /* Epochs taken from an owner that lost its lease. */                    \
     X(switchovers, true) /* Requests that ended as done. */                                       \
+    X(member_orders, true) /* Restarts and reinits of a member, done. */                          \
     X(refusals, true)    /* Notes in the ledger, promotions and requests refused. */              \
     X(quarantines, true) /* Voters that started without their promises. */                        \
     X(reboots, true)                                                                              \
