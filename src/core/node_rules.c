@@ -75,7 +75,6 @@ const struct node_rule node_rules[] = {
 
     /* The owner. */
     {"no-lease",                 F(OWNER_ME) | F(HOPELESS),                     F(LEASE) | F(HELD) | F(MAY_WRITE), ACTION_NONE,        EFFECT_RELEASE, "no lease for this epoch within the time the arbiter waits: let it choose again"},
-    {"release-lost",             F(OWNER_ME) | F(HOPELESS) | F(UNFENCED),       F(PAUSED) | F(LEASE) | F(MAY_WRITE), ACTION_NONE,      EFFECT_RELEASE, "nothing here writes and no lease comes back: while the epoch is marked as unfenced nobody else can end it"},
     {"standby-without-lease",    F(OWNER_ME) | F(LONG_WITHOUT) | F(INIT_DONE) | DOWN, F(LEASE) | F(BARRED),      ACTION_START_STANDBY, 0,              "no lease for long: serve reads meanwhile (not if it could not be promoted again)"},
     {"wait-for-lease",           F(OWNER_ME),                                   F(LEASE),                        ACTION_NONE,          0,              "owner without the lease: PostgreSQL stays as it is"},
     {"bootstrap",                OWNED | F(INIT_RUNNING) | F(DATA_MISSING),     0,                               ACTION_BOOTSTRAP,     0,              "this node is to make the cluster's database"},

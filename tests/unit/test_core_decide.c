@@ -453,29 +453,6 @@ static void who_misses_too_much_gives_the_epoch_back(void **state)
     free(s);
 }
 
-/* Handed over while paused, and the release was lost together with the lease: as long as the
- * mark stands nobody else may be owner, and this one never gets its lease back. */
-static void an_unfenced_owner_without_lease_lets_go_again(void **state)
-{
-    struct scene *s = scene_new_primary();
-
-    (void)state;
-    s->store.primary.unfenced = true;
-    s->view.self.status.pg_role = PG_ROLE_STANDBY;
-    s->view.pg.was_primary = false;
-    s->view.lease = (struct view_lease){.wanted_since_ms = TEST_NOW - 60000};
-    s->view.self.status.lease_epoch = 0;
-    assert_node(s, "release-lost", ACTION_NONE);
-    assert_non_null(scene_find(s, COMMAND_EPOCH_RELEASE));
-    s->view.conf.pause = true; /* An operator may still start what was stopped by hand. */
-    assert_node(s, "paused", ACTION_NONE);
-    s->view.conf.pause = false;
-    s->view.self.status.pg_role = PG_ROLE_PRIMARY; /* It writes, and only it: left alone. */
-    assert_node(s, "resume-wait", ACTION_NONE);
-    assert_null(scene_find(s, COMMAND_EPOCH_RELEASE));
-    free(s);
-}
-
 static void an_owner_that_gets_no_lease_releases(void **state)
 {
     /* Chosen, and for ttl/2 no majority grants; twice that after a barren epoch. */
@@ -1737,7 +1714,6 @@ int main(void)
         cmocka_unit_test(only_who_wrote_the_newest_timeline_is_restarted_in_place),
         cmocka_unit_test(a_primary_on_an_old_timeline_is_fenced),
         cmocka_unit_test(no_row_is_acknowledged_before_the_database_is_the_clusters),
-        cmocka_unit_test(an_unfenced_owner_without_lease_lets_go_again),
         cmocka_unit_test(an_owner_that_gets_no_lease_releases),
         cmocka_unit_test(an_owner_long_without_lease_serves_reads),
         cmocka_unit_test(a_start_that_fails_gives_way_to_who_is_ready),
