@@ -551,8 +551,8 @@ def test_a_copy_whose_agent_was_killed_leaves_nobody_behind(three):
     victim.start()
     wait(lambda: len(strays(victim)) == 2, 60, "a copy that takes long, and its receiver")
     victim.kill_agent()
-    wait(lambda: len(strays(victim)) == 1, 10, "pg_basebackup to end")
-    left = strays(victim)
+    wait(lambda: len(strays(victim)) <= 1, 60, "pg_basebackup to end")
+    left = strays(victim)  # None, if its connection was lost just then.
 
     victim.overrides.clear()
     victim.start()
@@ -560,7 +560,7 @@ def test_a_copy_whose_agent_was_killed_leaves_nobody_behind(three):
 
     assert all(state_of(pid) in (None, "Z") for pid in left)
     # Before the next copy began; else it would have written into that.
-    assert "Killing what an earlier agent left" in victim.log()
+    assert "Killing what an earlier agent left" in victim.log() or not left
     wait(
         lambda: c.primary().sql("select * from pg_replication_slots where temporary") == [],
         20,

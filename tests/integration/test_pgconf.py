@@ -11,7 +11,7 @@ import signal
 
 import pytest
 
-from test_tls import openssl, own
+from certs import openssl, own
 from veche import Cluster, wait
 
 

@@ -96,7 +96,12 @@ static bool is_held_up(struct sim *s, const struct sim_event *e)
         until_us = MAX(until_us, n->guard.paused_until_us);
     }
     if (until_us > s->now_us) {
-        push_at(s, until_us, e);
+        struct sim_event later = *e;
+
+        if (e->from != SIM_NOBODY) {
+            later.life = n->life; /* It waits in this process's socket, and is lost with it. */
+        }
+        push_at(s, until_us, &later);
         return true;
     }
     if (e->of_postgres && sim_pg_is_frozen(s, n)) {
