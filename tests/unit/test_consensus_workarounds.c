@@ -394,7 +394,7 @@ static void any_length_is_padded_and_comes_back(void **state)
     }
 }
 
-static uint8_t newer_command[] = {2, 0, 1, 0, 0, 0, 0, 0};
+static uint8_t newer_command[] = {COMMAND_VERSION + 1, 0, 1, 0, 0, 0, 0, 0};
 static uint8_t broken_command[] = {1, 0, 0xff, 0xff};
 
 static void apply_bytes(const uint8_t *bytes, size_t size)
