@@ -26,13 +26,13 @@ stage_build() {
 }
 
 # The lease library was tested by itself, in stage tidy.
-stage_unit() { run_meson "$build" --no-suite sim --no-suite lease; }
+stage_unit() { run_meson "$build" --num-processes 4 --no-suite sim --no-suite lease; }
 
 stage_sanitize() {
     check 'configure with sanitizers' configure "$build-asan" -Dwerror=true \
         -Db_sanitize=address,undefined -Db_lundef=false &&
         check 'compile with sanitizers' compile "$build-asan"
-    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_meson "$build-asan" --no-suite sim --no-suite model -t 4
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_meson "$build-asan" --num-processes 4 --no-suite sim --no-suite model -t 4
     check '100 seeds with sanitizers' "$build-asan/tests/sim/sim" --seeds 100
     # REST, whose parsers anybody reaches; long.sh runs all of them so.
     local build="$build-asan"

@@ -39,7 +39,8 @@ configure() { # directory option...
 
 compile() { ninja -C "$1" --quiet; }
 
-# Runs meson tests and counts what their own summary says.
+# Runs meson tests and counts what their own summary says. Most wait for a disk or a server,
+# so more of them at a time than there are cores; those of the simulation do not.
 run_meson() { # directory args...
     local dir=$1
     shift

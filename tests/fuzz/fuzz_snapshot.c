@@ -19,7 +19,7 @@ static struct store store;
 static uint8_t bytes[SNAPSHOT_SIZE_MAX];
 
 /* With 'h' what stands before the size stays as it is; with 's' the size as well. */
-static void put_right(uint8_t *data, size_t size, uint8_t how)
+static void put_right(uint8_t *data, size_t size, uint8_t how, uint16_t version)
 {
     uint32_t body = (uint32_t)(size - HEADER_SIZE);
     uint32_t said;
@@ -30,7 +30,7 @@ static void put_right(uint8_t *data, size_t size, uint8_t how)
     encoder_init(&e, data, size);
     if (how != 'h' && how != 's') {
         encode_u32(&e, SNAPSHOT_MAGIC);
-        encode_u16(&e, SNAPSHOT_VERSION);
+        encode_u16(&e, version);
         encode_u16(&e, 0);
     }
     e.used = SIZE_AT;
@@ -66,7 +66,7 @@ static bool spoil_header(uint8_t *data, uint8_t how)
     static const struct {
         uint8_t at;
         uint8_t change;
-    } changes[] = {{0, 0}, {0, 1}, {4, 1}, {4, 3}, {6, 1}, {SIZE_AT, 1}, {SIZE_AT + 3, 1}};
+    } changes[] = {{0, 0}, {0, 1}, {4, 4}, {4, 3}, {6, 1}, {SIZE_AT, 1}, {SIZE_AT + 3, 1}};
     unsigned which = how % ARRAY_LENGTH(changes);
 
     data[changes[which].at] ^= changes[which].change;
@@ -81,10 +81,10 @@ static void take_recipe(const uint8_t *data, size_t size)
     uint8_t *copy = fuzz_copy(made, n);
     bool is_taken;
 
-    put_right(copy, n, 'p');
+    put_right(copy, n, 'p', recipe.version);
     if (recipe.head != 0) {
         recipe.is_bad = spoil_header(copy, recipe.head) || recipe.is_bad;
-        put_right(copy, n, 's'); /* The check sum is as if nothing were wrong. */
+        put_right(copy, n, 's', recipe.version); /* The check sum is as if nothing were wrong. */
     }
     store.applied_index = UNTOUCHED;
     is_taken = take(copy, n);
@@ -104,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     copy = fuzz_copy(data, size);
     if (how != 'r' && size >= HEADER_SIZE) {
-        put_right(copy, size, how);
+        put_right(copy, size, how, 1 + how % 2);
     }
     (void)take(copy, size);
     free(copy);

@@ -8,7 +8,7 @@
  * A recipe is: for members, names of the synchronous state, history, ledger and
  * configuration how many (two bytes each: written, said); then for each of two
  * odd fields its number in the order of writing (two bytes) and how; then how the
- * header is spoilt.
+ * header is spoilt; then how many orders.
  */
 #ifndef VECHE_FUZZ_SNAPSHOT_RECIPE_H
 #define VECHE_FUZZ_SNAPSHOT_RECIPE_H
@@ -28,9 +28,10 @@ struct recipe {
         unsigned field; /* Its number, from 1; 0 = none. */
         uint8_t how;
     } odd[RECIPE_ODD];
-    uint8_t head;   /* How the header is to be spoilt; not done here. */
-    bool is_bad;    /* Something is beyond a bound: must be refused. */
-    bool is_unsure; /* Something may contradict something else. */
+    uint8_t head;     /* How the header is to be spoilt; not done here. */
+    uint16_t version; /* Which the header must tell of the body. */
+    bool is_bad;      /* Something is beyond a bound: must be refused. */
+    bool is_unsure;   /* Something may contradict something else. */
 };
 
 struct recipe_count {
@@ -255,6 +256,51 @@ static inline void recipe_write_config(struct recipe *r, struct recipe_count con
     encode_bytes(&r->out, text, (size_t)config.written);
 }
 
+static inline void recipe_write_order(struct recipe *r, uint64_t i)
+{
+    recipe_u64(r, 50 + i);
+    recipe_enum(r, 3, 4); /* A restart. */
+    recipe_name(r, recipe_member((i + 1) / 2));
+    recipe_u64(r, i % 2); /* One at once, one scheduled. */
+    recipe_name(r, "");
+    recipe_u32(r, 0);
+    recipe_enum(r, 0, 1);
+    recipe_u64(r, 0);
+    recipe_text(r, "127.0.0.1", 255);
+    recipe_u64(r, 16);
+    recipe_enum(r, 0, 1);
+    recipe_u64(r, 0);
+    recipe_enum(r, 0, 1);
+    recipe_enum(r, 0, 1);
+    recipe_text(r, "", 255);
+}
+
+/* Of none nothing is said either. */
+static inline struct recipe_count recipe_take_orders(struct recipe *r)
+{
+    bool was_bad = r->is_bad;
+    struct recipe_count orders = recipe_take_count(r, 32);
+
+    if (orders.written == 0) {
+        r->is_bad = was_bad;
+    } else {
+        r->is_bad = r->is_bad || orders.said == 0;
+    }
+    return orders;
+}
+
+/* A store without orders is written as it was before there were any. */
+static inline void recipe_write_orders(struct recipe *r, struct recipe_count orders)
+{
+    r->version = orders.written > 0 ? 2 : 1;
+    if (orders.written > 0) {
+        encode_u32(&r->out, (uint32_t)orders.said);
+    }
+    for (uint64_t i = 1; i <= orders.written; i++) {
+        recipe_write_order(r, i);
+    }
+}
+
 /* The body alone; returns its size. */
 static inline size_t recipe_follow(struct recipe *r, uint8_t *body, size_t size)
 {
@@ -263,6 +309,7 @@ static inline size_t recipe_follow(struct recipe *r, uint8_t *body, size_t size)
     struct recipe_count history = recipe_take_count(r, 256);
     struct recipe_count ledger = recipe_take_ledger(r);
     struct recipe_count config = recipe_take_count(r, 262143);
+    struct recipe_count orders;
 
     for (unsigned i = 0; i < RECIPE_ODD; i++) {
         r->odd[i].field = fuzz_byte(&r->data, &r->size);
@@ -270,7 +317,9 @@ static inline size_t recipe_follow(struct recipe *r, uint8_t *body, size_t size)
         r->odd[i].how = fuzz_byte(&r->data, &r->size);
     }
     r->head = fuzz_byte(&r->data, &r->size);
-    r->is_unsure = r->is_unsure || names.written >= members.written;
+    orders = recipe_take_orders(r);
+    r->is_unsure = r->is_unsure || names.written >= members.written ||
+                   (orders.written + 1) / 2 > members.written;
     encoder_init(&r->out, body, size);
     recipe_u64(r, RECIPE_APPLIED);
     recipe_u64(r, 1); /* Cluster. */
@@ -293,6 +342,7 @@ static inline size_t recipe_follow(struct recipe *r, uint8_t *body, size_t size)
         recipe_write_ledger(r, i);
     }
     recipe_write_config(r, config);
+    recipe_write_orders(r, orders);
     REQUIRE(!r->out.failed);
     return r->out.used;
 }

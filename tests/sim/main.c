@@ -2,7 +2,7 @@
  * sim [--seeds N] [--first S] [--seconds T]   runs seeds S to S+N-1
  * sim --seed S [--trace]                      one, with its trace
  * sim --mutant NAME [--seeds N]               0 only if a checker complains
- * sim --mutants [--seeds N]                   all of them, one line each
+ * sim --mutants [--seeds N] [--share I N]     all of them, or of N shares number I (from 0)
  * sim --fixture                               over libraft's fixture
  * sim --sync                                  with a synchronous mode
  *
@@ -19,6 +19,7 @@
 struct arguments {
     struct sim_options options;
     uint64_t first, n;
+    uint64_t share, n_shares;
     bool trace, mutants;
 };
 
@@ -53,7 +54,7 @@ static bool parse_mutant(const char *text, enum sim_mutant *ret_mutant)
 
 static bool parse(char **argv, struct arguments *a)
 {
-    *a = (struct arguments){.options = {.seconds = 120}, .first = 1, .n = 20};
+    *a = (struct arguments){.options = {.seconds = 120}, .first = 1, .n = 20, .n_shares = 1};
     for (char **arg = argv + 1; *arg != NULL; arg++) {
         bool good = true;
 
@@ -70,6 +71,9 @@ static bool parse(char **argv, struct arguments *a)
             good = parse_mutant(*++arg, &a->options.mutant);
         } else if (str_equal(*arg, "--mutants")) {
             a->mutants = true;
+        } else if (str_equal(*arg, "--share")) {
+            good = parse_number(*++arg, &a->share) && parse_number(*++arg, &a->n_shares) &&
+                   a->share < a->n_shares;
         } else if (str_equal(*arg, "--fixture")) {
             a->options.fixture = true;
         } else if (str_equal(*arg, "--sync")) {
@@ -220,7 +224,9 @@ static int run_mutants(const struct arguments *a)
     int result = 0;
 
     for (unsigned m = MUTANT_NONE + 1; m < MUTANTS; m++) {
-        result |= run_mutant(a, (enum sim_mutant)m);
+        if (m % a->n_shares == a->share) {
+            result |= run_mutant(a, (enum sim_mutant)m);
+        }
         (void)fflush(stdout);
     }
     return result;

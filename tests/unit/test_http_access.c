@@ -279,7 +279,7 @@ static void what_is_wrong_is_refused_with_its_place(void **state)
 static void headers_and_server_are_as_configured(void **state)
 {
     static const char *const servers[] = {"Veche/" VECHE_VERSION " libmicrohttpd/",
-                                          "Veche/" VECHE_VERSION, "Veche"};
+                                          ("Veche/" VECHE_VERSION), "Veche"};
     struct kv_list http = {0}, https = {0};
     struct http_settings settings = {.http_headers = &http, .https_headers = &https};
     struct http_setup *s;
