@@ -394,7 +394,8 @@ def test_a_directory_of_another_cluster_is_refused(witnesses):
         "a refusal",
     )
     assert_takes_no_part(node, before)
-    assert sum(raft_leads(n) for n in c.nodes.values() if n is not node) == 1
+    others = [n for n in c.nodes.values() if n is not node]
+    wait(lambda: sum(raft_leads(n) for n in others) == 1, WITHIN, "a leader of the other two")
 
     node.kill_agent()
     c["w3"].kill_agent()
