@@ -67,12 +67,12 @@ static void print_ids(void)
 }
 
 /* As prlimit says it: what is in force, and what it may be raised to. */
-static void print_limit(const char *name, int resource)
+static void print_rtprio(void)
 {
     struct rlimit limit;
 
-    if (getrlimit(resource, &limit) == 0) {
-        printf("%s %llu %llu\n", name, (unsigned long long)limit.rlim_cur,
+    if (getrlimit(RLIMIT_RTPRIO, &limit) == 0) {
+        printf("rtprio %llu %llu\n", (unsigned long long)limit.rlim_cur,
                (unsigned long long)limit.rlim_max);
     }
 }
@@ -89,7 +89,7 @@ int main(void)
     (void)prctl(PR_GET_PDEATHSIG, &death);
     printf("pdeathsig %d\numask %o\n", death, umask(0));
     printf("policy %d\nnice %d\n", sched_getscheduler(0), getpriority(PRIO_PROCESS, 0));
-    print_limit("rtprio", RLIMIT_RTPRIO);
+    print_rtprio();
     print_file("/proc/self/oom_score_adj", "oom ", any);
     printf("cwd %s\nsid %d\nppid %d\n", getcwd(cwd, sizeof(cwd)) != NULL ? cwd : "?",
            getsid(0) == getpid(), getppid());
