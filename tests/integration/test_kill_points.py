@@ -486,9 +486,16 @@ def test_a_row_interrupted_converges(three, point):
     c, kept = three
     scenarios = SCENARIOS.get(point.row) or SCENARIOS[point.sequence]
     for scenario in scenarios:
-        with scenario(c, point) as victim:
-            offset, marked = interrupt(victim, point)
-            victim.start()
+        for tries_left in (2, 1, 0):  # The guard may have killed what the agent was to kill.
+            try:
+                with scenario(c, point) as victim:
+                    offset, marked = interrupt(victim, point)
+                    victim.start()
+                break
+            except AssertionError as error:
+                if point.sequence != "clean-up" or "reaches" not in str(error) or not tries_left:
+                    raise
+                wait_converged(c, kept)
         wait_converged(c, kept)
         check_start_after(victim, offset, marked)
         kept.add()
