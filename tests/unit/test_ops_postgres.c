@@ -191,6 +191,16 @@ static lsn_t received_of(struct node *n)
     return n->status.received;
 }
 
+/* Whatever the sender has flushed has arrived, replayed or not. */
+static void wait_received(const struct node *sender, const struct node *receiver)
+{
+    char sql[256];
+
+    (void)snprintf(sql, sizeof(sql), "SELECT pg_last_wal_receive_lsn() >= '%s'",
+                   ask(sender, "SELECT pg_current_wal_flush_lsn()"));
+    wait_answer(receiver, sql, "t");
+}
+
 /* Replay is paused, so the startup process does not get to ending the receiver. */
 static void who_is_to_be_promoted_receives_nothing_more(void **state)
 {
@@ -203,12 +213,11 @@ static void who_is_to_be_promoted_receives_nothing_more(void **state)
     assert_string_equal(ask(b, "SELECT pg_wal_replay_pause()"), "");
     wait_answer(b, "SELECT pg_is_wal_replay_paused()", "t");
     assert_string_equal(ask(a, "INSERT INTO t VALUES (1)"), "");
+    wait_received(a, b);
     assert_true(b->view.receives);
     act(b, ACTION_FOLLOW, NULL);
     assert_false(b->view.receives);
-    assert_string_equal(ask(b, "SELECT count(*) FROM pg_stat_activity "
-                               "WHERE backend_type = 'walreceiver'"),
-                        "0");
+    wait_answer(b, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walreceiver'", "0");
     at = received_of(b);
     assert_string_equal(ask(a, "INSERT INTO t VALUES (2)"), "");
     assert_string_equal(ask(b, "SELECT pg_wal_replay_resume()"), "");
