@@ -357,6 +357,15 @@ void decide(const struct view *view, struct decision *d)
     POST(IMPLIES(d->renew_lease, facts.bits & F(OWNER_ME)));
 }
 
+/* Replay has come to an epoch after the one that the guard attests: nobody is sent here any
+ * more, though the lease may run for a moment. */
+static bool is_superseded(const struct view *view)
+{
+    const struct view_lease *lease = &view->lease;
+
+    return view->store->primary.epoch > MAX(lease->epoch, lease->unfenced_epoch);
+}
+
 bool decide_is_primary_now(const struct view *view)
 {
     struct node_facts facts;
@@ -364,7 +373,8 @@ bool decide_is_primary_now(const struct view *view)
     node_facts_gather(view, &facts);
     if (facts.bits & F(CONTINUED)) {
         return (facts.bits & F(RUNS_PRIMARY)) && (facts.bits & F(DATA_GOOD)) &&
-               view->op.running == ACTION_NONE;
+               !(facts.bits & F(FROZEN)) && view->op.running == ACTION_NONE &&
+               !is_superseded(view);
     }
     /* Unfenced it is primary with a lease and without: nobody else can be. Before the store
      * has the database, it may yet be discarded for another one. */

@@ -146,7 +146,7 @@ static json_t *veche_of(const struct http_request *r)
     }
     json_object_set_new(o, "system_identifier", json_string(sysid));
     json_object_set_new(o, "init", json_string(init_state_name(v->store->cluster.init)));
-    json_object_set_new(o, "epoch", json_integer((json_int_t)v->store->primary.epoch));
+    json_object_set_new(o, "epoch", json_integer((json_int_t)http_epoch(v)));
     json_object_set_new(o, "owner",
                         json_string(v->store->primary.has_owner ? v->store->primary.owner : ""));
     if (v->store->primary.unfenced) {

@@ -14,10 +14,29 @@ bool http_is_primary(const struct view *view)
     return decide_is_primary_now(view);
 }
 
+/* After a restart the guard attests the epoch; the store comes there by replay, and may
+ * then tell of a newer one. */
 bool http_holds_lease(const struct view *view)
 {
-    return view->lease.live &&
-           (view->lease.continued || view->lease.epoch == view->store->primary.epoch);
+    uint64_t epoch = view->store->primary.epoch;
+
+    return view->lease.live && (view->lease.continued ? view->lease.epoch >= epoch
+                                                      : view->lease.epoch == epoch);
+}
+
+uint64_t http_epoch(const struct view *view)
+{
+    uint64_t attested = view->lease.continued ? view->lease.epoch : 0;
+
+    if (!view->raft.caught_up) {
+        attested = MAX(attested, view->lease.unfenced_epoch);
+    }
+    return MAX(view->store->primary.epoch, attested);
+}
+
+bool http_is_unlocked(const struct view *view)
+{
+    return http_leader(view) == NULL && !http_holds_lease(view) && !http_is_primary(view);
 }
 
 bool http_is_synchronous(const struct view *view, const char *name)

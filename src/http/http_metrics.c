@@ -50,7 +50,7 @@ static void add_patroni(struct strbuf *b, const struct http_request *r)
         {"patroni_postgres_streaming", "gauge", "Value is 1 if PostgreSQL is streaming, 0 otherwise.", standby && s->streaming},
         {"patroni_postgres_in_archive_recovery", "gauge", "Value is 1 if PostgreSQL recovers from the archive, 0 otherwise.", standby && s->in_archive_recovery},
         {"patroni_postgres_server_version", "gauge", "Version of PostgreSQL, 0 if it is not running.", running ? (double)s->pg_version : 0},
-        {"patroni_cluster_unlocked", "gauge", "Value is 1 if nobody is known to hold the lease, 0 otherwise.", http_leader(v) == NULL},
+        {"patroni_cluster_unlocked", "gauge", "Value is 1 if nobody is known to hold the lease, 0 otherwise.", http_is_unlocked(v)},
         {"patroni_failsafe_mode_is_active", "gauge", "Always 0: there is no failsafe mode, the lease does it.", 0},
         {"patroni_failsafe_mode_enabled", "gauge", "Always 0: there is no failsafe mode, the lease does it.", 0},
         {"patroni_failsafe_member", "gauge", "Always 0: there is no failsafe mode, the lease does it.", 0},
@@ -69,7 +69,7 @@ static void add_veche(struct strbuf *b, const struct http_request *r)
 {
     const struct view *v = r->view;
     const struct http_metric metrics[] = {
-        {"veche_epoch", "gauge", "Present epoch of the primary's ownership.", (double)v->store->primary.epoch},
+        {"veche_epoch", "gauge", "Present epoch of the primary's ownership.", (double)http_epoch(v)},
         {"veche_lease_live", "gauge", "Value is 1 if this node holds the lease, 0 otherwise.", http_holds_lease(v)},
         {"veche_lease_remaining_seconds", "gauge", "What is left of the lease, 0 without one.", (double)v->lease.remaining_ms / 1000},
         {"veche_promise_state", "gauge", "Promise as a voter: 0 none, 1 live, 2 quarantine.", (double)v->self.status.promise},

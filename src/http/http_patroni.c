@@ -90,7 +90,7 @@ static void add_cluster(json_t *o, const struct http_request *r)
     if (v->conf.pause) {
         json_object_set_new(o, "pause", json_true());
     }
-    if (http_leader(v) == NULL) {
+    if (http_is_unlocked(v)) {
         json_object_set_new(o, "cluster_unlocked", json_true());
     }
     if (r->stats->contact_us != 0) {
@@ -118,7 +118,7 @@ static json_t *veche_of(const struct http_request *r)
     json_object_set_new(o, "version", json_string(VECHE_VERSION));
     json_object_set_new(o, "mode", json_string(node_mode_name(s->mode)));
     json_object_set_new(o, "node_id", json_sprintf("%016llx", (unsigned long long)s->id));
-    json_object_set_new(o, "epoch", json_integer((json_int_t)v->store->primary.epoch));
+    json_object_set_new(o, "epoch", json_integer((json_int_t)http_epoch(v)));
     json_object_set_new(o, "lease_live", json_boolean(http_holds_lease(v)));
     json_object_set_new(o, "lease_remaining_ms", json_integer((json_int_t)v->lease.remaining_ms));
     http_add_guard(o, v);

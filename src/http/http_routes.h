@@ -142,6 +142,9 @@ void http_reply_json(struct http_reply *reply, struct json_t *object);
 const char *http_format_time(int64_t us, char *text, size_t size);
 bool http_is_primary(const struct view *view); /* Lease, running primary, no fence. */
 bool http_holds_lease(const struct view *view);
+bool http_is_unlocked(const struct view *view); /* Nobody is known to be primary. */
+/* The newest known: of the store, or what the guard attests until replay has come there. */
+uint64_t http_epoch(const struct view *view);
 bool http_is_standby(const struct view *view);
 /* A standby that the store names. */
 bool http_is_synchronous(const struct view *view, const char *name); /* Running, in recovery. */

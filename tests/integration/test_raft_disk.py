@@ -83,7 +83,9 @@ def test_an_unwritable_directory_costs_the_raft_vote_only(cluster, report, role)
             4 * TTL + WITHIN,
             "rows for long after the lease of before would have ended",
         )
-        assert primary.is_primary()
+        says_primary = primary.http("/primary")
+        assert says_primary.status == 200 and says_primary.json["veche"]["epoch"] == epoch
+        assert "cluster_unlocked" not in says_primary.json
         assert primary.http("/leader").status == 200
         assert veche(node)["raft_usable"] is False
         assert node.running

@@ -384,6 +384,69 @@ static void a_primary_without_lease_or_postgres_is_none(void **state)
     assert_int_equal(code_of("/primary"), 503);
 }
 
+static bool says(const char *path, const char *text)
+{
+    struct http_reply reply = ask("GET", path, "");
+    bool found = strstr(reply.body.data, text) != NULL;
+
+    strbuf_deinit(&reply.body);
+    return found;
+}
+
+/* The agent of a primary was restarted: the guard attests the epoch, replay has only begun. */
+static void build_restarted(uint64_t replayed_epoch)
+{
+    build("pg1");
+    view.raft.caught_up = false;
+    view.lease.continued = true;
+    store.n_members = 0;
+    store.primary = (struct store_primary){.epoch = replayed_epoch};
+}
+
+static void a_restarted_agent_tells_the_epoch_that_its_guard_attests(void **state)
+{
+    (void)state;
+    for (uint64_t epoch = 0; epoch <= 5; epoch++) {
+        build_restarted(epoch);
+        assert_int_equal(code_of("/primary"), 200);
+        assert_int_equal(code_of("/leader"), 200);
+        assert_true(says("/patroni", "\"epoch\": 5, \"lease_live\": true"));
+        assert_false(says("/patroni", "cluster_unlocked"));
+        assert_true(says("/cluster", "\"epoch\": 5"));
+        assert_true(says("/metrics", "veche_epoch{scope=\"batman\",name=\"pg1\"} 5\n"));
+        assert_true(says("/metrics", "cluster_unlocked{scope=\"batman\",name=\"pg1\"} 0\n"));
+    }
+    build_restarted(0); /* It is paused, and nothing was renewed. */
+    view.lease = (struct view_lease){.unfenced_epoch = 5};
+    assert_int_equal(code_of("/primary"), 200);
+    assert_true(says("/patroni", "\"epoch\": 5, \"lease_live\": false"));
+    assert_false(says("/patroni", "cluster_unlocked"));
+    view.raft.caught_up = true; /* Now the store is to be believed, also that it knows nothing. */
+    assert_int_equal(code_of("/primary"), 503);
+    assert_true(says("/patroni", "\"epoch\": 0"));
+    assert_true(says("/patroni", "cluster_unlocked"));
+}
+
+static void a_restarted_agent_is_primary_of_the_newest_epoch_only(void **state)
+{
+    (void)state;
+    build_restarted(6); /* Somebody else's, in the log that is being replayed. */
+    assert_int_equal(code_of("/primary"), 503);
+    assert_int_equal(code_of("/leader"), 503);
+    assert_true(says("/patroni", "\"epoch\": 6, \"lease_live\": false"));
+    assert_true(says("/patroni", "cluster_unlocked"));
+
+    build_restarted(0); /* Frozen shortly before the deadline. */
+    view.pg.frozen = true;
+    assert_int_equal(code_of("/primary"), 503);
+    assert_false(says("/patroni", "cluster_unlocked"));
+
+    build_restarted(5); /* The lease that was attested ran out before a renewal. */
+    view.lease.live = false;
+    assert_int_equal(code_of("/primary"), 503);
+    assert_int_equal(code_of("/leader"), 503);
+}
+
 /* Cut off from the primary: who is it? The witness renewed its promise, or not. */
 static void the_leader_is_known_by_hearsay(void **state)
 {
@@ -1273,6 +1336,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(health_answers_tell_their_age),
         cmocka_unit_test(readiness_looks_at_what_was_replayed_or_received),
         cmocka_unit_test(a_primary_without_lease_or_postgres_is_none),
+        cmocka_unit_test(a_restarted_agent_tells_the_epoch_that_its_guard_attests),
+        cmocka_unit_test(a_restarted_agent_is_primary_of_the_newest_epoch_only),
         cmocka_unit_test(the_leader_is_known_by_hearsay),
         cmocka_unit_test(replica_obeys_its_parameters),
         cmocka_unit_test(a_node_that_catches_up_takes_no_request),
