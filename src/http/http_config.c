@@ -106,6 +106,16 @@ static bool is_refused_command(const struct http_request *r, struct http_reply *
     return found;
 }
 
+/* It would change nothing, or (PUT) take everything away: refused, as Patroni does. */
+static bool is_empty(const char *body)
+{
+    json_t *object = json_loads(body, 0, NULL);
+    bool empty = json_is_object(object) && json_object_size(object) == 0;
+
+    json_decref(object);
+    return empty;
+}
+
 static void change(const struct http_request *r, bool replace, struct http_reply *reply)
 {
     struct err err = {""};
@@ -119,6 +129,8 @@ static void change(const struct http_request *r, bool replace, struct http_reply
     } else if (r->body[0] == '\0') {
         http_reply_text(reply, 400,
                         "The request has no body: send a JSON object such as {\"ttl\": 5}");
+    } else if (is_empty(r->body)) {
+        http_reply_text(reply, 400, "The body is empty: send settings such as {\"ttl\": 5}");
     } else if (r->hooks->change_config(r->hooks->data, r->body, replace, &reply->command, &err) ==
                0) {
         reply->has_command = !is_refused_command(

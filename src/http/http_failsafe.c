@@ -3,18 +3,13 @@
  * lease asks a majority all the time, so nobody ever sends one; who watches it sees the members.
  */
 #include <jansson.h>
-#include <strings.h>
 
 #include "http/http_routes.h"
 
 static bool is_on(const char *config)
 {
     json_t *dynamic = config != NULL ? json_loads(config, 0, NULL) : NULL;
-    const json_t *value = json_object_get(dynamic, "failsafe_mode");
-    const char *text = json_string_value(value);
-    bool on = json_is_true(value) ||
-              (text != NULL && (strcasecmp(text, "on") == 0 || strcasecmp(text, "true") == 0 ||
-                                strcasecmp(text, "yes") == 0));
+    bool on = http_is_yes(json_object_get(dynamic, "failsafe_mode"));
 
     json_decref(dynamic);
     return on;

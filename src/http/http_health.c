@@ -5,43 +5,12 @@
  * the lease alone. Standby clusters and quorum commit are not there yet: nobody is a
  * standby leader or a quorum standby.
  */
-#include <ctype.h>
+#include <math.h>
 #include <strings.h>
 
 #include <jansson.h>
 
 #include "http/http_routes.h"
-
-/* "16kB", "10MB", "1GB", "100" in bytes; false if it cannot be read. */
-static bool parse_size(const char *text, uint64_t *ret_bytes)
-{
-    static const struct {
-        const char *unit;
-        unsigned shift;
-    } units[] = {{"", 0}, {"b", 0}, {"kb", 10}, {"mb", 20}, {"gb", 30}, {"tb", 40}};
-    char digits[32];
-    size_t n = strspn(text, "0123456789");
-    uint64_t value;
-
-    if (n == 0 || n >= sizeof(digits)) {
-        return false;
-    }
-    memcpy(digits, text, n);
-    digits[n] = '\0';
-    if (!str_to_u64(digits, 0, UINT64_MAX >> 40, &value)) {
-        return false;
-    }
-    while (text[n] == ' ') {
-        n++;
-    }
-    for (size_t i = 0; i < ARRAY_LENGTH(units); i++) {
-        if (strcasecmp(text + n, units[i].unit) == 0) {
-            *ret_bytes = value << units[i].shift;
-            return true;
-        }
-    }
-    return false;
-}
 
 /* Behind what is known to be written: what was replayed, or what is safely here. */
 static uint64_t lag_of(const struct view *view, bool replay)
@@ -56,12 +25,12 @@ static uint64_t lag_of(const struct view *view, bool replay)
 static bool lag_is_fine(const struct http_request *r)
 {
     const char *text = kv_get(r->query, "lag");
-    uint64_t bound;
+    double bound;
 
-    if (text == NULL || !parse_size(text, &bound)) {
+    if (text == NULL || !http_parse_size(text, &bound)) {
         return true; /* As Patroni: what cannot be read does not count. */
     }
-    return lag_of(r->view, true) <= bound;
+    return (double)lag_of(r->view, true) <= bound;
 }
 
 static bool state_matches(const struct http_request *r)
@@ -218,9 +187,8 @@ static const char *unready(const struct http_request *r)
     const char *lag = kv_get(r->query, "lag");
     const char *mode = kv_get(r->query, "mode");
     bool replay = mode == NULL || strcmp(mode, "write") != 0;
-    uint64_t bound = v->conf.maximum_lag_on_failover >= 0
-                         ? (uint64_t)v->conf.maximum_lag_on_failover
-                         : UINT64_MAX;
+    double bound =
+        v->conf.maximum_lag_on_failover >= 0 ? (double)v->conf.maximum_lag_on_failover : INFINITY;
 
     if (v->self.status.mode == MODE_WITNESS) {
         return v->raft.usable ? NULL : "this witness is in no cluster yet";
@@ -235,9 +203,9 @@ static const char *unready(const struct http_request *r)
         return "PostgreSQL is not streaming from the primary";
     }
     if (lag != NULL) {
-        (void)parse_size(lag, &bound); /* As Patroni: what cannot be read does not count. */
+        (void)http_parse_size(lag, &bound); /* As Patroni: what cannot be read does not count. */
     }
-    return lag_of(v, replay) <= bound ? NULL : "replication lag exceeds the limit";
+    return (double)lag_of(v, replay) <= bound ? NULL : "replication lag exceeds the limit";
 }
 
 void http_handle_readiness(const struct http_request *r, struct http_reply *reply)

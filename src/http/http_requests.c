@@ -26,8 +26,9 @@ static bool take_name(const json_t *body, const char *key, char *name, struct ht
     const json_t *value = json_object_get(body, key);
     char text[128];
 
-    if (value == NULL || json_is_null(value)) {
-        return true;
+    if (value == NULL || json_is_null(value) ||
+        (json_is_string(value) && json_string_length(value) == 0)) {
+        return true; /* It says nothing; another key may. */
     }
     if (!json_is_string(value) || json_string_length(value) >= NAME_SIZE) {
         (void)snprintf(text, sizeof(text), "\"%s\" must be a member's name", key);

@@ -10,14 +10,6 @@
 #include "base/clock.h"
 #include "http/http_routes.h"
 
-/* Values were cut to size: half a character at the end is no JSON. */
-static json_t *text_of(const char *value)
-{
-    json_t *text = json_string(value);
-
-    return text != NULL ? text : json_string("?");
-}
-
 void http_add_pending(json_t *object, const struct status *status)
 {
     const struct pending_restart *p = &status->pending;
@@ -31,8 +23,8 @@ void http_add_pending(json_t *object, const struct status *status)
         const struct pending_setting *s = &p->settings[i];
         json_t *reason = json_object();
 
-        json_object_set_new(reason, "old_value", text_of(s->old_value));
-        json_object_set_new(reason, "new_value", text_of(s->new_value));
+        json_object_set_new(reason, "old_value", http_text(s->old_value));
+        json_object_set_new(reason, "new_value", http_text(s->new_value));
         json_object_set_new(reasons, s->name, reason);
     }
     json_object_set_new(object, "pending_restart", json_true());
@@ -57,8 +49,7 @@ void http_add_scheduled_restart(json_t *object, const struct store *store, const
         return;
     }
     o = json_object();
-    json_object_set_new(o, "schedule",
-                        json_string(http_format_time(order->at_us, at, sizeof(at))));
+    json_object_set_new(o, "schedule", json_string(http_format_time(order->at_us, at, sizeof(at))));
     if (order->role[0] != '\0') {
         json_object_set_new(o, "role", json_string(order->role));
     }
@@ -74,14 +65,14 @@ void http_add_scheduled_restart(json_t *object, const struct store *store, const
     json_object_set_new(object, "scheduled_restart", o);
 }
 
-/* A time to come; null or missing is 0. False: the reply is made. */
+/* A time to come; missing is 0. False: the reply is made. */
 static bool take_schedule(const struct http_request *r, const json_t *value, int64_t *ret_at_us,
                           struct http_reply *reply)
 {
     bool has_zone = false;
 
     *ret_at_us = 0;
-    if (value == NULL || json_is_null(value)) {
+    if (value == NULL) {
         return true;
     }
     if (!json_is_string(value) ||
@@ -92,8 +83,7 @@ static bool take_schedule(const struct http_request *r, const json_t *value, int
         return false;
     }
     if (!has_zone) {
-        http_reply_text(reply, 400,
-                        "Timezone information is mandatory for the scheduled restart");
+        http_reply_text(reply, 400, "Timezone information is mandatory for the scheduled restart");
         return false;
     }
     if (*ret_at_us <= r->view->wall_us) {
@@ -142,9 +132,9 @@ static const char *take_timeout(const json_t *value, struct command_order_set *c
     double seconds = json_is_number(value) ? json_number_value(value) : 0;
 
     if (json_is_string(value)) {
-        seconds = strtod(json_string_value(value), NULL);
+        (void)http_parse_seconds(json_string_value(value), &seconds); /* Else it is still 0. */
     }
-    if (!(seconds > 0 && seconds <= 7 * 86400)) {
+    if (!(seconds >= 0.001 && seconds <= 7 * 86400)) { /* 0 ms would be none. */
         return "Timeout should be a positive number of seconds";
     }
     c->timeout_ms = (uint64_t)(seconds * 1000);
@@ -178,9 +168,7 @@ static const char *take_filter(const char *key, const json_t *value, struct comm
     }
     for (size_t i = 0; i < ARRAY_LENGTH(filters); i++) {
         if (strcmp(filters[i].key, key) == 0) {
-            return json_is_null(value) && filters[i].take != take_pending
-                       ? NULL
-                       : filters[i].take(value, c);
+            return filters[i].take(value, c);
         }
     }
     (void)snprintf(text, size, "Unknown filter for the scheduled restart: %.60s", key);
@@ -190,8 +178,8 @@ static const char *take_filter(const char *key, const json_t *value, struct comm
 /* Without a body it is an empty one. */
 static json_t *parse_body(const struct http_request *r, struct http_reply *reply)
 {
-    json_t *body = r->body[strspn(r->body, " \r\n\t")] == '\0' ? json_object()
-                                                               : json_loads(r->body, 0, NULL);
+    json_t *body =
+        r->body[strspn(r->body, " \r\n\t")] == '\0' ? json_object() : json_loads(r->body, 0, NULL);
 
     if (!json_is_object(body)) {
         http_reply_text(reply, 400, "The body is not a JSON object: send one such as {}");
@@ -246,7 +234,7 @@ static struct command_order_set *begin_order(const struct http_request *r, enum 
     reply->command.kind = COMMAND_ORDER_SET;
     *c = (struct command_order_set){.kind = kind, .time_us = r->view->wall_us};
     (void)str_copy(c->member, sizeof(c->member), target(r)); /* A member's name. */
-    (void)str_copy(c->who, sizeof(c->who), r->client); /* Cut is fine: for people. */
+    (void)str_copy(c->who, sizeof(c->who), r->client);       /* Cut is fine: for people. */
     return c;
 }
 
@@ -296,7 +284,8 @@ void http_handle_restart(const struct http_request *r, struct http_reply *reply)
         return;
     }
     c = begin_order(r, REQUEST_RESTART, reply);
-    json_object_foreach(body, key, value) {
+    json_object_foreach(body, key, value)
+    {
         wrong = wrong != NULL ? wrong : take_filter(key, value, c, text, sizeof(text));
     }
     if (wrong != NULL) {
@@ -330,13 +319,6 @@ void http_handle_restart_delete(const struct http_request *r, struct http_reply 
     sbuf_printf(&b, "taken back by %s", r->client);
 }
 
-static bool is_wanted(const json_t *body, const char *key)
-{
-    const json_t *value = json_object_get(body, key);
-
-    return value != NULL && !json_is_false(value) && !json_is_null(value);
-}
-
 void http_handle_reinitialize(const struct http_request *r, struct http_reply *reply)
 {
     json_t *body = parse_body(r, reply);
@@ -347,7 +329,7 @@ void http_handle_reinitialize(const struct http_request *r, struct http_reply *r
     if (body == NULL) {
         return;
     }
-    force = is_wanted(body, "force"); /* from_leader is always so. */
+    force = http_is_yes(json_object_get(body, "force")); /* from_leader is always so. */
     json_decref(body);
     if (!knows(r, reply)) {
         return;

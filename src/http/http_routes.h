@@ -135,6 +135,15 @@ void http_handle_config(const struct http_request *request, struct http_reply *r
 void http_handle_config_patch(const struct http_request *request, struct http_reply *reply);
 void http_handle_config_put(const struct http_request *request, struct http_reply *reply);
 
+/* http_values.c */
+/* "16kB", "1.5 MB", "100" in bytes, "5min", "1500ms", "30" in seconds; false: neither. */
+bool http_parse_size(const char *text, double *ret_bytes);
+bool http_parse_seconds(const char *text, double *ret_seconds);
+/* true, 1, "on", "true", "yes", "1"; NULL is no. */
+bool http_is_yes(const struct json_t *value);
+/* Text that others made: what is no UTF-8, as half a character where it was cut, becomes '?'. */
+struct json_t *http_text(const char *text);
+
 /* http_facts.c: what several answers need. */
 /* 200 and that object, which it frees. */
 void http_reply_json(struct http_reply *reply, struct json_t *object);

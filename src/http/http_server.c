@@ -250,6 +250,10 @@ static enum MHD_Result dispatch(struct http_action *a, const char *method, const
     if (refusal.code != 0) {
         return send_text(a, refusal.code, refusal.text);
     }
+    if (route->access == HTTP_UNSAFE && a->body.length > 0 &&
+        memchr(a->body.data, 0, a->body.length) != NULL) { /* What follows would not be read. */
+        return send_text(a, 400, "The body has a byte of zero: send JSON in UTF-8");
+    }
     return handle(a, route, method, &client);
 }
 

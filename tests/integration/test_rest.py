@@ -547,6 +547,9 @@ def test_a_post_that_asks_for_nothing_sensible_is_refused_with_an_example(by_rol
         ("/switchover", b"[1]", 400, b"not a JSON object"),
         ("/switchover", b"\xff\xfe\x00garbage", 400, b"not a JSON object"),
         ("/switchover", b"{}", 400, b"only from a specific leader"),
+        # Not the one that ends before it; nor none at all, which would be a restart now.
+        ("/switchover", b'{"leader": "nobody"}\0}', 400, b"byte of zero"),
+        ("/restart", b'\0{"role": "standby_leader"}', 400, b"byte of zero"),
         ("/switchover", b'{"leader": 7}', 400, b"member's name"),
         ("/switchover", json.dumps({"leader": "x" * 5000}).encode(), 400, b"member's name"),
         ("/switchover", b'{"leader": "nobody"}', 412, b"leader name does not match"),

@@ -485,6 +485,18 @@ static void replica_obeys_its_parameters(void **state)
         {"lag", "2108999", 503},
         {"lag", "2109000", 200},
         {"lag", "nonsense", 200},
+        {"lag", "", 200},
+        {"lag", "2109000B", 200},
+        {"lag", "2108999B", 503},
+        {"lag", "2.5MB", 200},
+        {"lag", "1.5 MB", 503},
+        {"lag", "20000000", 200}, /* More than 24 bits. */
+        {"lag", "99999999999999999999999999", 200},
+        {"lag", "0.000001TB", 503},
+        {"lag", "0x203000", 200},
+        {"lag", "-1", 503}, /* Not even without a lag. */
+        {"lag", "inf", 200},
+        {"lag", "1parsec", 200},
         {"replication_state", "streaming", 200},
         {"replication_state", "other", 503},
         {"tag_zone", "B", 200},
@@ -501,6 +513,10 @@ static void replica_obeys_its_parameters(void **state)
     }
     build("pg2");
     view.self.member.noloadbalance = true;
+    assert_int_equal(code_of("/replica"), 503);
+    build("pg2");
+    view.self.status.replayed = 0x2000000; /* 32 MiB and 136 bytes behind. */
+    kv_add(&query, "lag", "33554567");
     assert_int_equal(code_of("/replica"), 503);
 }
 
@@ -585,6 +601,14 @@ static void restart_and_reinitialize_are_checked(void **state)
         {"pg1", "/restart", "{\"postgres_version\":\"new\"}", 400, "first.major.minor"},
         {"pg1", "/restart", "{\"timeout\":\"30\",\"restart_pending\":false}", 0, ""},
         {"pg1", "/restart", "{\"timeout\":-1}", 400, "positive number of seconds"},
+        {"pg1", "/restart", "{\"timeout\":\"5 minutes\"}", 400, "positive number of seconds"},
+        {"pg1", "/restart", "{\"timeout\":\"nan\"}", 400, "positive number of seconds"},
+        {"pg1", "/restart", "{\"timeout\":0.0001}", 400, "positive number of seconds"},
+        {"pg1", "/restart", "{\"timeout\":null}", 400, "positive number of seconds"},
+        {"pg1", "/restart", "{\"role\":null}", 400, "either primary, standby_leader, or"},
+        {"pg1", "/restart", "{\"postgres_version\":null}", 400, "first.major.minor"},
+        {"pg1", "/restart", "{\"schedule\":null}", 422, "Unable to parse"},
+        {"pg1", "/restart", "{\"schedule\":\"\"}", 422, "Unable to parse"},
         {"pg1", "/restart", "{\"colour\":1}", 400, "Unknown filter"},
         {"pg1", "/restart", "{\"schedule\":\"2026-08-02T12:00+00:00\"}", 0, ""},
         {"pg1", "/restart", "{\"schedule\":\"2026-08-02T12:00\"}", 400, "Timezone information"},
@@ -611,6 +635,58 @@ static void restart_and_reinitialize_are_checked(void **state)
         } else {
             assert_null(command_broken_field(&reply.command));
         }
+        strbuf_deinit(&reply.body);
+    }
+}
+
+/* With units, as Patroni reads it. */
+static void the_timeout_of_a_restart_has_a_unit(void **state)
+{
+    static const struct {
+        const char *body;
+        uint64_t ms;
+    } table[] = {
+        {"{\"timeout\":30}", 30000},        {"{\"timeout\":1.5}", 1500},
+        {"{\"timeout\":\"30\"}", 30000},    {"{\"timeout\":\"5min\"}", 300000},
+        {"{\"timeout\":\"1 h\"}", 3600000}, {"{\"timeout\":\"1d\"}", 86400000},
+        {"{\"timeout\":\"1500ms\"}", 1500}, {"{\"timeout\":\"2s\"}", 2000},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        struct http_reply reply;
+
+        build("pg1");
+        reply = ask("POST", "/restart", table[i].body);
+        assert_true(reply.has_command);
+        assert_int_equal(reply.command.order_set.timeout_ms, table[i].ms);
+        strbuf_deinit(&reply.body);
+    }
+}
+
+/* A word that says no is none that says yes. */
+static void a_reinitialization_is_forced_by_a_yes_only(void **state)
+{
+    static const struct {
+        const char *body;
+        bool force;
+    } table[] = {
+        {"{\"force\":true}", true},     {"{\"force\":\"on\"}", true},
+        {"{\"force\":\"True\"}", true}, {"{\"force\":1}", true},
+        {"{\"force\":false}", false},   {"{\"force\":\"false\"}", false},
+        {"{\"force\":\"no\"}", false},  {"{\"force\":0}", false},
+        {"{\"force\":null}", false},    {"{\"force\":\"\"}", false},
+        {"{\"force\":{}}", false},      {"{\"from_leader\":true}", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        struct http_reply reply;
+
+        build("pg2");
+        reply = ask("POST", "/reinitialize", table[i].body);
+        assert_true(reply.has_command);
+        assert_int_equal(reply.command.order_set.force, table[i].force);
         strbuf_deinit(&reply.body);
     }
 }
@@ -775,6 +851,31 @@ static void switchover_and_failover_are_checked(void **state)
     }
 }
 
+/* A candidate that is nobody does not undo the older key beside it. */
+static void the_candidate_has_two_names(void **state)
+{
+    static const struct {
+        const char *body, *to;
+    } table[] = {
+        {"{\"leader\":\"pg1\",\"member\":\"pg2\"}", "pg2"},
+        {"{\"leader\":\"pg1\",\"member\":\"pg2\",\"candidate\":\"\"}", "pg2"},
+        {"{\"leader\":\"pg1\",\"member\":\"pg2\",\"candidate\":null}", "pg2"},
+        {"{\"leader\":\"pg1\",\"member\":\"pg9\",\"candidate\":\"pg2\"}", "pg2"},
+        {"{\"leader\":\"pg1\",\"member\":\"\"}", ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        struct http_reply reply;
+
+        build("pg1");
+        reply = ask("POST", "/switchover", table[i].body);
+        assert_true(reply.has_command);
+        assert_string_equal(reply.command.request_set.to, table[i].to);
+        strbuf_deinit(&reply.body);
+    }
+}
+
 /* An edit is of the version it was made of: of another one nothing is changed. */
 static void a_change_of_another_version_is_refused(void **state)
 {
@@ -931,6 +1032,7 @@ static void a_change_of_the_configuration_is_checked(void **state)
 
         expect_reply(method, "bad", 400, "ttl: out of range");
         expect_reply(method, "", 400, "no body");
+        expect_reply(method, " { } ", 400, "empty");
         view.raft.caught_up = false;
         expect_reply(method, "{}", 503, "does not know the state");
         view.raft.caught_up = true;
@@ -1342,9 +1444,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(replica_obeys_its_parameters),
         cmocka_unit_test(a_node_that_catches_up_takes_no_request),
         cmocka_unit_test(restart_and_reinitialize_are_checked),
+        cmocka_unit_test(the_timeout_of_a_restart_has_a_unit),
+        cmocka_unit_test(a_reinitialization_is_forced_by_a_yes_only),
         cmocka_unit_test(orders_are_for_the_member_that_is_named),
         cmocka_unit_test(what_is_scheduled_can_be_taken_back),
         cmocka_unit_test(switchover_and_failover_are_checked),
+        cmocka_unit_test(the_candidate_has_two_names),
         cmocka_unit_test(a_switchover_to_nobody_is_refused_with_its_reason),
         cmocka_unit_test(a_scheduled_switchover_is_deleted),
         cmocka_unit_test(a_change_of_the_configuration_is_checked),
