@@ -273,6 +273,9 @@ void cli_table_deinit(struct cli_table *t);
 
 /* ---- cli_yaml.c ---- */
 
+/* For json_dumps: 0.9 as the agents write it, without the digits that only binary has. */
+#define CLI_REAL_DIGITS JSON_REAL_PRECISION(15)
+
 /* Block style, as Patroni's users read it. */
 void cli_yaml_print(const json_t *value, FILE *out);
 /* The same with its keys in order; takes the reference, NULL for NULL. */

@@ -19,7 +19,8 @@ static void add(struct tree *t, const char *key, const char *value)
 /* Takes the reference. */
 static void add_json(struct tree *t, const char *key, json_t *value)
 {
-    char *text = value != NULL ? json_dumps(value, JSON_ENCODE_ANY | JSON_SORT_KEYS) : NULL;
+    size_t flags = JSON_ENCODE_ANY | JSON_SORT_KEYS | CLI_REAL_DIGITS;
+    char *text = value != NULL ? json_dumps(value, flags) : NULL;
 
     add(t, key, text);
     free(text);

@@ -31,6 +31,19 @@ static bool is_plain(const char *text)
            !is_word(text);
 }
 
+/* DEL and C1 are no text in YAML, and orders to a terminal: as escapes, like those below 0x20. */
+static void print_quoted(const char *quoted, FILE *out)
+{
+    for (const unsigned char *p = (const unsigned char *)quoted; *p != '\0'; p++) {
+        if (*p == 0x7F || (p[0] == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0)) {
+            p += *p == 0xC2;
+            fprintf(out, "\\u%04X", *p);
+        } else {
+            fputc(*p, out);
+        }
+    }
+}
+
 static void print_text(const char *text, FILE *out)
 {
     json_t *value;
@@ -43,7 +56,7 @@ static void print_text(const char *text, FILE *out)
     value = json_string(text); /* JSON's quoting is YAML's double quoting. */
     quoted = json_dumps(value, JSON_ENCODE_ANY);
     ASSERT(quoted != NULL);
-    fputs(quoted, out);
+    print_quoted(quoted, out);
     free(quoted);
     json_decref(value);
 }
@@ -53,7 +66,7 @@ static void print_scalar(const json_t *value, FILE *out)
     if (json_is_string(value)) {
         print_text(json_string_value(value), out);
     } else {
-        char *text = json_dumps(value, JSON_ENCODE_ANY);
+        char *text = json_dumps(value, JSON_ENCODE_ANY | CLI_REAL_DIGITS);
 
         ASSERT(text != NULL);
         fputs(text, out);

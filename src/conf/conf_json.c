@@ -112,12 +112,35 @@ static bool looks_like_number(const char *text)
     return text[strspn(text, "+-0123456789.eE_")] == '\0' && strpbrk(text, "0123456789") != NULL;
 }
 
+/* 1e20 as JSON has it; printf's is 1e+20. */
+static bool is_jsons_text(const json_t *real, const char *text)
+{
+    char *again = json_dumps(real, JSON_ENCODE_ANY | JSON_REAL_PRECISION(REAL_DIGITS));
+    bool same = again != NULL && strcmp(again, text) == 0;
+
+    free(again);
+    return same && strchr(text, 'e') != NULL;
+}
+
+static json_t *real_to_json(const char *text)
+{
+    char again[64];
+    char *end;
+    double value = strtod(text, &end);
+    json_t *real = *end == '\0' ? json_real(value) : NULL; /* NULL as well: out of range. */
+
+    (void)snprintf(again, sizeof(again), "%.*g", REAL_DIGITS, value);
+    if (real == NULL || strcmp(again, text) == 0 || is_jsons_text(real, text)) {
+        return real;
+    }
+    json_decref(real);
+    return NULL;
+}
+
 /* NULL if the text is not a decimal number that prints as it was written. */
 static json_t *number_to_json(const char *text)
 {
     char again[64];
-    char *end;
-    double real;
     int64_t integer;
 
     if (!looks_like_number(text)) {
@@ -127,9 +150,7 @@ static json_t *number_to_json(const char *text)
         (void)snprintf(again, sizeof(again), "%lld", (long long)integer);
         return strcmp(again, text) == 0 ? json_integer(integer) : NULL;
     }
-    real = strtod(text, &end);
-    (void)snprintf(again, sizeof(again), "%.*g", REAL_DIGITS, real);
-    return *end == '\0' && strcmp(again, text) == 0 ? json_real(real) : NULL;
+    return real_to_json(text);
 }
 
 static json_t *scalar_to_json(const struct conf_node *node, bool verbatim)

@@ -106,6 +106,35 @@ static void yaml_quotes_what_could_be_misread(void **state)
     json_decref(value);
 }
 
+/* The editor gets what the agents store, and what it leaves is read as the same. */
+static void yaml_of_numbers_and_texts_is_read_back_as_the_same(void **state)
+{
+    static const char json[] = "{\"a\":0.9,\"b\":\"\\u001B[2J\",\"c\":\"\x7F\xC2\x9B\xC3\xA9\","
+                               "\"d\":-1.5e-05,\"e\":1e+20,\"f\":\"0.90\",\"g\":\"1_000\"}";
+    json_t *value = json_loads(json, 0, NULL);
+    FILE *out = fmemopen(printed, sizeof(printed), "w");
+    struct err err = {""};
+    char *again;
+    char *wanted;
+
+    (void)state;
+    assert_non_null(out);
+    cli_yaml_print(value, out);
+    fclose(out);
+    assert_non_null(strstr(printed, "a: 0.9\n"));
+    for (const char *p = printed; *p != '\0'; p++) {
+        assert_true(*p == '\n' || (*p != 0x7F && (unsigned char)*p >= 0x20));
+        assert_false((unsigned char)p[0] == 0xC2 && (unsigned char)p[1] < 0xA0);
+    }
+    again = conf_json_of_yaml("test", printed, &err);
+    assert_non_null(again);
+    wanted = json_dumps(value, JSON_SORT_KEYS | JSON_COMPACT | CLI_REAL_DIGITS);
+    assert_string_equal(again, wanted);
+    free(again);
+    free(wanted);
+    json_decref(value);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +142,7 @@ int main(void)
         cmocka_unit_test(a_long_title_is_cut),
         cmocka_unit_test(other_formats_leave_out_what_is_empty),
         cmocka_unit_test(yaml_quotes_what_could_be_misread),
+        cmocka_unit_test(yaml_of_numbers_and_texts_is_read_back_as_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
