@@ -1,28 +1,40 @@
 /*
  * A unified difference of two texts, by their longest common subsequence of
- * lines. Configurations are short: the table of all pairs is no matter.
+ * lines. What they share at both ends needs no table of pairs; where the rest
+ * of both is long (a pg_hba of thousands of lines) it is shown as replaced.
  */
 #include "cli/cli.h"
 
-#define LINES_MAX 2000 /* More than a configuration has. */
+#define PAIRS_MAX (4 * 1000 * 1000) /* Of the table: 16 MB. */
 #define CONTEXT   3
 
 struct lines {
     char *text;
     size_t n;
-    const char *at[LINES_MAX + 1];
+    const char **at;
 };
 
 static void split(struct lines *l, const char *text)
 {
     char *save = NULL;
+    size_t n = 1;
 
+    for (const char *p = text; *p != '\0'; p++) {
+        n += *p == '\n';
+    }
     l->text = xstrdup(text);
+    l->at = xmalloc(n * sizeof(l->at[0]));
     l->n = 0;
-    for (char *line = strtok_r(l->text, "\n", &save); line != NULL && l->n < LINES_MAX;
+    for (char *line = strtok_r(l->text, "\n", &save); line != NULL;
          line = strtok_r(NULL, "\n", &save)) {
         l->at[l->n++] = line;
     }
+}
+
+static void free_lines(struct lines *l)
+{
+    free(l->text);
+    free(l->at);
 }
 
 struct change { /* A line of the difference. */
@@ -33,31 +45,74 @@ struct change { /* A line of the difference. */
 
 struct diff {
     struct lines old, new;
-    uint16_t *common; /* [i][k]: length of the rest that old[i..] and new[k..] share. */
-    struct change changes[2 * LINES_MAX];
+    size_t head, tail; /* Lines that both share at the beginning and at the end. */
+    uint32_t *common;  /* [i][k]: length of what the rests behind both share; NULL = not known. */
+    size_t n_old, n_new;
+    struct change *changes;
     size_t n;
 };
 
-static uint16_t *cell(const struct diff *d, size_t i, size_t k)
+static uint32_t *cell(const struct diff *d, size_t i, size_t k)
 {
-    return &d->common[i * (d->new.n + 1) + k];
+    return &d->common[i * (d->n_new + 1) + k];
+}
+
+static bool is_same(const struct diff *d, size_t i, size_t k)
+{
+    return str_equal(d->old.at[d->head + i], d->new.at[d->head + k]);
+}
+
+static void find_ends(struct diff *d)
+{
+    size_t n = MIN(d->old.n, d->new.n);
+
+    while (d->head < n && str_equal(d->old.at[d->head], d->new.at[d->head])) {
+        d->head++;
+    }
+    while (d->tail < n - d->head &&
+           str_equal(d->old.at[d->old.n - d->tail - 1], d->new.at[d->new.n - d->tail - 1])) {
+        d->tail++;
+    }
+    d->n_old = d->old.n - d->head - d->tail;
+    d->n_new = d->new.n - d->head - d->tail;
 }
 
 static void find_common(struct diff *d)
 {
-    d->common = xmalloc((d->old.n + 1) * (d->new.n + 1) * sizeof(uint16_t));
-    for (size_t i = d->old.n; i-- > 0;) {
-        for (size_t k = d->new.n; k-- > 0;) {
-            *cell(d, i, k) = str_equal(d->old.at[i], d->new.at[k])
-                                 ? (uint16_t)(*cell(d, i + 1, k + 1) + 1)
-                                 : MAX(*cell(d, i + 1, k), *cell(d, i, k + 1));
+    if ((d->n_old + 1) * (d->n_new + 1) > PAIRS_MAX) {
+        return;
+    }
+    d->common = xmalloc((d->n_old + 1) * (d->n_new + 1) * sizeof(d->common[0]));
+    for (size_t i = d->n_old; i-- > 0;) {
+        for (size_t k = d->n_new; k-- > 0;) {
+            *cell(d, i, k) = is_same(d, i, k) ? *cell(d, i + 1, k + 1) + 1
+                                              : MAX(*cell(d, i + 1, k), *cell(d, i, k + 1));
         }
     }
 }
 
-static void add_change(struct diff *d, char sign, const char *line, size_t old, size_t new)
+/* Of the old lines from i and the new ones from k: what comes next. */
+static char next_sign(const struct diff *d, size_t i, size_t k)
 {
-    d->changes[d->n++] = (struct change){sign, line, old, new};
+    if (i == d->n_old) {
+        return '+';
+    }
+    if (k == d->n_new || d->common == NULL) {
+        return '-';
+    }
+    if (is_same(d, i, k)) {
+        return ' ';
+    }
+    return *cell(d, i + 1, k) >= *cell(d, i, k + 1) ? '-' : '+';
+}
+
+static void add_change(struct diff *d, char sign, size_t *i, size_t *k)
+{
+    const char *line = sign == '+' ? d->new.at[*k] : d->old.at[*i];
+
+    d->changes[d->n++] = (struct change){sign, line, *i, *k};
+    *i += sign != '+';
+    *k += sign != '-';
 }
 
 static void list_changes(struct diff *d)
@@ -65,18 +120,15 @@ static void list_changes(struct diff *d)
     size_t i = 0;
     size_t k = 0;
 
-    while (i < d->old.n || k < d->new.n) {
-        if (i < d->old.n && k < d->new.n &&str_equal(d->old.at[i], d->new.at[k])) {
-            add_change(d, ' ', d->old.at[i], i, k);
-            i++;
-            k++;
-        } else if (i < d->old.n && (k == d->new.n || *cell(d, i + 1, k) >= *cell(d, i, k + 1))) {
-            add_change(d, '-', d->old.at[i], i, k);
-            i++;
-        } else {
-            add_change(d, '+', d->new.at[k], i, k);
-            k++;
-        }
+    d->changes = xmalloc((d->old.n + d->new.n) * sizeof(d->changes[0]));
+    while (i < d->head) {
+        add_change(d, ' ', &i, &k);
+    }
+    while (i - d->head < d->n_old || k - d->head < d->n_new) {
+        add_change(d, next_sign(d, i - d->head, k - d->head), &i, &k);
+    }
+    while (i < d->old.n) {
+        add_change(d, ' ', &i, &k);
     }
 }
 
@@ -119,6 +171,7 @@ bool cli_print_difference(const char *old, const char *new, FILE *out)
 
     split(&d->old, old);
     split(&d->new, new);
+    find_ends(d);
     find_common(d);
     list_changes(d);
     for (size_t i = 0; i < d->n; i++) {
@@ -135,9 +188,10 @@ bool cli_print_difference(const char *old, const char *new, FILE *out)
             i = end - 1;
         }
     }
-    free(d->old.text);
-    free(d->new.text);
+    free_lines(&d->old);
+    free_lines(&d->new);
     free(d->common);
+    free(d->changes);
     free(d);
     return differs;
 }

@@ -17,12 +17,34 @@ struct edit {
     char file[64]; /* Of the editor; "" = none. Kept when its text comes to nothing. */
 };
 
-/* Numbers, booleans, null and JSON are what they are; all else is text. */
-static json_t *parse_value(const char *text)
+/* A value of YAML, as patronictl reads it: "on", "[a, b]", nothing removes. A parameter stays as it
+ * was typed. What is no YAML is a text ("%m [%p]"), unless it was to be a list or a section. NULL
+ * with the reason printed. */
+static json_t *parse_value(const char *path, const char *text)
 {
-    json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    const char *key = str_starts_with(path, PARAMETERS) ? "parameters" : "value";
+    struct strbuf yaml = {0};
+    struct err err = {""};
+    json_t *root;
+    json_t *value;
+    char *json;
 
-    return value != NULL ? value : json_string(text);
+    strbuf_printf(&yaml, "%s:\n  ", key);
+    for (const char *p = text; *p != '\0'; p++) {
+        strbuf_add(&yaml, p, 1);
+        strbuf_add_text(&yaml, *p == '\n' ? "  " : "");
+    }
+    json = conf_json_of_yaml(path, yaml.data, &err);
+    strbuf_deinit(&yaml);
+    if (json == NULL && (text[0] == '{' || text[0] == '[')) {
+        cli_error("%s=%s: no list or section of YAML", path, text);
+        return NULL;
+    }
+    root = json != NULL ? json_loads(json, 0, NULL) : NULL;
+    value = root != NULL ? json_incref(json_object_get(root, key)) : json_string(text);
+    json_decref(root);
+    free(json);
+    return value;
 }
 
 /* Puts the value at "a.b.c", with maps on the way; a parameter's name may have dots.
@@ -61,7 +83,12 @@ static bool add_settings(const struct cli *c, json_t *patch)
     for (size_t i = 0; i < c->settings.n; i++) {
         const struct kv *s = &c->settings.items[i];
 
-        if (!put(patch, s->key, parse_value(s->value))) {
+        json_t *value = parse_value(s->key, s->value);
+
+        if (value == NULL) {
+            return false;
+        }
+        if (!put(patch, s->key, value)) {
             cli_error("\"%s\": a path such as postgresql.use_slots is needed", s->key);
             return false;
         }
@@ -71,7 +98,8 @@ static bool add_settings(const struct cli *c, json_t *patch)
 
 /* ---- Files and the editor ---- */
 
-static char *read_stream(FILE *in)
+/* Whole, to free; NULL with the reason printed. */
+static char *read_stream(FILE *in, const char *name)
 {
     struct strbuf text = {0};
     char part[4096];
@@ -81,32 +109,50 @@ static char *read_stream(FILE *in)
     while ((n = fread(part, 1, sizeof(part), in)) > 0) {
         strbuf_add(&text, part, n);
     }
-    return text.data;
+    if (!ferror(in) && strlen(text.data) == text.length) {
+        return text.data;
+    }
+    cli_error("%s %s", name, ferror(in) ? "can not be read" : "contains a zero byte");
+    strbuf_deinit(&text);
+    return NULL;
 }
 
-/* A map of YAML, "-" is the standard input. NULL with the reason printed. */
+/* A map of YAML. Nothing at all is a mistake, a pipe that broke or an editor that lost it: only
+ * {} says that there is to be nothing. NULL with the reason printed. */
+static json_t *parse_map(const char *name, const char *text)
+{
+    struct err err = {""};
+    char *json = conf_json_of_yaml(name, text, &err);
+    json_t *value = json != NULL ? json_loads(json, 0, NULL) : NULL;
+
+    free(json);
+    if (value == NULL) {
+        cli_error("%s", err.text);
+    } else if (json_object_size(value) == 0 && strchr(text, '{') == NULL) {
+        cli_error("%s is empty, expected a configuration ({} is an empty one)", name);
+        json_decref(value);
+        value = NULL;
+    }
+    return value;
+}
+
+/* "-" is the standard input. NULL with the reason printed. */
 static json_t *read_yaml(const char *path)
 {
     FILE *in = str_equal(path, "-") ? stdin : fopen(path, "r");
-    struct err err = {""};
+    const char *name = in == stdin ? "standard input" : path;
     char *text;
-    char *json;
     json_t *value;
 
     if (in == NULL) {
         cli_error("%s can not be opened", path);
         return NULL;
     }
-    text = read_stream(in);
+    text = read_stream(in, name);
     if (in != stdin) {
         (void)fclose(in); /* Only read from. */
     }
-    json = conf_json_of_yaml(in == stdin ? "standard input" : path, text, &err);
-    value = json != NULL ? json_loads(json, 0, NULL) : NULL;
-    if (value == NULL) {
-        cli_error("%s", err.text);
-    }
-    free(json);
+    value = text != NULL ? parse_map(name, text) : NULL;
     free(text);
     return value;
 }
@@ -136,6 +182,8 @@ static bool write_file(struct edit *e, const char *scope)
     fine = out != NULL && fputs(text, out) >= 0;
     if (out == NULL || fclose(out) != 0 || !fine) {
         cli_error("%s can not be written", e->file);
+        (void)unlink(e->file); /* Nothing of anybody's is in it. */
+        e->file[0] = '\0';
         fine = false;
     }
     free(text);
@@ -293,7 +341,7 @@ static int change(const struct cli *c, const struct edit *e)
         return VECHE_EXIT_REFUSED;
     }
     if (!show_difference(e, after, c->quiet ? NULL : stdout)) {
-        puts("Not changed");
+        fputs(c->quiet ? "" : "Not changed\n", stdout);
     } else {
         fflush(stdout);
         code = may_go_on(c) ? send_change(c, e) : VECHE_EXIT_FAILED;

@@ -247,6 +247,7 @@ def test_an_editor_changes_the_version_it_was_shown(tmp_path):
         ("exit 3", FAILED, "ended with 3"),
         ("echo 'ttl: [' > \"$1\"", FAILED, "not valid YAML"),
         ("echo 'ttl: soon' > \"$1\"", REFUSED, "not a duration"),
+        (": > \"$1\"", FAILED, "is empty"),
         ("true", DONE, ""),
     ],
 )

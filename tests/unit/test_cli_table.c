@@ -135,6 +135,44 @@ static void yaml_of_numbers_and_texts_is_read_back_as_the_same(void **state)
     json_decref(value);
 }
 
+/* "0\n1\n...", and lines of another kind behind them. */
+static void make_lines(struct strbuf *text, size_t n, const char *format, const char *behind)
+{
+    for (size_t i = 0; i < n; i++) {
+        strbuf_printf(text, format, i);
+    }
+    strbuf_add_text(text, behind);
+}
+
+/* A list of some thousand lines is compared to its end: what is not shown would not be sent. */
+static void a_difference_is_found_wherever_it_is(void **state)
+{
+    struct strbuf old = {0};
+    struct strbuf new = {0};
+    struct strbuf other = {0};
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    (void)state;
+    assert_non_null(out);
+    make_lines(&old, 3000, "%zu\n", "");
+    make_lines(&new, 3000, "%zu\n", "one more\n");
+    make_lines(&other, 3000, "x%zu\n", "");
+    assert_false(cli_print_difference(old.data, old.data, NULL));
+    assert_true(cli_print_difference(old.data, new.data, out));
+    assert_true(cli_print_difference(old.data, other.data, NULL));
+    assert_true(cli_print_difference("", new.data, NULL));
+    assert_false(cli_print_difference("", "", NULL));
+    fclose(out);
+    assert_string_equal(text, "--- before\n+++ after\n@@ -2998,3 +2998,4 @@\n 2997\n 2998\n 2999\n"
+                              "+one more\n");
+    free(text);
+    strbuf_deinit(&old);
+    strbuf_deinit(&new);
+    strbuf_deinit(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +181,7 @@ int main(void)
         cmocka_unit_test(other_formats_leave_out_what_is_empty),
         cmocka_unit_test(yaml_quotes_what_could_be_misread),
         cmocka_unit_test(yaml_of_numbers_and_texts_is_read_back_as_the_same),
+        cmocka_unit_test(a_difference_is_found_wherever_it_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
