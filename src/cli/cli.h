@@ -159,6 +159,7 @@ struct cli_reply {
     char relayed[128]; /* Member on whose behalf it was answered; "" = nobody's. */
     char etag[128];    /* "" = none. */
     bool of_events;    /* A stream is read until something in the cluster has changed. */
+    bool sent;         /* It was to change something and went out, but no answer came back. */
     char tried[1024];  /* Where, and why it failed; for the error message. */
 };
 
@@ -173,6 +174,7 @@ bool cli_member_request(const struct cli *c, const json_t *member, const char *m
                         const char *path, const char *body, struct cli_reply *reply);
 void cli_reply_deinit(struct cli_reply *reply);
 const char *cli_reply_text(const struct cli_reply *reply); /* Never NULL. */
+const char *cli_no_reply(const struct cli_reply *reply);   /* What it means that code is 0. */
 /* Until something in the cluster has changed, or so long. */
 void cli_wait_for_change(const struct cli *c, uint64_t ms);
 /* The exit code that a status of REST stands for. */
@@ -234,7 +236,7 @@ bool cli_confirm(const char *format, ...) PRINTF_LIKE(1, 2); /* "... [y/N]: " */
 /* "Error: ..." on stderr. */
 void cli_error(const char *format, ...) PRINTF_LIKE(1, 2);
 int cli_unreachable(const struct cli_reply *reply);      /* Says so; the exit code. */
-bool cli_is_terminal(FILE *out); /* One that knows more than lines. */
+bool cli_is_terminal(FILE *out);                         /* One that knows more than lines. */
 const char *cli_colour(FILE *out, const char *sequence); /* "" unless `out` is a terminal. */
 
 #define CLI_RED   "\033[31m"

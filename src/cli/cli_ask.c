@@ -66,6 +66,6 @@ void cli_error(const char *format, ...)
 
 int cli_unreachable(const struct cli_reply *reply)
 {
-    cli_error("no agent answered (%s)", reply->tried);
+    cli_error("%s (%s)", reply->sent ? cli_no_reply(reply) : "no agent answered", reply->tried);
     return VECHE_EXIT_UNREACHABLE;
 }

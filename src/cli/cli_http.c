@@ -133,6 +133,15 @@ static void remember_failure(struct cli_reply *reply, const char *where, const c
                    length > 0 ? "; " : "", where, why);
 }
 
+/* Whoever got it may carry it out, so nobody else is asked to: a restart would be two. */
+static bool has_gone_out(CURL *curl, const struct ask *ask)
+{
+    long n_sent = 0;
+
+    (void)curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &n_sent);
+    return n_sent > 0 && !str_equal(ask->method, "GET");
+}
+
 static void set_text(CURL *curl, CURLoption option, const char *text)
 {
     if (text[0] != '\0') {
@@ -222,6 +231,7 @@ static bool try_one(const char *base, const char *socket, struct ask *ask, struc
     } else {
         remember_failure(reply, socket != NULL ? socket : base, curl_easy_strerror(rv));
         strbuf_deinit(&reply->body);
+        reply->sent = has_gone_out(curl, ask);
     }
     curl_easy_cleanup(curl);
     return rv == CURLE_OK;
@@ -253,6 +263,9 @@ static bool try_partners(const struct cli_config *config, struct ask *ask, struc
             if (try_address(address, ask, reply)) {
                 return true;
             }
+            if (reply->sent) {
+                return false;
+            }
         }
     }
     return false;
@@ -266,16 +279,20 @@ static bool try_all(const struct cli *c, struct ask *ask, struct cli_reply *repl
     if (c->url != NULL) {
         return try_one(c->url, NULL, ask, reply);
     }
-    for (size_t i = 0; i < config->n_sockets; i++) {
+    for (size_t i = 0; i < config->n_sockets && !reply->sent; i++) {
         if (try_one("http://localhost", config->sockets[i], ask, reply)) {
             return true;
         }
+    }
+    if (reply->sent) {
+        return false;
     }
     if (config->own[0] == '\0') {
         remember_failure(reply, "configuration", "none found; give -c FILE or --url URL");
         return false;
     }
-    return try_address(config->own, ask, reply) || try_partners(config, ask, reply);
+    return try_address(config->own, ask, reply) ||
+           (!reply->sent && try_partners(config, ask, reply));
 }
 
 bool cli_request(const struct cli *c, const char *method, const char *path, const char *body,
@@ -369,6 +386,9 @@ bool cli_member_request(const struct cli *c, const json_t *member, const char *m
     if (try_all(c, &here, reply) && str_equal(reply->relayed, name)) {
         return true;
     }
+    if (reply->sent) {
+        return false;
+    }
     /* An agent that passes nothing on has done nothing: its path is unknown there. */
     cli_reply_deinit(reply);
     *reply = (struct cli_reply){0};
@@ -378,6 +398,12 @@ bool cli_member_request(const struct cli *c, const json_t *member, const char *m
 const char *cli_reply_text(const struct cli_reply *reply)
 {
     return reply->body.data != NULL ? reply->body.data : "";
+}
+
+const char *cli_no_reply(const struct cli_reply *reply)
+{
+    return reply->sent ? "it was asked for and no answer came, so it may happen: see vechectl list"
+                       : "nobody answered";
 }
 
 void cli_reply_deinit(struct cli_reply *reply)

@@ -76,7 +76,8 @@ static int reinit_one(struct cli *c, const json_t *member)
     if (reply.code == 200) {
         printf("Success: reinitialize for member %s\n", name);
     } else if (reply.code == 0) {
-        printf("Failed: reinitialize for member %s, nobody answered (%s)\n", name, reply.tried);
+        printf("Failed: reinitialize for member %s, %s (%s)\n", name, cli_no_reply(&reply),
+               reply.tried);
         code = VECHE_EXIT_UNREACHABLE;
     } else {
         printf("Failed: reinitialize for member %s, status code=%ld, (%s)\n", name, reply.code,

@@ -115,8 +115,8 @@ static int say_failed(const char *action, const json_t *member, const struct cli
     const char *name = cli_text(member, "name");
 
     if (reply->code == 0) {
-        printf("%sFailed:%s %s for member %s, nobody answered (%s)\n", cli_colour(stdout, CLI_RED),
-               cli_colour(stdout, CLI_RESET), action, name, reply->tried);
+        printf("%sFailed:%s %s for member %s, %s (%s)\n", cli_colour(stdout, CLI_RED),
+               cli_colour(stdout, CLI_RESET), action, name, cli_no_reply(reply), reply->tried);
         return VECHE_EXIT_UNREACHABLE;
     }
     printf("%sFailed:%s %s for member %s, status code=%ld, (%s)\n", cli_colour(stdout, CLI_RED),

@@ -69,7 +69,8 @@ int cli_show_config(struct cli *c, int argc, char **argv)
     if (config != NULL && c->origin) {
         code = show_origin(c, config);
     } else if (config != NULL && c->format == CLI_JSON) {
-        (void)json_dumpf(config, stdout, JSON_INDENT(2) | CLI_REAL_DIGITS); /* A pipe: cli.c looks. */
+        (void)json_dumpf(config, stdout,
+                         JSON_INDENT(2) | CLI_REAL_DIGITS); /* A pipe: cli.c looks. */
         putchar('\n');
     } else if (config != NULL) {
         cli_yaml_print(config, stdout);

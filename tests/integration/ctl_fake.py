@@ -104,6 +104,9 @@ class Agent:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length).decode()
                 code, text, headers = agent.answer(self.command, self.path, body, self.headers)
+                if code == 0:  # Hangs up.
+                    self.close_connection = True
+                    return
                 data = text.encode() if isinstance(text, str) else json.dumps(text).encode()
                 self.send_response(code)
                 self.send_header("Content-Length", str(len(data)))

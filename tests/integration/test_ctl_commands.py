@@ -90,6 +90,20 @@ def test_a_reply_of_another_member_is_not_taken_for_this_ones():
         assert r.returncode == UNREACHABLE, r
 
 
+def test_what_may_have_been_carried_out_is_not_asked_of_another_one():
+    with Agent() as here, Agent(name="pg1") as there:
+        here.member("pg1")["api_url"] = there.url + "/patroni"
+        here.replies["POST /members/pg1/restart"] = (0, "")
+        here.replies["POST /switchover"] = (0, "")
+        there.replies["POST /restart"] = (200, "restarted successfully")
+        r = vechectl("--url", here.url, "restart", "pg1", "--force")
+        assert r.returncode == UNREACHABLE and "it may happen" in r.stdout, r
+        assert here.asked == ["POST /members/pg1/restart {}"] and not there.asked
+
+        r = vechectl("--url", here.url, "switchover", "--force")
+        assert r.returncode == UNREACHABLE and "it may happen" in r.stderr, r
+
+
 @pytest.mark.parametrize("with_events", [True, False])
 def test_a_watched_list_is_drawn_anew_when_something_changes(with_events):
     """At once by the agent's events, else after the time that was given."""
