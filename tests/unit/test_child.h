@@ -1,18 +1,28 @@
 /*
- * A test with real servers runs in a child; the parent cleans up behind it, also when
- * it is interrupted (a terminal, a test's time limit). Both have shared memory of their
- * own.
+ * Tests with real servers run in a child, because PostgreSQL refuses root: as root the
+ * child has become the user postgres. The parent cleans up behind it, also when it is
+ * interrupted (a terminal, a test's time limit): all files are below one directory, and
+ * whatever process works in it is killed. Both have shared memory of their own.
  */
 #ifndef VECHE_TESTS_TEST_CHILD_H
 #define VECHE_TESTS_TEST_CHILD_H
 
+#include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
+#include <grp.h>
+#include <limits.h>
+#include <poll.h>
+#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 /*
  * A killed PostgreSQL leaves its segments, System V's and POSIX's, to the next start in
@@ -28,6 +38,17 @@ static inline void own_shared_memory(void)
                       "shared memory of killed servers stays behind, see ipcs -m and "
                       "/dev/shm: %s\n",
                       strerror(errno));
+    }
+}
+
+static inline void become_postgres(const char *dir)
+{
+    const struct passwd *pw = getpwnam("postgres");
+
+    if (pw == NULL || chown(dir, pw->pw_uid, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 ||
+        initgroups("postgres", pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0) {
+        perror("becoming postgres");
+        _exit(1);
     }
 }
 
@@ -51,6 +72,77 @@ static inline int wait_for_child(pid_t pid)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
     return status;
+}
+
+/* Of every living process whose working directory is below; how many there are. */
+static inline size_t kill_in(const char *dir)
+{
+    DIR *processes = opendir("/proc");
+    const struct dirent *entry;
+    size_t n_found = 0;
+
+    while (processes != NULL && (entry = readdir(processes)) != NULL) {
+        long pid = strtol(entry->d_name, NULL, 10);
+        char path[64], cwd[PATH_MAX];
+        ssize_t n;
+
+        (void)snprintf(path, sizeof(path), "/proc/%ld/cwd", pid);
+        n = pid > 1 ? readlink(path, cwd, sizeof(cwd) - 1) : -1; /* A zombie has none. */
+        cwd[n > 0 ? n : 0] = '\0';
+        if (strncmp(cwd, dir, strlen(dir)) == 0) {
+            (void)kill((pid_t)pid, SIGKILL);
+            n_found++;
+        }
+    }
+    if (processes != NULL) {
+        (void)closedir(processes);
+    }
+    return n_found;
+}
+
+static inline int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static inline void remove_all(const char *dir)
+{
+    (void)nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* One may have started another meanwhile, and what was killed may take a moment to end. */
+static inline void clean_up(const char *dir)
+{
+    for (int i = 0; i < 1000 && kill_in(dir) > 0; i++) {
+        (void)poll(NULL, 0, 20);
+    }
+    remove_all(dir);
+}
+
+/* Makes the directory, of a name as for mkdtemp. run_all returns the number of failures. */
+static inline int run_in_child(char *dir, int (*run_all)(void))
+{
+    int status;
+    pid_t pid;
+
+    if (mkdtemp(dir) == NULL) {
+        perror(dir);
+        return 1;
+    }
+    pid = fork();
+    if (pid == 0) {
+        if (geteuid() == 0) {
+            become_postgres(dir);
+        }
+        (void)chdir("/");
+        exit(run_all() == 0 ? 0 : 1);
+    }
+    status = wait_for_child(pid);
+    clean_up(dir);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 #endif

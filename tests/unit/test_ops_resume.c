@@ -19,9 +19,7 @@ static bool run_cut_at(struct node *n, enum node_action action, const struct nod
     }
     (void)snprintf(step, sizeof(step), "%s: %s", node_action_name(action), name);
     decide_on(n, action, upstream);
-    while (!ops_is_idle(n->ops) && !str_equal(see(n).step, step)) {
-        turn();
-    }
+    TURN_UNTIL(ops_is_idle(n->ops) || str_equal(see(n).step, step));
     print_message("%s \"%s\"\n", ops_is_idle(n->ops) ? "ran through" : "cut at", step);
     ops_cancel(n->ops, clock_ms());
     wait_idle(n);
@@ -37,14 +35,12 @@ static void a_bootstrap_can_be_cut_at_each_step(void **state)
     for (size_t k = 0; run_cut_at(a, ACTION_BOOTSTRAP, NULL, k); k++) {
         decide_on(a, ACTION_CLEAN_UP, NULL);
         wait_idle(a);
-        for (int i = 0; i < 50; i++) {
-            turn();
-        }
+        look_anew(a);
         /* Valid only when whole: then decide() has it started in place. */
         act(a, a->status.data == DATA_VALID ? ACTION_START_PRIMARY : ACTION_BOOTSTRAP, NULL);
         assert_string_equal(query(a, "repl", REPL_PASSWORD, "SELECT 1"), "1");
         act(a, ACTION_STOP, NULL);
-        (void)nftw(a->data, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        remove_all(a->data);
         wait_data(a, DATA_EMPTY);
     }
 }

@@ -2,9 +2,7 @@
  * Two nodes with real PostgreSQL on one loop, without agents, for the tests of
  * ops/. What the agent would decide, the test says.
  *
- * PostgreSQL refuses to run as root: then everything runs in a child that has
- * become the user postgres. All files are below one directory of ours; at the
- * end whatever process works in it is killed, and it is removed.
+ * Everything runs in a child that is not root, in one directory (test_child.h).
  */
 #ifndef VECHE_TESTS_TEST_OPS_WORLD_H
 #define VECHE_TESTS_TEST_OPS_WORLD_H
@@ -16,16 +14,10 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -33,8 +25,10 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "ops/ops_internal.h"
+#include "pg/pg_internal.h"
 #include "test_child.h"
 #include "test_pg_bin.h"
+#include "test_port.h"
 
 #define on_world(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
@@ -69,19 +63,6 @@ struct world {
 static struct world *w;
 
 /* ---- The world ---- */
-
-static inline uint16_t free_port(void)
-{
-    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(sa);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &size), 0);
-    (void)close(fd);
-    return ntohs(sa.sin_port);
-}
 
 static inline void nothing(void *data)
 {
@@ -194,6 +175,32 @@ static inline void turn(void)
     look(&w->b);
 }
 
+/* A liveness bound: far beyond what anything here takes, on whatever machine. */
+#define TURN_UNTIL(condition)                           \
+    do {                                                \
+        uint64_t end_ms_ = clock_ms() + MINUTES(2);     \
+        while (!(condition)) {                          \
+            if (clock_ms() >= end_ms_) {                \
+                fail_msg("never came: %s", #condition); \
+            }                                           \
+            turn();                                     \
+        }                                               \
+    } while (0)
+
+/* What is under way began before now, and may tell of then: once more. */
+static inline void look_anew(struct node *n)
+{
+    for (int i = 0; i < 2; i++) {
+        while (n->pg->observing || n->pg->looking) {
+            (void)uv_run(&w->loop, UV_RUN_ONCE);
+        }
+        if (i == 0) {
+            pg_observe(n->pg, clock_ms());
+        }
+    }
+    look(n);
+}
+
 static inline struct view_op see(const struct node *n)
 {
     struct view_op v;
@@ -225,32 +232,17 @@ static inline void decide_on(struct node *n, enum node_action action, const stru
 
 static inline void wait_idle(struct node *n)
 {
-    uint64_t until_ms = clock_ms() + SECONDS(60);
-
-    while (!ops_is_idle(n->ops)) {
-        assert_true(clock_ms() < until_ms);
-        turn();
-    }
+    TURN_UNTIL(ops_is_idle(n->ops));
 }
 
 static inline void wait_role(struct node *n, enum pg_role role)
 {
-    uint64_t until_ms = clock_ms() + SECONDS(30);
-
-    while (n->status.pg_state != PG_STATE_RUNNING || n->status.pg_role != role) {
-        assert_true(clock_ms() < until_ms);
-        turn();
-    }
+    TURN_UNTIL(n->status.pg_state == PG_STATE_RUNNING && n->status.pg_role == role);
 }
 
 static inline void wait_data(struct node *n, enum data_state data)
 {
-    uint64_t until_ms = clock_ms() + SECONDS(30);
-
-    while (n->status.data != data) {
-        assert_true(clock_ms() < until_ms);
-        turn();
-    }
+    TURN_UNTIL(n->status.data == data);
 }
 
 /* Does it, and it works. */
@@ -285,14 +277,6 @@ static inline void on_closed(void *data)
     ((struct node *)data)->closed = true;
 }
 
-static inline int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline void node_deinit(struct node *n)
 {
     ops_cancel(n->ops, clock_ms());
@@ -311,7 +295,7 @@ static inline void node_deinit(struct node *n)
     kv_deinit(&n->users);
     kv_deinit(&n->basebackup);
     kv_deinit(&n->hba);
-    (void)nftw(n->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    remove_all(n->dir);
 }
 
 static inline int teardown(void **state)
@@ -364,12 +348,7 @@ static inline const char *ask(const struct node *n, const char *sql)
 
 static inline void wait_answer(const struct node *n, const char *sql, const char *answer)
 {
-    uint64_t until_ms = clock_ms() + SECONDS(20);
-
-    while (!str_equal(ask(n, sql), answer)) {
-        assert_true(clock_ms() < until_ms);
-        turn();
-    }
+    TURN_UNTIL(str_equal(ask(n, sql), answer));
 }
 
 static inline bool file_has(const char *path, const char *word)
@@ -430,72 +409,15 @@ static inline void end_client(pid_t pid)
     (void)waitpid(pid, NULL, 0);
 }
 
-/* ---- Another user, and what a crashed test leaves ---- */
-
-static inline void become_postgres(void)
-{
-    const struct passwd *pw = getpwnam("postgres");
-
-    if (pw == NULL || chown(root_dir, pw->pw_uid, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 ||
-        initgroups("postgres", pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0) {
-        perror("becoming postgres");
-        _exit(1);
-    }
-}
-
-/* Every process whose working directory is below ours. */
-static inline void kill_left_overs(void)
-{
-    DIR *dir = opendir("/proc");
-    const struct dirent *entry;
-    char path[PATH_MAX], cwd[PATH_MAX];
-
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        uint64_t pid;
-        ssize_t n;
-
-        if (!str_to_u64(entry->d_name, 2, INT32_MAX, &pid)) {
-            continue;
-        }
-        (void)snprintf(path, sizeof(path), "/proc/%s/cwd", entry->d_name);
-        n = readlink(path, cwd, sizeof(cwd) - 1);
-        cwd[MAX(n, 0)] = '\0';
-        if (str_starts_with(cwd, root_dir)) {
-            (void)kill((pid_t)pid, SIGKILL);
-        }
-    }
-    if (dir != NULL) {
-        (void)closedir(dir);
-    }
-}
-
 /* run_all returns the number of failures. */
 static inline int run_in_world(int (*run_all)(void))
 {
-    int wait_status;
-    pid_t pid;
-
     own_shared_memory();
     if (access("/dev/shm", W_OK) != 0) {
         (void)str_copy(root_dir, sizeof(root_dir), "/tmp/veche-ops-XXXXXX");
     }
-    if (mkdtemp(root_dir) == NULL) {
-        perror(root_dir);
-        return 1;
-    }
     log_init("test", LOG_INFO);
-    pid = fork();
-    if (pid == 0) {
-        if (geteuid() == 0) {
-            become_postgres();
-        }
-        (void)chdir("/");
-        exit(run_all() == 0 ? 0 : 1);
-    }
-    wait_status = wait_for_child(pid);
-    kill_left_overs();
-    (void)nftw(root_dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 1;
+    return run_in_child(root_dir, run_all);
 }
 
 #endif

@@ -26,6 +26,7 @@
 #include "base/rng.h"
 #include "base/str.h"
 #include "peer/peer.h"
+#include "test_port.h"
 
 #define NODES      5
 #define CLUSTER    UINT64_C(0xc105)
@@ -326,19 +327,6 @@ static inline void node_stop(struct node *n)
 static inline bool are_up(const struct node *a, const struct node *b)
 {
     return peer_is_up(a->peer, b->options.id) && peer_is_up(b->peer, a->options.id);
-}
-
-static inline uint16_t free_port(void)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(to);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&to, &size), 0);
-    (void)close(fd);
-    return ntohs(to.sin_port);
 }
 
 /* n nodes, each of which dials every other; not started. */

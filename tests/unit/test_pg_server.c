@@ -1,25 +1,20 @@
 /*
  * pg/ on a real PostgreSQL: initdb, start, observe, crash, left-over backends,
- * adoption, promotion, stop. PostgreSQL refuses root, so as root the tests run in a
- * child that became the user postgres; its parent cleans up after it whatever
- * happened.
+ * adoption, promotion, stop.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
-#include <glob.h>
-#include <grp.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <pwd.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -28,8 +23,9 @@
 #include "pg/pg_processes.h"
 #include "test_child.h"
 #include "test_pg_bin.h"
+#include "test_port.h"
 
-static char base_dir[64];
+static char base_dir[] = "/tmp/veche-test-pg-XXXXXX";
 static struct store test_store; /* Too big for a stack. */
 
 struct node {
@@ -60,11 +56,14 @@ static void on_closed(uv_handle_t *handle)
     free(handle);
 }
 
+/* A liveness bound: far beyond what anything here takes, on whatever machine. */
+#define LIMIT_MS MINUTES(2)
+
 /* Runs the loop until the condition holds. */
-static bool run_until(struct node *n, bool (*holds)(struct node *n), uint64_t limit_ms)
+static void wait_for(struct node *n, bool (*holds)(struct node *n))
 {
     uv_timer_t *timer = malloc(sizeof(*timer));
-    uint64_t end = clock_ms() + limit_ms;
+    uint64_t end = clock_ms() + LIMIT_MS;
     bool done;
 
     uv_timer_init(n->loop, timer);
@@ -76,7 +75,7 @@ static bool run_until(struct node *n, bool (*holds)(struct node *n), uint64_t li
         }
     }
     uv_close((uv_handle_t *)timer, on_closed);
-    if (!done && limit_ms > 2000) { /* Else it only waited. */
+    if (!done) {
         print_error("state=%s role=%s data=%s problem=%s processes=%u\n",
                     pg_state_name(n->status.pg_state), pg_role_name(n->status.pg_role),
                     data_state_name(n->status.data), n->status.problem, n->view.n_processes);
@@ -86,7 +85,7 @@ static bool run_until(struct node *n, bool (*holds)(struct node *n), uint64_t li
                         n->status.pending.settings[i].new_value);
         }
     }
-    return done;
+    assert_true(done);
 }
 
 struct done {
@@ -116,9 +115,9 @@ static void reset_done(void)
     last_done = (struct done){0};
 }
 
-static void wait_done(struct node *n, uint64_t limit_ms)
+static void wait_done(struct node *n)
 {
-    assert_true(run_until(n, was_called, limit_ms));
+    wait_for(n, was_called);
     if (last_done.status != 0) {
         print_error("failed: %s\n", last_done.problem);
     }
@@ -163,18 +162,6 @@ static bool has_looked(struct node *n)
 }
 
 /* ---- A node ---- */
-
-static uint16_t free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    close(fd);
-    return ntohs(address.sin_port);
-}
 
 static void options_of(struct node *n, struct pg_options *o)
 {
@@ -272,7 +259,7 @@ static void run_child(struct node *n, const char *const *argv)
     if (pg_child_start(n->pg, argv, NULL, on_done, NULL, &err) == NULL) {
         fail_msg("%s", err.text);
     }
-    wait_done(n, 60000);
+    wait_done(n);
 }
 
 static void initdb(struct node *n)
@@ -287,7 +274,7 @@ static void write_conf(struct node *n, const struct pg_start *start)
 {
     reset_done();
     pg_write_conf(n->pg, start, on_done, NULL);
-    wait_done(n, 10000);
+    wait_done(n);
 }
 
 static void start(struct node *n, const struct pg_start *how)
@@ -295,15 +282,15 @@ static void start(struct node *n, const struct pg_start *how)
     write_conf(n, how);
     reset_done();
     pg_start_server(n->pg, how, on_done, NULL);
-    wait_done(n, 10000);
-    assert_true(run_until(n, is_running, 30000));
+    wait_done(n);
+    wait_for(n, is_running);
 }
 
 static void execute(struct node *n, const char *sql)
 {
     reset_done();
-    pg_execute(n->pg, sql, 10000, on_done, NULL);
-    wait_done(n, 15000);
+    pg_execute(n->pg, sql, LIMIT_MS, on_done, NULL);
+    wait_done(n);
 }
 
 /* The value behind a label in the output of pg_controldata. */
@@ -337,43 +324,54 @@ static uint64_t controldata_number(const struct node *n, const char *label)
     return strtoull(value, NULL, 10);
 }
 
+static void compare_control(const struct node *n, const struct pg_control *c)
+{
+    char value[64], lsn[LSN_TEXT_SIZE];
+
+    controldata(n, "Latest checkpoint location", value, sizeof(value));
+    assert_string_equal(value, lsn_format(c->checkpoint, lsn, sizeof(lsn)));
+    controldata(n, "Latest checkpoint's REDO location", value, sizeof(value));
+    assert_string_equal(value, lsn_format(c->redo, lsn, sizeof(lsn)));
+    assert_true(controldata_number(n, "Database system identifier") == c->sysid);
+    assert_true(controldata_number(n, "pg_control version number") == c->version);
+    assert_true(controldata_number(n, "Catalog version number") == c->catalog_version);
+    assert_true(controldata_number(n, "Latest checkpoint's TimeLineID") == c->timeline);
+    assert_true(controldata_number(n, "Latest checkpoint's PrevTimeLineID") == c->prev_timeline);
+    assert_true(controldata_number(n, "Min recovery ending loc's timeline") ==
+                c->min_recovery_timeline);
+    assert_int_equal(controldata_number(n, "max_connections setting"), c->max_connections);
+    assert_int_equal(controldata_number(n, "max_worker_processes setting"),
+                     c->max_worker_processes);
+    assert_int_equal(controldata_number(n, "max_wal_senders setting"), c->max_wal_senders);
+    assert_int_equal(controldata_number(n, "max_prepared_xacts setting"), c->max_prepared_xacts);
+    assert_int_equal(controldata_number(n, "max_locks_per_xact setting"), c->max_locks_per_xact);
+    assert_int_equal(controldata_number(n, "Data page checksum version"), c->data_checksums);
+    controldata(n, "wal_log_hints setting", value, sizeof(value));
+    assert_string_equal(value, c->wal_log_hints ? "on" : "off");
+}
+
 /* Our reading of pg_control against PostgreSQL's own. */
 static void check_control(const struct node *n, const char *state)
 {
-    struct pg_control c;
+    struct pg_control c, later;
     struct err err = {0};
     char value[64], lsn[LSN_TEXT_SIZE];
 
-    assert_int_equal(pg_control_read(n->data_dir, &c, &err), 0);
+    do { /* A standby that runs moves it whenever it writes a page. */
+        assert_int_equal(pg_control_read(n->data_dir, &c, &err), 0);
+        controldata(n, "Minimum recovery ending location", value, sizeof(value));
+        assert_int_equal(pg_control_read(n->data_dir, &later, &err), 0);
+    } while (later.min_recovery != c.min_recovery);
+    assert_string_equal(value, lsn_format(c.min_recovery, lsn, sizeof(lsn)));
     controldata(n, "Database cluster state", value, sizeof(value));
     assert_string_equal(value, state);
-    controldata(n, "Latest checkpoint location", value, sizeof(value));
-    assert_string_equal(value, lsn_format(c.checkpoint, lsn, sizeof(lsn)));
-    controldata(n, "Latest checkpoint's REDO location", value, sizeof(value));
-    assert_string_equal(value, lsn_format(c.redo, lsn, sizeof(lsn)));
-    controldata(n, "Minimum recovery ending location", value, sizeof(value));
-    assert_string_equal(value, lsn_format(c.min_recovery, lsn, sizeof(lsn)));
-    assert_true(controldata_number(n, "Database system identifier") == c.sysid);
-    assert_true(controldata_number(n, "pg_control version number") == c.version);
-    assert_true(controldata_number(n, "Catalog version number") == c.catalog_version);
-    assert_true(controldata_number(n, "Latest checkpoint's TimeLineID") == c.timeline);
-    assert_true(controldata_number(n, "Latest checkpoint's PrevTimeLineID") == c.prev_timeline);
-    assert_true(controldata_number(n, "Min recovery ending loc's timeline") ==
-                c.min_recovery_timeline);
-    assert_int_equal(controldata_number(n, "max_connections setting"), c.max_connections);
-    assert_int_equal(controldata_number(n, "max_worker_processes setting"), c.max_worker_processes);
-    assert_int_equal(controldata_number(n, "max_wal_senders setting"), c.max_wal_senders);
-    assert_int_equal(controldata_number(n, "max_prepared_xacts setting"), c.max_prepared_xacts);
-    assert_int_equal(controldata_number(n, "max_locks_per_xact setting"), c.max_locks_per_xact);
-    assert_int_equal(controldata_number(n, "Data page checksum version"), c.data_checksums);
-    controldata(n, "wal_log_hints setting", value, sizeof(value));
-    assert_string_equal(value, c.wal_log_hints ? "on" : "off");
+    compare_control(n, &c);
 }
 
 static void stop_fast(struct node *n)
 {
     pg_signal_stop(n->pg, PG_STOP_FAST);
-    assert_true(run_until(n, is_stopped, 30000));
+    wait_for(n, is_stopped);
 }
 
 static const struct pg_start as_primary = {.as_standby = false};
@@ -389,6 +387,11 @@ static struct node *node_running(const char *name)
 
 /* ---- Tests ---- */
 
+static bool several_are_seen(struct node *n)
+{
+    return n->view.n_processes > 1;
+}
+
 static void a_new_database_is_made_started_seen_and_stopped(void **state)
 {
     struct node *n = node_new("one");
@@ -396,7 +399,7 @@ static void a_new_database_is_made_started_seen_and_stopped(void **state)
 
     (void)state;
     pg_observe(n->pg, clock_ms());
-    assert_true(run_until(n, has_looked, 5000));
+    wait_for(n, has_looked);
     assert_int_equal(n->status.data, DATA_EMPTY);
     assert_int_equal(n->status.pg_role, PG_ROLE_UNINITIALIZED);
 
@@ -412,7 +415,7 @@ static void a_new_database_is_made_started_seen_and_stopped(void **state)
     assert_string_equal(n->status.problem, "");
     assert_int_equal(n->status.pending.n, 0);
     assert_false(pg_is_down(n->pg));
-    assert_true(n->view.n_processes > 1);
+    wait_for(n, several_are_seen); /* A look is not before the answer to a query. */
     sysid = n->status.sysid;
     execute(n, "DO $$ BEGIN ASSERT current_setting('application_name') = 'veche'; END $$");
     execute(n, "CHECKPOINT");
@@ -435,21 +438,21 @@ static void a_bad_statement_and_a_stopped_server_are_told_apart(void **state)
 
     (void)state;
     reset_done();
-    pg_execute(n->pg, "SELECT 1/0", 5000, on_done, NULL);
-    assert_true(run_until(n, was_called, 10000));
+    pg_execute(n->pg, "SELECT 1/0", LIMIT_MS, on_done, NULL);
+    wait_for(n, was_called);
     assert_int_equal(last_done.status, -1);
     assert_non_null(strstr(last_done.problem, "division by zero"));
 
     reset_done();
-    pg_execute(n->pg, "SELECT pg_sleep(20)", 300, on_done, NULL);
-    assert_true(run_until(n, was_called, 3000));
+    pg_execute(n->pg, "SELECT pg_sleep(600)", 300, on_done, NULL);
+    wait_for(n, was_called);
     assert_int_equal(last_done.status, -1);
     assert_non_null(strstr(last_done.problem, "no answer in time"));
 
     stop_fast(n);
     reset_done();
-    pg_execute(n->pg, "SELECT 1", 5000, on_done, NULL);
-    assert_true(run_until(n, was_called, 10000));
+    pg_execute(n->pg, "SELECT 1", LIMIT_MS, on_done, NULL);
+    wait_for(n, was_called);
     assert_non_null(strstr(last_done.problem, "does not run"));
     node_free(n);
 }
@@ -506,7 +509,7 @@ static void changes_take_effect_and_what_waits_for_a_restart_shows(void **state)
     change(n, "shared_buffers", "32MB");
     change(n, "wal_buffers", "256"); /* Of 8kB. */
     change(n, "work_mem", "8MB");
-    assert_true(run_until(n, three_are_pending, 10000));
+    wait_for(n, three_are_pending);
     check_pending(n, 0, "max_connections", "100", "150");
     check_pending(n, 1, "shared_buffers", "16MB", "32MB");
     check_pending(n, 2, "wal_buffers", "512kB", "2MB");
@@ -514,7 +517,7 @@ static void changes_take_effect_and_what_waits_for_a_restart_shows(void **state)
 
     change(n, "max_connections", "100");
     change(n, "shared_buffers", "16MB");
-    assert_true(run_until(n, one_is_pending, 10000)); /* What was restored is not any more. */
+    wait_for(n, one_is_pending); /* What was restored is not any more. */
     check_pending(n, 0, "wal_buffers", "512kB", "2MB");
 
     stop_fast(n);
@@ -531,11 +534,11 @@ static void what_was_changed_behind_our_back_shows(void **state)
     (void)state;
     execute(n, "ALTER SYSTEM SET max_files_per_process = 500");
     execute(n, "SELECT pg_reload_conf()");
-    assert_true(run_until(n, one_is_pending, 10000));
+    wait_for(n, one_is_pending);
     check_pending(n, 0, "max_files_per_process", "1000", "500");
     execute(n, "ALTER SYSTEM RESET max_files_per_process");
     execute(n, "SELECT pg_reload_conf()");
-    assert_true(run_until(n, none_is_pending, 10000));
+    wait_for(n, none_is_pending);
     node_free(n);
 }
 
@@ -555,7 +558,7 @@ static void the_files_are_of_the_role_that_runs(void **state)
     o.primary_parameters = &params;
     o.primary_hba = &hba;
     pg_set_options(n->pg, &o);
-    assert_true(run_until(n, none_is_pending, 10000));
+    wait_for(n, none_is_pending);
     execute(n, "DO $$ BEGIN ASSERT current_setting('work_mem') = '11MB'; END $$");
     execute(n, "DO $$ BEGIN ASSERT (SELECT count(*) FROM pg_hba_file_rules) = 2; END $$");
 
@@ -565,9 +568,9 @@ static void the_files_are_of_the_role_that_runs(void **state)
     write_conf(n, &as_primary); /* Cut off before the reload. */
     close_pg(n);
     n->pg = new_pg(n);
-    assert_true(run_until(n, is_primary, 10000));
+    wait_for(n, is_primary);
     execute(n, "DO $$ BEGIN ASSERT current_setting('work_mem') = '11MB'; END $$");
-    assert_true(run_until(n, none_is_pending, 10000));
+    wait_for(n, none_is_pending);
     execute(n, "DO $$ BEGIN ASSERT current_setting('work_mem') = '4MB'; END $$");
     kv_deinit(&params);
     kv_deinit(&hba);
@@ -604,14 +607,14 @@ static void the_same_text_is_not_read_again(void **state)
     struct node *n = node_running("same");
 
     (void)state;
-    assert_true(run_until(n, none_is_pending, 10000)); /* As it runs now. */
+    wait_for(n, none_is_pending); /* As it runs now. */
     execute(n, "CREATE TABLE public.t AS SELECT pg_conf_load_time() AS at");
     change(n, "work_mem", "4MB");
-    assert_true(run_until(n, none_is_pending, 10000));
+    wait_for(n, none_is_pending);
     execute(n, "DO $$ BEGIN ASSERT (SELECT at FROM public.t) < pg_conf_load_time(); END $$");
     execute(n, "UPDATE public.t SET at = pg_conf_load_time()");
     change(n, "work_mem", "4MB");
-    assert_true(run_until(n, none_is_pending, 10000));
+    wait_for(n, none_is_pending);
     execute(n, "DO $$ BEGIN ASSERT (SELECT at FROM public.t) = pg_conf_load_time(); END $$");
     node_free(n);
 }
@@ -636,8 +639,8 @@ static void a_wrong_password_is_no_outage(void **state)
     write_conf(n, &as_primary);
     reset_done();
     pg_start_server(n->pg, &as_primary, on_done, NULL);
-    wait_done(n, 10000);
-    assert_true(run_until(n, is_refused_by_password, 10000));
+    wait_done(n);
+    wait_for(n, is_refused_by_password);
     assert_int_equal(n->status.pg_role, PG_ROLE_PRIMARY);
     assert_non_null(strstr(n->status.problem, "authentication failed"));
     assert_null(strstr(n->status.problem, "secret"));
@@ -684,18 +687,19 @@ static void removal_follows_the_links_of_postgresql_and_no_others(void **state)
     execute(n, statement);
     reset_done();
     pg_remove_data(n->pg, on_done, NULL);
-    assert_true(run_until(n, was_called, 5000));
+    wait_for(n, was_called);
     assert_int_equal(last_done.status, -1); /* It runs. */
     stop_fast(n);
     snprintf(link, sizeof(link), "%s/stranger", n->data_dir);
     assert_int_equal(symlink(other, link), 0);
     write_file(space, "PG_14_202107181");
-    write_file(n->data_dir, ".snapshot"); /* "Empty" with that in it, so it is nobody's to remove. */
+    write_file(n->data_dir,
+               ".snapshot"); /* "Empty" with that in it, so it is nobody's to remove. */
     write_file(n->data_dir, "lost+found");
 
     reset_done();
     pg_remove_data(n->pg, on_done, NULL);
-    wait_done(n, 10000);
+    wait_done(n);
     refresh(n);
     assert_int_equal(n->status.data, DATA_EMPTY);
     assert_true(exists(n->data_dir, "."));
@@ -735,8 +739,8 @@ static void mark(struct node *n)
 {
     reset_done();
     pg_mark_incomplete(n->pg, true, "clone from p", on_done, NULL);
-    wait_done(n, 5000);
-    assert_true(run_until(n, data_is_incomplete, 10000));
+    wait_done(n);
+    wait_for(n, data_is_incomplete);
 }
 
 /* A clone was cut off in its copy; then somebody made a database by hand. */
@@ -749,11 +753,11 @@ static void what_is_put_beside_an_old_mark_is_not_ours_to_empty(void **state)
     (void)state;
     mark(n);
     write_file(pg_making_dir(n->pg), "PG_VERSION");
-    assert_true(run_until(n, data_is_incomplete, 10000));
+    wait_for(n, data_is_incomplete);
     run_child(n, clear);
-    assert_true(run_until(n, data_is_empty, 10000));
+    wait_for(n, data_is_empty);
     run_child(n, argv);
-    assert_true(run_until(n, data_is_valid, 10000));
+    wait_for(n, data_is_valid);
     assert_true(exists_beside(n, "incomplete"));
     start(n, &as_primary);
     assert_false(exists_beside(n, "incomplete"));
@@ -774,9 +778,9 @@ static void a_mark_without_its_token_holds_for_the_files_it_was_made_for(void **
     run_child(n, argv);
     mark(n);
     assert_int_equal(rmdir(pg_making_dir(n->pg)), 0);
-    assert_true(run_until(n, data_is_incomplete, 10000));
+    wait_for(n, data_is_incomplete);
     run_child(n, renew);
-    assert_true(run_until(n, data_is_valid, 10000));
+    wait_for(n, data_is_valid);
     node_free(n);
 }
 
@@ -786,7 +790,7 @@ static void keep(struct node *n, bool for_rewind)
 
     reset_done();
     pg_keep_diverged(n->pg, &what, on_done, NULL);
-    wait_done(n, 20000);
+    wait_done(n);
 }
 
 static size_t n_kept_with(struct node *n, const char *pattern)
@@ -837,7 +841,7 @@ static void what_is_kept_is_no_loss_before_it_is_given_up(void **state)
     refresh(n);
     assert_int_equal(n->view.loss.timeline, 0); /* Nothing has gone yet. */
     pg_loss_recall(n->pg, 0); /* Nor for an agent after this one: the data is whole. */
-    assert_true(run_until(n, loss_was_looked_for, 5000));
+    wait_for(n, loss_was_looked_for);
     assert_int_equal(n->view.loss.timeline, 0);
 
     run_child(n, archive);
@@ -849,13 +853,44 @@ static void what_is_kept_is_no_loss_before_it_is_given_up(void **state)
     assert_int_equal(n->view.loss.timeline, 1);
     assert_true(n->view.loss.from == 0x1000100);
     pg_loss_told(n->pg);
-    assert_true(run_until(n, loss_was_looked_for, 5000));
+    wait_for(n, loss_was_looked_for);
     assert_int_equal(n->view.loss.timeline, 0);
     pg_loss_given_up(n->pg); /* A bootstrap, later. */
     refresh(n);
     assert_int_equal(n->view.loss.timeline, 0);
     memset(&test_store.line, 0, sizeof(test_store.line));
     node_free(n);
+}
+
+/* What psql prints; runs no loop of ours. */
+static long ask_number(const struct node *n, const char *sql)
+{
+    char command[512], line[64] = "";
+    FILE *pipe;
+
+    (void)snprintf(command, sizeof(command),
+                   "%s/psql -XAtq -h 127.0.0.1 -p %u -U postgres -c \"%s\"", pg_bin_dir(), n->port,
+                   sql);
+    pipe = popen(command, "r");
+    assert_non_null(pipe);
+    (void)fgets(line, sizeof(line), pipe);
+    (void)pclose(pipe);
+    return strtol(line, NULL, 10);
+}
+
+static pid_t busy_pid;
+
+static bool a_backend_is_busy(struct node *n)
+{
+    busy_pid = (pid_t)ask_number(n, "SELECT pid FROM pg_stat_activity WHERE query LIKE 'DO %'");
+    return busy_pid > 1;
+}
+
+/* The others notice that their postmaster died; but for the collector of logs, which goes
+ * on for as long as somebody may write to it. */
+static bool the_busy_one_is_left(struct node *n)
+{
+    return pg_kill_count(n->pg) <= 2;
 }
 
 /* SIGKILL of the postmaster with a backend that is busy and does not look. */
@@ -868,25 +903,25 @@ static void backends_left_over_are_found_and_killed(void **state)
 
     (void)state;
     reset_done();
-    pg_execute(n->pg, sql, 60000, on_done, NULL);
-    (void)run_until(n, was_called, 1000); /* Long enough to be in the loop; it never ends. */
+    pg_execute(n->pg, sql, LIMIT_MS, on_done, NULL);
+    wait_for(n, a_backend_is_busy);
 
     killed_ms = clock_ms();
     assert_int_equal(pg_process_signal(n->pg->postmaster.pidfd, SIGKILL), 0);
-    assert_true(run_until(n, has_ended, 2000));
+    wait_for(n, has_ended);
     assert_int_equal(n->status.pg_state, PG_STATE_CRASHED);
     assert_int_equal(n->status.pg_role, PG_ROLE_PRIMARY);
     assert_false(n->status.clean_shutdown);
-    assert_true(n->view.gone_ms - killed_ms < 500);
+    assert_true(n->view.gone_ms >= killed_ms);
     assert_true(n->view.n_processes > 0);
-    /* The others notice that their postmaster died; this one is busy. */
-    (void)poll(NULL, 0, 1000);
+    wait_for(n, the_busy_one_is_left);
+    assert_true(pg_process_is_of(busy_pid, n->data_dir));
     assert_false(pg_is_down(n->pg));
     assert_true(n->pg->disk.n_processes >= 1);
 
     (void)pg_kill_all(n->pg);
-    assert_true(run_until(n, is_down, 5000));
-    assert_true(run_until(n, was_called, 5000));
+    wait_for(n, is_down);
+    wait_for(n, was_called);
     assert_int_equal(last_done.status, -1);
 
     start(n, &as_primary);
@@ -930,13 +965,13 @@ static void a_second_agent_adopts_and_stops(void **state)
     refresh(n);
     assert_int_equal(n->status.pg_state, PG_STATE_UNKNOWN);
     pg_observe(n->pg, clock_ms());
-    assert_true(run_until(n, is_running, 10000));
+    wait_for(n, is_running);
     assert_int_equal(n->pg->postmaster.pid, pid);
     assert_int_equal(n->status.pg_role, PG_ROLE_PRIMARY);
     assert_false(n->pg->postmaster.is_child);
 
     pg_signal_stop(n->pg, PG_STOP_KILL);
-    assert_true(run_until(n, is_down, 5000));
+    wait_for(n, is_down);
     assert_false(n->status.clean_shutdown);
     /* The second did not wait for a child of the first: a zombie with the number in
      * the lock file it left behind. It must not be in the way. */
@@ -965,8 +1000,8 @@ static void a_failed_start_says_why(void **state)
     write_conf(n, &as_primary);
     reset_done();
     pg_start_server(n->pg, &as_primary, on_done, NULL);
-    wait_done(n, 10000);
-    assert_true(run_until(n, start_has_failed, 10000));
+    wait_done(n);
+    wait_for(n, start_has_failed);
     assert_non_null(strstr(n->status.problem, "no_such_library"));
     node_free(n);
 }
@@ -1057,13 +1092,13 @@ static void a_slot_of_an_absent_member_stays_while_paused(void **state)
     test_store.n_members = 1;
     (void)str_copy(test_store.members[0].name, NAME_SIZE, "gone");
     test_store.members[0].mode = MODE_POSTGRES;
-    assert_true(run_until(n, has_slot, 5000));
+    wait_for(n, has_slot);
     test_store.n_members = 0;
     round_to_come = n->pg->round + 4; /* It was looked at, acted on, and looked at again. */
-    assert_true(run_until(n, was_seen_paused, 10000));
+    wait_for(n, was_seen_paused);
     assert_int_equal(n->pg->row.n_slots, 1);
 
-    assert_true(run_until(n, has_no_slot, 5000)); /* Resumed. */
+    wait_for(n, has_no_slot); /* Resumed. */
     stop_fast(n);
     node_free(n);
 }
@@ -1094,22 +1129,22 @@ static void clone_node(struct node *from, struct node *to)
     (void)pg_conninfo(to->pg, &upstream, conninfo, sizeof(conninfo));
     reset_done();
     pg_mark_incomplete(to->pg, true, "clone", on_done, NULL);
-    wait_done(to, 5000);
+    wait_done(to);
     refresh(to);
     assert_int_equal(to->status.data, DATA_INCOMPLETE);
     reset_done();
     pg_remove_data(to->pg, on_done, NULL);
-    wait_done(to, 5000);
+    wait_done(to);
     argv[2] = pg_making_dir(to->pg);
     run_child(to, argv);
     reset_done();
     pg_settle(to->pg, on_done, NULL);
-    wait_done(to, 5000);
+    wait_done(to);
     refresh(to);
     assert_int_equal(to->status.data, DATA_INCOMPLETE);
     reset_done();
     pg_mark_incomplete(to->pg, false, NULL, on_done, NULL);
-    wait_done(to, 5000);
+    wait_done(to);
     refresh(to);
     assert_int_equal(to->status.data, DATA_VALID);
 }
@@ -1150,28 +1185,28 @@ static void a_clone_streams_and_is_promoted(void **state)
     add_member(p);
     add_member(s);
     execute(p, "CREATE ROLE replicator LOGIN REPLICATION");
-    assert_true(run_until(p, has_slot, 5000));
+    wait_for(p, has_slot);
     assert_string_equal(p->pg->row.slots[0].name, "s_2");
     clone_node(p, s);
     start(s, &how);
-    assert_true(run_until(s, streams_from_somebody, 10000));
+    wait_for(s, streams_from_somebody);
     check_standby(s, p);
-    assert_true(run_until(s, has_slot, 5000));
-    assert_true(run_until(p, is_primary, 1000));
+    wait_for(s, has_slot);
+    wait_for(p, is_primary);
     check_control(s, "in archive recovery");
 
     /* Follows nobody for a while, without a restart. */
     write_conf(s, &(struct pg_start){.as_standby = true});
     pg_reload(s->pg);
-    assert_true(run_until(s, follows_nobody, 5000));
+    wait_for(s, follows_nobody);
     write_conf(s, &how);
     pg_reload(s->pg);
-    assert_true(run_until(s, streams_from_somebody, 10000));
+    wait_for(s, streams_from_somebody);
     check_standby(s, p);
 
     reset_done();
     pg_read_positions(s->pg, 7, on_positions, NULL);
-    assert_true(run_until(s, was_called, 5000));
+    wait_for(s, was_called);
     assert_true(last_positions.valid && !last_positions.is_primary);
     assert_int_equal(last_positions.epoch, 7);
     assert_true(last_positions.flushed > 0 && last_positions.timeline == 1);
@@ -1179,22 +1214,22 @@ static void a_clone_streams_and_is_promoted(void **state)
     stop_fast(p);
     reset_done();
     pg_read_positions(s->pg, 8, on_positions, NULL);
-    assert_true(run_until(s, was_called, 5000));
+    wait_for(s, was_called);
     /* The standby has the whole shutdown checkpoint. */
     assert_true(last_positions.flushed >= p->view.control_lsn);
     assert_true(last_positions.flushed < p->view.control_lsn + 64);
     begin_ms = clock_ms();
     reset_done();
     pg_promote(s->pg, 3, on_done, NULL); /* 2 is left out. */
-    wait_done(s, 20000);
+    wait_done(s);
     print_message("promoted in %llu ms\n", (unsigned long long)(clock_ms() - begin_ms));
     refresh(s);
     assert_int_equal(s->status.pg_role, PG_ROLE_PRIMARY);
     assert_int_equal(s->status.timeline, 3);
-    assert_true(run_until(s, checkpoint_is_due, 1000));
+    wait_for(s, checkpoint_is_due);
     execute(s, "CHECKPOINT");
-    assert_true(run_until(s, checkpoint_is_done, 5000));
-    assert_true(run_until(s, history_is_due, 5000));
+    wait_for(s, checkpoint_is_done);
+    wait_for(s, history_is_due);
     assert_int_equal(s->view.history.timeline, 1);
     assert_true(s->view.history.lsn > 0);
     assert_string_equal(s->view.history.new_primary, "S.2");
@@ -1203,8 +1238,8 @@ static void a_clone_streams_and_is_promoted(void **state)
     how.upstream = (struct upstream){.host = "127.0.0.1", .port = s->port};
     (void)str_copy(how.upstream.name, sizeof(how.upstream.name), s->name);
     start(p, &how);
-    assert_true(run_until(p, is_streaming, 20000));
-    assert_true(run_until(p, is_on_timeline_3, 10000));
+    wait_for(p, is_streaming);
+    wait_for(p, is_on_timeline_3);
     stop_fast(p);
     stop_fast(s);
     assert_int_equal(s->status.timeline, 3);
@@ -1214,35 +1249,41 @@ static void a_clone_streams_and_is_promoted(void **state)
     node_free(s);
 }
 
-static bool child_ended(struct node *n)
+static bool child_has_begun(struct node *n)
 {
-    return was_called(n);
+    return exists(base_dir, n->name);
+}
+
+static pid_t sleeper;
+
+static bool sleeper_has_ended(struct node *n)
+{
+    (void)n;
+    return kill(sleeper, 0) != 0 || pg_process_is_zombie(sleeper);
 }
 
 static void a_child_is_killed_with_all_it_started(void **state)
 {
     struct node *n = node_new("child");
-    const char *argv[] = {"/bin/sh", "-c", "echo begin; sleep 1000 & echo $!; wait", NULL};
+    char begun[128];
+    const char *argv[] = {"/bin/sh", "-c",  "echo begin; sleep 1000 & echo $!; touch $1; wait",
+                          "sh",      begun, NULL};
     struct err err = {0};
     struct pg_child *child;
 
     (void)state;
+    snprintf(begun, sizeof(begun), "%s/%s", base_dir, n->name);
     reset_done();
     child = pg_child_start(n->pg, argv, NULL, on_done, NULL, &err);
     assert_non_null(child);
-    (void)run_until(n, child_ended, 200);
+    wait_for(n, child_has_begun);
     pg_child_kill(child);
-    assert_true(run_until(n, child_ended, 2000));
+    wait_for(n, was_called);
     assert_int_equal(last_done.status, -1);
     assert_non_null(strstr(last_done.problem, "sh was stopped: begin; "));
-    {
-        pid_t sleeper = (pid_t)strtol(strstr(last_done.problem, "begin; ") + 7, NULL, 10);
-
-        for (int i = 0; i < 200 && kill(sleeper, 0) == 0 && !pg_process_is_zombie(sleeper); i++) {
-            (void)poll(NULL, 0, 5);
-        }
-        assert_true(kill(sleeper, 0) != 0 || pg_process_is_zombie(sleeper));
-    }
+    sleeper = (pid_t)strtol(strstr(last_done.problem, "begin; ") + 7, NULL, 10);
+    assert_true(sleeper > 1);
+    wait_for(n, sleeper_has_ended);
     assert_null(pg_child_start(n->pg, (const char *[]){"no-such-program", NULL}, NULL, on_done,
                                NULL, &err));
     assert_non_null(strstr(err.text, "no-such-program"));
@@ -1261,11 +1302,11 @@ static void what_is_no_database_is_not_touched(void **state)
     file = fopen(path, "w");
     fclose(file);
     pg_observe(n->pg, clock_ms());
-    assert_true(run_until(n, has_looked, 5000));
+    wait_for(n, has_looked);
     assert_int_equal(n->status.data, DATA_FOREIGN);
     reset_done();
     pg_remove_data(n->pg, on_done, NULL);
-    assert_true(run_until(n, was_called, 5000));
+    wait_for(n, was_called);
     assert_int_equal(last_done.status, -1);
     assert_int_equal(access(path, F_OK), 0);
     node_free(n);
@@ -1282,7 +1323,7 @@ static void a_stop_calls_off_a_start_under_way(void **state)
     reset_done();
     pg_start_server(n->pg, &as_primary, on_done, NULL);
     (void)pg_kill_all(n->pg);
-    assert_true(run_until(n, was_called, 5000));
+    wait_for(n, was_called);
     assert_int_equal(last_done.status, -1);
     assert_true(pg_is_down(n->pg));
     node_free(n);
@@ -1321,82 +1362,8 @@ static int run_all(void)
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-/* ---- Becoming postgres, and cleaning up ---- */
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static void kill_of(const char *name)
-{
-    char path[256];
-    pid_t pids[256];
-
-    snprintf(path, sizeof(path), "%s/%s", base_dir, name);
-    for (int round = 0; round < 100; round++) {
-        size_t n = pg_processes_find(path, pids, 256);
-
-        for (size_t i = 0; i < MIN(n, 256); i++) {
-            int fd = pids[i] > 0 ? pg_process_open(pids[i], path) : -1;
-
-            if (fd >= 0) {
-                pg_process_signal(fd, SIGKILL);
-                close(fd);
-            }
-        }
-        if (n == 0) {
-            return;
-        }
-        (void)poll(NULL, 0, 20);
-    }
-}
-
-static void clean_up(void)
-{
-    static const char *const names[] = {
-        "one",   "errors",  "busy",  "adopt",   "fail",     "stale", "p-1",   "S.2",
-        "child", "foreign", "fence", "pending", "password", "links", "empty", "slots"};
-
-    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
-        kill_of(names[i]);
-    }
-    (void)nftw(base_dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void become_postgres(void)
-{
-    const struct passwd *pw = getpwnam("postgres");
-
-    if (pw == NULL || chown(base_dir, pw->pw_uid, pw->pw_gid) != 0 ||
-        initgroups("postgres", pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 ||
-        setuid(pw->pw_uid) != 0) {
-        perror("becoming postgres");
-        _exit(1);
-    }
-}
-
 int main(void)
 {
-    int status;
-    pid_t pid;
-
     own_shared_memory();
-    (void)snprintf(base_dir, sizeof(base_dir), "/tmp/veche-test-pg-XXXXXX");
-    if (mkdtemp(base_dir) == NULL) {
-        return 1;
-    }
-    pid = fork();
-    if (pid == 0) {
-        if (geteuid() == 0) {
-            become_postgres();
-        }
-        exit(run_all());
-    }
-    status = wait_for_child(pid);
-    clean_up();
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    return run_in_child(base_dir, run_all);
 }
