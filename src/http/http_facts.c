@@ -9,6 +9,8 @@
 #include "base/str.h"
 #include "core/syncset.h"
 
+#define SILENT_MS SECONDS(10) /* Of a server that is asked about once a second. */
+
 bool http_is_primary(const struct view *view)
 {
     return decide_is_primary_now(view);
@@ -20,8 +22,8 @@ bool http_holds_lease(const struct view *view)
 {
     uint64_t epoch = view->store->primary.epoch;
 
-    return view->lease.live && (view->lease.continued ? view->lease.epoch >= epoch
-                                                      : view->lease.epoch == epoch);
+    return view->lease.live &&
+           (view->lease.continued ? view->lease.epoch >= epoch : view->lease.epoch == epoch);
 }
 
 uint64_t http_epoch(const struct view *view)
@@ -41,16 +43,39 @@ bool http_is_unlocked(const struct view *view)
 
 bool http_is_synchronous(const struct view *view, const char *name)
 {
-    return view->store->primary.has_owner &&
+    return view->raft.caught_up && view->store->primary.has_owner &&
            str_equal(view->store->sync.primary, view->store->primary.owner) &&
            !str_equal(view->store->sync.primary, name) && syncset_confirms(view->store, name);
 }
 
-bool http_is_standby(const struct view *view)
+/* One that hangs, or is frozen, has all its processes, and serves nobody. */
+bool http_runs(const struct view *view)
 {
     const struct status *s = &view->self.status;
+    uint64_t since_ms = MAX(view->pg.seen_ms, view->self.started_ms);
 
-    return s->pg_state == PG_STATE_RUNNING && s->pg_role == PG_ROLE_STANDBY;
+    return s->pg_state == PG_STATE_RUNNING &&
+           (s->mode == MODE_WITNESS || (!view->pg.frozen && view->now_ms <= since_ms + SILENT_MS));
+}
+
+enum pg_state http_state(const struct view *view)
+{
+    enum pg_state state = view->self.status.pg_state;
+
+    return state == PG_STATE_RUNNING && !http_runs(view) ? PG_STATE_UNKNOWN : state;
+}
+
+bool http_is_standby(const struct view *view)
+{
+    return http_runs(view) && view->self.status.pg_role == PG_ROLE_STANDBY;
+}
+
+const char *http_replication_state(const struct status *s)
+{
+    if (s->pg_role != PG_ROLE_STANDBY) {
+        return NULL;
+    }
+    return s->streaming ? "streaming" : s->in_archive_recovery ? "in archive recovery" : NULL;
 }
 
 static bool is_fresh(const struct view *view, const struct view_peer *peer)

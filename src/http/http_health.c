@@ -6,7 +6,6 @@
  * standby leader or a quorum standby.
  */
 #include <math.h>
-#include <strings.h>
 
 #include <jansson.h>
 
@@ -36,26 +35,29 @@ static bool lag_is_fine(const struct http_request *r)
 static bool state_matches(const struct http_request *r)
 {
     const char *text = kv_get(r->query, "replication_state");
+    const char *state = http_replication_state(&r->view->self.status);
 
-    return text == NULL || (strcmp(text, "streaming") == 0 && r->view->self.status.streaming);
+    return text == NULL || text[0] == '\0' || str_equal(text, state);
 }
 
-/* A tag asked for as tag_KEY=VALUE; a missing one does not match (as Patroni). */
+/* A tag asked for as tag_KEY=VALUE, with the value as Patroni writes it, in lower case where it
+ * is no text; a missing one does not match. */
 static bool tag_matches(const json_t *tags, const char *key, const char *wanted)
 {
     const json_t *value = json_object_get(tags, key);
     char *text;
     bool fine;
 
-    if (json_is_string(value)) {
-        return strcasecmp(json_string_value(value), wanted) == 0;
+    if (value == NULL || json_is_null(value) || json_is_string(value)) {
+        return str_equal(json_string_value(value), wanted);
     }
-    text = value != NULL ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-    fine = text != NULL && strcasecmp(text, wanted) == 0;
+    text = json_dumps(value, JSON_ENCODE_ANY);
+    fine = str_equal(text, wanted);
     free(text);
     return fine;
 }
 
+/* What is asked for without a value does not count. */
 static bool tags_match(const struct http_request *r)
 {
     json_t *tags = json_loads(r->view->self.member.tags, 0, NULL);
@@ -64,8 +66,8 @@ static bool tags_match(const struct http_request *r)
     for (size_t i = 0; i < r->query->n; i++) {
         const struct kv *item = &r->query->items[i];
 
-        if (str_starts_with(item->key, "tag_")) {
-            fine = fine && tag_matches(tags, item->key + 4, item->value != NULL ? item->value : "");
+        if (str_starts_with(item->key, "tag_") && item->value != NULL && item->value[0] != '\0') {
+            fine = fine && tag_matches(tags, item->key + 4, item->value);
         }
     }
     json_decref(tags);
@@ -75,7 +77,7 @@ static bool tags_match(const struct http_request *r)
 static bool replica_is_fine(const struct http_request *r)
 {
     return http_is_standby(r->view) && !r->view->self.member.noloadbalance && lag_is_fine(r) &&
-           state_matches(r) && tags_match(r);
+           state_matches(r);
 }
 
 /* A lease may have run out since the view was made: an agent that was stopped for a while
@@ -91,6 +93,12 @@ static bool lease_may_run(const struct http_request *r)
 static bool is_primary(const struct http_request *r)
 {
     return http_is_primary(r->view) && lease_may_run(r);
+}
+
+/* Unfenced it leads with a lease and without: nobody else can. */
+static bool is_leader(const struct http_request *r)
+{
+    return is_primary(r) || (http_holds_lease(r->view) && lease_may_run(r));
 }
 
 /* Of a server that runs, when it last answered; of all else, when it was last looked at. */
@@ -114,6 +122,12 @@ static void answer(const struct http_request *r, struct http_reply *reply, bool 
     http_add_patroni_body(r, reply);
 }
 
+/* One of several that may be chosen: also by its tags. */
+static void answer_chosen(const struct http_request *r, struct http_reply *reply, bool fine)
+{
+    answer(r, reply, fine && tags_match(r));
+}
+
 void http_handle_primary(const struct http_request *r, struct http_reply *reply)
 {
     answer(r, reply, is_primary(r));
@@ -126,12 +140,12 @@ void http_handle_unavailable(const struct http_request *r, struct http_reply *re
 
 void http_handle_leader(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, http_holds_lease(r->view) && lease_may_run(r));
+    answer(r, reply, is_leader(r));
 }
 
 void http_handle_replica(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, replica_is_fine(r));
+    answer_chosen(r, reply, replica_is_fine(r));
 }
 
 static bool is_synchronous(const struct http_request *r)
@@ -141,32 +155,32 @@ static bool is_synchronous(const struct http_request *r)
 
 void http_handle_sync(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, replica_is_fine(r) && is_synchronous(r));
+    answer_chosen(r, reply, replica_is_fine(r) && is_synchronous(r));
 }
 
 void http_handle_async(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, replica_is_fine(r) && !is_synchronous(r));
+    answer_chosen(r, reply, replica_is_fine(r) && r->view->raft.caught_up && !is_synchronous(r));
 }
 
 void http_handle_read_only_sync(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, is_primary(r) || (replica_is_fine(r) && is_synchronous(r)));
+    answer_chosen(r, reply, is_primary(r) || (replica_is_fine(r) && is_synchronous(r)));
 }
 
 void http_handle_read_only(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, is_primary(r) || replica_is_fine(r));
+    answer_chosen(r, reply, is_primary(r) || replica_is_fine(r));
 }
 
 void http_handle_read_only_quorum(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, is_primary(r));
+    answer_chosen(r, reply, is_primary(r));
 }
 
 void http_handle_health(const struct http_request *r, struct http_reply *reply)
 {
-    answer(r, reply, r->view->self.status.pg_state == PG_STATE_RUNNING);
+    answer_chosen(r, reply, http_runs(r->view));
 }
 
 /* Alive: the tick runs. An answer at all nearly proves it, being on its loop: no is only

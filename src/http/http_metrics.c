@@ -30,7 +30,7 @@ static void add_patroni(struct strbuf *b, const struct http_request *r)
 {
     const struct view *v = r->view;
     const struct status *s = &v->self.status;
-    bool running = s->mode == MODE_POSTGRES && s->pg_state == PG_STATE_RUNNING;
+    bool running = s->mode == MODE_POSTGRES && http_runs(v);
     bool primary = http_is_primary(v);
     bool standby = http_is_standby(v);
     const struct http_metric metrics[] = {
@@ -58,7 +58,7 @@ static void add_patroni(struct strbuf *b, const struct http_request *r)
         {"patroni_dcs_last_seen", "gauge", "Epoch seconds when this node last heard a majority of the voters, 0 if it never did.", (double)(r->stats->contact_us / 1000000)},
         {"patroni_pending_restart", "gauge", "Value is 1 if PostgreSQL needs a restart, 0 otherwise.", s->pending.n > 0},
         {"patroni_is_paused", "gauge", "Value is 1 if automatic failover is paused, 0 otherwise.", v->conf.pause},
-        {"patroni_postgres_state", "gauge", "State of PostgreSQL as a number.", pg_state_number(s->pg_state)},
+        {"patroni_postgres_state", "gauge", "State of PostgreSQL as a number.", pg_state_number(http_state(v))},
         {"patroni_failover_priority", "gauge", "Priority of this node as a candidate.", s->nofailover ? 0 : (double)s->failover_priority},
     };
 

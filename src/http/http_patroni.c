@@ -63,17 +63,21 @@ static void add_postgres(json_t *o, const struct view *v)
 {
     const struct status *s = &v->self.status;
 
-    if (s->mode == MODE_WITNESS || s->pg_state != PG_STATE_RUNNING) {
+    const char *replication_state = http_replication_state(s);
+
+    if (s->mode == MODE_WITNESS || !http_runs(v)) {
         return;
     }
     json_object_set_new(o, "server_version", json_integer((json_int_t)s->pg_version));
     json_object_set_new(o, "xlog", xlog_of(v));
+    if (http_is_standby(v) && http_is_synchronous(v, s->name)) {
+        json_object_set_new(o, "sync_standby", json_true());
+    }
     if (s->timeline != 0) {
         json_object_set_new(o, "timeline", json_integer((json_int_t)s->timeline));
     }
-    if (s->pg_role == PG_ROLE_STANDBY && (s->streaming || s->in_archive_recovery)) {
-        json_object_set_new(o, "replication_state",
-                            json_string(s->streaming ? "streaming" : "in archive recovery"));
+    if (replication_state != NULL) {
+        json_object_set_new(o, "replication_state", json_string(replication_state));
     }
     if (v->pg.n_replicas > 0) {
         json_object_set_new(o, "replication", replication_of(v));
@@ -152,14 +156,11 @@ void http_add_patroni_body(const struct http_request *r, struct http_reply *repl
     json_t *o = json_object();
     char *text;
 
-    json_object_set_new(o, "state", json_string(pg_state_name(s->pg_state)));
-    if (s->pg_state == PG_STATE_RUNNING && s->postmaster_start_us != 0) {
+    json_object_set_new(o, "state", json_string(pg_state_name(http_state(v))));
+    if (http_runs(v) && s->postmaster_start_us != 0) {
         set_time(o, "postmaster_start_time", s->postmaster_start_us);
     }
     json_object_set_new(o, "role", json_string(http_role(v)));
-    if (http_is_standby(v) && http_is_synchronous(v, s->name)) {
-        json_object_set_new(o, "sync_standby", json_true());
-    }
     add_postgres(o, v);
     add_cluster(o, r);
     json_object_set_new(o, "patroni",

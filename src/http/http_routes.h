@@ -149,6 +149,10 @@ struct json_t *http_text(const char *text);
 void http_reply_json(struct http_reply *reply, struct json_t *object);
 /* As Python prints it: without fractions of a second when there are none. Returns text. */
 const char *http_format_time(int64_t us, char *text, size_t size);
+bool http_runs(const struct view *view);       /* PostgreSQL, and it answers. */
+enum pg_state http_state(const struct view *view);
+/* NULL: none of Patroni's. */
+const char *http_replication_state(const struct status *s);
 bool http_is_primary(const struct view *view); /* Lease, running primary, no fence. */
 bool http_holds_lease(const struct view *view);
 bool http_is_unlocked(const struct view *view); /* Nobody is known to be primary. */

@@ -49,6 +49,7 @@ static void build(uint8_t who)
     add_member("pg1", 1, MODE_POSTGRES);
     add_member("pg2", 2, MODE_POSTGRES);
     view = (struct view){.now_ms = 100000, .wall_us = INT64_C(1785578500000000), .store = &store};
+    view.self.started_ms = view.now_ms;
     view.conf.ttl_ms = 3000;
     view.conf.pause = (who & 32U) != 0;
     view.conf.sync_mode = (who & 64U) != 0 ? SYNC_ON : SYNC_OFF;

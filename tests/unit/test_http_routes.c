@@ -99,6 +99,7 @@ static void build(const char *self)
                                               .time_us = INT64_C(1785578400000000),
                                               .new_primary = "pg1"};
     view = (struct view){.now_ms = 100000, .wall_us = INT64_C(1785578500000000), .store = &store};
+    view.self.started_ms = 99000;
     view.conf.ttl_ms = 3000;
     view.conf.maximum_lag_on_failover = 10485760;
     (void)str_copy(view.conf.scope, sizeof(view.conf.scope), "batman");
@@ -366,6 +367,102 @@ static void health_answers_tell_their_age(void **state)
     strbuf_deinit(&reply.body);
 }
 
+/* Tags are asked of whoever may answer, but not where there is one node to answer. */
+static void tags_count_wherever_a_node_is_chosen(void **state)
+{
+    static const struct {
+        const char *path;
+        unsigned matches, differs;
+    } table[] = {
+        {"/primary", 200, 200},        {"/leader", 200, 200},    {"/", 200, 200},
+        {"/read-write", 200, 200},     {"/read-only", 200, 503}, {"/health", 200, 503},
+        {"/read-only-sync", 200, 503}, {"/patroni", 200, 200},   {"/read-only-quorum", 200, 503},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        build("pg1");
+        (void)str_copy(view.self.member.tags, sizeof(view.self.member.tags), "{\"zone\":\"a\"}");
+        kv_add(&query, "tag_zone", "a");
+        assert_int_equal(code_of(table[i].path), table[i].matches);
+        kv_set(&query, "tag_zone", "b");
+        assert_int_equal(code_of(table[i].path), table[i].differs);
+    }
+}
+
+static bool says(const char *path, const char *text)
+{
+    struct http_reply reply = ask("GET", path, "");
+    bool found = strstr(reply.body.data, text) != NULL;
+
+    strbuf_deinit(&reply.body);
+    return found;
+}
+
+/* A server that hangs, or is frozen, is not running because its processes are there. */
+static void a_server_that_does_not_answer_is_not_running(void **state)
+{
+    static const char *const paths[] = {"/replica", "/async", "/read-only", "/health",
+                                        "/readiness"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(paths); i++) {
+        build("pg2");
+        view.self.started_ms = 0;
+        view.pg.seen_ms = view.now_ms - 10000; /* Several questions. */
+        assert_int_equal(code_of(paths[i]), 200);
+        view.pg.seen_ms--;
+        assert_int_equal(code_of(paths[i]), 503);
+        view.self.started_ms = view.now_ms - 10000; /* This agent has only begun to ask. */
+        assert_int_equal(code_of(paths[i]), 200);
+        view.pg.frozen = true;
+        assert_int_equal(code_of(paths[i]), 503);
+    }
+    assert_true(says("/patroni", "{\"state\": \"unknown\", \"role\": \"replica\", \"dcs_last"));
+    assert_true(says("/metrics", "patroni_postgres_running{scope=\"batman\",name=\"pg2\"} 0\n"));
+    assert_true(says("/metrics", "patroni_postgres_state{scope=\"batman\",name=\"pg2\"} -1\n"));
+    build("pg1"); /* Who writes is another question: Patroni's answer to it is the lease. */
+    view.self.started_ms = 0;
+    assert_int_equal(code_of("/primary"), 200);
+    assert_int_equal(code_of("/health"), 503);
+    build("w");
+    view.self.started_ms = 0;
+    assert_int_equal(code_of("/health"), 200);
+}
+
+/* Who is synchronous stands in a store that is not known to be recent. */
+static void before_the_store_is_known_nobody_is_synchronous_or_not(void **state)
+{
+    static const char *const paths[] = {"/sync", "/async", "/read-only-sync", "/quorum"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(paths); i++) {
+        build("pg2");
+        store.sync = (struct store_sync){.primary = "pg1", .n_names = 1, .names = {"pg2"}};
+        view.raft.caught_up = false;
+        assert_int_equal(code_of(paths[i]), 503);
+        assert_int_equal(code_of("/replica"), 200);
+        assert_false(says("/patroni", "sync_standby"));
+    }
+}
+
+/* A pause outlives the lease: nobody else can lead. */
+static void an_unfenced_primary_is_the_leader(void **state)
+{
+    (void)state;
+    build("pg1");
+    view.conf.pause = true;
+    view.lease.live = false;
+    assert_int_equal(code_of("/leader"), 503);
+    store.primary.unfenced = true;
+    store.primary.instance = 11;
+    assert_int_equal(code_of("/primary"), 200);
+    assert_int_equal(code_of("/leader"), 200);
+    view.self.status.pg_state = PG_STATE_CRASHED;
+    assert_int_equal(code_of("/primary"), 503);
+    assert_int_equal(code_of("/leader"), 503);
+}
+
 /* A primary whose lease ended, or whose PostgreSQL is down, takes no writes. */
 static void a_primary_without_lease_or_postgres_is_none(void **state)
 {
@@ -382,15 +479,6 @@ static void a_primary_without_lease_or_postgres_is_none(void **state)
     build("pg1");
     view.lease.epoch = 4;
     assert_int_equal(code_of("/primary"), 503);
-}
-
-static bool says(const char *path, const char *text)
-{
-    struct http_reply reply = ask("GET", path, "");
-    bool found = strstr(reply.body.data, text) != NULL;
-
-    strbuf_deinit(&reply.body);
-    return found;
 }
 
 /* The agent of a primary was restarted: the guard attests the epoch, replay has only begun. */
@@ -499,9 +587,16 @@ static void replica_obeys_its_parameters(void **state)
         {"lag", "1parsec", 200},
         {"replication_state", "streaming", 200},
         {"replication_state", "other", 503},
-        {"tag_zone", "B", 200},
+        {"replication_state", "", 200},
+        {"replication_state", "in archive recovery", 503},
+        {"tag_zone", "b", 200},
+        {"tag_zone", "B", 503},
         {"tag_zone", "c", 503},
+        {"tag_zone", "", 200},
         {"tag_clonefrom", "true", 200},
+        {"tag_clonefrom", "True", 503},
+        {"tag_clonefrom", "false", 503},
+        {"tag_missing", "", 200},
         {"tag_missing", "x", 503},
     };
 
@@ -514,6 +609,15 @@ static void replica_obeys_its_parameters(void **state)
     build("pg2");
     view.self.member.noloadbalance = true;
     assert_int_equal(code_of("/replica"), 503);
+    build("pg2");
+    (void)str_copy(view.self.member.tags, sizeof(view.self.member.tags), "{\"nothing\":null}");
+    kv_add(&query, "tag_nothing", "null");
+    assert_int_equal(code_of("/replica"), 503);
+    build("pg2");
+    view.self.status.streaming = false;
+    view.self.status.in_archive_recovery = true;
+    kv_add(&query, "replication_state", "in archive recovery");
+    assert_int_equal(code_of("/replica"), 200);
     build("pg2");
     view.self.status.replayed = 0x2000000; /* 32 MiB and 136 bytes behind. */
     kv_add(&query, "lag", "33554567");
@@ -1437,6 +1541,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_old_view_is_not_believed_for_longer_than_the_lease),
         cmocka_unit_test(health_answers_tell_their_age),
         cmocka_unit_test(readiness_looks_at_what_was_replayed_or_received),
+        cmocka_unit_test(tags_count_wherever_a_node_is_chosen),
+        cmocka_unit_test(a_server_that_does_not_answer_is_not_running),
+        cmocka_unit_test(before_the_store_is_known_nobody_is_synchronous_or_not),
+        cmocka_unit_test(an_unfenced_primary_is_the_leader),
         cmocka_unit_test(a_primary_without_lease_or_postgres_is_none),
         cmocka_unit_test(a_restarted_agent_tells_the_epoch_that_its_guard_attests),
         cmocka_unit_test(a_restarted_agent_is_primary_of_the_newest_epoch_only),
