@@ -128,6 +128,14 @@ static void print_warning(void *data, const char *text)
     fprintf(stderr, "warning: %s\n", text);
 }
 
+static void print_error(void *data, const char *text)
+{
+    unsigned *n_errors = data;
+
+    (*n_errors)++;
+    fprintf(stderr, "veched: %s\n", text);
+}
+
 /* The runtime directory is often below /run, where only root may create it. */
 static int give_directory(const char *path, const struct passwd *user)
 {
@@ -188,12 +196,18 @@ static int give_up_root(const struct conf *conf)
 static int validate(const struct conf *conf, const struct arguments *args)
 {
     const struct passwd *user = geteuid() == 0 ? getpwnam(RUN_AS) : NULL;
-    struct err err = {""};
+    unsigned n_errors = 0;
+    const struct conf_told told = {print_warning, print_error, &n_errors};
 
-    if ((user != NULL && become(user) != 0) || agent_check_files(conf, &err) != 0 ||
-        agent_check_postgres(conf, print_warning, &err) != 0 ||
-        (!args->ignore_ports && agent_check_ports(conf, &err) != 0)) {
-        fprintf(stderr, "veched: %s\n", err.text);
+    if (user != NULL && become(user) != 0) {
+        return VECHE_EXIT_CONFIG;
+    }
+    agent_check_files(conf, &told);
+    agent_check_postgres(conf, &told);
+    if (!args->ignore_ports) {
+        agent_check_ports(conf, &told);
+    }
+    if (n_errors > 0) {
         return VECHE_EXIT_CONFIG;
     }
     if (args->print) {
@@ -263,12 +277,16 @@ static int work(const struct arguments *args, const struct kv_list *env)
 {
     struct err err = {""};
     char fields[LOG_FIELDS_SIZE];
-    struct conf *conf = conf_load_with(
-        args->path, env, args->job == JOB_RUN ? on_warning : print_warning, NULL, &err);
+    unsigned n_errors = 0;
+    const struct conf_told told = {args->job == JOB_RUN ? on_warning : print_warning, print_error,
+                                   &n_errors};
+    struct conf *conf = conf_load_told(args->path, env, &told, &err);
     int code = VECHE_EXIT_OK;
 
+    if (conf == NULL && n_errors == 0) {
+        print_error(&n_errors, err.text);
+    }
     if (conf == NULL) {
-        fprintf(stderr, "veched: %s\n", err.text);
         return VECHE_EXIT_CONFIG;
     }
     if (args->job == JOB_PRINT) {

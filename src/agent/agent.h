@@ -12,13 +12,13 @@
  * the reason of a failure is logged. The configuration stays the caller's. */
 int agent_run(struct conf *conf);
 
-/* Opens what the configuration names, as the start does: certificates. 0, or -1 and what
- * is wrong. */
-MUST_USE int agent_check_files(const struct conf *conf, struct err *err);
+/* What no schema can say, each thing that is wrong is told. Opens what the configuration names,
+ * as the start does: certificates. */
+void agent_check_files(const struct conf *conf, const struct conf_told *told);
 /* Whether every port of it could be listened on now. */
-MUST_USE int agent_check_ports(const struct conf *conf, struct err *err);
+void agent_check_ports(const struct conf *conf, const struct conf_told *told);
 /* PostgreSQL's programs against the data directory; that they are missing is a warning. */
-MUST_USE int agent_check_postgres(const struct conf *conf, conf_warning_cb warn, struct err *err);
+void agent_check_postgres(const struct conf *conf, const struct conf_told *told);
 
 /* A file to begin with: of this machine; of the PostgreSQL that dsn (NULL: libpq's defaults)
  * leads to. 0, or -1 and why; nothing is written then. */

@@ -13,17 +13,20 @@
 
 #define PORT_SIZE 16
 
-int agent_check_files(const struct conf *c, struct err *err)
+static int check_restapi(const struct conf *c, struct err *err)
+{
+    struct http_setup *rest = agent_rest_load(c, err);
+
+    http_setup_free(rest);
+    return rest != NULL ? 0 : -1;
+}
+
+static int check_raft(const struct conf *c, struct err *err)
 {
     struct peer_secrets secrets;
     struct tls_context *context;
-    struct http_setup *rest = agent_rest_load(c, err);
-    int r = 0;
+    int rv;
 
-    if (rest == NULL) {
-        return -1;
-    }
-    http_setup_free(rest);
     agent_fill_secrets(c, &secrets);
     if (secrets.cert == NULL) {
         return 0;
@@ -32,9 +35,24 @@ int agent_check_files(const struct conf *c, struct err *err)
     if (context == NULL) {
         return -1;
     }
-    r = peer_check_secrets(context, err);
+    rv = peer_check_secrets(context, err);
     peer_free_secrets(context);
-    return r;
+    return rv;
+}
+
+static void tell(const struct conf_told *told, int rv, const struct err *err)
+{
+    if (rv < 0) {
+        told->fail(told->data, err->text);
+    }
+}
+
+void agent_check_files(const struct conf *c, const struct conf_told *told)
+{
+    struct err err = {""};
+
+    tell(told, check_restapi(c, &err), &err);
+    tell(told, check_raft(c, &err), &err);
 }
 
 /* ---- Ports ---- */
@@ -87,58 +105,58 @@ static int check_port(const struct conf *c, const char *key, const char *host, u
     return 0;
 }
 
-static int check_address(const struct conf *c, const char *key, const char *address,
-                         struct err *err)
+static void check_address(const struct conf *c, const char *key, const char *address,
+                          const struct conf_told *told)
 {
+    struct err err = {""};
     char host[HOST_SIZE];
     uint16_t port;
 
-    return conf_split_address(address, host, sizeof(host), &port)
-               ? check_port(c, key, host, port, err)
-               : 0;
+    if (conf_split_address(address, host, sizeof(host), &port)) {
+        tell(told, check_port(c, key, host, port, &err), &err);
+    }
 }
 
-static int check_postgres_ports(const struct conf *c, struct err *err)
+static void check_postgres_ports(const struct conf *c, const struct conf_told *told)
 {
+    struct err err = {""};
     char *copy = xstrdup(c->pg_listen_addresses);
     char *rest = copy;
     char *host;
-    int rv = 0;
 
-    while (rv == 0 && (host = strsep(&rest, ",")) != NULL) {
-        rv = check_port(c, "postgresql.listen", host, c->pg_port, err);
+    while ((host = strsep(&rest, ",")) != NULL) {
+        tell(told, check_port(c, "postgresql.listen", host, c->pg_port, &err), &err);
     }
     free(copy);
-    return rv;
 }
 
-int agent_check_ports(const struct conf *c, struct err *err)
+void agent_check_ports(const struct conf *c, const struct conf_told *told)
 {
-    if (check_address(c, "raft.bind_addr", c->raft_bind_addr, err) != 0 ||
-        check_address(c, "restapi.listen", c->restapi_listen, err) != 0) {
-        return -1;
+    check_address(c, "raft.bind_addr", c->raft_bind_addr, told);
+    check_address(c, "restapi.listen", c->restapi_listen, told);
+    if (c->mode != CONF_MODE_WITNESS) {
+        check_postgres_ports(c, told);
     }
-    return c->mode == CONF_MODE_WITNESS ? 0 : check_postgres_ports(c, err);
 }
 
 /* ---- PostgreSQL ---- */
 
-int agent_check_postgres(const struct conf *c, conf_warning_cb warn, struct err *err)
+void agent_check_postgres(const struct conf *c, const struct conf_told *told)
 {
     struct err why = {""};
 
     if (c->mode == CONF_MODE_WITNESS) {
-        return 0;
+        return;
     }
     switch (pg_judge_programs(c->pg_bin_dir, c->pg_data_dir, &why)) {
     case PG_PROGRAMS_FIT:
-        return 0;
+        break;
     case PG_PROGRAMS_MISSING: /* They may be installed later. */
         (void)conf_fail_at(c, "postgresql.bin_dir", &why, "%s", why.text);
-        warn(NULL, why.text);
-        return 0;
+        told->warn(told->data, why.text);
+        break;
     case PG_PROGRAMS_OTHER_VERSION:
+        tell(told, conf_fail_at(c, "postgresql.data_dir", &why, "%s", why.text), &why);
         break;
     }
-    return conf_fail_at(c, "postgresql.data_dir", err, "%s", why.text);
 }

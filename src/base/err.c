@@ -24,6 +24,14 @@ static void append(struct err *err, const char *text)
     sbuf_printf(&b, ": %s", text); /* Cut when too long. */
 }
 
+struct err *err_clear(struct err *err)
+{
+    if (err != NULL) {
+        err->text[0] = '\0';
+    }
+    return err;
+}
+
 int err_set(struct err *err, const char *format, ...)
 {
     va_list args;

@@ -14,6 +14,9 @@ struct err {
     char text[ERR_TEXT_SIZE]; /* Empty, or one sentence without a final newline. */
 };
 
+/* Forgets the text; for who keeps the first of several. Returns err, which may be NULL. */
+struct err *err_clear(struct err *err);
+
 /* Sets the text. Always returns -1, so that callers can `return err_set(...)`.
  * err may be NULL: the text is then dropped. */
 int err_set(struct err *err, const char *format, ...) PRINTF_LIKE(2, 3);

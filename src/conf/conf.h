@@ -150,6 +150,15 @@ struct conf *conf_load(const char *path, conf_warning_cb warn, void *data, struc
 /* The same, and over it what conf_env_take found (may be NULL). path NULL: that alone. */
 struct conf *conf_load_with(const char *path, const struct kv_list *env, conf_warning_cb warn,
                             void *data, struct err *err);
+
+struct conf_told {
+    conf_warning_cb warn, fail;
+    void *data;
+};
+/* The same, and every error of the files is told, not only the first. What is none of a key, as
+ * a file that can not be opened, has err alone. */
+struct conf *conf_load_told(const char *path, const struct kv_list *env,
+                            const struct conf_told *told, struct err *err);
 void conf_free(struct conf *c);
 
 /* `running` gets from `fresh` what can change without a restart; its members stay where they

@@ -76,7 +76,7 @@ static char *check(const json_t *value, const struct conf_diag *diag)
 char *conf_dynamic_change(const char *current, const char *body, bool replace, conf_warning_cb warn,
                           void *data, struct err *err)
 {
-    struct conf_diag diag = {warn, data, err};
+    struct conf_diag diag = {.warn = warn, .data = data, .err = err_clear(err)};
     json_t *change = conf_dynamic_load(body, &diag);
     json_t *result = NULL;
     char *text = NULL;
@@ -100,7 +100,7 @@ char *conf_dynamic_change(const char *current, const char *body, bool replace, c
 /* With the newer spellings; NULL if it is no object. */
 static json_t *normal(const char *text)
 {
-    const struct conf_diag silent = {NULL, NULL, NULL};
+    const struct conf_diag silent = {.err = NULL};
     json_t *value = conf_dynamic_load(text, &silent);
     struct conf_node *root = value != NULL ? conf_node_from_json(value, &silent) : NULL;
 

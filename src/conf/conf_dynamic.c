@@ -123,7 +123,7 @@ json_t *conf_dynamic_load(const char *json, const struct conf_diag *diag)
 int conf_dynamic_parse(const char *json, struct conf_dynamic *ret_dynamic, conf_warning_cb warn,
                        void *data, struct err *err)
 {
-    struct conf_diag diag = {warn, data, err};
+    struct conf_diag diag = {.warn = warn, .data = data, .err = err_clear(err)};
     json_t *value = conf_dynamic_load(json, &diag);
     struct conf_node *root;
     int rv = -1;

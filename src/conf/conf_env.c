@@ -314,10 +314,12 @@ static int merge_one(const struct kv_list *env, const struct kv *item, struct co
 
 int conf_env_merge(const struct kv_list *env, struct conf_node *root, const struct conf_diag *diag)
 {
+    int rv = 0;
+
     for (size_t i = 0; env != NULL && i < env->n; i++) {
         if (merge_one(env, &env->items[i], root, diag) < 0) {
-            return -1;
+            rv = -1;
         }
     }
-    return 0;
+    return rv;
 }

@@ -133,7 +133,13 @@ struct conf *conf_load(const char *path, conf_warning_cb warn, void *data, struc
 struct conf *conf_load_with(const char *path, const struct kv_list *env, conf_warning_cb warn,
                             void *data, struct err *err)
 {
-    struct conf_diag diag = {warn, data, err};
+    return conf_load_told(path, env, &(struct conf_told){.warn = warn, .data = data}, err);
+}
+
+struct conf *conf_load_told(const char *path, const struct kv_list *env,
+                            const struct conf_told *told, struct err *err)
+{
+    struct conf_diag diag = {told->warn, told->data, err_clear(err), told->fail};
     struct conf_node *root = read_all(path, env, &diag);
     struct conf *c;
 

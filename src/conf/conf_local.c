@@ -14,6 +14,12 @@
 /* Stands in synchronous_standby_names for nobody, also in Patroni's clusters. */
 #define PLACEHOLDER "__patroni_strict_sync_replica_placeholder__"
 
+/* Both were looked at, each has told what it found. */
+static int worse(int a, int b)
+{
+    return a < b ? a : b;
+}
+
 enum conf_watchdog conf_watchdog(const struct conf *c)
 {
     if (conf_choice_find("required|require", c->watchdog_mode, NULL)) {
@@ -117,25 +123,37 @@ static const struct conf_node *section_of(const struct conf_node *root, const ch
     return root;
 }
 
+/* In what is no section nothing is: that was said already. */
+static bool is_missing(const struct conf_node *root, const char *path)
+{
+    const struct conf_node *node = conf_node_find(root, path);
+    enum conf_node_kind kind = section_of(root, path)->kind;
+
+    if (node == NULL) {
+        return kind == CONF_NODE_MAP || kind == CONF_NODE_NULL;
+    }
+    return node->kind == CONF_NODE_NULL ||
+           (node->kind == CONF_NODE_SCALAR && node->text[0] == '\0');
+}
+
 static int check_needed(const struct conf_node *root, const struct conf *c,
                         const struct conf_diag *diag)
 {
+    int rv = 0;
+
     for (size_t i = 0; i < conf_schema_local.n_rows; i++) {
         const struct conf_row *row = &conf_schema_local.rows[i];
-        const struct conf_node *node;
 
-        if (row->need == CONF_OPTIONAL ||
-            (row->need == CONF_NEEDED_POSTGRES && c->mode == CONF_MODE_WITNESS)) {
-            continue;
-        }
-        node = conf_node_find(root, row->path);
-        if (node == NULL || node->kind == CONF_NODE_NULL ||
-            (node->kind == CONF_NODE_SCALAR && node->text[0] == '\0')) {
-            return conf_fail(diag, node != NULL ? node : section_of(root, row->path), row->path,
-                             "missing, expected %s", expected_of(row->type));
+        if (row->need != CONF_OPTIONAL &&
+            (row->need != CONF_NEEDED_POSTGRES || c->mode != CONF_MODE_WITNESS) &&
+            is_missing(root, row->path)) {
+            const struct conf_node *node = conf_node_find(root, row->path);
+
+            rv = conf_fail(diag, node != NULL ? node : section_of(root, row->path), row->path,
+                           "missing, expected %s", expected_of(row->type));
         }
     }
-    return 0;
+    return rv;
 }
 
 /* <prefix><a>, or <prefix><a>-<b>, unless it was configured. */
@@ -256,9 +274,8 @@ static int check_connect_addresses(const struct conf_node *root, const struct co
                        strchr(c->pg_connect_host, ':') != NULL ? "[%s]:%u" : "%s:%u",
                        c->pg_connect_host, c->pg_connect_port);
     }
-    return check_told(root, c, "restapi.connect_address", c->restapi_connect_address, diag) < 0
-               ? -1
-               : check_told(root, c, "postgresql.connect_address", text, diag);
+    return worse(check_told(root, c, "restapi.connect_address", c->restapi_connect_address, diag),
+                 check_told(root, c, "postgresql.connect_address", text, diag));
 }
 
 static int check_restapi(const struct conf_node *root, const struct conf *c,
@@ -320,16 +337,35 @@ static void check_watchdog(const struct conf_node *root, const struct conf *c,
     }
 }
 
+/* Keys against each other, as far as they are there. */
+static int check_together(const struct conf_node *root, struct conf *c,
+                          const struct conf_diag *diag)
+{
+    int rv = check_log(root, c, diag);
+
+    if (c->name != NULL) {
+        rv = worse(rv, check_name(root, c, diag));
+    }
+    if (c->raft_self_addr != NULL) {
+        rv = worse(rv, conf_raft_check(root, c, diag));
+        rv = worse(rv, check_restapi(root, c, diag));
+        rv = worse(rv, check_connect_addresses(root, c, diag));
+    }
+    return rv;
+}
+
 int conf_local_read(struct conf_node *root, struct conf *c, const struct conf_diag *diag)
 {
     struct conf_walk w = {&conf_schema_local, c, "", diag};
+    int rv;
 
     drop_postgresql(root, diag);
-    if (conf_walk(&w, root) < 0 || check_needed(root, c, diag) < 0 ||
-        check_name(root, c, diag) < 0 || check_log(root, c, diag) < 0 ||
-        conf_raft_check(root, c, diag) < 0 || check_restapi(root, c, diag) < 0 ||
-        check_connect_addresses(root, c, diag) < 0 ||
-        conf_tags_read(conf_node_child(root, "tags"), c, diag) < 0 || read_dcs(root, c, diag) < 0) {
+    rv = conf_walk(&w, root);
+    rv = worse(rv, check_needed(root, c, diag));
+    rv = worse(rv, check_together(root, c, diag));
+    rv = worse(rv, conf_tags_read(conf_node_child(root, "tags"), c, diag));
+    rv = worse(rv, read_dcs(root, c, diag));
+    if (rv < 0) {
         return -1;
     }
     conf_controlled_drop(&c->pg_parameters, conf_node_find(root, "postgresql.parameters"), diag);

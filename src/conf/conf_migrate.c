@@ -76,7 +76,7 @@ static void note_aliases(struct migrating *m, const struct conf_schema *schema,
 
 static void rename_all(struct migrating *m)
 {
-    const struct conf_diag silent = {NULL, NULL, NULL};
+    const struct conf_diag silent = {.err = NULL};
     struct conf_node *dcs = conf_node_find(m->root, "bootstrap.dcs");
 
     note_aliases(m, &conf_schema_local, m->root, "");
@@ -451,7 +451,7 @@ static void prune(struct migrating *m, const struct conf_walk *w, struct conf_no
 
 static void prune_all(struct migrating *m)
 {
-    const struct conf_diag silent = {NULL, NULL, NULL};
+    const struct conf_diag silent = {.err = NULL};
     struct conf_node *dcs = conf_node_find(m->root, "bootstrap.dcs");
 
     prune(m, &(struct conf_walk){&conf_schema_local, NULL, "", &silent}, m->root, "");
@@ -498,7 +498,7 @@ static void note_differences(struct migrating *m)
 /* As an agent would read it; its complaints name keys, since its lines are nobody's. */
 static int check_result(struct conf_node *root, struct err *err)
 {
-    const struct conf_diag diag = {NULL, NULL, err};
+    const struct conf_diag diag = {.err = err_clear(err)};
     struct conf *c = xmalloc(sizeof(*c));
     int rv = conf_local_read(root, c, &diag);
 
@@ -546,7 +546,7 @@ int conf_migrate_tree(struct conf_node *root, const struct kv_list *partners,
 int conf_migrate(const char *path, const struct kv_list *partners, struct conf_migration *ret,
                  struct err *err)
 {
-    const struct conf_diag diag = {NULL, NULL, err};
+    const struct conf_diag diag = {.err = err_clear(err)};
     struct conf_node *root = conf_tree_read(path, &diag);
     int rv = -1;
 

@@ -62,7 +62,10 @@ int conf_fail(const struct conf_diag *diag, const struct conf_node *node, const 
     va_start(args, format);
     add_text(&b, format, args);
     va_end(args);
-    return err_set(diag->err, "%s", data);
+    if (diag->fail != NULL) {
+        diag->fail(diag->data, data);
+    }
+    return diag->err != NULL && diag->err->text[0] == '\0' ? err_set(diag->err, "%s", data) : -1;
 }
 
 void conf_warn(const struct conf_diag *diag, const struct conf_node *node, const char *key,

@@ -39,13 +39,15 @@ struct conf_node {
 /* Where complaints go. */
 struct conf_diag {
     conf_warning_cb warn; /* NULL = dropped. */
-    void *data;           /* For warn. */
-    struct err *err;      /* NULL = dropped. */
+    void *data;           /* For warn and fail. */
+    struct err *err;      /* Gets the first error; empty before it. NULL = dropped. */
+    conf_warning_cb fail; /* Each error. NULL: err is enough. */
 };
 
-/* "file:line:column: key: <text>" into diag->err; always -1. The place is the
- * node's key if it has one, else its value; node NULL or without a file: no
- * place. An empty key is left out. */
+/* "file:line:column: key: <text>" to diag->fail, and into diag->err if it is the first;
+ * always -1. What can be judged without the value goes on and fails in the end. The place is
+ * the node's key if it has one, else its value; node NULL or without a file: no place. An
+ * empty key is left out. */
 int conf_fail(const struct conf_diag *diag, const struct conf_node *node, const char *key,
               const char *format, ...) PRINTF_LIKE(4, 5);
 void conf_warn(const struct conf_diag *diag, const struct conf_node *node, const char *key,

@@ -152,6 +152,7 @@ int conf_raft_check(const struct conf_node *root, struct conf *c, const struct c
     const struct conf_node *self = conf_node_find(root, "raft.self_addr");
     char host[256];
     uint16_t port;
+    int rv;
 
     if (conf_split_address(c->raft_self_addr, host, sizeof(host), &port) &&
         conf_is_wildcard_host(host)) {
@@ -161,7 +162,8 @@ int conf_raft_check(const struct conf_node *root, struct conf *c, const struct c
     }
     remove_self(c);
     warn_placeholders(root, c, diag);
-    if (check_secret(root, c, diag) < 0 || check_tls(root, c, diag) < 0) {
+    rv = check_secret(root, c, diag);
+    if (check_tls(root, c, diag) < 0 || rv < 0) {
         return -1;
     }
     return check_loopback(root, c, diag);

@@ -81,21 +81,25 @@ static int add_parameter(const struct conf_walk *w, const struct conf_row *row,
 static int set_parameters(const struct conf_walk *w, const struct conf_row *row,
                           const struct conf_node *node)
 {
+    int rv = 0;
+
     if (node->kind != CONF_NODE_MAP) {
         return conf_fail_value(w, row, node, "wrong type", "a section of name: value");
     }
     kv_deinit(list_at(w, row));
     for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
         if (add_parameter(w, row, at) < 0) {
-            return -1;
+            rv = -1;
         }
     }
-    return 0;
+    return rv;
 }
 
 static int set_lines(const struct conf_walk *w, const struct conf_row *row,
                      const struct conf_node *node)
 {
+    int rv = 0;
+
     if (node->kind != CONF_NODE_LIST) {
         return conf_fail_value(w, row, node, "wrong type", "a list of lines");
     }
@@ -104,12 +108,13 @@ static int set_lines(const struct conf_walk *w, const struct conf_row *row,
         if (at->kind == CONF_NODE_NULL) {
             continue;
         }
-        if (at->kind != CONF_NODE_SCALAR) {
-            return fail_entry(w, row, at, "a line (in quotes if it contains \": \")");
+        if (at->kind == CONF_NODE_SCALAR) {
+            kv_add(list_at(w, row), at->text, NULL);
+        } else {
+            rv = fail_entry(w, row, at, "a line (in quotes if it contains \": \")");
         }
-        kv_add(list_at(w, row), at->text, NULL);
     }
-    return 0;
+    return rv;
 }
 
 /* Texts with commas between them; blanks around are no part of one. */
@@ -168,20 +173,24 @@ static int add_option(const struct conf_walk *w, const struct conf_row *row,
 static int add_options(const struct conf_walk *w, const struct conf_row *row,
                        const struct conf_node *node)
 {
+    int rv = 0;
+
     if (node->kind != CONF_NODE_MAP) {
         return add_option(w, row, node);
     }
     for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
         if (add_option(w, row, at) < 0) {
-            return -1;
+            rv = -1;
         }
     }
-    return 0;
+    return rv;
 }
 
 static int set_options(const struct conf_walk *w, const struct conf_row *row,
                        const struct conf_node *node)
 {
+    int rv = 0;
+
     kv_deinit(list_at(w, row));
     if (node->kind == CONF_NODE_MAP) {
         return add_options(w, row, node);
@@ -191,10 +200,10 @@ static int set_options(const struct conf_walk *w, const struct conf_row *row,
     }
     for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
         if (add_options(w, row, at) < 0) {
-            return -1;
+            rv = -1;
         }
     }
-    return 0;
+    return rv;
 }
 
 static int add_address(const struct conf_walk *w, const struct conf_row *row,
@@ -231,10 +240,10 @@ static int add_address_texts(const struct conf_walk *w, const struct conf_row *r
     char *part;
     int rv = 0;
 
-    while (rv == 0 && (part = strsep(&rest, ",")) != NULL) {
+    while ((part = strsep(&rest, ",")) != NULL) {
         part = trim(part);
-        if (part[0] != '\0') {
-            rv = add_address(w, row, node, part);
+        if (part[0] != '\0' && add_address(w, row, node, part) < 0) {
+            rv = -1;
         }
     }
     free(copy);
@@ -244,6 +253,8 @@ static int add_address_texts(const struct conf_walk *w, const struct conf_row *r
 static int set_addresses(const struct conf_walk *w, const struct conf_row *row,
                          const struct conf_node *node)
 {
+    int rv = 0;
+
     if (node->kind == CONF_NODE_SCALAR) {
         return add_address_texts(w, row, node);
     }
@@ -252,13 +263,12 @@ static int set_addresses(const struct conf_walk *w, const struct conf_row *row,
     }
     for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
         if (at->kind != CONF_NODE_SCALAR) {
-            return fail_entry(w, row, at, "host:port");
-        }
-        if (add_address(w, row, at, at->text) < 0) {
-            return -1;
+            rv = fail_entry(w, row, at, "host:port");
+        } else if (add_address(w, row, at, at->text) < 0) {
+            rv = -1;
         }
     }
-    return 0;
+    return rv;
 }
 
 /* "password\toption,option" */
@@ -295,15 +305,17 @@ static int add_user(const struct conf_walk *w, const struct conf_row *row,
 static int set_users(const struct conf_walk *w, const struct conf_row *row,
                      const struct conf_node *node)
 {
+    int rv = 0;
+
     if (node->kind != CONF_NODE_MAP) {
         return conf_fail_value(w, row, node, "wrong type", "a section of roles");
     }
     for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
         if (add_user(w, row, at) < 0) {
-            return -1;
+            rv = -1;
         }
     }
-    return 0;
+    return rv;
 }
 
 static int set_list(const struct conf_walk *w, const struct conf_row *row,

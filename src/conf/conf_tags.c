@@ -67,8 +67,9 @@ static int read_pair(const struct conf_node *tags, const struct pair *names, boo
     bool flag = false;
     int64_t number = 1;
 
-    if (read_flag(tags, names->flag, &flag, diag) < 0 ||
-        read_number(tags, names->number, &number, diag) < 0) {
+    int rv = read_flag(tags, names->flag, &flag, diag);
+
+    if (read_number(tags, names->number, &number, diag) < 0 || rv < 0) {
         return -1;
     }
     if (has_flag && number_node != NULL && flag != (number <= 0)) {
@@ -88,13 +89,18 @@ static int read_known(const struct conf_node *tags, struct conf *c, const struct
     const struct conf_node *from = conf_node_child(tags, "replicatefrom");
     int64_t failover = 1;
     int64_t sync = 1;
+    const int results[] = {
+        read_pair(tags, &failover_names, &c->nofailover, &failover, diag),
+        read_pair(tags, &sync_names, &c->nosync, &sync, diag),
+        read_flag(tags, "noloadbalance", &c->noloadbalance, diag),
+        read_flag(tags, "clonefrom", &c->clonefrom, diag),
+        read_flag(tags, "nostream", &c->nostream, diag),
+    };
 
-    if (read_pair(tags, &failover_names, &c->nofailover, &failover, diag) < 0 ||
-        read_pair(tags, &sync_names, &c->nosync, &sync, diag) < 0 ||
-        read_flag(tags, "noloadbalance", &c->noloadbalance, diag) < 0 ||
-        read_flag(tags, "clonefrom", &c->clonefrom, diag) < 0 ||
-        read_flag(tags, "nostream", &c->nostream, diag) < 0) {
-        return -1;
+    for (size_t i = 0; i < ARRAY_LENGTH(results); i++) {
+        if (results[i] < 0) {
+            return -1;
+        }
     }
     c->failover_priority = (uint32_t)failover;
     c->sync_priority = (uint32_t)sync;

@@ -22,14 +22,14 @@ static char *json_of(struct conf_node *root)
 
 char *conf_json_of_path(const char *path, struct err *err)
 {
-    struct conf_diag diag = {.err = err};
+    struct conf_diag diag = {.err = err_clear(err)};
 
     return json_of(conf_tree_read(path, &diag));
 }
 
 char *conf_json_of_yaml(const char *name, const char *text, struct err *err)
 {
-    struct conf_diag diag = {.err = err};
+    struct conf_diag diag = {.err = err_clear(err)};
 
     return json_of(conf_yaml_parse(name, text, strlen(text), &diag));
 }

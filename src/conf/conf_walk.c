@@ -182,6 +182,7 @@ static int walk_section(const struct conf_walk *w, const struct conf_node *secti
 {
     struct later later = {.first = NULL};
     char key[2 * CONF_KEY_SIZE];
+    int rv = 0;
 
     sbuf_init(&later.names, later.data, sizeof(later.data));
     for (const struct conf_node *at = section->first; at != NULL; at = at->next) {
@@ -195,7 +196,7 @@ static int walk_section(const struct conf_walk *w, const struct conf_node *secti
         if (row == NULL) {
             warn_unknown(w, at, key);
         } else if (walk_key(w, row, at, &later) < 0) {
-            return -1;
+            rv = -1;
         }
     }
     if (later.first != NULL) {
@@ -205,7 +206,7 @@ static int walk_section(const struct conf_walk *w, const struct conf_node *secti
         }
         conf_warn(w->diag, later.first, key, "accepted, but not acted on yet: %s", later.data);
     }
-    return 0;
+    return rv;
 }
 
 void conf_walk_rename(const struct conf_walk *w, struct conf_node *root)

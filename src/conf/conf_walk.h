@@ -17,8 +17,8 @@ struct conf_walk {
 };
 
 /* Sets every default, then every key below root; older spellings are renamed in
- * the tree first. 0, or -1 and the reason: the target then holds what was set so
- * far, and must be deinitialised as usual. */
+ * the tree first. 0, or -1 and the reason: the target then holds every value that is
+ * valid, and must be deinitialised as usual. */
 MUST_USE int conf_walk(const struct conf_walk *w, struct conf_node *root);
 
 /* Older spellings become the newer ones, as conf_walk does first. */

@@ -39,7 +39,7 @@ static void add_line(struct kv_list *env, char *line)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct err err = {""};
-    struct conf_diag diag = {on_warning, NULL, &err};
+    struct conf_diag diag = {.warn = on_warning, .err = &err};
     struct conf_node *root = conf_yaml_parse("f.yml", file, strlen(file), &diag);
     struct kv_list env = {0};
     struct conf *c;

@@ -16,7 +16,7 @@ static void on_warning(void *data, const char *text)
 
 static struct conf *load(const char *text, size_t size, struct err *err)
 {
-    struct conf_diag diag = {on_warning, NULL, err};
+    struct conf_diag diag = {.warn = on_warning, .err = err};
     struct conf_node *root = conf_yaml_parse("f.yml", text, size, &diag);
     struct conf *c = NULL;
 
@@ -50,7 +50,7 @@ static void migrate(const char *text, size_t size)
     struct kv_list none = {0};
     struct conf_migration m = {0};
     struct err err = {""};
-    struct conf_diag diag = {on_warning, NULL, &err};
+    struct conf_diag diag = {.warn = on_warning, .err = &err};
     struct conf_node *root = conf_yaml_parse("f.yml", text, size, &diag);
     struct conf *c;
 

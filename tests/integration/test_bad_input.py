@@ -207,6 +207,36 @@ def test_garbage_in_the_configuration_is_told_with_its_place(tmp_path, text, whe
         assert r.stdout == ""
 
 
+def check(text, path):
+    path.write_text(text, encoding="utf-8")
+    r = subprocess.run([str(BUILD / "src/veched"), "--validate-config", str(path)],
+                       capture_output=True, text=True, timeout=30, check=False)
+    assert (r.returncode, r.stdout) == (CONFIG, ""), r
+    return r.stderr.splitlines()
+
+
+def test_every_error_of_a_configuration_is_told(tmp_path):
+    path = tmp_path / "bad.yml"
+    assert check("name: a b\nmode: witness\nraft: {self_addr: none:x}\n", path) == [
+        f'veched: {path}:1:1: name: not a name, got "a b", expected 1 to 63 ASCII letters, digits, '
+        "- _ or .",
+        f'veched: {path}:3:8: raft.self_addr: not an address, got "none:x", expected host:port '
+        "([::1]:port for IPv6)",
+        f"veched: {path}:1:1: scope: missing, expected a name",
+    ]
+    with socket.socket() as raft, socket.socket() as rest:
+        for s in (raft, rest):
+            s.bind(("127.0.0.1", 0))
+            s.listen()
+        lines = check(
+            "name: w\nscope: s\nmode: witness\n"
+            f"raft: {{self_addr: '127.0.0.1:{raft.getsockname()[1]}'}}\n"
+            f"restapi: {{listen: '127.0.0.1:{rest.getsockname()[1]}', certfile: /none}}\n", path)
+    for line, part in zip(lines, ("restapi.certfile: ", "raft.bind_addr: nobody can listen",
+                                  "restapi.listen: nobody can listen"), strict=True):
+        assert line.startswith("veched: ") and part in line
+
+
 def test_a_missing_configuration_is_told():
     r = subprocess.run(
         [str(BUILD / "src/veched"), "/nonexistent/veche.yml"], capture_output=True, text=True

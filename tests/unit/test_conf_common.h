@@ -45,6 +45,7 @@ struct load {
     struct conf *conf; /* NULL = failed. */
     struct err err;
     struct strbuf warnings; /* A line each. */
+    struct strbuf errors;   /* Likewise. */
 };
 
 static inline void keep_warning(void *data, const char *text)
@@ -53,6 +54,14 @@ static inline void keep_warning(void *data, const char *text)
 
     strbuf_add_text(&l->warnings, text);
     strbuf_add_text(&l->warnings, "\n");
+}
+
+static inline void keep_error(void *data, const char *text)
+{
+    struct load *l = data;
+
+    strbuf_add_text(&l->errors, text);
+    strbuf_add_text(&l->errors, "\n");
 }
 
 static inline void write_file(const char *path, const char *text)
@@ -85,8 +94,10 @@ static inline char *read_file(const char *path)
 
 static inline void load_path(struct load *l, const char *path)
 {
+    const struct conf_told told = {keep_warning, keep_error, l};
+
     *l = (struct load){0};
-    l->conf = conf_load(path, keep_warning, l, &l->err);
+    l->conf = conf_load_told(path, NULL, &told, &l->err);
 }
 
 static inline void load_text(struct load *l, const char *text)
@@ -99,11 +110,17 @@ static inline void load_end(struct load *l)
 {
     conf_free(l->conf);
     strbuf_deinit(&l->warnings);
+    strbuf_deinit(&l->errors);
 }
 
 static inline const char *load_warnings(const struct load *l)
 {
     return l->warnings.data != NULL ? l->warnings.data : "";
+}
+
+static inline const char *load_errors(const struct load *l)
+{
+    return l->errors.data != NULL ? l->errors.data : "";
 }
 
 /* For tables: says every row that differs, not just the first. Returns 1 then. */

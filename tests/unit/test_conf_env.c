@@ -104,7 +104,7 @@ static int check_variable(const char *prefix, const struct variable *v)
     struct kv_list env = {0};
     struct strbuf warnings = {0};
     struct load l = {.warnings = warnings};
-    struct conf_diag diag = {keep_warning, &l, &l.err};
+    struct conf_diag diag = {.warn = keep_warning, .data = &l, .err = &l.err};
     const struct conf_node *node;
     char name[100];
     bool right;

@@ -29,7 +29,7 @@ static void ignore_warning(void *data, const char *text)
 static void load_bytes(const char *data, size_t size)
 {
     struct err err = {.text = ""};
-    struct conf_diag diag = {ignore_warning, NULL, &err};
+    struct conf_diag diag = {.warn = ignore_warning, .err = &err};
     struct conf_node *root = conf_yaml_parse("fuzz.yml", data, size, &diag);
     struct conf *c;
 
@@ -134,7 +134,7 @@ static void migrate_bytes(const char *data, size_t size)
     struct kv_list none = {0};
     struct conf_migration m = {0};
     struct err err = {""};
-    struct conf_diag diag = {NULL, NULL, &err};
+    struct conf_diag diag = {.err = &err};
     struct conf_node *root = conf_yaml_parse("m.yml", data, size, &diag);
 
     if (root != NULL && conf_migrate_tree(root, &none, &m, &err) == 0) {
@@ -241,8 +241,8 @@ static void hostile_files_are_refused_or_cheap(void **state)
 static void many_keys_are_read_in_reasonable_time(void **state)
 {
     struct strbuf b = {0};
-    struct err err;
-    struct conf_diag diag = {NULL, NULL, &err};
+    struct err err = {""};
+    struct conf_diag diag = {.err = &err};
     struct conf_node *root;
 
     (void)state;

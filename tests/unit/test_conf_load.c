@@ -184,6 +184,119 @@ static void bad_files_are_refused_with_place_key_value_and_expectation(void **st
     assert_int_equal(n_wrong, 0);
 }
 
+/* Of every kind one: nobody wants to run it as often as there are mistakes. */
+static void every_error_of_a_file_is_told_the_first_is_the_reason(void **state)
+{
+    static const char text[] = "name: a b\n"
+                               "raft:\n"
+                               "  self_addr: 10.0.0.1\n"
+                               "  bind_addr: a:b\n"
+                               "  partner_addrs: [a, 'b:x', [c], 'd:y', a]\n"
+                               "  tls: {cert: c}\n"
+                               "restapi:\n"
+                               "  listen: 8008\n"
+                               "  connect_address: 0.0.0.0:1\n"
+                               "  authentication: {username: u}\n"
+                               "postgresql:\n"
+                               "  use_unix_socket: perhaps\n"
+                               "  listen: h:1\n"
+                               "  parameters: {a: {b: 1}, c: 1, d: {e: 1}}\n"
+                               "  pg_hba: [{a: b}, fine, [c]]\n"
+                               "  authentication: none\n"
+                               "tags: {nofailover: perhaps, failover_priority: much, "
+                               "clonefrom: often}\n"
+                               "bootstrap:\n"
+                               "  dcs: {ttl: 0.5, loop_wait: long}\n"
+                               "  users: {x: 1, y: 2}\n"
+                               "  initdb: [[a], {b: {c: d}}]\n";
+    static const char *const told[] = {
+        "1:1: name: not a name",
+        "4:3: raft.bind_addr: not an address",
+        "5:22: raft.partner_addrs: not an address, got \"b:x\"",
+        "5:29: raft.partner_addrs: wrong type",
+        "5:34: raft.partner_addrs: not an address, got \"d:y\"",
+        "5:41: raft.partner_addrs: given twice",
+        "8:3: restapi.listen: not an address",
+        "12:3: postgresql.use_unix_socket: not a boolean",
+        "14:16: postgresql.parameters.a: wrong type",
+        "14:33: postgresql.parameters.d: wrong type",
+        "15:12: postgresql.pg_hba: wrong type",
+        "15:26: postgresql.pg_hba: wrong type",
+        "16:3: postgresql.authentication: wrong type",
+        "20:11: bootstrap.users.x: wrong type",
+        "20:17: bootstrap.users.y: wrong type",
+        "21:12: bootstrap.initdb: wrong type",
+        "21:18: bootstrap.initdb.b: wrong type",
+        "1:1: scope: missing",
+        "11:1: postgresql.data_dir: missing",
+        "6:3: raft.tls.key: missing",
+        "10:3: restapi.authentication: only a username",
+        "9:3: restapi.connect_address: not reachable",
+        "17:8: tags.nofailover: not a boolean",
+        "17:29: tags.failover_priority: not a number",
+        "17:54: tags.clonefrom: not a boolean",
+        "19:9: bootstrap.dcs.ttl: out of range",
+        "19:19: bootstrap.dcs.loop_wait: not a duration",
+    };
+    struct load l;
+    char *rest, *line;
+    size_t n = 0;
+
+    (void)state;
+    load_text(&l, text);
+    assert_null(l.conf);
+    assert_true(str_starts_with(load_errors(&l), l.err.text));
+    rest = l.errors.data;
+    while ((line = strsep(&rest, "\n")) != NULL && line[0] != '\0') {
+        assert_true(n < ARRAY_LENGTH(told));
+        if (!str_starts_with(line, "t.yml:") || !str_starts_with(line + 6, told[n])) {
+            fail_msg("%zu: \"%s\" is not \"%s\"", n, line, told[n]);
+        }
+        n++;
+    }
+    assert_int_equal(n, ARRAY_LENGTH(told));
+    load_end(&l);
+}
+
+/* Whatever it goes on with after it. */
+static void one_error_anywhere_is_enough(void **state)
+{
+    static const char *const texts[] = {
+        GOOD "  parameters: {a: {b: 1}, c: 1}\n",
+        GOOD "  parameters: {a: [[b]], c: 1}\n",
+        GOOD "  pg_hba: [[a], b]\n",
+        GOOD "  basebackup: [[a], b]\n",
+        GOOD "  basebackup: {a: [b], c: d}\n",
+        GOOD "  use_unix_socket: perhaps\n",
+        GOOD "  recovery_conf: none\npostgresql_: 1\n",
+        WITNESS "  partner_addrs: ['a:b', localhost]\n",
+        WITNESS "  partner_addrs: a:b,localhost\n",
+        WITNESS "  partner_addrs: [[a], localhost]\n",
+        WITNESS "  tls: {cert: c, key: k}\n",
+        WITNESS "  password: ''\n",
+        WITNESS "log: {static_fields: {a: [[b]]}}\n",
+        WITNESS "restapi: {connect_address: 0.0.0.0}\n",
+        WITNESS "bootstrap: {users: {a: b, c: {password: d}}}\n",
+        WITNESS "bootstrap: {initdb: [[a], b]}\n",
+        WITNESS "bootstrap: {dcs: {ttl: 0, loop_wait: 1}}\n",
+        WITNESS "bootstrap: {dcs: {standby_cluster: {host: a}}}\n",
+        WITNESS "tags: {nofailover: a, failover_priority: 1}\n",
+        WITNESS "tags: {nosync: false, sync_priority: a}\n",
+        WITNESS "tags: {noloadbalance: a, nostream: false}\n",
+    };
+    struct load l;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
+        load_text(&l, texts[i]);
+        if (l.conf != NULL || l.errors.data == NULL || l.err.text[0] == '\0' ||
+            strchr(l.errors.data, '\n') != strrchr(l.errors.data, '\n')) {
+            fail_msg("%s: \"%s\", not one error", texts[i], load_errors(&l));
+        }
+        load_end(&l);
+    }
+}
+
 static void what_is_odd_but_harmless_is_warned_about(void **state)
 {
     static const struct {
@@ -600,6 +713,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_files_are_refused_with_place_key_value_and_expectation),
+        cmocka_unit_test(every_error_of_a_file_is_told_the_first_is_the_reason),
+        cmocka_unit_test(one_error_anywhere_is_enough),
         cmocka_unit_test(what_is_odd_but_harmless_is_warned_about),
         cmocka_unit_test(parameters_keep_their_scalars_exactly),
         cmocka_unit_test(the_watchdog_is_as_written),
