@@ -18,7 +18,8 @@ int main(int argc, char **argv)
     }
     cli_config_deinit(&c.config);
     kv_deinit(&c.settings);
-    if (fflush(stdout) != 0 && code == VECHE_EXIT_OK) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == VECHE_EXIT_OK) {
+        fputs("Error: the answer could not be written\n", stderr);
         return VECHE_EXIT_FAILED;
     }
     return code;

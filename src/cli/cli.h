@@ -193,6 +193,8 @@ const json_t *cli_find_member(const json_t *cluster, const char *name);
 bool cli_is_witness(const json_t *member);
 bool cli_has_role(const json_t *member, const char *role);
 bool cli_is_role(const char *role); /* Known at all. */
+/* Every name must be a member's: a typing error must not act on the others, nor show nobody. */
+bool cli_are_members(const json_t *cluster, int argc, char **argv);
 /* GET /cluster; the cluster's name is taken from the words if it stands first. NULL with the
  * reason printed. */
 json_t *cli_get_cluster(const struct cli *c, int *argc, char ***argv, int *ret_code);
@@ -250,6 +252,11 @@ const char *cli_colour(FILE *out, const char *sequence); /* "" unless `out` is a
  * now. False with the reason printed. */
 MUST_USE bool cli_parse_time(const char *when, char *text, size_t size);
 
+#define CLI_TIME_SIZE 64
+
+/* Now and here, as patronictl prints it: "2026-08-01 12:00:00", with up to six digits more. */
+const char *cli_timestamp(int digits, char *text, size_t size);
+
 /* ---- cli_pause.c ---- */
 
 /* Asks for its name once more, and tells the cluster that this unfenced primary is dead. */
@@ -266,6 +273,7 @@ struct cli_table {
     const char *keys[CLI_COLUMNS_MAX];    /* Names in json, yaml and tsv. */
     bool right[CLI_COLUMNS_MAX];          /* Aligned to the right. */
     const char *delimiter;                /* Of tsv; NULL = a tab. */
+    bool keeps_empty;                     /* Every row has all keys, also in json and yaml. */
     json_t *rows;                         /* Array of arrays of values; owned. */
 };
 

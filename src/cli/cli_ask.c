@@ -2,19 +2,42 @@
  * Prompts, errors, and colours only where a person looks.
  */
 #include <stdarg.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+
+/* One line of the standard input without its end; what does not fit is read too, and is no
+ * answer: it must not be taken for the one of the next question. False at the end of the input. */
+static bool read_answer(char *answer, size_t size)
+{
+    size_t length = 0;
+    int c;
+
+    while ((c = getchar()) != EOF && c != '\n') {
+        if (length < size - 1) {
+            answer[length] = (char)c;
+        }
+        length++;
+    }
+    answer[MIN(length, size - 1)] = '\0';
+    if (c == EOF && length == 0) {
+        putchar('\n');
+        return false;
+    }
+    if (length >= size) {
+        cli_error("the answer is too long");
+    }
+    return length < size;
+}
 
 bool cli_ask(const char *question, const char *preset, char answer[CLI_ANSWER_SIZE])
 {
     printf("%s [%s]: ", question, preset);
     fflush(stdout);
-    if (fgets(answer, CLI_ANSWER_SIZE, stdin) == NULL) {
-        putchar('\n');
+    if (!read_answer(answer, CLI_ANSWER_SIZE)) {
         return false;
     }
-    answer[strcspn(answer, "\n")] = '\0';
     if (answer[0] == '\0') {
         (void)str_copy(answer, CLI_ANSWER_SIZE, preset); /* Presets are shorter. */
     }
@@ -23,7 +46,7 @@ bool cli_ask(const char *question, const char *preset, char answer[CLI_ANSWER_SI
 
 bool cli_confirm(const char *format, ...)
 {
-    char answer[16];
+    char answer[CLI_ANSWER_SIZE];
     va_list args;
 
     va_start(args, format);
@@ -31,11 +54,8 @@ bool cli_confirm(const char *format, ...)
     va_end(args);
     fputs(" [y/N]: ", stdout);
     fflush(stdout);
-    if (fgets(answer, sizeof(answer), stdin) == NULL) {
-        putchar('\n');
-        return false;
-    }
-    return answer[0] == 'y' || answer[0] == 'Y';
+    return read_answer(answer, sizeof(answer)) &&
+           (strcasecmp(answer, "y") == 0 || strcasecmp(answer, "yes") == 0);
 }
 
 bool cli_is_terminal(FILE *out)

@@ -117,8 +117,7 @@ static bool is_named(const json_t *member, int argc, char **argv)
     return argc == 0;
 }
 
-/* Every name must be a member's: a typing error must not act on the others. */
-static bool names_are_members(const json_t *cluster, int argc, char **argv)
+bool cli_are_members(const json_t *cluster, int argc, char **argv)
 {
     for (int i = 0; i < argc; i++) {
         if (cli_find_member(cluster, argv[i]) == NULL) {
@@ -136,7 +135,7 @@ json_t *cli_select(const struct cli *c, const json_t *cluster, int argc, char **
     json_t *member;
 
     *ret_code = VECHE_EXIT_USAGE;
-    if (!names_are_members(cluster, argc, argv)) {
+    if (!cli_are_members(cluster, argc, argv)) {
         json_decref(chosen);
         return NULL;
     }

@@ -232,6 +232,9 @@ static json_t *load(struct cli *c, struct err *err)
 /* What Patroni's -d names is a store; ours is in the agents. */
 static void judge_url(struct cli *c)
 {
+    const char *url = getenv("DCS_URL");
+
+    c->url = c->url == NULL && url != NULL && url[0] != '\0' ? url : c->url;
     if (c->url != NULL && strstr(c->url, "://") != NULL && !str_starts_with(c->url, "http")) {
         fprintf(stderr, "Warning: %s names a store; the agents hold it themselves: ignored\n",
                 c->url);
@@ -243,10 +246,11 @@ int cli_config_read(struct cli *c)
 {
     struct cli_config *config = &c->config;
     struct err err = {""};
+    bool is_named = c->config_path != NULL; /* Then it is wanted, its passwords for instance. */
 
     judge_url(c);
     config->tree = load(c, &err);
-    if (config->tree == NULL && c->config_path != NULL && c->url == NULL) {
+    if (config->tree == NULL && c->config_path != NULL && (is_named || c->url == NULL)) {
         cli_error("%s", err.text);
         return VECHE_EXIT_USAGE;
     }

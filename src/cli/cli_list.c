@@ -3,7 +3,6 @@
  */
 #include <ctype.h>
 
-#include "base/clock.h"
 #include "cli/cli.h"
 
 #define REASON_LENGTH 50
@@ -324,24 +323,18 @@ static void print_notes(const json_t *cluster)
     }
 }
 
-static void print_time(void)
-{
-    char text[CLOCK_TEXT_SIZE];
-
-    puts(clock_format_iso(clock_wall_us(), text, sizeof(text)));
-}
-
 static int print_cluster(struct cli *c, const json_t *cluster, bool tree, int n_names, char **names)
 {
     const json_t *members = json_object_get(cluster, "members");
     char title[256];
+    char time[CLI_TIME_SIZE];
     struct cli_table t = {.title = title, .rows = json_array()};
     struct layout l = {c, cluster, members, shows_ports(members), tree};
 
     (void)snprintf(title, sizeof(title), " Cluster: %s (%s) ", cli_text(cluster, "scope"),
                    id_of(cluster));
     if (c->timestamp && c->format == CLI_PRETTY) {
-        print_time();
+        puts(cli_timestamp(0, time, sizeof(time)));
     }
     add_columns(&t, c, members);
     fill_rows(&t, &l, n_names, names);
@@ -359,7 +352,8 @@ static int get_and_print(struct cli *c, bool tree, int argc, char **argv)
     json_t *cluster = cli_get_cluster(c, &argc, &argv, &code);
 
     if (cluster != NULL) {
-        code = print_cluster(c, cluster, tree, argc, argv);
+        code = cli_are_members(cluster, argc, argv) ? print_cluster(c, cluster, tree, argc, argv)
+                                                    : VECHE_EXIT_USAGE;
     }
     json_decref(cluster);
     return code;
@@ -369,8 +363,7 @@ static int watch(struct cli *c, bool tree, int argc, char **argv)
 {
     int code = get_and_print(c, tree, argc, argv);
 
-    while (c->watch_ms > 0) {
-        fflush(stdout);
+    while (c->watch_ms > 0 && fflush(stdout) == 0) { /* Else nobody reads on. */
         cli_wait_for_change(c, c->watch_ms);
         fputs(cli_is_terminal(stdout) ? "\033[H\033[2J" : "", stdout); /* In the same place. */
         code = get_and_print(c, tree, argc, argv);
@@ -424,8 +417,10 @@ int cli_members(struct cli *c, int argc, char **argv)
             json_array_append_new(t.rows, row);
         }
     }
-    if (cluster != NULL) {
+    if (cluster != NULL && cli_are_members(cluster, argc, argv)) {
         cli_table_print(&t, c->format, stdout);
+    } else if (cluster != NULL) {
+        code = VECHE_EXIT_USAGE;
     }
     cli_table_deinit(&t);
     json_decref(cluster);

@@ -82,8 +82,8 @@ static int send_change(const struct cli *c, bool paused)
                      &reply)) {
         code = cli_unreachable(&reply);
     } else if (reply.code != 200) {
-        cli_error("Failed: %s cluster management, details: %ld, %s", paused ? "pause" : "resume",
-                  reply.code, cli_reply_text(&reply));
+        cli_error("Failed: %s cluster management status code=%ld, (%s)",
+                  paused ? "pause" : "resume", reply.code, cli_reply_text(&reply));
         code = cli_exit_code(reply.code);
     }
     cli_reply_deinit(&reply);

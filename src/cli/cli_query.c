@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "cli/cli.h"
 
 /* ---- CSV ---- */
@@ -52,7 +51,7 @@ static json_t *read_row(const char **at)
 /* The first line has the columns' names; `heads` owns them. */
 static int print_csv(const struct cli *c, const char *csv)
 {
-    struct cli_table t = {.rows = json_array(), .delimiter = c->delimiter};
+    struct cli_table t = {.rows = json_array(), .delimiter = c->delimiter, .keeps_empty = true};
     const char *at = csv;
     json_t *heads = csv[0] != '\0' ? read_row(&at) : json_array();
     int code = VECHE_EXIT_OK;
@@ -130,6 +129,7 @@ static int run_once(const struct cli *c, const json_t *member)
     char *argv[] = {psql,
                     "-X",
                     "-q",
+                    "-w", /* --password has asked. */
                     "--csv",
                     "-v",
                     "ON_ERROR_STOP=1",
@@ -205,9 +205,9 @@ static int query_once(struct cli *c)
 
 static void print_time(void)
 {
-    char at[CLOCK_TEXT_SIZE];
+    char at[CLI_TIME_SIZE];
 
-    puts(clock_format_iso(clock_wall_us(), at, sizeof(at)));
+    puts(cli_timestamp(0, at, sizeof(at)));
     fflush(stdout);
 }
 
@@ -242,11 +242,10 @@ int cli_query(struct cli *c, int argc, char **argv)
         return VECHE_EXIT_FAILED;
     }
     code = query_once(c);
-    while (c->watch_ms > 0) {
+    while (c->watch_ms > 0 && fflush(stdout) == 0) { /* Else nobody reads on. */
         if (code != VECHE_EXIT_OK) {
             print_time(); /* When it was that it did not work. */
         }
-        fflush(stdout);
         (void)poll(NULL, 0, (int)MIN(c->watch_ms, INT_MAX)); /* Ends early on a signal. */
         code = query_once(c);
     }

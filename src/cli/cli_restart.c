@@ -61,21 +61,11 @@ json_t *cli_choose(struct cli *c, const json_t *cluster, const char *action, int
     if (!str_equal(action, "reload")) {
         drop_unless(members, has_postgres);
     }
-    if (c->pending) {
-        drop_unless(members, waits_for_restart);
-    }
     if (json_array_size(members) == 0) {
-        *ret_code = c->pending ? VECHE_EXIT_OK : VECHE_EXIT_USAGE;
-        if (c->pending) {
-            puts("No member waits for a restart");
-        } else {
-            cli_error("No member with PostgreSQL to %s", action);
-        }
+        *ret_code = VECHE_EXIT_USAGE;
+        cli_error("No member with PostgreSQL to %s", action);
         json_decref(members);
         return NULL;
-    }
-    if (c->any) {
-        keep_one(members);
     }
     if (!c->force) {
         (void)cli_print_list(c, cluster);
@@ -99,7 +89,7 @@ bool cli_confirm_members(const struct cli *c, const json_t *members, const char 
               : cli_confirm("Are you sure you want to %s members %s?", action, names.data);
     strbuf_deinit(&names);
     if (!yes) {
-        cli_error("Aborting %s", action);
+        cli_error("Aborted %s", action);
     }
     return yes;
 }
@@ -257,30 +247,73 @@ static bool check_version(const char *text)
     return true;
 }
 
-/* What was not given is asked for. False: no. */
-static bool complete(const struct cli *c, const json_t *members, struct cli_restart *r)
+static bool ask_when(const struct cli *c, struct cli_restart *r)
 {
     char answer[CLI_ANSWER_SIZE];
 
-    if (c->force || c->rolling) {
-        return c->rolling || cli_confirm_members(c, members, "restart", r->at);
+    return c->force || c->rolling || c->scheduled != NULL ||
+           (cli_ask("When should the restart take place (e.g. 2026-08-01T12:00)", "now", answer) &&
+            cli_parse_time(answer, r->at, sizeof(r->at)));
+}
+
+/* Who waits for a restart at a later time is known then. False: nobody is left. */
+static bool narrow(const struct cli *c, json_t *members, const struct cli_restart *r)
+{
+    if (c->pending && r->at[0] == '\0') {
+        drop_unless(members, waits_for_restart);
     }
-    if (c->scheduled == NULL &&
-        (!cli_ask("When should the restart take place (e.g. 2026-08-01T12:00)", "now", answer) ||
-         !cli_parse_time(answer, r->at, sizeof(r->at)))) {
+    if (json_array_size(members) == 0) {
+        puts("No member waits for a restart");
         return false;
     }
-    if (!cli_confirm_members(c, members, "restart", r->at)) {
+    if (c->any) {
+        keep_one(members);
+    }
+    return true;
+}
+
+static bool confirm(const struct cli *c, const json_t *members, const struct cli_restart *r)
+{
+    if (c->force || !c->pending || r->at[0] == '\0') {
+        return cli_confirm_members(c, members, "restart", r->at);
+    }
+    if (!cli_confirm("Who needs a restart at %s is found out then, and may not be who is shown "
+                     "with one pending now. Is this fine?",
+                     r->at)) {
+        cli_error("Aborted restart");
         return false;
     }
-    if (c->pg_version == NULL) {
-        if (!cli_ask("Restart if the PostgreSQL version is less than provided (e.g. 17.5)", "",
-                     answer)) {
-            return false;
-        }
-        (void)str_copy(r->version, sizeof(r->version), answer); /* Cut: then it is no version. */
+    return true;
+}
+
+static bool ask_version(const struct cli *c, struct cli_restart *r)
+{
+    char answer[CLI_ANSWER_SIZE];
+
+    if (c->force || c->pg_version != NULL) {
+        return true;
     }
+    if (!cli_ask("Restart if the PostgreSQL version is less than provided (e.g. 17.5)", "",
+                 answer)) {
+        return false;
+    }
+    (void)str_copy(r->version, sizeof(r->version), answer); /* Cut: then it is no version. */
     return check_version(r->version);
+}
+
+/* What was not given is asked for. -1 to go on. */
+static int complete(const struct cli *c, json_t *members, struct cli_restart *r)
+{
+    if (!ask_when(c, r)) {
+        return VECHE_EXIT_FAILED;
+    }
+    if (!narrow(c, members, r)) {
+        return VECHE_EXIT_OK;
+    }
+    if (c->rolling) {
+        return -1; /* Asks when it knows the order. */
+    }
+    return confirm(c, members, r) && ask_version(c, r) ? -1 : VECHE_EXIT_FAILED;
 }
 
 /* What makes no sense together. -1 to go on. */
@@ -305,6 +338,22 @@ static int check_flags(const struct cli *c, struct cli_restart *r)
     return check_version(r->version) ? -1 : VECHE_EXIT_USAGE;
 }
 
+/* With --force a new time takes the place of one that was set. */
+static int restart_anew(struct cli *c, const json_t *member, const struct cli_restart *r)
+{
+    struct cli_reply reply = {0};
+    int code = VECHE_EXIT_OK;
+
+    if (c->force && r->at[0] != '\0' && json_object_get(member, "scheduled_restart") != NULL) {
+        (void)cli_member_request(c, member, "DELETE", "/restart", NULL, &reply);
+        if (reply.code != 200 && reply.code != 404) {
+            code = say_failed("flush scheduled restart", member, &reply);
+        }
+        cli_reply_deinit(&reply);
+    }
+    return code == VECHE_EXIT_OK ? cli_restart_one(c, member, r) : code;
+}
+
 int cli_restart_members(struct cli *c, int argc, char **argv)
 {
     struct cli_restart r = {0};
@@ -314,14 +363,16 @@ int cli_restart_members(struct cli *c, int argc, char **argv)
     size_t i;
     json_t *member;
 
-    if (members != NULL && !complete(c, members, &r)) {
-        code = VECHE_EXIT_FAILED;
-    } else if (members != NULL && c->rolling) {
+    if (members != NULL) {
+        code = complete(c, members, &r);
+    }
+    if (code < 0 && c->rolling) {
         code = cli_rolling(c, cluster, members, &r);
-    } else {
+    } else if (code < 0) {
+        code = VECHE_EXIT_OK;
         json_array_foreach(members, i, member)
         {
-            add_code(&code, cli_restart_one(c, member, &r));
+            add_code(&code, restart_anew(c, member, &r));
         }
     }
     json_decref(members);
@@ -378,8 +429,8 @@ static int flush_switchover(struct cli *c, const json_t *cluster)
     int code = VECHE_EXIT_OK;
 
     if (json_object_get(cluster, "scheduled_switchover") == NULL) {
-        cli_error("No pending scheduled switchover");
-        return VECHE_EXIT_REFUSED;
+        puts("No pending scheduled switchover"); /* As it was to be. */
+        return VECHE_EXIT_OK;
     }
     if (!cli_request(c, "DELETE", "/switchover", NULL, &reply)) {
         code = cli_unreachable(&reply);

@@ -10,6 +10,7 @@ int cli_history(struct cli *c, int argc, char **argv)
         .columns = {"TL", "LSN", "Reason", "Timestamp", "New Leader"},
         .keys = {"TL", "LSN", "Reason", "Timestamp", "New Leader"},
         .right = {true, true, false, false, false},
+        .keeps_empty = true,
     };
     int code;
     json_t *cluster = cli_get_whole_cluster(c, argc, argv, &code);
@@ -139,7 +140,7 @@ int cli_version(struct cli *c, int argc, char **argv)
         print_member_version(status);
     }
     json_decref(status);
-    return code;
+    return VECHE_EXIT_OK; /* What was asked for was ours; without an agent that is known, too. */
 }
 
 /* ---- dsn ---- */

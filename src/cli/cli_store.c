@@ -61,21 +61,25 @@ static void add_failover(struct tree *t, const json_t *cluster)
     }
 }
 
-/* Who must have what is acknowledged, beside the primary. */
+/* Who must have what is acknowledged, beside the primary: "pg2,pg3". */
 static void add_sync(struct tree *t, const json_t *cluster, const char *leader)
 {
+    struct strbuf names = {0};
     size_t i;
     json_t *member;
 
     json_array_foreach(json_object_get(cluster, "members"), i, member)
     {
         if (str_equal(cli_text(member, "role"), "sync_standby")) {
-            add_json(t, "sync",
-                     json_pack("{s:s, s:s}", "leader", leader != NULL ? leader : "", "sync_standby",
-                               cli_text(member, "name")));
-            return;
+            strbuf_printf(&names, "%s%s", names.length > 0 ? "," : "", cli_text(member, "name"));
         }
     }
+    if (names.length > 0) {
+        add_json(t, "sync",
+                 json_pack("{s:s, s:s}", "leader", leader != NULL ? leader : "", "sync_standby",
+                           names.data));
+    }
+    strbuf_deinit(&names);
 }
 
 static void add_status(const struct cli *c, struct tree *t, const json_t *cluster,
@@ -91,12 +95,15 @@ static void add_status(const struct cli *c, struct tree *t, const json_t *cluste
     json_decref(status);
 }
 
-static void read_tree(const struct cli *c, const json_t *cluster, struct tree *t)
+/* What is not told leaves its key out. The code of the first that was not, with the reason printed.
+ */
+static int read_tree(const struct cli *c, const json_t *cluster, struct tree *t)
 {
     const char *namespace = c->config.namespace[0] != '\0' ? c->config.namespace : "/service";
     const char *leader = cli_leader_name(cluster);
     int length = (int)strlen(namespace);
     int code;
+    int more;
     size_t i;
     json_t *member;
 
@@ -107,7 +114,7 @@ static void read_tree(const struct cli *c, const json_t *cluster, struct tree *t
                    namespace, cli_text(cluster, "scope"));
     add_json(t, "config", cli_sorted(cli_get_json(c, "/config", &code)));
     add_failover(t, cluster);
-    add_json(t, "history", cli_get_json(c, "/history", &code));
+    add_json(t, "history", cli_get_json(c, "/history", &more));
     add(t, "initialize", cli_text(json_object_get(cluster, "veche"), "system_identifier"));
     add(t, "leader", leader);
     json_array_foreach(json_object_get(cluster, "members"), i, member)
@@ -116,6 +123,13 @@ static void read_tree(const struct cli *c, const json_t *cluster, struct tree *t
     }
     add_status(c, t, cluster, leader);
     add_sync(t, cluster, leader);
+    return code != VECHE_EXIT_OK ? code : more;
+}
+
+/* The root itself, or a section above it: "/service/batman", "/service/". */
+static bool is_above(const struct tree *t, const char *asked, size_t length)
+{
+    return asked[0] == '/' && strncmp(t->root, asked, length) == 0 && t->root[length] == '/';
 }
 
 /* "leader", "/service/batman/leader", "members/pg1"; "members" is all of them. */
@@ -133,7 +147,8 @@ static bool is_asked_for(const struct tree *t, const char *key, const char *aske
     while (length > 0 && asked[length - 1] == '/') {
         length--;
     }
-    return strncmp(key, asked, length) == 0 && (key[length] == '\0' || key[length] == '/');
+    return length == 0 || is_above(t, asked, length) ||
+           (strncmp(key, asked, length) == 0 && (key[length] == '\0' || key[length] == '/'));
 }
 
 static int print_tree(const struct cli *c, const struct tree *t, const char *asked)
@@ -163,13 +178,15 @@ int cli_store(struct cli *c, int argc, char **argv)
 {
     struct tree t = {0};
     int code;
+    int read;
     json_t *cluster = cli_get_json(c, "/cluster", &code);
 
     if (cluster == NULL) {
         return code;
     }
-    read_tree(c, cluster, &t);
+    read = read_tree(c, cluster, &t);
     code = print_tree(c, &t, argc > 0 ? argv[0] : NULL);
+    code = read != VECHE_EXIT_OK ? read : code;
     kv_deinit(&t.entries);
     json_decref(cluster);
     return code;

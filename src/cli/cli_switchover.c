@@ -2,13 +2,13 @@
  * switchover and failover: shows the cluster, asks what was not given, asks to
  * confirm, and tells how it ended. Exit code 0 only if it happened, or is scheduled.
  */
-#include "base/clock.h"
 #include "cli/cli.h"
 
 struct plan {
     const char *what; /* "switchover", "failover" */
     const char *scope;
-    const char *leader; /* NULL = none. */
+    const char *leader;          /* NULL = none. */
+    char typed[CLI_ANSWER_SIZE]; /* Whom the operator takes for it; "" = was not asked. */
     char candidate[CLI_ANSWER_SIZE];
     char at[64]; /* "" = now. */
 };
@@ -16,6 +16,23 @@ struct plan {
 static bool is_switchover(const struct plan *p)
 {
     return str_equal(p->what, "switchover");
+}
+
+/* As its tags say: the flag, or a priority of nothing. */
+static bool may_lead(const json_t *member)
+{
+    const json_t *tags = json_object_get(member, "tags");
+    const json_t *flag = json_object_get(tags, "nofailover");
+    const json_t *priority = json_object_get(tags, "failover_priority");
+
+    return flag != NULL ? !json_is_true(flag)
+                        : !json_is_integer(priority) || json_integer_value(priority) > 0;
+}
+
+static bool is_candidate(const json_t *member)
+{
+    return cli_has_role(member, "replica") && json_object_get(member, "port") != NULL &&
+           may_lead(member);
 }
 
 /* "['a', 'b']", and how many; not the primary, nor witnesses. */
@@ -28,7 +45,7 @@ static size_t list_candidates(const json_t *cluster, struct strbuf *names)
     strbuf_add_text(names, "[");
     json_array_foreach(json_object_get(cluster, "members"), i, member)
     {
-        if (cli_has_role(member, "replica") && json_object_get(member, "port") != NULL) {
+        if (is_candidate(member)) {
             strbuf_printf(names, "%s'%s'", n++ > 0 ? ", " : "", cli_text(member, "name"));
         }
     }
@@ -50,37 +67,51 @@ static bool confirm_it(const struct plan *p)
     return cli_confirm("Are you sure you want to %s cluster %s%s?", p->what, p->scope, demoting);
 }
 
-static bool ask_leader(const json_t *cluster, const struct plan *p)
+static bool ask_leader(const json_t *cluster, struct plan *p)
 {
-    char answer[CLI_ANSWER_SIZE];
     const json_t *leader = cli_find_member(cluster, p->leader);
     bool of_standbys = cli_has_role(leader, "standby-leader");
 
-    if (!cli_ask(of_standbys ? "Standby Leader" : "Primary", p->leader, answer)) {
-        return false;
-    }
-    if (!str_equal(answer, p->leader)) {
-        cli_error("Member %s is not the leader of cluster %s", answer, p->scope);
-        return false;
-    }
-    return true;
+    return cli_ask(of_standbys ? "Standby Leader" : "Primary", p->leader, p->typed);
 }
 
 static bool ask_candidate(const json_t *cluster, struct plan *p)
 {
     struct strbuf names = {0};
     char question[1024];
-    bool fine;
 
     (void)list_candidates(cluster, &names);
     (void)snprintf(question, sizeof(question), "Candidate %s", names.data);
     strbuf_deinit(&names);
-    fine = cli_ask(question, "", p->candidate);
-    if (fine && p->candidate[0] != '\0' && cli_find_member(cluster, p->candidate) == NULL) {
-        cli_error("Member %s does not exist in cluster %s", p->candidate, p->scope);
+    return cli_ask(question, "", p->candidate);
+}
+
+/* What is typed or given is wrong at once, not when the time of it has come. */
+static bool check_leader(const struct cli *c, const struct plan *p)
+{
+    const char *named = c->leader != NULL ? c->leader : p->typed;
+
+    if (is_switchover(p) && named[0] != '\0' && !str_equal(named, p->leader)) {
+        cli_error("Member %s is not the leader of cluster %s", named, p->scope);
         return false;
     }
-    return fine;
+    return true;
+}
+
+static bool check_candidate(const json_t *cluster, const struct plan *p)
+{
+    const json_t *member = cli_find_member(cluster, p->candidate);
+
+    if (p->candidate[0] == '\0' || (member != NULL && is_candidate(member))) {
+        return true;
+    }
+    if (p->leader != NULL && str_equal(p->candidate, p->leader)) {
+        cli_error("Member %s is already the leader of cluster %s", p->candidate, p->scope);
+    } else {
+        cli_error("Member %s does not exist in cluster %s or is tagged as nofailover", p->candidate,
+                  p->scope);
+    }
+    return false;
 }
 
 /* What it loses is asked for once more. */
@@ -115,15 +146,33 @@ static bool ask_time(const struct cli *c, struct plan *p)
            cli_parse_time(answer, p->at, sizeof(p->at));
 }
 
-/* Fills what was not given on the command line. Returns false to abort. */
-static bool complete(const struct cli *c, const json_t *cluster, struct plan *p)
+static bool ask_rest(const struct cli *c, const json_t *cluster, struct plan *p)
 {
-    if (c->force) {
-        return true;
+    return c->force || (confirm_asynchronous(cluster, p) && ask_time(c, p) && confirm_it(p));
+}
+
+/* Fills what was not given on the command line. -1, or an exit code with the reason printed. */
+static int complete(const struct cli *c, const json_t *cluster, struct plan *p)
+{
+    bool asks_leader = !c->force && is_switchover(p) && c->leader == NULL;
+    bool answered = !asks_leader || ask_leader(cluster, p);
+
+    if (answered && !check_leader(c, p)) {
+        return VECHE_EXIT_REFUSED;
     }
-    return (!is_switchover(p) || c->leader != NULL || ask_leader(cluster, p)) &&
-           (c->candidate != NULL || ask_candidate(cluster, p)) && ask_time(c, p) && confirm_it(p) &&
-           confirm_asynchronous(cluster, p);
+    answered = answered && (c->force || c->candidate != NULL || ask_candidate(cluster, p));
+    if (answered && !is_switchover(p) && p->candidate[0] == '\0') {
+        cli_error("Failover could be performed only to a specific candidate; give --candidate");
+        return VECHE_EXIT_USAGE;
+    }
+    if (answered && !check_candidate(cluster, p)) {
+        return VECHE_EXIT_REFUSED;
+    }
+    if (!answered || !ask_rest(c, cluster, p)) {
+        cli_error("Aborting %s%s", p->at[0] != '\0' ? "scheduled " : "", p->what);
+        return VECHE_EXIT_FAILED;
+    }
+    return -1;
 }
 
 static char *body_of(const struct plan *p)
@@ -151,7 +200,7 @@ static int post(struct cli *c, const struct plan *p)
     char path[32];
     char *text = body_of(p);
     struct cli_reply reply;
-    char at[CLOCK_TEXT_SIZE];
+    char at[CLI_TIME_SIZE];
     int code;
 
     (void)snprintf(path, sizeof(path), "/%s", p->what);
@@ -160,12 +209,13 @@ static int post(struct cli *c, const struct plan *p)
     if (!cli_request(c, "POST", path, text, &reply)) {
         code = cli_unreachable(&reply);
     } else if (reply.code == 200 || reply.code == 202) {
-        printf("%s %s\n", clock_format_iso(clock_wall_us(), at, sizeof(at)),
-               cli_reply_text(&reply));
+        printf("%s %s\n", cli_timestamp(5, at, sizeof(at)), cli_reply_text(&reply));
         code = VECHE_EXIT_OK;
     } else {
-        fprintf(stderr, "%s failed, details: %ld, %s\n",
-                is_switchover(p) ? "Switchover" : "Failover", reply.code, cli_reply_text(&reply));
+        bool unknown = strcasestr(cli_reply_text(&reply), "status unknown") != NULL;
+
+        fprintf(stderr, "%s %s, details: %ld, %s\n", is_switchover(p) ? "Switchover" : "Failover",
+                unknown ? "result unknown" : "failed", reply.code, cli_reply_text(&reply));
         code = cli_exit_code(reply.code);
     }
     c->doing = NULL;
@@ -181,16 +231,10 @@ static int run_plan(struct cli *c, const json_t *cluster, struct plan *p)
     int ignored;
     int code;
 
+    puts("Current cluster topology");
     (void)cli_print_topology(c, cluster);
-    if (!complete(c, cluster, p)) {
-        cli_error("Aborting %s", p->what);
-        return VECHE_EXIT_FAILED;
-    }
-    if (!is_switchover(p) && p->candidate[0] == '\0') {
-        cli_error("Failover could be performed only to a specific candidate; give --candidate");
-        return VECHE_EXIT_USAGE;
-    }
-    code = post(c, p);
+    code = complete(c, cluster, p);
+    code = code < 0 ? post(c, p) : code;
     if (code == VECHE_EXIT_OK && (after = cli_get_json(c, "/cluster", &ignored)) != NULL) {
         (void)cli_print_topology(c, after);
         json_decref(after);
@@ -230,7 +274,7 @@ static int run(struct cli *c, const char *what, int argc, char **argv)
         return code;
     }
     p.scope = cli_text(cluster, "scope");
-    p.leader = c->leader != NULL ? c->leader : cli_leader_name(cluster);
+    p.leader = cli_leader_name(cluster);
     if (c->candidate != NULL) {
         (void)str_copy(p.candidate, sizeof(p.candidate), c->candidate); /* Checked there. */
     }

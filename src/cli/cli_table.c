@@ -1,6 +1,10 @@
 /*
  * Tables: Patroni's frame for people, and the same rows as json, yaml or tsv.
  */
+#include <limits.h>
+#include <locale.h>
+#include <wchar.h>
+
 #include "cli/cli.h"
 
 /* The text of a cell, to free. */
@@ -24,13 +28,64 @@ static char *cell_text(const json_t *value)
     return text;
 }
 
-/* Characters, not bytes: continuation bytes of UTF-8 do not count. Up to the line's end. */
+/* For a terminal, to free: what a member or a row says is no order to it. */
+static char *shown_text(const json_t *value)
+{
+    char *text = cell_text(value);
+    char *to = text;
+
+    for (const char *p = text; *p != '\0'; p++) {
+        bool is_c1 = p[0] == '\xC2' && (p[1] & 0xE0) == 0x80; /* U+0080 to U+009F */
+        bool is_control = is_c1 || *p == 0x7F || (*p >= 0 && *p < ' ' && *p != '\n');
+
+        p += is_c1;
+        *to++ = is_control ? '?' : *p;
+    }
+    *to = '\0';
+    return text;
+}
+
+/* How wide characters are, whatever the locale that vechectl runs in: tables are UTF-8. */
+static locale_t utf8(void)
+{
+    static locale_t locale;
+
+    if (locale == (locale_t)0) {
+        locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    }
+    return locale;
+}
+
+/* Columns of the character, *ret_length its bytes. */
+static size_t width_of_char(const char *text, size_t *ret_length)
+{
+    mbstate_t state = {0};
+    wchar_t character;
+    size_t length = mbrtowc(&character, text, MB_LEN_MAX, &state);
+    int width;
+
+    if (length == 0 || length > MB_LEN_MAX) { /* No UTF-8. */
+        *ret_length = 1;
+        return (*text & 0xC0) != 0x80 ? 1 : 0;
+    }
+    *ret_length = length;
+    width = wcwidth(character);
+    return width >= 0 ? (size_t)width : 1;
+}
+
+/* Columns, not bytes: some characters take two, some stand over the one before. Up to the
+ * line's end. */
 static size_t width_of(const char *text)
 {
+    locale_t before = utf8() != (locale_t)0 ? uselocale(utf8()) : (locale_t)0;
+    size_t length;
     size_t n = 0;
 
-    for (; *text != '\0' && *text != '\n'; text++) {
-        n += (*text & 0xC0) != 0x80 ? 1 : 0;
+    for (; *text != '\0' && *text != '\n'; text += length) {
+        n += width_of_char(text, &length);
+    }
+    if (before != (locale_t)0) {
+        (void)uselocale(before); /* It was one. */
     }
     return n;
 }
@@ -55,7 +110,7 @@ struct shape { /* Of a table as it is drawn. */
 
 static void measure_cell(struct shape *s, size_t column, const json_t *value)
 {
-    char *text = cell_text(value);
+    char *text = shown_text(value);
     const char *line;
 
     for (size_t n = 0; (line = line_of(text, n)) != NULL; n++) {
@@ -126,7 +181,7 @@ static void print_row(const struct cli_table *t, const struct shape *s, const js
     bool more = true;
 
     for (size_t k = 0; k < t->n_columns; k++) {
-        texts[k] = cell_text(json_array_get(row, k));
+        texts[k] = shown_text(json_array_get(row, k));
     }
     for (size_t n = 0; more; n++) {
         more = false;
@@ -177,7 +232,7 @@ static bool is_empty(const json_t *value)
     return empty;
 }
 
-/* Empty values are left out, as Patroni does. */
+/* Of lists of members empty values are left out, as Patroni does. */
 static json_t *to_objects(const struct cli_table *t)
 {
     json_t *objects = json_array();
@@ -193,6 +248,8 @@ static json_t *to_objects(const struct cli_table *t)
 
             if (!is_empty(value)) {
                 json_object_set(object, t->keys[k], value);
+            } else if (t->keeps_empty) {
+                json_object_set_new(object, t->keys[k], json_string(""));
             }
         }
         json_array_append_new(objects, object);

@@ -3,7 +3,10 @@
  */
 #include <time.h>
 
+#include "base/clock.h"
 #include "cli/cli.h"
+
+#define SECOND_US 1000000
 
 /* "+02:00", "+0200", "+02", "Z", "" = local at that time. False if it is none of them. */
 static bool read_zone(const char *text, struct tm *tm, long *ret_seconds)
@@ -81,4 +84,21 @@ bool cli_parse_time(const char *when, char *text, size_t size)
                    as_typed.tm_year + 1900, as_typed.tm_mon + 1, as_typed.tm_mday, as_typed.tm_hour,
                    as_typed.tm_min, as_typed.tm_sec, sign, seconds / 3600, seconds / 60 % 60);
     return true;
+}
+
+const char *cli_timestamp(int digits, char *text, size_t size)
+{
+    int64_t now_us = clock_wall_us();
+    time_t now = (time_t)(now_us / SECOND_US);
+    char seconds[CLI_TIME_SIZE] = "";
+    char fraction[16];
+    struct tm tm;
+
+    PRE(digits >= 0 && digits <= 6);
+    if (localtime_r(&now, &tm) != NULL) {
+        (void)strftime(seconds, sizeof(seconds), "%Y-%m-%d %H:%M:%S", &tm); /* Fits. */
+    }
+    (void)snprintf(fraction, sizeof(fraction), ".%06d", (int)(now_us % SECOND_US));
+    (void)snprintf(text, size, "%s%.*s", seconds, digits > 0 ? digits + 1 : 0, fraction);
+    return text;
 }

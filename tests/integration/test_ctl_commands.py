@@ -90,6 +90,29 @@ def test_a_reply_of_another_member_is_not_taken_for_this_ones():
         assert r.returncode == UNREACHABLE, r
 
 
+@pytest.mark.parametrize("typed", ["y" * 300 + "\n", "yesterday\n", "\n", ""])
+def test_only_yes_is_yes(typed):
+    with Agent() as agent:
+        r = vechectl("--url", agent.url, "reload", "pg1", answers=typed)
+        assert r.returncode == FAILED and "Aborted reload" in r.stderr and not agent.asked, r
+
+
+def test_what_is_not_written_did_not_happen():
+    with Agent() as agent, open("/dev/full", "w", encoding="utf-8") as full:
+        argv = [str(BUILD / "src/vechectl"), "--url", agent.url, "list"]
+        r = subprocess.run([*argv, "-w", "60"], stdout=full, stderr=subprocess.PIPE, text=True,
+                           timeout=30, env=environment(), check=False)  # fmt: skip
+        assert r.returncode == FAILED and "could not be written" in r.stderr, r
+
+
+def test_the_url_of_the_environment_and_a_file_that_is_named():
+    with Agent() as agent:
+        assert vechectl("dsn", DCS_URL=agent.url).returncode == DONE
+        r = vechectl("-c", "/nonexistent.yml", "--url", agent.url, "dsn")
+        assert r.returncode == USAGE and "/nonexistent.yml" in r.stderr, r
+    assert vechectl("--url", agent.url, "version").returncode == DONE
+
+
 def test_what_may_have_been_carried_out_is_not_asked_of_another_one():
     with Agent() as here, Agent(name="pg1") as there:
         here.member("pg1")["api_url"] = there.url + "/patroni"

@@ -121,6 +121,27 @@ def answers_all(agent, method, path, code, text):
         agent.replies[f"{method} /members/{m['name']}{path}"] = (code, text)
 
 
+def barred(agent):
+    switches(agent)
+    agent.member(PG1)["tags"] = {"nofailover": True}
+    agent.member(PG2)["tags"] = {"failover_priority": 0, "nofailover": False}
+
+
+def does_not_know(agent):
+    plain(agent)
+    agent.replies["POST /switchover"] = (
+        503, "Switchover status unknown after 20 seconds; operation may still be in progress",
+    )  # fmt: skip
+
+
+def sync_with_two(agent):
+    agent.member(PG2)["role"] = "sync_standby"
+
+
+def has_no_config(agent):
+    agent.replies["GET /config"] = (503, "no configuration yet")
+
+
 def restarts(agent):
     plain(agent)
     answers_all(agent, "POST", "/restart", 200, "restarted successfully")
@@ -129,6 +150,11 @@ def restarts(agent):
 
 def restarts_later(agent):
     answers_all(agent, "POST", "/restart", 202, "Restart scheduled")
+
+
+def restarts_anew(agent):
+    restarts_later(agent)
+    agent.replies["DELETE /members/pg1/restart"] = (200, "scheduled restart deleted")
 
 
 def restarts_badly(agent):
@@ -334,6 +360,9 @@ CASES = [
     (long_reasons, "list -f json pg0"),
     (leaderless, "topology batman"),
     (nothing, "members"),
+    (nothing, "list pg9"),
+    (nothing, "topology other"),
+    (nothing, "members pg9"),
     (nothing, "history"),
     (nothing, "history -f json"),
     (nothing, "history other"),
@@ -396,7 +425,13 @@ CASES = [
     (schedules, "switchover --scheduled 2026-08-01T12:00Z --force"),
     (schedules, "switchover --scheduled 2026-08-01T12:00+2x --force"),
     (schedules, "switchover --scheduled tomorrow"),
+    (refuses, "switchover --candidate pg1 --force"),
     (refuses, "switchover --candidate pg9 --force"),
+    (refuses, "switchover --leader pg1 --force"),
+    (does_not_know, "switchover --candidate pg1 --force"),
+    (barred, "switchover", "\n\n\nn\n"),
+    (barred, "failover --candidate pg1 --force"),
+    (switches, "failover --candidate pg0 --force"),
     (alone, "switchover"),
     (leaderless, "switchover --force"),
     (standby_leader, "switchover", ""),
@@ -422,6 +457,9 @@ CASES = [
     (nothing, "restart --pending --force"),
     (restarts_later, "restart pg2 --scheduled 2026-08-01T12:00+02:00", "y\n\n"),
     (restarts_later, "restart pg2", "2026-08-01T12:00\ny\n\n"),
+    (restarts_later, "restart --pending --scheduled 2026-08-01T12:00Z", "y\n\n"),
+    (restarts_later, "restart --pending", "now\nn\n"),
+    (restarts_anew, "restart pg1 --scheduled 2026-08-01T12:00Z --force"),
     (restarts_badly, "restart --force"),
     (restarts, "restart -r standby-leader --any --force"),
     (restarts, "restart -r leader --any --force"),
@@ -457,6 +495,9 @@ CASES = [
     (nothing, "store leader"),
     (nothing, "store /service/batman/members/ --keys-only"),
     (nothing, "store lead"),
+    (nothing, "store /service/batman --keys-only"),
+    (sync_with_two, "store sync"),
+    (has_no_config, "store --keys-only"),
     (plain, "check --root /nonexistent"),
     (plain, "check --root /nonexistent --full"),
     (nothing, "check --cluster --postgres"),
@@ -481,7 +522,7 @@ def run(setup, words, answers=""):
         text += done.stdout + "".join(f"stderr: {line}\n" for line in done.stderr.splitlines())
         text += "".join(f"-- asked {line}\n" for line in agent.asked)
         text += f"-- exit {done.returncode}\n"
-    text = re.sub(r"2\d\d\d-\d\d-\d\dT[\d:]+\.\d+\+00:00 (?=S)", "TIME ", text)
+    text = re.sub(r"2\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{5} (?=S)", "TIME ", text)
     text = re.sub(r"(\]:) (?=\S)", r"\1 \n", text)  # What is typed ends the line.
     text = text.replace(agent.url, "URL")
     return re.sub(r"/tmp/batman-config-\w+\.yml", "FILE", text)

@@ -67,6 +67,23 @@ static void a_long_title_is_cut(void **state)
     cli_table_deinit(&t);
 }
 
+/* Columns are those of a terminal, and what is in them is no order to it. */
+static void pretty_knows_wide_and_unseen_characters(void **state)
+{
+    struct cli_table t = table_of("[[\"\xE6\x97\xA5\xE6\x9C\xAC\", \"e\xCC\x81\", 3, null], "
+                                  "[\"a\\u001B[2J\", \"\xC2\x9B\x7F\\t\", 12, 0]]");
+
+    (void)state;
+    print_table(&t, CLI_PRETTY);
+    assert_string_equal(printed, "+ Cluster: batman (1) -----+\n"
+                                 "| Member | Role | TL | Lag |\n"
+                                 "+--------+------+----+-----+\n"
+                                 "| \xE6\x97\xA5\xE6\x9C\xAC   | e\xCC\x81    |  3 |     |\n"
+                                 "| a?[2J  | ???  | 12 |   0 |\n"
+                                 "+--------+------+----+-----+\n");
+    cli_table_deinit(&t);
+}
+
 /* Machines get every column under a name of its own; what is empty is left out. */
 static void other_formats_leave_out_what_is_empty(void **state)
 {
@@ -178,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pretty_has_patronis_frame),
         cmocka_unit_test(a_long_title_is_cut),
+        cmocka_unit_test(pretty_knows_wide_and_unseen_characters),
         cmocka_unit_test(other_formats_leave_out_what_is_empty),
         cmocka_unit_test(yaml_quotes_what_could_be_misread),
         cmocka_unit_test(yaml_of_numbers_and_texts_is_read_back_as_the_same),
