@@ -188,7 +188,7 @@ void http_handle_history(const struct http_request *r, struct http_reply *reply)
 
         json_array_append_new(row, json_integer((json_int_t)h->timeline));
         json_array_append_new(row, json_integer((json_int_t)h->lsn));
-        json_array_append_new(row, json_string(h->reason));
+        json_array_append_new(row, http_text(h->reason));
         json_array_append_new(row, json_string(http_format_time(h->time_us, at, sizeof(at))));
         json_array_append_new(row, json_string(h->new_primary));
         json_array_append_new(rows, row);

@@ -28,7 +28,7 @@ void http_add_guard(json_t *veche, const struct view *view)
                   g->locked_bytes > 0, "watchdog", g->watchdog_is_active);
     json_object_set_new(o, "phase", json_string(g->is_up ? g->phase : "unknown"));
     if (g->trouble[0] != '\0') {
-        json_object_set_new(o, "trouble", json_string(g->trouble));
+        json_object_set_new(o, "trouble", http_text(g->trouble));
     }
     json_object_set_new(veche, "guard", o);
 }

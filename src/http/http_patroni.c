@@ -48,11 +48,13 @@ static json_t *replication_of(const struct view *v)
         const struct view_replica *r = &v->pg.replicas[i];
         json_t *row = json_object();
 
-        json_object_set_new(row, "usename", json_string(r->user));
-        json_object_set_new(row, "application_name", json_string(r->name));
-        json_object_set_new(row, "client_addr", json_string(r->client_address));
-        json_object_set_new(row, "state", json_string(r->state));
-        json_object_set_new(row, "sync_state", json_string(r->sync_state));
+        json_object_set_new(row, "usename", http_text(r->user));
+        json_object_set_new(row, "application_name", http_text(r->name));
+        json_object_set_new(row, "client_addr",
+                            r->client_address[0] != '\0' ? json_string(r->client_address)
+                                                         : json_null()); /* A unix socket. */
+        json_object_set_new(row, "state", http_text(r->state));
+        json_object_set_new(row, "sync_state", http_text(r->sync_state));
         json_object_set_new(row, "sync_priority", json_integer((json_int_t)r->sync_priority));
         json_array_append_new(rows, row);
     }
@@ -132,19 +134,19 @@ static json_t *veche_of(const struct http_request *r)
     json_object_set_new(o, "raft_voter", json_boolean(lookup_is_voter(v, s->id)));
     json_object_set_new(o, "raft_usable", json_boolean(v->raft.usable));
     if (v->raft.problem[0] != '\0') {
-        json_object_set_new(o, "raft_problem", json_string(v->raft.problem));
+        json_object_set_new(o, "raft_problem", http_text(v->raft.problem));
     }
     json_object_set_new(o, "node_rule", json_string(r->decision->node.rule));
-    json_object_set_new(o, "node_evidence", json_string(r->decision->node.evidence));
+    json_object_set_new(o, "node_evidence", http_text(r->decision->node.evidence));
     json_object_set_new(o, "cluster_rule", json_string(r->decision->cluster.rule));
     if (v->raft.is_leader) {
-        json_object_set_new(o, "cluster_evidence", json_string(r->decision->cluster.evidence));
+        json_object_set_new(o, "cluster_evidence", http_text(r->decision->cluster.evidence));
     }
     if (s->operation[0] != '\0') {
-        json_object_set_new(o, "operation", json_string(s->operation));
+        json_object_set_new(o, "operation", http_text(s->operation));
     }
     if (s->problem[0] != '\0') {
-        json_object_set_new(o, "problem", json_string(s->problem));
+        json_object_set_new(o, "problem", http_text(s->problem));
     }
     return o;
 }

@@ -3,6 +3,8 @@
  * nobody knows is unavailable (503), or not supported when something shall be done
  * (501): never 200.
  */
+#include <strings.h>
+
 #include "http/http_routes.h"
 #include "veche/api.h"
 
@@ -55,6 +57,21 @@ static bool is_get(const char *method)
 {
     return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
            strcmp(method, "OPTIONS") == 0;
+}
+
+const char *http_path_of(const char *url)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(schemes); i++) {
+        size_t n = strlen(schemes[i]);
+
+        if (strncasecmp(url, schemes[i], n) == 0) {
+            url += n + strcspn(url + n, "/");
+            return *url != '\0' ? url : "/";
+        }
+    }
+    return url;
 }
 
 const struct http_route *http_find_route(const char *method, const char *path)

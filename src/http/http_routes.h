@@ -55,6 +55,9 @@ struct http_route {
     void (*handle)(const struct http_request *request, struct http_reply *reply);
 };
 
+/* Of "http://pg1:8008/primary", as a proxy may ask, "/primary". */
+const char *http_path_of(const char *url);
+
 /* By method and first word of the path. NULL: no such operation (501). A GET, HEAD or OPTIONS
  * always has one: what it does not name is unavailable. */
 const struct http_route *http_find_route(const char *method, const char *path);

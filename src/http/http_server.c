@@ -263,7 +263,6 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, co
 {
     struct server *s = cls;
     struct http_action *a = *state;
-    enum MHD_Result rv;
 
     (void)version;
     if (a == NULL) { /* Headers only, yet. */
@@ -285,8 +284,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, co
         *data_size = 0;
         return MHD_YES;
     }
-    rv = dispatch(a, method, url);
-    return rv;
+    return dispatch(a, method, http_path_of(url));
 }
 
 void http_on_completed(void *cls, struct MHD_Connection *connection, void **state,

@@ -1008,6 +1008,43 @@ static void a_change_of_another_version_is_refused(void **state)
     if_match = NULL;
 }
 
+/* As a proxy asks for it, with the server's name in the first line. */
+static void a_path_may_have_its_host_before_it(void **state)
+{
+    static const struct {
+        const char *url, *path;
+    } table[] = {
+        {"/primary", "/primary"},
+        {"http://pg1:8008/primary", "/primary"},
+        {"HTTPS://[::1]:8008/members/pg2/restart", "/members/pg2/restart"},
+        {"http://pg1:8008", "/"},
+        {"http://", "/"},
+        {"http:/primary", "http:/primary"},
+        {"/http://pg1/primary", "/http://pg1/primary"},
+        {"ftp://pg1/primary", "ftp://pg1/primary"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        assert_string_equal(http_path_of(table[i].url), table[i].path);
+    }
+}
+
+/* PostgreSQL's messages and names may be in any encoding, or be cut within a character. */
+static void text_of_others_is_told_whatever_its_encoding(void **state)
+{
+    (void)state;
+    build("pg1");
+    (void)str_copy(view.self.status.problem, TEXT_SIZE, "\xce\xf8\xe8\xe1\xea\xe0: \xd0\x9e\xd0");
+    (void)str_copy(store.history[0].reason, TEXT_SIZE, "cut \xe2\x82");
+    (void)str_copy(view.pg.replicas[0].user, NAME_SIZE, "\xf0\x9f\x98\x80 \xed\xa0\x80 \xc0\xaf");
+    view.pg.replicas[0].client_address[0] = '\0'; /* A unix socket. */
+    assert_true(says("/patroni", "\"problem\": \"??????: \xd0\x9e?\""));
+    assert_true(says("/patroni", "{\"usename\": \"\xf0\x9f\x98\x80 ??? ??\""));
+    assert_true(says("/patroni", "\"client_addr\": null"));
+    assert_true(says("/history", "50331976, \"cut ??\", \"2026"));
+}
+
 static void paths_name_members(void **state)
 {
     char name[NAME_SIZE] = "";
@@ -1562,6 +1599,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_scheduled_switchover_is_deleted),
         cmocka_unit_test(a_change_of_the_configuration_is_checked),
         cmocka_unit_test(a_change_of_another_version_is_refused),
+        cmocka_unit_test(a_path_may_have_its_host_before_it),
+        cmocka_unit_test(text_of_others_is_told_whatever_its_encoding),
         cmocka_unit_test(paths_name_members),
         cmocka_unit_test(commands_are_not_set_from_afar),
         cmocka_unit_test(a_paused_cluster_says_so_and_lets_nobody_choose),
