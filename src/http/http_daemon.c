@@ -2,16 +2,21 @@
  * One daemon of libmicrohttpd on the agent loop: it gives us an epoll descriptor that
  * the loop watches; nothing here blocks or has a thread.
  *
- * Limits: connections (in all, and of one address), time without progress, header
- * memory (MHD's pool); the body's size is the server's business.
+ * Limits: connections (in all, and of one address), time without progress, time for a
+ * request and for reading its answer, header memory (MHD's pool); the body's size is the
+ * server's business.
  */
+#include <sys/socket.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #include "http/http_server.h"
 
 #define CONNECTIONS_MAX   512
 #define PER_CLIENT_MAX    64 /* So that one address can not keep all others out. */
 #define TIMEOUT_SECONDS   10
+#define TURN_MS           30000 /* A byte now and then is progress, too. */
 #define CONNECTION_MEMORY (32 * 1024)
 #define OPTIONS_MAX       8
 
@@ -95,6 +100,58 @@ static void fill_tls(const struct http_setup *s, struct MHD_OptionItem options[O
     options[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
 }
 
+static struct place *place_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+    return info != NULL ? info->socket_context : NULL;
+}
+
+void http_daemon_begin(struct MHD_Connection *connection, bool may_last)
+{
+    struct place *p = place_of(connection);
+
+    if (p != NULL) {
+        p->since_ms = clock_ms();
+        p->may_last = may_last;
+    }
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct server *s = cls;
+    struct place *p = *context;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        p = xmalloc(sizeof(*p));
+        p->connection = connection;
+        p->since_ms = clock_ms();
+        p->may_last = false;
+        list_push_back(&s->places, &p->node);
+        *context = p;
+    } else if (p != NULL) {
+        list_remove(&p->node);
+        free(p);
+        *context = NULL;
+    }
+}
+
+/* MHD learns of it as of any other end. */
+static void end_slow(const struct server *s, uint64_t now_ms)
+{
+    for (const struct list *at = s->places.next; at != &s->places; at = at->next) {
+        const struct place *p = CONTAINER_OF(at, struct place, node);
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(p->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+        if (!p->may_last && now_ms >= p->since_ms + TURN_MS && info != NULL) {
+            (void)shutdown(info->connect_fd, SHUT_RDWR); /* Fails if it has ended already. */
+        }
+    }
+}
+
 static void watch(struct server *s)
 {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -116,6 +173,7 @@ struct server *http_daemon_open(struct http *h, const struct http_setup *setup, 
 
     s->http = h;
     s->is_unix = is_unix;
+    list_init(&s->places);
     s->has_tls = !is_unix && setup->cert != NULL;
     if (s->has_tls) {
         fill_tls(setup, tls);
@@ -127,7 +185,8 @@ struct server *http_daemon_open(struct http *h, const struct http_setup *setup, 
         (unsigned)(is_unix ? 0 : PER_CLIENT_MAX), MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_SECONDS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
-        http_on_completed, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+        http_on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_ARRAY, tls,
+        MHD_OPTION_END);
     if (s->daemon == NULL) {
         (void)close(fd); /* Not taken over. */
         free(s);
@@ -188,6 +247,7 @@ static bool has_suspended(const struct server *s)
 
 void http_daemon_look(struct server *s, uint64_t now_ms)
 {
+    end_slow(s, now_ms);
     if (s->leaves_ms != 0 && (n_connections(s) == 0 || now_ms >= s->leaves_ms) &&
         !has_suspended(s)) {
         http_daemon_stop(s);

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 
 #define STREAMS_MAX 32
-#define UNSENT_MAX (256 * 1024)
+#define UNSENT_MAX  (256 * 1024)
 #define BLOCK_SIZE  4096
 #define COMMENT_MS  15000
 
@@ -58,13 +58,22 @@ static void resume(struct stream *s)
     }
 }
 
+/* Who is always a little behind would else keep all that was ever sent. */
+static void drop_sent(struct stream *s)
+{
+    if (s->n_sent > 0) {
+        s->pending.length -= s->n_sent;
+        memmove(s->pending.data, s->pending.data + s->n_sent, s->pending.length);
+        s->n_sent = 0;
+    }
+}
+
 static void send_text(struct stream *s, const char *text, size_t length)
 {
-    if (s->n_sent == s->pending.length) {
-        s->pending.length = s->n_sent = 0;
-    }
-    if (s->pending.length - s->n_sent + length > UNSENT_MAX) {
+    drop_sent(s);
+    if (s->pending.length + length > UNSENT_MAX) {
         s->ends = true;
+        http_daemon_begin(s->connection, false); /* Its last turn to read. */
     } else if (!s->ends) {
         strbuf_add(&s->pending, text, length);
     }
@@ -113,7 +122,7 @@ static unsigned drop_gone(struct http *h)
 {
     unsigned n = 0;
 
-    LIST_FOREACH(at, &h->streams) {
+    LIST_FOREACH (at, &h->streams) {
         struct stream *s = CONTAINER_OF(at, struct stream, node);
 
         if (s->suspended && is_gone(s)) {
@@ -223,6 +232,7 @@ enum MHD_Result http_events_begin(struct http *h, struct server *server, struct 
         free_stream(s);
         return MHD_NO;
     }
+    http_daemon_begin(c, true);
     rv = MHD_queue_response(c, 200, response);
     MHD_destroy_response(response); /* With the connection, it frees the stream. */
     return rv;

@@ -65,6 +65,7 @@ static enum MHD_Result send_reply(const struct http_action *a, unsigned code, co
     if (code == 401) {
         (void)MHD_add_response_header(response, "WWW-Authenticate", "Basic realm=\"Patroni\"");
     }
+    http_daemon_begin(a->connection, false);
     rv = MHD_queue_response(a->connection, code, response);
     MHD_destroy_response(response);
     return rv;
@@ -145,6 +146,7 @@ static enum MHD_Result suspend(struct http_action *a, const struct http_reply *r
     struct http *h = a->server->http;
 
     a->suspended = true;
+    http_daemon_begin(a->connection, true); /* How long it waits the agent bounds. */
     list_push_back(&h->actions, &a->node);
     MHD_suspend_connection(a->connection);
     if (reply->wants_reload) {
@@ -293,8 +295,8 @@ void http_on_completed(void *cls, struct MHD_Connection *connection, void **stat
     struct http_action *a = *state;
 
     (void)cls;
-    (void)connection;
     (void)code;
+    http_daemon_begin(connection, false);
     if (a != NULL) {
         list_remove(&a->node);
         strbuf_deinit(&a->body);

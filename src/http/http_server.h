@@ -10,11 +10,19 @@
 #include "http/http_access.h"
 #include "http/http_routes.h"
 
+struct place { /* A connection's: nobody keeps one by being slow. */
+    struct list node; /* In server.places. */
+    struct MHD_Connection *connection;
+    uint64_t since_ms; /* It sends a request, or is sent the answer. */
+    bool may_last;     /* What takes time now is not the client's doing, or it listens. */
+};
+
 /* One of libmicrohttpd's daemons: of restapi.listen, of the unix socket, or one that restapi.listen
  * had before its certificates were changed. */
 struct server {
     struct list node; /* In http.servers. */
     struct http *http;
+    struct list places;
     struct MHD_Daemon *daemon; /* NULL: stopped, its handles are closing. */
     uv_poll_t poll;
     uv_timer_t timer;
@@ -83,7 +91,10 @@ void http_daemon_wake(struct server *s);
 void http_daemon_stop(struct server *s);
 /* It takes no new connections any more, and is stopped when the last one has gone. */
 void http_daemon_retire(struct server *s, uint64_t leaves_ms);
-/* One that leaves: stops it if nothing is left of it, or time is up. */
+/* The next request or answer of a connection begins; or (may_last) what may take any time. */
+void http_daemon_begin(struct MHD_Connection *connection, bool may_last);
+/* Ends connections that are too slow. One that leaves: stops it if nothing is left of it, or
+ * time is up. */
 void http_daemon_look(struct server *s, uint64_t now_ms);
 /* Its last handle is closed: called once, then it is gone. In http_server.c. */
 void http_on_daemon_closed(struct http *h);

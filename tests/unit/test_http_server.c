@@ -1,0 +1,429 @@
+/*
+ * The server itself, over its unix socket: clients that do not read, or send a byte now and
+ * then, keep neither memory nor places, and nobody waits for them. Its clock is put on by the
+ * test.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "http/http_server.h"
+
+#define TURN_MS  30000        /* As in http_daemon.c. */
+#define UNSENT   (256 * 1024) /* As in http_events.c, of one listener. */
+#define N_EVENTS 200
+#define N_DEAF   8
+
+static uv_loop_t loop;
+static struct http *http;
+static struct store store;
+static struct view view;
+static struct decision decision;
+static struct http_stats stats;
+static struct http_action *reload; /* Waits for an answer. */
+static uint64_t ahead_ms;          /* The clock of the server, before the real one. */
+static char directory[] = "/tmp/veche-http-XXXXXX";
+static char path[64];
+
+uint64_t __real_clock_ms(void);
+uint64_t __wrap_clock_ms(void);
+
+uint64_t __wrap_clock_ms(void)
+{
+    return __real_clock_ms() + ahead_ms;
+}
+
+static const struct view *get_view(void *data)
+{
+    (void)data;
+    return &view;
+}
+
+static const struct decision *get_decision(void *data)
+{
+    (void)data;
+    return &decision;
+}
+
+static const char *get_config(void *data)
+{
+    (void)data;
+    return "{}";
+}
+
+static const struct http_stats *get_stats(void *data)
+{
+    (void)data;
+    return &stats;
+}
+
+static void on_reload(void *data, struct http_action *action)
+{
+    (void)data;
+    reload = action;
+}
+
+/* A cluster whose description has some 10 kB. */
+static void fill_store(void)
+{
+    store_init(&store);
+    store.primary.epoch = 1;
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        struct store_member *m = &store.members[store.n_members++];
+
+        m->id = i + 1;
+        m->mode = MODE_POSTGRES;
+        (void)snprintf(m->name, sizeof(m->name), "pg%02u", i);
+        (void)snprintf(m->tags, sizeof(m->tags), "{\"long\": \"%0*u\"}", TAGS_SIZE - 20, i);
+    }
+    view = (struct view){.now_ms = clock_ms(), .wall_us = 1, .store = &store};
+    view.self.started_ms = view.now_ms;
+    (void)str_copy(view.self.status.name, NAME_SIZE, "pg00");
+    (void)str_copy(view.self.member.tags, sizeof(view.self.member.tags), "{}");
+    decision.node.rule = decision.cluster.rule = "test-rule";
+}
+
+static int open_server(void **state)
+{
+    static const struct http_settings settings;
+    struct err err = {""};
+    struct http_options options = {.loop = &loop,
+                                   .listen = "127.0.0.1:0",
+                                   .unix_socket = path,
+                                   .setup = http_setup_load(&settings, &err),
+                                   .hooks = {.view = get_view,
+                                             .decision = get_decision,
+                                             .config = get_config,
+                                             .stats = get_stats,
+                                             .on_reload = on_reload}};
+
+    (void)state;
+    ahead_ms = 0;
+    fill_store();
+    assert_int_equal(uv_loop_init(&loop), 0);
+    (void)str_copy(directory, sizeof(directory), "/tmp/veche-http-XXXXXX");
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof(path), "%s/sock", directory);
+    http = http_new(&options, &err);
+    assert_non_null(http);
+    return 0;
+}
+
+static void on_closed(void *data)
+{
+    *(bool *)data = true;
+}
+
+static int close_server(void **state)
+{
+    bool closed = false;
+
+    (void)state;
+    http_close(http, on_closed, &closed);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_true(closed);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    assert_int_equal(rmdir(directory), 0);
+    return 0;
+}
+
+static int connect_client(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    assert_true(str_copy(address.sun_path, sizeof(address.sun_path), path));
+    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+static void send_all(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* The loop does what there is to do. */
+static void turn(void)
+{
+    for (int i = 0; i < 3; i++) {
+        (void)uv_run(&loop, UV_RUN_NOWAIT);
+    }
+}
+
+/* What there is to be read; false: the other side has ended. */
+static bool take(int fd, struct strbuf *b)
+{
+    char block[65536];
+    ssize_t n;
+
+    while ((n = recv(fd, block, sizeof(block), 0)) > 0) {
+        strbuf_add(b, block, (size_t)n);
+    }
+    return n < 0 && errno == EAGAIN;
+}
+
+/* Until it has ended, or (text) that stands in it. */
+static bool read_until(int fd, struct strbuf *b, const char *text)
+{
+    for (uint64_t end_ms = __real_clock_ms() + 60000; __real_clock_ms() < end_ms;) {
+        bool is_open = take(fd, b);
+
+        if (text != NULL && b->length > 0 && strstr(b->data, text) != NULL) {
+            return true;
+        }
+        if (!is_open) {
+            return text == NULL;
+        }
+        turn();
+        (void)poll(NULL, 0, 1);
+    }
+    return false;
+}
+
+/* Of all servers, as every second. */
+static void look(void)
+{
+    turn();
+    LIST_FOREACH (at, &http->servers) {
+        http_daemon_look(CONTAINER_OF(at, struct server, node), clock_ms());
+    }
+    turn();
+}
+
+static bool is_open(int fd)
+{
+    struct strbuf b = {0};
+    bool open = take(fd, &b);
+
+    strbuf_deinit(&b);
+    return open;
+}
+
+/* ---- Events ---- */
+
+static size_t memory(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+}
+
+static int listen_to_events(void)
+{
+    int fd = connect_client();
+
+    send_all(fd, "GET /events HTTP/1.0\r\n\r\n");
+    turn();
+    return fd;
+}
+
+/* All of it: N_EVENTS times 10 kB. */
+static void tell_many(int reader, struct strbuf *last)
+{
+    char wanted[32];
+
+    for (unsigned i = 0; i < N_EVENTS; i++) {
+        store.primary.epoch++;
+        (void)snprintf(wanted, sizeof(wanted), "\"epoch\": %u,", (unsigned)store.primary.epoch);
+        http_on_tick(http);
+        last->length = 0;
+        assert_true(read_until(reader, last, wanted)); /* None is missing. */
+    }
+}
+
+static void a_listener_that_never_reads_costs_nobody_anything(void **state)
+{
+    int reader = listen_to_events();
+    int deaf[N_DEAF];
+    struct strbuf text = {0};
+    size_t before, after;
+
+    (void)state;
+    for (size_t i = 0; i < N_DEAF; i++) {
+        deaf[i] = listen_to_events();
+    }
+    assert_true(read_until(reader, &text, "\"epoch\": 1,"));
+    before = memory();
+    tell_many(reader, &text);
+    after = memory();
+    assert_true(after < before + N_DEAF * UNSENT);
+    ahead_ms += TURN_MS;
+    look();
+    for (size_t i = 0; i < N_DEAF; i++) { /* Their places are free again. */
+        assert_false(is_open(deaf[i]));
+        (void)close(deaf[i]);
+    }
+    text.length = 0;
+    store.primary.epoch++;
+    http_on_tick(http);
+    assert_true(read_until(reader, &text, "event: cluster"));
+    (void)close(reader);
+    strbuf_deinit(&text);
+}
+
+/* What is not read is with the server, not in the socket. */
+static void shrink_sockets(void)
+{
+    const struct server *s = CONTAINER_OF(http->servers.prev, struct server, node);
+    int size = 8192;
+
+    assert_true(s->is_unix && !list_is_empty(&s->places));
+    for (const struct list *at = s->places.next; at != &s->places; at = at->next) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+            CONTAINER_OF(at, struct place, node)->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+        assert_non_null(info);
+        assert_int_equal(setsockopt(info->connect_fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)),
+                         0);
+    }
+}
+
+/* So many bytes, and no more. */
+static void read_some(int fd, size_t left)
+{
+    char block[4096];
+
+    for (uint64_t end_ms = __real_clock_ms() + 60000; left > 0 && __real_clock_ms() < end_ms;) {
+        ssize_t n = recv(fd, block, MIN(left, sizeof(block)), 0);
+
+        assert_true(n > 0 || (n < 0 && errno == EAGAIN));
+        left -= n > 0 ? (size_t)n : 0;
+        turn();
+    }
+    assert_int_equal(left, 0);
+}
+
+/* One that is always behind, but never too far. */
+static void a_listener_that_lags_costs_no_more_as_time_goes_by(void **state)
+{
+    int fd = listen_to_events();
+    struct strbuf text = {0};
+    size_t size, before = 0;
+
+    (void)state;
+    assert_true(read_until(fd, &text, "}\n\n"));
+    size = strlen(strstr(text.data, "\r\n\r\n") + 4);
+    assert_in_range(size, 8000, 16000); /* One of them. */
+    shrink_sockets();
+    for (unsigned i = 0; i < 4 * N_EVENTS; i++) {
+        store.primary.epoch++;
+        http_on_tick(http);
+        turn();
+        if (i < 10) { /* So far behind. */
+            before = memory();
+        } else {
+            read_some(fd, size);
+        }
+    }
+    assert_true(memory() < before + 2 * UNSENT);
+    assert_true(is_open(fd));
+    (void)close(fd);
+    strbuf_deinit(&text);
+}
+
+/* ---- Time ---- */
+
+static void who_sends_a_byte_now_and_then_loses_the_place(void **state)
+{
+    static const char *const begun[] = {
+        "",
+        "GET /pat",
+        "GET /patroni HTTP/1.1\r\nX-Long: ",
+        "POST /reload HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{",
+        "POST /reload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(begun); i++) {
+        int fd = connect_client();
+
+        send_all(fd, begun[i]);
+        turn();
+        ahead_ms += TURN_MS - 5000;
+        look();
+        assert_true(is_open(fd));
+        if (i > 0) {
+            send_all(fd, "x");
+        }
+        ahead_ms += 5000;
+        look();
+        assert_false(is_open(fd));
+        (void)close(fd);
+    }
+}
+
+static void who_does_not_read_the_answer_loses_the_place(void **state)
+{
+    int fd = connect_client();
+
+    (void)state;
+    for (size_t i = 0; i < 20; i++) { /* More than fits into the socket. */
+        send_all(fd, "GET /cluster HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for (size_t i = 0; i < 50; i++) {
+        turn();
+    }
+    ahead_ms += TURN_MS;
+    look();
+    assert_false(is_open(fd)); /* After what was there to be read. */
+    (void)close(fd);
+}
+
+/* Each request has a time of its own; who waits for the cluster, or listens, has any. */
+static void who_is_not_slow_keeps_the_place(void **state)
+{
+    int often = connect_client(), waiting = connect_client(), listening = listen_to_events();
+    struct strbuf text = {0};
+
+    (void)state;
+    reload = NULL;
+    send_all(waiting, "POST /reload HTTP/1.1\r\nHost: a\r\n\r\n");
+    for (int i = 0; i < 5; i++) {
+        send_all(often, "GET /liveness HTTP/1.1\r\nHost: a\r\n\r\n");
+        text.length = 0;
+        assert_true(read_until(often, &text, "\r\n\r\n"));
+        ahead_ms += TURN_MS - 5000;
+        look();
+    }
+    assert_true(is_open(often) && is_open(waiting) && is_open(listening));
+    assert_non_null(reload);
+    http_action_end(reload, 202, "reload scheduled");
+    text.length = 0;
+    assert_true(read_until(waiting, &text, "reload scheduled"));
+    ahead_ms += TURN_MS;
+    look();
+    assert_false(is_open(often) || is_open(waiting));
+    assert_true(is_open(listening));
+    (void)close(often);
+    (void)close(waiting);
+    (void)close(listening);
+    strbuf_deinit(&text);
+}
+
+#define server_test(name) cmocka_unit_test_setup_teardown(name, open_server, close_server)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        server_test(a_listener_that_never_reads_costs_nobody_anything),
+        server_test(a_listener_that_lags_costs_no_more_as_time_goes_by),
+        server_test(who_sends_a_byte_now_and_then_loses_the_place),
+        server_test(who_does_not_read_the_answer_loses_the_place),
+        server_test(who_is_not_slow_keeps_the_place),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
