@@ -18,6 +18,7 @@ import urllib.request
 
 import pytest
 
+from plugin import CRITICAL, OK, UNKNOWN, Plugin
 from test_tls import Authority
 from veche import BUILD, ROOT, Cluster, Writer, free_port, wait, when_settled
 
@@ -384,6 +385,106 @@ def test_prometheus_scrapes_as_it_does_patroni(by_role, three):
     finally:
         process.kill()
         process.wait()
+
+
+# ---- A monitoring plugin
+
+# Service and options -> exit code on the primary, a streaming standby, the witness.
+PLUGIN = [
+    ("cluster_node_count", {"members": 3, "healthy": 2}, (OK, OK, OK)),
+    ("cluster_node_count", {"members": 3, "healthy": 3}, (CRITICAL,) * 3),  # A witness is none.
+    ("cluster_has_leader", {}, (OK, OK, OK)),
+    ("cluster_has_replica", {"max_lag": 1 << 24}, (OK, OK, OK)),
+    ("cluster_has_replica", {"replicas": 2}, (CRITICAL,) * 3),
+    ("cluster_has_replica", {"sync": 1}, (CRITICAL,) * 3),
+    ("cluster_is_in_maintenance", {}, (OK, OK, OK)),
+    ("cluster_has_scheduled_action", {}, (OK, OK, OK)),
+    ("node_is_alive", {}, (OK, OK, OK)),
+    ("node_is_leader", {}, (OK, CRITICAL, CRITICAL)),
+    ("node_is_leader", {"standby": True}, (CRITICAL,) * 3),
+    ("node_is_primary", {}, (OK, CRITICAL, CRITICAL)),
+    ("node_is_replica", {}, (CRITICAL, OK, CRITICAL)),
+    ("node_is_replica", {"max_lag": "16MB"}, (CRITICAL, OK, CRITICAL)),
+    ("node_is_replica", {"sync": False}, (CRITICAL, OK, CRITICAL)),
+    ("node_is_replica", {"sync": True}, (CRITICAL,) * 3),
+    ("node_is_pending_restart", {}, (OK, OK, OK)),
+    ("node_patroni_version", {"version": "4.1.4"}, (OK, OK, OK)),
+    ("node_tl_has_changed", {"timeline": 999}, (CRITICAL, CRITICAL, UNKNOWN)),
+]
+
+
+def plugin_of(node):
+    return Plugin(f"http://127.0.0.1:{node.api_port}")
+
+
+def says(nodes, service, code, **options):
+    """All of them, soon: what is asked of one node the others hear a moment later."""
+    codes = {}
+
+    def all_say():
+        codes.update({n.name: plugin_of(n).run(service, **options) for n in nodes})
+        return set(codes.values()) == {code}
+
+    try:
+        wait(all_say, 30, f"{service} to be {code}")
+    except AssertionError:
+        raise AssertionError(f"{service} {options}: {codes}, expected {code}") from None
+
+
+@when_settled
+def test_a_monitoring_plugin_sees_what_it_sees_of_patroni(by_role):
+    wrong = {}
+    for service, options, codes in PLUGIN:
+        for (role, node), code in zip(by_role.items(), codes):
+            if (got := plugin_of(node).run(service, **options)) != code:
+                wrong[(service, str(options), role)] = (got, code)
+    assert wrong == {}
+    urls = [f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{by_role['witness'].api_port}"]
+    assert Plugin(*urls).run("cluster_has_leader") == OK  # The first one does not answer.
+
+
+def test_a_monitoring_plugin_sees_what_changes(by_role, three):
+    nodes = list(by_role.values())
+    primary, standby, witness = nodes
+    before = plugin_of(primary).config_hash()
+    config = primary.http("/config").json
+    says(nodes, "cluster_config_has_changed", OK, before=before)
+
+    more = {"postgresql": {"parameters": {"max_connections": 123}}, "pause": True}
+    assert standby.http("/config", "PATCH", more).status == 200
+    at = {"schedule": "2100-01-01T00:00:00+00:00"}
+    says(nodes, "cluster_config_has_changed", CRITICAL, before=before)
+    says(nodes, "cluster_is_in_maintenance", CRITICAL)
+    says([primary, standby], "node_is_pending_restart", CRITICAL)
+    assert witness.http("/config", "PUT", config).status == 200
+    says(nodes, "cluster_config_has_changed", OK, before=before)
+    says(nodes, "cluster_is_in_maintenance", OK)
+    says([primary, standby], "node_is_pending_restart", OK)
+
+    assert standby.http("/restart", "POST", at).status == 202
+    says(nodes, "cluster_has_scheduled_action", CRITICAL)
+    assert standby.http("/restart", "DELETE").status == 200
+    says(nodes, "cluster_has_scheduled_action", OK)
+
+    timeline = primary.status()["timeline"]
+    says([primary, standby], "node_tl_has_changed", OK, timeline=timeline)
+    body = {"leader": primary.name, "candidate": standby.name}
+    assert primary.http("/switchover", "POST", body).status == 200
+    says([primary, standby], "node_tl_has_changed", CRITICAL, timeline=timeline)
+    says(nodes, "cluster_has_replica", OK)
+    says([primary], "node_is_replica", OK, max_lag="16MB")
+    says([standby], "node_is_primary", OK)
+    assert standby.status()["timeline"] == timeline + 1
+
+    assert primary.stop() == 0
+    try:
+        says([standby, witness], "cluster_has_replica", CRITICAL)
+        says([standby, witness], "cluster_node_count", CRITICAL, members=3, healthy=2)
+        says([standby, witness], "cluster_has_leader", OK)
+    finally:
+        primary.start()
+    three.wait_healthy()
+    says(nodes, "cluster_has_replica", OK)
 
 
 # ---- Who may do what
