@@ -110,6 +110,29 @@ static int read_known(const struct conf_node *tags, struct conf *c, const struct
     return 0;
 }
 
+/* As Patroni tells them: a flag that is off says nothing, but beside the number that it
+ * contradicts. */
+static void drop_flags_that_are_off(json_t *tags, const struct conf *c)
+{
+    const struct {
+        const char *name, *number;
+        bool flag;
+    } flags[] = {
+        {"nofailover", "failover_priority", c->nofailover},
+        {"nosync", "sync_priority", c->nosync},
+        {"noloadbalance", NULL, c->noloadbalance},
+        {"clonefrom", NULL, c->clonefrom},
+        {"nostream", NULL, c->nostream},
+    };
+
+    for (size_t i = 0; i < ARRAY_LENGTH(flags); i++) {
+        if (!flags[i].flag &&
+            (flags[i].number == NULL || json_object_get(tags, flags[i].number) == NULL)) {
+            (void)json_object_del(tags, flags[i].name); /* It may be absent. */
+        }
+    }
+}
+
 int conf_tags_read(const struct conf_node *tags, struct conf *c, const struct conf_diag *diag)
 {
     json_t *json;
@@ -122,6 +145,7 @@ int conf_tags_read(const struct conf_node *tags, struct conf *c, const struct co
         return 0;
     }
     json = conf_node_to_json(tags);
+    drop_flags_that_are_off(json, c);
     conf_replace(&c->tags_json, NULL);
     c->tags_json = conf_json_text(json);
     json_decref(json);

@@ -623,9 +623,35 @@ static void tags_keep_their_types(void **state)
     assert_false(l.conf->nosync);
     assert_string_equal(l.conf->replicatefrom, "pg2");
     assert_string_equal(l.conf->tags_json,
-                        "{\"clonefrom\":true,\"failover_priority\":\"0\",\"nosync\":false,"
-                        "\"rack\":7,\"replicatefrom\":\"pg2\",\"room\":\"7\"}");
+                        "{\"clonefrom\":true,\"failover_priority\":\"0\",\"rack\":7,"
+                        "\"replicatefrom\":\"pg2\",\"room\":\"7\"}");
     load_end(&l);
+}
+
+/* So that a table of members and tag_clonefrom=false answer as Patroni's do. */
+static void flags_that_are_off_are_no_tags(void **state)
+{
+    static const struct {
+        const char *tags, *json;
+    } table[] = {
+        {"{nofailover: false, noloadbalance: no, clonefrom: off, nosync: false, nostream: }", "{}"},
+        {"{nofailover: false, failover_priority: 0}",
+         "{\"failover_priority\":0,\"nofailover\":false}"},
+        {"{nosync: false, sync_priority: 2}", "{\"nosync\":false,\"sync_priority\":2}"},
+        {"{nofailover: true, mine: false}", "{\"mine\":false,\"nofailover\":true}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        struct load l;
+        char text[512];
+
+        (void)snprintf(text, sizeof(text), WITNESS "tags: %s\n", table[i].tags);
+        load_text(&l, text);
+        assert_non_null(l.conf);
+        assert_string_equal(l.conf->tags_json, table[i].json);
+        load_end(&l);
+    }
 }
 
 static void users_and_options_keep_their_order(void **state)
@@ -723,6 +749,7 @@ int main(void)
         cmocka_unit_test(a_witness_needs_no_postgresql),
         cmocka_unit_test(the_secret_is_the_first_line_of_its_file),
         cmocka_unit_test(tags_keep_their_types),
+        cmocka_unit_test(flags_that_are_off_are_no_tags),
         cmocka_unit_test(users_and_options_keep_their_order),
         cmocka_unit_test(a_directory_is_merged_in_the_order_of_names),
         cmocka_unit_test(what_can_not_be_read_is_named),
