@@ -3,7 +3,9 @@
  * stop of that server; a start by whichever rule starts it, which is the restart rule's own
  * only in a paused cluster. It is done when another server runs. So whoever is killed on the
  * way, agent or PostgreSQL, it ends, and no server is stopped twice for it. The owner keeps
- * its lease all the while, as with every start in place.
+ * its lease all the while, as with every start in place. The primary sees in the store that
+ * a synchronous standby is to be restarted, and takes another one, or none if the mode lets
+ * it (sync_rules.c); the standby waits for that a moment, so that commits need not wait.
  *
  * A reinit is a clone by order. It is done, as far as the order goes, as soon as the data
  * directory is marked as incomplete: from then on the rule `clone` brings it to its end.
@@ -15,8 +17,10 @@
 #include "base/str.h"
 #include "core/lookup.h"
 #include "core/propose.h"
+#include "core/syncset.h"
 
 #define ORDER_EXPIRES_US INT64_C(60000000)
+#define NAMED_MIN_MS     UINT64_C(1000)
 
 #define OWNED (F(OWNER_ME) | F(LEASE))
 #define DOWN  (F(PG_STOPPED) | F(DATA_GOOD))
@@ -25,6 +29,7 @@
 const struct order_act order_acts[] = {
     {REQUEST_RESTART, ORDER_NEW,      {"restart-without-lease", F(OWNER_ME),               F(LEASE),                     ACTION_NONE,          0, "an operator asked for a restart: first the lease"}},
     {REQUEST_RESTART, ORDER_NEW,      {"restart-begins",        F(CAUGHT_UP),              F(LEFT_OVERS),                ACTION_NONE,          0, "an operator asked for a restart: the store is to show which server it takes the place of"}},
+    {REQUEST_RESTART, ORDER_NAMED,    {"restart-named",         0,                         F(PG_STOPPED) | F(LEFT_OVERS), ACTION_NONE,         0, "an operator asked for a restart: first the primary's commits are to wait for another standby, or for none"}},
     {REQUEST_RESTART, ORDER_REPLACES, {"restart-lost-lease",    F(OWNER_ME),               F(LEASE),                     ACTION_NONE,          0, "a restart was begun: first the lease again"}},
     {REQUEST_RESTART, ORDER_REPLACES, {"restart",               0,                         F(PG_STOPPED) | F(LEFT_OVERS), ACTION_STOP,         0, "an operator asked for a restart"}},
     {REQUEST_RESTART, ORDER_STARTS,   {"restart-as-primary",    F(PAUSED) | OWNED | F(WAS_PRIMARY) | F(NEWEST_TIMELINE) | DOWN, F(DIVERGED), ACTION_START_PRIMARY, 0, "stopped for a restart while the cluster is paused: it was the primary, and goes on"}},
@@ -62,6 +67,28 @@ static bool runs(const struct view *view)
     return view->pg.postmaster_alive && view->self.status.pg_state == PG_STATE_RUNNING;
 }
 
+static int64_t asked_us(const struct store_order *o)
+{
+    return o->at_us != 0 ? o->at_us : o->time_us;
+}
+
+/* Until then a synchronous standby waits to be none any more; with a clock that is behind the
+ * one of whoever asked not at all. */
+static int64_t named_until_us(const struct view *view, const struct store_order *o)
+{
+    uint64_t ms = 2 * MAX(view->conf.loop_wait_ms, NAMED_MIN_MS);
+
+    return asked_us(o) + (int64_t)(ms * US_PER_MS);
+}
+
+static bool is_named(const struct view *view, const struct store_order *o)
+{
+    const char *name = view->self.status.name;
+
+    return !str_equal(view->store->sync.primary, name) && syncset_confirms(view->store, name) &&
+           view->wall_us >= asked_us(o) && view->wall_us < named_until_us(view, o);
+}
+
 static enum order_phase phase_of(const struct view *view, const struct store_order *o)
 {
     int64_t start_us = view->self.status.postmaster_start_us;
@@ -75,7 +102,10 @@ static enum order_phase phase_of(const struct view *view, const struct store_ord
     if (!o->begun) {
         return ORDER_NEW;
     }
-    return start_us == o->postmaster_us ? ORDER_REPLACES : ORDER_WAITS;
+    if (start_us != o->postmaster_us) {
+        return ORDER_WAITS;
+    }
+    return is_named(view, o) ? ORDER_NAMED : ORDER_REPLACES;
 }
 
 /* ---- How it ends ---- */
@@ -152,11 +182,6 @@ static bool has_failed(struct order_case *c)
 {
     sbuf_printf(&c->text, "restart failed: %s", c->view->op.problem);
     return is_restart(c) && c->order->begun && (c->bits & F(START_FAILED));
-}
-
-static int64_t asked_us(const struct store_order *o)
-{
-    return o->at_us != 0 ? o->at_us : o->time_us;
 }
 
 /* A scheduled one whose time nobody was there for is not made up for. */
@@ -266,6 +291,12 @@ static void end(const struct view *view, const struct store_order *o, bool done,
     }
 }
 
+/* When the wall clock shows that. */
+static uint64_t wake_at(const struct view *view, int64_t wall_us)
+{
+    return view->now_ms + (uint64_t)(wall_us - view->wall_us) / US_PER_MS + 1;
+}
+
 static void add_wakes(const struct view *view, struct decision *d)
 {
     for (uint32_t i = 0; i < view->store->n_orders; i++) {
@@ -273,8 +304,7 @@ static void add_wakes(const struct view *view, struct decision *d)
 
         if (!o->ended && o->at_us > view->wall_us &&
             str_equal(o->member, view->self.status.name)) {
-            propose_wake(view, d,
-                         view->now_ms + (uint64_t)(o->at_us - view->wall_us) / US_PER_MS + 1);
+            propose_wake(view, d, wake_at(view, o->at_us));
         }
     }
 }
@@ -295,5 +325,7 @@ void order_rules_say(const struct view *view, const struct node_facts *facts,
         end(view, o, done, text, d);
     } else if (str_equal(rule->name, "restart-begins")) {
         begin(view, o, d);
+    } else if (phase_of(view, o) == ORDER_NAMED) {
+        propose_wake(view, d, wake_at(view, named_until_us(view, o)));
     }
 }

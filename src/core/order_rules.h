@@ -11,6 +11,7 @@
 /* How far a restart is; of a reinit nothing is remembered. */
 enum order_phase {
     ORDER_NEW,
+    ORDER_NAMED,    /* Begun, and commits on the primary wait for this standby still. */
     ORDER_REPLACES, /* Begun, and the server that it takes the place of runs. */
     ORDER_STARTS,   /* Begun, and no server runs. */
     ORDER_WAITS,    /* Which server runs is not known yet, or another one comes up. */

@@ -25,7 +25,7 @@
 
 enum choice {               /* What is wrong with the standby of the store. */
               CHOICE_SAME,  /* Nothing, or there is none. */
-              CHOICE_GONE,  /* It does not stream, or may not be synchronous. */
+              CHOICE_GONE,  /* It does not stream, is to restart, or may not be synchronous. */
               CHOICE_LAGS,  /* Beyond maximum_lag_on_syncnode. */
               CHOICE_LOWER, /* Another one comes first: tags nofailover, sync_priority. */
 };
@@ -132,10 +132,24 @@ static bool is_unique(const struct store *s, const struct store_member *m)
     return true;
 }
 
+/* A restart of it was begun: it waits until nobody waits for it, and is none until it is back. */
+static bool is_leaving(const struct view *view, const char *name)
+{
+    for (uint32_t i = 0; i < view->store->n_orders; i++) {
+        const struct store_order *o = &view->store->orders[i];
+
+        if (o->kind == REQUEST_RESTART && o->begun && !o->ended && str_equal(o->member, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool may_be_synchronous(const struct view *view, const struct store_member *m)
 {
     return m != NULL && m->mode == MODE_POSTGRES && !m->nosync &&
-           !str_equal(m->name, view->self.status.name) && is_unique(view->store, m);
+           !str_equal(m->name, view->self.status.name) && is_unique(view->store, m) &&
+           !is_leaving(view, m->name);
 }
 
 static bool is_present(const struct sync_case *c)
@@ -298,7 +312,9 @@ static void add_choice(const struct sync_case *c, struct sbuf *b)
     const struct view *view = c->view;
     uint64_t gone_ms = c->seen->gone_since_ms;
 
-    if (c->choice == CHOICE_GONE && gone_ms != 0) {
+    if (c->choice == CHOICE_GONE && is_leaving(view, c->named)) {
+        sbuf_printf(b, "; an operator asked for a restart of %s", c->named);
+    } else if (c->choice == CHOICE_GONE && gone_ms != 0) {
         sbuf_printf(b, "; %s has not streamed for %" PRIu64 ".%" PRIu64 " s", c->named,
                     (view->now_ms - gone_ms) / 1000, (view->now_ms - gone_ms) % 1000 / 100);
     } else if (c->choice == CHOICE_LAGS) {

@@ -814,8 +814,13 @@ static void add_facts(struct strbuf *b, const char *label, uint64_t bits,
 
 static void print_order_rules(struct strbuf *b)
 {
-    static const char *const phases[] = {"new", "begun, the server it is about runs",
-                                         "begun, no server runs", "which server runs is not known"};
+    static const char *const phases[] = {
+        [ORDER_NEW] = "new",
+        [ORDER_NAMED] = "begun, and commits on the primary wait for this standby",
+        [ORDER_REPLACES] = "begun, the server it is about runs",
+        [ORDER_STARTS] = "begun, no server runs",
+        [ORDER_WAITS] = "which server runs is not known",
+    };
 
     strbuf_printf(b, "\n# How an operator's order for this member ends, the first that says so\n");
     for (size_t i = 0; order_end_info(i) != NULL; i++) {

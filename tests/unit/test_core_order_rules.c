@@ -122,6 +122,44 @@ static void a_standby_is_restarted(void **state)
     free(s);
 }
 
+static void name_standby(struct scene *s, const char *name)
+{
+    s->store.sync = (struct store_sync){.revision = 9, .primary = "pg2"};
+    s->store.sync.n_names = name != NULL ? 1 : 0;
+    if (name != NULL) {
+        (void)str_copy(s->store.sync.names[0], NAME_SIZE, name);
+    }
+}
+
+/* Commits would wait for it all the while: the primary has a moment to take another one. */
+static void a_synchronous_standby_is_first_none(void **state)
+{
+    struct scene *s = scene_new_standby();
+    const struct command_order_set o = order(REQUEST_RESTART);
+    int64_t limit_us = 2 * INT64_C(1000000);
+
+    (void)state;
+    s->view.conf.loop_wait_ms = 1000;
+    give(s, &o);
+    begin(s);
+    name_standby(s, "pg1");
+    assert_node(s, "restart-named", ACTION_NONE);
+    assert_true(s->decision.wake_ms <= TEST_NOW + 2001);
+    name_standby(s, NULL);
+    assert_node(s, "restart", ACTION_STOP);
+    name_standby(s, "pg3");
+    assert_node(s, "restart", ACTION_STOP);
+
+    name_standby(s, "pg1"); /* In strict mode with nobody else it stays. */
+    s->view.wall_us = TEST_WALL + limit_us - 1;
+    assert_node(s, "restart-named", ACTION_NONE);
+    s->view.wall_us = TEST_WALL + limit_us;
+    assert_node(s, "restart", ACTION_STOP);
+    s->view.wall_us = TEST_WALL - 1; /* Clocks differ: not for hours. */
+    assert_node(s, "restart", ACTION_STOP);
+    free(s);
+}
+
 static void a_paused_member_is_started_again(void **state)
 {
     struct scene *s = scene_new_primary();
@@ -359,6 +397,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_primary_is_restarted_with_its_lease),
         cmocka_unit_test(a_standby_is_restarted),
+        cmocka_unit_test(a_synchronous_standby_is_first_none),
         cmocka_unit_test(a_paused_member_is_started_again),
         cmocka_unit_test(without_the_lease_no_restart_begins),
         cmocka_unit_test(nothing_urgent_waits_for_an_order),

@@ -602,6 +602,41 @@ static void who_lags_too_far_is_replaced(void **state)
     free(s);
 }
 
+static void begin_restart(struct scene *s, const char *name)
+{
+    s->store.n_orders = 1;
+    s->store.orders[0] = (struct store_order){.id = 3, .kind = REQUEST_RESTART};
+    (void)str_copy(s->store.orders[0].member, NAME_SIZE, name);
+}
+
+static void who_is_to_restart_is_replaced_before_it_does(void **state)
+{
+    struct scene *s = leading_two();
+
+    (void)state;
+    begin_restart(s, "pg2");
+    assert_int_equal((decided(s), s->decision.n_commands), 0); /* It may come to nothing. */
+    s->store.orders[0].begun = true;
+    assert_string_equal(proposed(s)->rule, "sync-replace");
+    assert_int_equal(proposed(s)->n_names, 0);
+    assert_non_null(strstr(proposed(s)->evidence, "restart of pg2"));
+    s->view.pg.n_replicas = 1; /* Only pg2: nobody is there meanwhile. */
+    assert_string_equal(proposed(s)->rule, "sync-degrade");
+    s->view.conf.sync_mode = SYNC_STRICT;
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+
+    s->view.conf.sync_mode = SYNC_ON;
+    lead_with(s, NULL); /* It streams still, and is not taken again. */
+    s->view.sync.wait.kind = SYNC_WAIT_NOBODY;
+    assert_int_equal(decided(s)->wait.kind, SYNC_WAIT_KEEP);
+    s->store.orders[0].ended = true;
+    assert_int_equal(decided(s)->wait.kind, SYNC_WAIT_FOREVER);
+    begin_restart(s, "pg3");
+    s->store.orders[0].begun = true; /* Of somebody else. */
+    assert_int_equal(decided(s)->wait.kind, SYNC_WAIT_FOREVER);
+    free(s);
+}
+
 static void a_single_standby_is_measured_by_the_primary(void **state)
 {
     /* pg2 alone, 101 bytes behind pg1: on goes on alone, strict waits for it. */
@@ -797,6 +832,7 @@ int main(void)
         cmocka_unit_test(clients_wait_outside_until_it_is_proven),
         cmocka_unit_test(who_can_not_be_told_apart_or_may_not_is_not_synchronous),
         cmocka_unit_test(who_lags_too_far_is_replaced),
+        cmocka_unit_test(who_is_to_restart_is_replaced_before_it_does),
         cmocka_unit_test(a_single_standby_is_measured_by_the_primary),
         cmocka_unit_test(the_largest_sync_priority_is_the_standby),
         cmocka_unit_test(writes_do_not_stand_still_for_long_in_mode_on),
