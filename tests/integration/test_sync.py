@@ -328,6 +328,12 @@ def test_the_standby_is_chosen_by_priority_and_by_lag():
 
         wait(lambda: named(first), 60, "the largest priority")
         writer = start_writer(c)
+        r = primary.ctl("restart", first.name, "--force")
+        assert r.returncode == 0, r
+        assert f"an operator asked for a restart of {first.name}" in primary.log()
+        wait(lambda: named(first), 60, "it to be named again after its restart")
+        writer.wait_rows(20)
+
         first.kill()
         wait(lambda: named(second), 60, "the next one")
         writer.wait_rows(20)
