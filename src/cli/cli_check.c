@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "cli/cli_check.h"
+#include "conf/conf_scalar.h"
 
 static const char *const level_names[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
 
@@ -100,7 +101,11 @@ static void check_leader(struct check *k)
 static long long limit_of(const struct check *k)
 {
     const json_t *limit = json_object_get(k->config, "maximum_lag_on_failover");
+    int64_t bytes;
 
+    if (json_is_string(limit) && conf_parse_bytes(json_string_value(limit), &bytes)) {
+        return (long long)bytes;
+    }
     return json_is_integer(limit) ? (long long)json_integer_value(limit) : 1048576;
 }
 
@@ -256,8 +261,13 @@ static json_t *get_quietly(const struct cli *c, const char *path, struct check *
     if (!cli_request(c, "GET", path, NULL, &reply)) {
         k->section = "agent";
         check_say(k, CHECK_CRITICAL, "no agent answered (%s)", reply.tried);
-    } else if (reply.code == 200) {
-        value = json_loads(cli_reply_text(&reply), 0, NULL);
+    } else {
+        value = reply.code == 200 ? json_loads(cli_reply_text(&reply), 0, NULL) : NULL;
+    }
+    if (value == NULL && reply.code != 0) { /* Nothing seen is nothing that is in order. */
+        k->section = "agent";
+        check_say(k, CHECK_CRITICAL, "the answer to %s makes no sense (%ld, %.200s)", path,
+                  reply.code, cli_reply_text(&reply));
     }
     cli_reply_deinit(&reply);
     return value;

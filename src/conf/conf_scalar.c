@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "conf/conf.h"
 
-#define DIGITS_MAX 12 /* Of the whole part of a duration: no product below overflows. */
+#define DIGITS_MAX 12 /* Of the whole part of a duration. */
 
 struct word {
     const char *text;
@@ -191,8 +191,8 @@ bool conf_parse_duration_ms(const char *text, uint64_t *ret_ms)
     at += strspn(at, " ");
     for (size_t i = 0; i < ARRAY_LENGTH(units); i++) {
         if (strcasecmp(at, units[i].name) == 0) {
-            *ret_ms = whole * units[i].ms + millionths * units[i].ms / 1000000;
-            return true;
+            return !__builtin_mul_overflow(whole, units[i].ms, ret_ms) &&
+                   !__builtin_add_overflow(*ret_ms, millionths * units[i].ms / 1000000, ret_ms);
         }
     }
     return false;

@@ -142,6 +142,10 @@ def has_no_config(agent):
     agent.replies["GET /config"] = (503, "no configuration yet")
 
 
+def has_no_cluster(agent):
+    agent.replies["GET /cluster"] = (503, "not yet")
+
+
 def restarts(agent):
     plain(agent)
     answers_all(agent, "POST", "/restart", 200, "restarted successfully")
@@ -506,6 +510,8 @@ CASES = [
     (broken, "check --store --cluster --agent --root /nonexistent"),
     (paused, "check --cluster"),
     (plain, "check other"),
+    (has_no_cluster, "check --store"),
+    (has_no_config, "check --store"),
     (nothing, "query"),
     (nothing, "query -c select -m pg9"),
     (nothing, "query -c select -f x.sql"),

@@ -52,6 +52,9 @@ static void durations_are_seconds_unless_a_unit_says_otherwise(void **state)
         {"30MIN", 1800000},
         {"999999999999", INT64_C(999999999999000)},
         {"9999999999999", NO},
+        {"99999999999d", INT64_C(99999999999) * 86400000},
+        {"213503982335d", NO}, /* More than 2^64 ms, and not the bit beyond. */
+        {"999999999999d", NO},
         {"", NO},
         {"-1", NO},
         {"+1", NO},
