@@ -7,7 +7,7 @@
 
 /* Between agents (src/peer): first in every preface, before anything else. */
 #define VECHE_PEER_MAGIC   UINT64_C(0x3152504548434556) /* "VECHEPR1" */
-#define VECHE_PEER_VERSION 3
+#define VECHE_PEER_VERSION 4
 
 /* Between agent and guard (src/guard/guard_protocol.h). */
 #define VECHE_GUARD_MAGIC   UINT32_C(0x31475256) /* "VRG1" */

@@ -258,6 +258,8 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *o)
         .config_base_name = c->pg_config_base_name != NULL ? c->pg_config_base_name : "postgresql",
         .is_settled = a->caught_up,
         .use_slots = a->dynamic.use_slots,
+        .slots = &a->dynamic.slots,
+        .ignore_slots = &a->dynamic.ignore_slots,
         .sync_on = agent_sync_mode(a) != SYNC_OFF,
         .ttl_ms = a->dynamic.ttl_ms,
         .guard = agent_guard_for_pg(a),

@@ -182,6 +182,7 @@ static void fill_conf(struct agent *a, struct view_conf *v)
         .status_period_ms = agent_status_period_ms(a),
         .sync_mode = agent_sync_mode(a),
         .maximum_lag_on_syncnode = d->maximum_lag_on_syncnode,
+        .member_slots_ttl_ms = d->member_slots_ttl_ms,
         .check_timeline = d->check_timeline,
         .use_pg_rewind = d->use_pg_rewind,
         .remove_on_rewind_failure = d->remove_on_rewind_failure,

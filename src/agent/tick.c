@@ -174,7 +174,7 @@ static void act(struct agent *a, uint64_t now_ms)
     agent_change_voters(a);
     ask_positions(a, now_ms);
     if (a->pg != NULL && a->view.self.status.pg_state == PG_STATE_RUNNING) {
-        pg_sync_slots(a->pg, &a->store, a->view.conf.pause);
+        pg_sync_slots(a->pg, &a->view);
     }
     end_stale_walsender(a, now_ms);
     if (d->loss_told) {

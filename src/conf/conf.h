@@ -52,6 +52,10 @@ struct conf_dynamic {
     bool check_timeline;
     bool pause;
     bool use_slots;
+    uint64_t member_slots_ttl_ms;
+    struct kv_list slots; /* name -> "physical", or "logical\tdatabase\tplugin"; those that are
+                           * for a standby cluster are left out. */
+    struct kv_list ignore_slots; /* name -> "type\tdatabase\tplugin"; what is empty fits all. */
     bool use_pg_rewind;
     bool remove_on_rewind_failure;
     bool remove_on_diverged_timelines;

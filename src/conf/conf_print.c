@@ -274,6 +274,8 @@ static bool is_empty(const struct conf *c, const struct conf_row *row)
     case CONF_SECTION:
     case CONF_ALIAS:
     case CONF_SYNC_MODE:
+    case CONF_SLOTS:
+    case CONF_IGNORED:
     case CONF_ANY:
         break;
     }
@@ -335,6 +337,8 @@ static void print_value(const struct conf *c, const struct conf_row *row, size_t
     case CONF_SECTION:
     case CONF_ALIAS:
     case CONF_SYNC_MODE:
+    case CONF_SLOTS:
+    case CONF_IGNORED:
     case CONF_ANY:
         break; /* is_empty said so. */
     }

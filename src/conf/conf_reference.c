@@ -71,6 +71,8 @@ const char *conf_reference_type(const struct conf_row *row)
         [CONF_USERS] = "roles",
         [CONF_TAGS] = "name: value",
         [CONF_DCS] = "section",
+        [CONF_SLOTS] = "slots",
+        [CONF_IGNORED] = "list",
         [CONF_ANY] = "any",
     };
 

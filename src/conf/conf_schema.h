@@ -36,6 +36,8 @@ enum conf_type {
     CONF_USERS,        /* Section of name: {password, options}. kv_list */
     CONF_TAGS,         /* Read by conf_local.c. */
     CONF_DCS,          /* Dynamic configuration, read by the other table. */
+    CONF_SLOTS,        /* Section of name: {type, database, plugin, cluster_type}. kv_list */
+    CONF_IGNORED,      /* List of {name, type, database, plugin}. kv_list */
     CONF_ANY,          /* Whatever it is; not looked at. */
 };
 

@@ -340,6 +340,8 @@ static int set_scalar(const struct conf_walk *w, const struct conf_row *row,
     case CONF_USERS:
     case CONF_TAGS:
     case CONF_DCS:
+    case CONF_SLOTS:
+    case CONF_IGNORED:
     case CONF_ANY:
         break;
     }
@@ -362,6 +364,9 @@ int conf_set(const struct conf_walk *w, const struct conf_row *row, const struct
         return node->kind == CONF_NODE_MAP
                    ? 0
                    : conf_fail_value(w, row, node, "wrong type", "a section");
+    }
+    if (row->type == CONF_SLOTS || row->type == CONF_IGNORED) {
+        return conf_set_slots(w, row, node);
     }
     if (is_composite(row->type)) {
         return conf_set_lists(w, row, node);
@@ -406,6 +411,8 @@ void conf_walk_deinit(const struct conf_schema *schema, void *target)
         case CONF_OPTIONS:
         case CONF_ENTRY:
         case CONF_USERS:
+        case CONF_SLOTS:
+        case CONF_IGNORED:
             kv_deinit((struct kv_list *)(void *)member);
             break;
         case CONF_SECTION:

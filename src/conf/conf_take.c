@@ -131,6 +131,8 @@ static enum shape shape_of(enum conf_type type)
         [CONF_USERS] = SHAPE_LIST,
         [CONF_TAGS] = SHAPE_TEXT,
         [CONF_DCS] = SHAPE_TEXT,
+        [CONF_SLOTS] = SHAPE_LIST,
+        [CONF_IGNORED] = SHAPE_LIST,
         [CONF_ANY] = SHAPE_NONE,
     };
 

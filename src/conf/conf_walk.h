@@ -44,6 +44,10 @@ void conf_replace(char **text, const char *value);
 MUST_USE int conf_set_lists(const struct conf_walk *w, const struct conf_row *row,
                             const struct conf_node *node);
 
+/* Likewise, of slots and ignore_slots (conf_slots.c). */
+MUST_USE int conf_set_slots(const struct conf_walk *w, const struct conf_row *row,
+                            const struct conf_node *node);
+
 /* "<what>, got <node>, expected <expected>" at the node; always -1. */
 int conf_fail_value(const struct conf_walk *w, const struct conf_row *row,
                     const struct conf_node *node, const char *what, const char *expected);

@@ -20,6 +20,13 @@ struct pending_restart {
     } settings[PENDING_MAX];
 };
 
+/* Where a permanent replication slot of the primary is. */
+#define STATUS_SLOTS_MAX 16
+struct status_slot {
+    char name[NAME_SIZE];
+    lsn_t lsn; /* Physical: WAL from here on is needed. Logical: what its consumer has. */
+};
+
 struct status {
     /* Who. */
     node_id id;
@@ -68,6 +75,8 @@ struct status {
     uint32_t pg_version;           /* server_version_num. */
     int64_t postmaster_start_us;   /* Wall clock; 0 = not running. */
     struct pending_restart pending;
+    uint8_t n_slots; /* Of a primary. */
+    struct status_slot slots[STATUS_SLOTS_MAX];
 
     /* What it may not be used for. */
     bool stopping;                 /* Its agent was told to stop: what it owns it releases. */

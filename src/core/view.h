@@ -60,6 +60,7 @@ struct view_conf { /* From the dynamic configuration and the file. */
     uint64_t status_period_ms; /* ttl/10 within [100 ms, 1 s]. */
     enum sync_mode sync_mode;
     int64_t maximum_lag_on_syncnode; /* Bytes; 0 and less = no bound. */
+    uint64_t member_slots_ttl_ms; /* So long the slot of an absent member is kept. */
     bool check_timeline;
     bool use_pg_rewind;
     bool remove_on_rewind_failure;     /* Clone when pg_rewind failed for good. */

@@ -58,6 +58,7 @@
     F(u32,  pg_version,          0)                            \
     F(i64,  postmaster_start_us, 0)                            \
     F(pend, pending,             0)                            \
+    F(slot, slots,               n_slots)                      \
     F(bool, can_bootstrap,       0)                            \
     F(bool, stopping,            0)                            \
     F(bool, nofailover,          0)                            \
@@ -114,6 +115,7 @@
 #define PUT_enum(field, max)     encode_u8(&e, (uint8_t)s->field);
 #define PUT_ids(field, count)    put_ids(&e, s->field, s->count, ARRAY_LENGTH(s->field));
 #define PUT_pend(field, unused)  put_pending(&e, &s->field);
+#define PUT_slot(field, count)   put_slots(&e, s->field, s->count);
 #define PUT_sets(field, count)   put_sets(&e, s->field, s->count);
 #define PUT(kind, field, detail) PUT_##kind(field, detail)
 
@@ -126,6 +128,7 @@
 #define GET_enum(field, max)     s.field = get_enum(&d, max);
 #define GET_ids(field, count)    s.count = get_ids(&d, s.field, ARRAY_LENGTH(s.field));
 #define GET_pend(field, unused)  get_pending(&d, &s.field);
+#define GET_slot(field, count)   s.count = get_slots(&d, s.field);
 #define GET_sets(field, count)   s.count = get_sets(&d, s.field, ARRAY_LENGTH(s.field));
 #define GET(kind, field, detail) GET_##kind(field, detail)
 
@@ -202,6 +205,31 @@ static void get_pending(struct decoder *d, struct pending_restart *p)
         decode_text(d, s->old_value, sizeof(s->old_value));
         decode_text(d, s->new_value, sizeof(s->new_value));
     }
+}
+
+static void put_slots(struct encoder *e, const struct status_slot *slots, uint8_t n)
+{
+    PRE(n <= STATUS_SLOTS_MAX);
+    encode_u8(e, n);
+    for (size_t i = 0; i < n; i++) {
+        encode_text(e, slots[i].name);
+        encode_u64(e, slots[i].lsn);
+    }
+}
+
+static uint8_t get_slots(struct decoder *d, struct status_slot *slots)
+{
+    uint8_t n = decode_u8(d);
+
+    if (n > STATUS_SLOTS_MAX) {
+        d->failed = true;
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        decode_text(d, slots[i].name, sizeof(slots[i].name));
+        slots[i].lsn = decode_u64(d);
+    }
+    return n;
 }
 
 static uint8_t get_enum(struct decoder *d, uint8_t max)

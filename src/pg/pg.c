@@ -144,6 +144,12 @@ static void on_no_target(uv_timer_t *timer)
 
 void pg_execute(struct pg *pg, const char *sql, uint64_t deadline_ms, pg_done_cb cb, void *data)
 {
+    pg_execute_in(pg, NULL, sql, deadline_ms, cb, data);
+}
+
+void pg_execute_in(struct pg *pg, const char *database, const char *sql, uint64_t deadline_ms,
+                   pg_done_cb cb, void *data)
+{
     struct execution *x = xmalloc(sizeof(*x));
     struct pg_conn_target target;
 
@@ -156,6 +162,7 @@ void pg_execute(struct pg *pg, const char *sql, uint64_t deadline_ms, pg_done_cb
     list_push_back(&pg->executions, &x->node);
     pg_hold(pg);
     if (pg_own_target(pg, &target)) {
+        target.database = database != NULL ? database : target.database;
         pg_conn_query(x->conn, &target, sql, deadline_ms, on_executed, x);
     } else {
         uv_timer_t *timer = xmalloc(sizeof(*timer));

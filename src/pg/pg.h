@@ -79,6 +79,9 @@ struct pg_options {
     const char *custom_conf;      /* NULL = none. */
     const char *config_base_name; /* "postgresql" */
     bool use_slots;
+    /* Permanent slots and those to be left alone: name -> "type\tdatabase\tplugin", what is
+     * not said is empty. */
+    const struct kv_list *slots, *ignore_slots;
     bool sync_on;    /* A synchronous mode: what starts lets no commit through before it is told. */
     uint64_t ttl_ms; /* tcp_user_timeout, wal_sender_timeout, ... follow it. */
     struct pg_guard guard;
@@ -279,12 +282,10 @@ const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, ch
 /* For a copy: its stream of WAL is not the standby's and must not be taken for it. */
 const char *pg_clone_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
                               size_t size);
-/* "pg-1" -> "pg_1" as Patroni maps names to slot names. */
-const char *pg_slot_name(const char *member, char *text, size_t size);
 
-/* Creates missing member slots, drops ours of members that are gone unless the cluster is
- * paused. Every node keeps slots of all other members. Once, in the background. */
-void pg_sync_slots(struct pg *pg, const struct store *store, bool paused);
+/* Does in the background what core/slots.h decides of the replication slots here, unless it
+ * is at it. Cheap: call it in every tick while PostgreSQL runs. */
+void pg_sync_slots(struct pg *pg, const struct view *view);
 
 /* Primary only: ends the WAL senders of that member that are older than `age_ms`. Once,
  * in the background. */

@@ -233,7 +233,7 @@ static void add_recovery(const struct pg_render *r, struct strbuf *out)
     add_setting(out, "primary_conninfo",
                 follows ? pg_conf_conninfo(r->o, upstream, text, sizeof(text)) : "");
     add_setting(out, "primary_slot_name",
-                follows && r->o->use_slots ? pg_slot_name(r->o->name, slot, sizeof(slot)) : "");
+                follows && r->o->use_slots ? slot_name(r->o->name, slot, sizeof(slot)) : "");
     add_recovery_given(r->o->parameters, out);
     add_recovery_given(r->o->recovery_conf, out);
 }

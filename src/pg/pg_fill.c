@@ -182,6 +182,7 @@ static void fill_from_row(const struct pg *pg, struct status *status)
     status->pg_version = r->version;
     status->postmaster_start_us = r->start_us;
     status->pending = r->pending;
+    pg_slots_fill(pg, status);
 }
 
 /* ---- View ---- */

@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "base/log.h"
+#include "core/slots.h"
 #include "pg/pg.h"
 #include "pg/pg_conn.h"
 #include "pg/pg_control.h"
@@ -99,13 +100,6 @@ bool pg_failure_find(const char *log, char *text, size_t size);
 
 /* ---- One row of the observation (pg_row.c) ---- */
 
-struct pg_slot {
-    char name[NAME_SIZE];
-    bool physical;
-    bool active;
-    lsn_t restart; /* 0 = reserves nothing. */
-};
-
 struct pg_row {
     bool in_recovery;
     uint64_t sysid;
@@ -126,7 +120,7 @@ struct pg_row {
     uint32_t n_replicas;
     struct view_replica replicas[MEMBERS_MAX];
     uint32_t n_slots;
-    struct pg_slot slots[PG_SLOTS_MAX];
+    struct slot_seen slots[PG_SLOTS_MAX];
     char sync_names[TEXT_SIZE]; /* synchronous_standby_names, cut. */
     int64_t waiting_pid;        /* A session of ours whose commit waits for a standby; 0 = none. */
 };
@@ -182,6 +176,29 @@ struct pg_sync { /* pg_sync.c */
     bool held;
     lsn_t held_lsn;
     bool released;
+};
+
+enum pg_slots_lane {
+    PG_SLOTS_PHYSICAL, /* And every drop. */
+    PG_SLOTS_LOGICAL,  /* Making them may wait long. */
+    PG_SLOTS_LANES
+};
+
+struct pg_slots { /* pg_slots.c */
+    struct pg_slots_run *runs[PG_SLOTS_LANES]; /* Statements under way; NULL = none. */
+    uint64_t round;                    /* Only a later observation shows what was done. */
+    uint64_t again_ms[PG_SLOTS_LANES]; /* After a failure not before this. */
+    uint64_t advanced_ms;              /* Small steps forward were made last. */
+    bool moved;                        /* In the present round one was. */
+    uint64_t looked_ms, since_ms;      /* Looked at last; without a gap since then. */
+    uint32_t n_known;                  /* Wanted by this process at some time. */
+    struct pg_known_slot {
+        char name[NAME_SIZE];
+        enum slot_type type;
+        lsn_t told; /* Where the primary was with it last; 0 = not told. */
+    } known[PG_SLOTS_MAX];
+    size_t n_told;
+    uint64_t told[PG_SLOTS_MAX]; /* Hashes of what was logged. */
 };
 
 struct pg {
@@ -255,11 +272,7 @@ struct pg {
     uint32_t promote_to;
     uint64_t promote_signal_ms; /* When the signal was sent last; 0 = not yet. */
     uint32_t taken_timeline; /* A promotion found this number taken; 0 = none did. */
-    bool slots_busy;
-    uint64_t slots_round; /* Only a later observation shows what was done. */
-    struct log_limit slots_limit;
-    uint32_t n_known_slots; /* Of members seen in the store by this process. */
-    char known_slots[PG_SLOTS_MAX][NAME_SIZE];
+    struct pg_slots slots;
     struct list children;   /* struct pg_child.node */
     struct list executions; /* struct execution.node */
 };
@@ -289,10 +302,22 @@ void pg_postmaster_watch(struct pg *pg, pid_t pid, int pidfd, bool is_child);
 void pg_postmaster_drop(struct pg *pg);
 uint32_t pg_kill_count(const struct pg *pg); /* Processes of the data directory now. */
 
+struct strbuf;
 void pg_sync_init(struct pg *pg);
 void pg_sync_row(struct pg *pg); /* After each row. */
 bool pg_sync_is_awaiting(const struct pg *pg); /* Something changes soon that no event tells of. */
 void pg_sync_close(struct pg *pg);
+
+void pg_slots_fill(const struct pg *pg, struct status *status);
+/* Permanent ones; then PostgreSQL 17 is to synchronize them on standbys. */
+bool pg_slots_has_logical(const struct pg_options *o);
+/* The statement for a decision; nothing for one to keep it. */
+void pg_slots_sql(const struct slot_spec *spec, const struct slot_decision *d, bool in_recovery,
+                  uint32_t major, struct strbuf *sql);
+
+/* As pg_execute, in that database; NULL = ours. It must stay valid until cb. */
+void pg_execute_in(struct pg *pg, const char *database, const char *sql, uint64_t deadline_ms,
+                   pg_done_cb cb, void *data);
 
 void pg_promote_check(struct pg *pg); /* After each observation and exit. */
 

@@ -75,6 +75,8 @@ struct pg_opts *pg_opts_copy(const struct pg_options *options)
     o->primary_hba = copy_list(o->primary_hba);
     o->primary_ident = copy_list(o->primary_ident);
     o->recovery_conf = copy_list(o->recovery_conf);
+    o->slots = copy_list(o->slots);
+    o->ignore_slots = copy_list(o->ignore_slots);
     o->custom_conf = copy_text(o->custom_conf);
     o->config_base_name =
         copy_text(o->config_base_name != NULL ? o->config_base_name : "postgresql");
@@ -115,6 +117,8 @@ void pg_opts_release(struct pg_opts *opts)
     free_list(o->primary_hba);
     free_list(o->primary_ident);
     free_list(o->recovery_conf);
+    free_list(o->slots);
+    free_list(o->ignore_slots);
     free_text(o->custom_conf);
     free_text(o->config_base_name);
     free(opts);

@@ -356,6 +356,17 @@ static void add_timeouts(uint64_t ttl_ms, struct kv_list *out)
     add_default(out, "tcp_keepalives_count", 3, "");
 }
 
+/* So that a permanent logical slot is on the standbys, too, and goes on after a failover. */
+static void add_slot_synchronization(struct kv_list *out)
+{
+    if (!kv_has(out, "sync_replication_slots")) {
+        kv_set(out, "sync_replication_slots", "on");
+    }
+    if (!kv_has(out, "hot_standby_feedback")) {
+        kv_set(out, "hot_standby_feedback", "on"); /* Else it does not begin. */
+    }
+}
+
 /* The list is the operator's: only of what is in it is PostgreSQL asked. */
 static void drop_unknown(const struct pg_options *o, struct pg_names *names, struct kv_list *out)
 {
@@ -378,6 +389,9 @@ void pg_params_plain(const struct pg_options *o, uint32_t major, struct pg_names
         drop_unknown(o, names, out);
     }
     add_default(out, "wal_keep_size", 128, "MB");
+    if (major >= SLOTS_MAJOR_SYNCS && pg_slots_has_logical(o)) {
+        add_slot_synchronization(out);
+    }
     if (o->ttl_ms > 0) {
         add_timeouts(o->ttl_ms, out);
     }

@@ -45,6 +45,9 @@ enum column {
 
 #define CLEAN(expr) "translate(coalesce(" expr ", ''), E'\\x1e\\x1f', '  ')"
 
+/* A column that only later versions have. */
+#define LATER(name) "coalesce(to_jsonb(s) ->> '" name "', '')"
+
 /* What only a restart brings into force, with its value now and as the files have it: the
  * files are read for that only while there is something. One that is not in them any more
  * goes back to what is built in. Parameters of recovery are ours to change. */
@@ -92,8 +95,11 @@ const char pg_row_sql[] =
                    " coalesce(sync_priority, 0), coalesce(flush_lsn::text, '')), E'\\x1e'"
                    " ORDER BY application_name, pid) FROM pg_stat_replication),"
                    " (SELECT string_agg(concat_ws(E'\\x1f', slot_name, slot_type, active::text,"
-                   " coalesce(restart_lsn::text, '')), E'\\x1e' ORDER BY slot_name)"
-                   " FROM pg_replication_slots WHERE NOT temporary), g.settings,"
+                   " coalesce(restart_lsn::text, ''), coalesce(confirmed_flush_lsn::text, ''),"
+                   " " CLEAN("database::text") ", " CLEAN("plugin::text") ","
+                   " coalesce(wal_status, ''), (xmin IS NOT NULL)::text, " LATER("synced") ", "
+                   LATER("failover") "), E'\\x1e' ORDER BY slot_name)"
+                   " FROM pg_replication_slots s WHERE NOT temporary), g.settings,"
                    " current_setting('synchronous_standby_names'),"
                    " (SELECT max(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
                    "  AND application_name = 'veche' AND usename = current_user)"
@@ -210,21 +216,37 @@ static void parse_replicas(const char *text, struct pg_row *row)
     }
 }
 
+static bool take_true(const char **text)
+{
+    char field[8];
+
+    (void)take(text, field, sizeof(field));
+    return field[0] == 't';
+}
+
 static void parse_slots(const char *text, struct pg_row *row)
 {
     bool more = *text != '\0';
 
     while (more && row->n_slots < ARRAY_LENGTH(row->slots)) {
-        struct pg_slot *s = &row->slots[row->n_slots++];
-        char type[16], active[8], lsn[LSN_TEXT_SIZE];
+        struct slot_seen *s = &row->slots[row->n_slots++];
+        char type[16], lsn[LSN_TEXT_SIZE], status[16];
 
-        (void)take(&text, s->name, sizeof(s->name));
+        (void)take(&text, s->spec.name, sizeof(s->spec.name));
         (void)take(&text, type, sizeof(type));
-        (void)take(&text, active, sizeof(active));
+        s->spec.type = str_equal(type, "physical") ? SLOT_PHYSICAL : SLOT_LOGICAL;
+        s->active = take_true(&text);
         (void)take(&text, lsn, sizeof(lsn));
-        s->physical = str_equal(type, "physical");
-        s->active = active[0] == 't';
         s->restart = lsn_of(lsn);
+        (void)take(&text, lsn, sizeof(lsn));
+        s->confirmed = lsn_of(lsn);
+        (void)take(&text, s->spec.database, sizeof(s->spec.database));
+        (void)take(&text, s->spec.plugin, sizeof(s->spec.plugin));
+        (void)take(&text, status, sizeof(status));
+        s->lost = str_equal(status, "lost");
+        s->has_xmin = take_true(&text);
+        s->synced = take_true(&text);
+        s->failover = take_true(&text);
         more = next_row(&text);
     }
 }

@@ -46,6 +46,64 @@ static void an_empty_object_means_the_defaults(void **state)
     parse_end(&p);
 }
 
+static void slots_are_read_as_patroni_reads_them(void **state)
+{
+    struct parse p;
+
+    (void)state;
+    parse(&p, "{\"member_slots_ttl\": 90, \"permanent_slots\": {\"a\": null, \"b\": {}, \"c\": 5,"
+              " \"d\": {\"type\": \"Physical\", \"database\": \"x\", \"cluster_type\": \"primary\"},"
+              " \"e\": {\"database\": \"my db\", \"plugin\": \"pgoutput\"},"
+              " \"f\": {\"type\": \"logical\", \"database\": \"x\", \"plugin\": \"wal2json\"},"
+              " \"g\": {\"type\": \"physical\", \"cluster_type\": \"standby\"}},"
+              " \"ignore_slots\": [{\"name\": \"n\", \"type\": \"LOGICAL\"},"
+              "   {\"database\": \"x\", \"plugin\": \"p\"}, {\"type\": \"physical\"}, {}]}");
+
+    assert_int_equal(p.rv, 0);
+    assert_string_equal(load_warnings(&p.load), "");
+    assert_int_equal(p.dynamic.member_slots_ttl_ms, 90000);
+    assert_int_equal(p.dynamic.slots.n, 6); /* Without the one for a standby cluster. */
+    assert_string_equal(kv_get(&p.dynamic.slots, "a"), "physical\t\t");
+    assert_string_equal(kv_get(&p.dynamic.slots, "b"), "physical\t\t");
+    assert_string_equal(kv_get(&p.dynamic.slots, "c"), "physical\t\t");
+    assert_string_equal(kv_get(&p.dynamic.slots, "d"), "physical\t\t");
+    assert_string_equal(kv_get(&p.dynamic.slots, "e"), "logical\tmy db\tpgoutput");
+    assert_string_equal(kv_get(&p.dynamic.slots, "f"), "logical\tx\twal2json");
+    assert_int_equal(p.dynamic.ignore_slots.n, 4);
+    assert_string_equal(p.dynamic.ignore_slots.items[0].key, "n");
+    assert_string_equal(p.dynamic.ignore_slots.items[0].value, "logical\t\t");
+    assert_string_equal(p.dynamic.ignore_slots.items[1].key, "");
+    assert_string_equal(p.dynamic.ignore_slots.items[1].value, "\tx\tp");
+    assert_string_equal(p.dynamic.ignore_slots.items[2].value, "physical\t\t");
+    assert_string_equal(p.dynamic.ignore_slots.items[3].value, "\t\t");
+    parse_end(&p);
+}
+
+static void there_is_room_for_sixteen_permanent_slots(void **state)
+{
+    struct strbuf json = {0};
+    struct parse p;
+
+    (void)state;
+    strbuf_add_text(&json, "{\"slots\": {");
+    for (int i = 0; i < 16; i++) {
+        strbuf_printf(&json, "%s\"s%d\": {}", i > 0 ? ", " : "", i);
+    }
+    strbuf_add_text(&json, "}}");
+    parse(&p, json.data);
+    assert_int_equal(p.rv, 0);
+    assert_int_equal(p.dynamic.slots.n, 16);
+    parse_end(&p);
+    json.data[json.length - 2] = '\0';
+    json.length -= 2;
+    strbuf_add_text(&json, ", \"more\": {}}}");
+    parse(&p, json.data);
+    assert_int_equal(p.rv, -1);
+    assert_string_equal(p.load.err.text, "slots: too many, expected at most 16");
+    parse_end(&p);
+    strbuf_deinit(&json);
+}
+
 static void values_are_read_whether_text_number_or_boolean(void **state)
 {
     struct parse p;
@@ -138,6 +196,29 @@ static void bad_json_and_bad_values_are_refused_with_a_reason(void **state)
          "postgresql.pg_hba: wrong type, got \"x\", expected a list of lines"},
         {"{\"slots\": [[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]}",
          "nested too deep, expected at most 16 levels"},
+        {"{\"slots\": [\"a\"]}", "slots: wrong type, got a list, expected a section of name: {type, "
+                               "database, plugin}"},
+        {"{\"slots\": {\"A-1\": {}}}", "slots: not the name of a slot, got \"A-1\", expected at most 63 "
+                                    "lower case letters, digits and _"},
+        {"{\"slots\": {\"a\": [1]}}", "slots.a: not usable, got a list, expected a section with type, "
+                                   "database and plugin"},
+        {"{\"slots\": {\"a\": {\"type\": \"both\"}}}",
+         "slots.a.type: not usable, got \"both\", expected physical or logical"},
+        {"{\"slots\": {\"a\": {\"type\": \"logical\", \"database\": \"d\"}}}",
+         "slots.a: not usable, got a section, expected database and plugin, as it is logical"},
+        {"{\"slots\": {\"a\": {\"database\": \"d\", \"plugin\": \"p'; DROP\"}}}",
+         "slots.a.plugin: not usable, got \"p'; DROP\", expected the name of an output plugin, such "
+         "as pgoutput"},
+        {"{\"slots\": {\"a\": {\"database\": \"d\\te\", \"plugin\": \"p\"}}}",
+         "slots.a.database: not usable, got \"d\te\", expected the name of a database"},
+        {"{\"slots\": {\"a\": {\"cluster_type\": \"any\"}}}",
+         "slots.a.cluster_type: not usable, got \"any\", expected primary or standby"},
+        {"{\"ignore_slots\": {\"name\": \"a\"}}",
+         "ignore_slots: wrong type, got a section, expected a list of {name, type, database, plugin}"},
+        {"{\"ignore_slots\": [\"a\"]}", "ignore_slots: not usable, got \"a\", expected a list of {name, "
+                                      "type, database, plugin}"},
+        {"{\"ignore_slots\": [{\"type\": 1}]}",
+         "ignore_slots.type: not usable, got \"1\", expected physical or logical"},
     };
 
     (void)state;
@@ -163,7 +244,7 @@ static void keys_that_do_not_belong_here_are_warned_about(void **state)
         {"{\"master_start_timeout\": 1, \"primary_start_timeout\": 2}",
          "master_start_timeout: ignored, because primary_start_timeout is given\n"},
         {"{\"primary_stop_timeout\": 2, \"slots\": {\"a\": 1}}",
-         "accepted, but not acted on yet: primary_stop_timeout, slots\n"},
+         "accepted, but not acted on yet: primary_stop_timeout\n"},
         {"{\"synchronous_mode\": \"quorum\", \"synchronous_node_count\": 2}",
          "synchronous_mode: quorum is not there yet, taken as on: one standby by name\n"
          "synchronous_node_count: more than one is not there yet, got 2; using 1\n"},
@@ -327,6 +408,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(differences_are_named_by_their_paths),
         cmocka_unit_test(an_empty_object_means_the_defaults),
+        cmocka_unit_test(slots_are_read_as_patroni_reads_them),
+        cmocka_unit_test(there_is_room_for_sixteen_permanent_slots),
         cmocka_unit_test(values_are_read_whether_text_number_or_boolean),
         cmocka_unit_test(times_that_do_not_fit_are_adjusted_with_a_warning),
         cmocka_unit_test(bad_json_and_bad_values_are_refused_with_a_reason),

@@ -360,9 +360,10 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
         {WITNESS "bootstrap:\n  dcs: {ttl: 20, loop_wait: 10, retry_timeout: 10}\n",
          "t.yml:7:9: bootstrap.dcs.ttl: loop_wait + 2 * retry_timeout must not exceed ttl, got 10 "
          "+ 2 * 10 > 20 s; using loop_wait 1 and retry_timeout 9.5\n"},
-        {WITNESS "bootstrap:\n  dcs: {slots: {a: 1}, wat: 1}\n",
-         "t.yml:7:24: bootstrap.dcs.wat: unknown key, ignored\n"
-         "t.yml:7:9: bootstrap.dcs: accepted, but not acted on yet: slots\n"},
+        {WITNESS "bootstrap:\n  dcs: {slots: {a: {typ: x}}, primary_stop_timeout: 1, wat: 1}\n",
+         "t.yml:7:21: bootstrap.dcs.slots: typ is not known there, ignored\n"
+         "t.yml:7:56: bootstrap.dcs.wat: unknown key, ignored\n"
+         "t.yml:7:31: bootstrap.dcs: accepted, but not acted on yet: primary_stop_timeout\n"},
         {WITNESS "bootstrap:\n  dcs:\n    postgresql:\n      parameters:\n        port: 1\n",
          "t.yml:10:9: bootstrap.dcs.postgresql.parameters.port: ignored, the agent derives it "
          "from other keys\n"},

@@ -157,10 +157,37 @@ static inline void look(struct node *n)
     pg_fill(n->pg, n->store, &n->status, &n->view);
 }
 
+/* As far as slots are concerned. Who runs as primary is the store's, too. */
+static inline void fill_slots_view(const struct node *n, const struct node *other,
+                                   struct view *view)
+{
+    struct status *told = &view->peers[0].status;
+
+    view->store = n->store;
+    view->now_ms = clock_ms();
+    view->conf.ttl_ms = 3000;
+    view->conf.status_period_ms = 1000;
+    view->conf.member_slots_ttl_ms = HOURS(1);
+    view->self.status = n->status;
+    view->self.status.id = n == &w->a ? 1 : 2;
+    view->n_peers = 1;
+    view->peers[0].received_ms = view->now_ms;
+    *told = other->status;
+    told->id = n == &w->a ? 2 : 1;
+    if (told->pg_role == PG_ROLE_PRIMARY && told->pg_state == PG_STATE_RUNNING) {
+        n->store->primary =
+            (struct store_primary){.has_owner = true, .owner_id = told->id, .epoch = 1};
+        told->lease_epoch = 1;
+    }
+}
+
 static inline void sync_slots(struct node *n)
 {
+    static struct view view;
+
     if (n->status.pg_state == PG_STATE_RUNNING) {
-        pg_sync_slots(n->pg, n->store, false);
+        fill_slots_view(n, n == &w->a ? &w->b : &w->a, &view);
+        pg_sync_slots(n->pg, &view);
     }
 }
 

@@ -70,6 +70,8 @@ static struct status sample_status(void)
                        .replay_paused = true,
                        .pg_version = 150004,
                        .postmaster_start_us = -1,
+                       .n_slots = 2,
+                       .slots = {{"cdc", 0x3000060}, {"archive_1", 0}},
                        .pending = {.n = 1, .settings = {{"work_mem", "4MB", "8MB"}}},
                        .stopping = true,
                        .nofailover = true,

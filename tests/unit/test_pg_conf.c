@@ -439,10 +439,10 @@ static void slot_names_are_patronis(void **state)
     char longest[] = "123456789012345678901234567890123456789012345678901234567890ABC";
 
     (void)state;
-    assert_string_equal(pg_slot_name("pg-1", text, sizeof(text)), "pg_1");
-    assert_string_equal(pg_slot_name("Node.A_2", text, sizeof(text)), "node_a_2");
-    assert_string_equal(pg_slot_name("a'b", text, sizeof(text)), "au0027b");
-    assert_string_equal(pg_slot_name(longest, text, sizeof(text)),
+    assert_string_equal(slot_name("pg-1", text, sizeof(text)), "pg_1");
+    assert_string_equal(slot_name("Node.A_2", text, sizeof(text)), "node_a_2");
+    assert_string_equal(slot_name("a'b", text, sizeof(text)), "au0027b");
+    assert_string_equal(slot_name(longest, text, sizeof(text)),
                         "123456789012345678901234567890123456789012345678901234567890abc");
 }
 

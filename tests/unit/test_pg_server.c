@@ -1064,15 +1064,28 @@ static void add_member(const struct node *n)
     m->mode = MODE_POSTGRES;
 }
 
+static struct view test_view; /* Of the agent, as far as slots are concerned. */
+
+static void sync_slots(struct node *n, bool paused)
+{
+    test_view.store = &test_store;
+    test_view.now_ms = clock_ms();
+    test_view.conf.ttl_ms = 3000;
+    test_view.conf.member_slots_ttl_ms = HOURS(1);
+    test_view.conf.pause = paused;
+    test_view.self.status = n->status;
+    pg_sync_slots(n->pg, &test_view);
+}
+
 static bool has_slot(struct node *n)
 {
-    pg_sync_slots(n->pg, &test_store, false);
+    sync_slots(n, false);
     return n->pg->row.n_slots == 1;
 }
 
 static bool has_no_slot(struct node *n)
 {
-    pg_sync_slots(n->pg, &test_store, false);
+    sync_slots(n, false);
     return n->pg->row.n_slots == 0;
 }
 
@@ -1080,8 +1093,9 @@ static uint64_t round_to_come;
 
 static bool was_seen_paused(struct node *n)
 {
-    pg_sync_slots(n->pg, &test_store, true);
-    return n->pg->round >= round_to_come && !n->pg->slots_busy && !n->pg->observing;
+    sync_slots(n, true);
+    return n->pg->round >= round_to_come && n->pg->slots.runs[PG_SLOTS_PHYSICAL] == NULL &&
+           !n->pg->observing;
 }
 
 static void a_slot_of_an_absent_member_stays_while_paused(void **state)
@@ -1186,7 +1200,7 @@ static void a_clone_streams_and_is_promoted(void **state)
     add_member(s);
     execute(p, "CREATE ROLE replicator LOGIN REPLICATION");
     wait_for(p, has_slot);
-    assert_string_equal(p->pg->row.slots[0].name, "s_2");
+    assert_string_equal(p->pg->row.slots[0].spec.name, "s_2");
     clone_node(p, s);
     start(s, &how);
     wait_for(s, streams_from_somebody);
