@@ -112,7 +112,8 @@ static int read_field(const struct conf_walk *w, const struct conf_row *row, con
         e->fields[i] = node->text;
         return 0;
     }
-    conf_warn(w->diag, node, full_key(w, row, key), "%.100s is not known there, ignored", node->key);
+    conf_warn(w->diag, node, full_key(w, row, key), "%.100s is not known there, ignored",
+              node->key);
     return 0;
 }
 
@@ -149,8 +150,8 @@ static int add_permanent(const struct conf_walk *w, const struct conf_row *row,
 {
     struct kv_list *list = list_at(w, row);
     struct entry e = {{NULL}};
-    bool number = node->kind == CONF_NODE_SCALAR &&
-                  strspn(node->text, "0123456789") == strlen(node->text);
+    bool number =
+        node->kind == CONF_NODE_SCALAR && strspn(node->text, "0123456789") == strlen(node->text);
     char key[2 * CONF_KEY_SIZE];
     bool whole, logical;
 

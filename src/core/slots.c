@@ -179,10 +179,10 @@ bool slots_ignore(const struct slots_conf *conf, const struct slot_seen *seen)
     for (uint32_t i = 0; i < conf->n_ignored; i++) {
         const struct slot_spec *s = &conf->ignored[i];
 
-        found = found || ((s->type == SLOT_ANY || s->type == seen->spec.type) &&
-                          fits(s->name, seen->spec.name) &&
-                          fits(s->database, seen->spec.database) &&
-                          fits(s->plugin, seen->spec.plugin));
+        found =
+            found || ((s->type == SLOT_ANY || s->type == seen->spec.type) &&
+                      fits(s->name, seen->spec.name) && fits(s->database, seen->spec.database) &&
+                      fits(s->plugin, seen->spec.plugin));
     }
     return found;
 }

@@ -41,11 +41,11 @@ struct slots_conf {
 struct slot_seen { /* A row of pg_replication_slots. */
     struct slot_spec spec;
     bool active;
-    bool synced;   /* PostgreSQL 17: of a standby, kept by its own synchronization. */
-    bool failover; /* PostgreSQL 17: standbys may synchronize it. */
-    bool lost;     /* wal_status: of no use any more. */
-    bool has_xmin; /* It keeps vacuum from removing rows, here and where feedback goes. */
-    lsn_t restart; /* 0 = reserves nothing. */
+    bool synced;     /* PostgreSQL 17: of a standby, kept by its own synchronization. */
+    bool failover;   /* PostgreSQL 17: standbys may synchronize it. */
+    bool lost;       /* wal_status: of no use any more. */
+    bool has_xmin;   /* It keeps vacuum from removing rows, here and where feedback goes. */
+    lsn_t restart;   /* 0 = reserves nothing. */
     lsn_t confirmed; /* Logical: what its consumer has. */
 };
 
@@ -55,7 +55,8 @@ struct slot_wanted {
     lsn_t lsn;            /* WAL before it is not needed any more, as far as told: what a member has
                            * flushed, where a permanent slot of the primary is; 0 = not told. */
     bool waits;           /* Of a member that is silent, and not for long enough yet. */
-    char also[NAME_SIZE]; /* Somebody else who claims the name and does not get it; empty = nobody. */
+    char also[NAME_SIZE]; /* Somebody else who claims the name and does not get it; empty = nobody.
+                           */
 };
 
 struct slots_wanted {
@@ -63,8 +64,8 @@ struct slots_wanted {
     struct slot_wanted items[SLOTS_WANTED_MAX];
 };
 
-struct slot_place { /* The server they are on. */
-    const char *own; /* Name of the member. */
+struct slot_place {    /* The server they are on. */
+    const char *own;   /* Name of the member. */
     uint64_t since_ms; /* Absence is counted from here at the earliest. */
     bool in_recovery;
     bool paused;
@@ -77,15 +78,15 @@ enum slot_action {
     SLOT_KEEP,
     SLOT_CREATE,
     SLOT_DROP,
-    SLOT_REMAKE,  /* Drop and create: it is of no use, or reserves nothing. */
+    SLOT_REMAKE, /* Drop and create: it is of no use, or reserves nothing. */
     SLOT_ADVANCE,
 };
 
 struct slot_decision {
     enum slot_action action;
     const char *rule, *why; /* Constants. */
-    bool is_trouble; /* Kept, and an operator should know. */
-    lsn_t to;        /* SLOT_ADVANCE. */
+    bool is_trouble;        /* Kept, and an operator should know. */
+    lsn_t to;               /* SLOT_ADVANCE. */
 };
 
 const char *slot_action_name(enum slot_action action);
@@ -115,15 +116,16 @@ void slot_decide(const struct slot_place *place, const struct slot_question *que
                  struct slot_decision *ret_decision);
 
 /* For tests: the decision of a set of facts, and the facts by their numbers. */
-#define SLOT_FACTS(X)                                                             \
-    X(EXISTS) X(ACTIVE) X(WANTED) X(LOGICAL) X(OTHER) X(PAUSED) X(STANDBY)         \
-    X(SYNCED) X(UNSYNCABLE) X(BROKEN) X(TOLD) X(BEHIND) X(KNOWN) X(IGNORED)
+#define SLOT_FACTS(X)                                                                              \
+    X(EXISTS)                                                                                      \
+    X(ACTIVE) X(WANTED) X(LOGICAL) X(OTHER) X(PAUSED) X(STANDBY) X(SYNCED) X(UNSYNCABLE) X(BROKEN) \
+        X(TOLD) X(BEHIND) X(KNOWN) X(IGNORED)
 
 enum slot_fact {
 #define SLOT_FACT_BIT(name) SLOT_FACT_##name##_BIT,
     SLOT_FACTS(SLOT_FACT_BIT)
 #undef SLOT_FACT_BIT
-    SLOT_N_FACTS
+        SLOT_N_FACTS
 };
 void slot_decide_facts(unsigned facts, struct slot_decision *ret_decision);
 

@@ -13,12 +13,12 @@
 #include "core/slots.h"
 #include "pg/pg_internal.h"
 
-#define STATEMENT_MS      5000
-#define LOGICAL_MS        SECONDS(25)
-#define LOGICAL_LIMIT     "20s" /* PostgreSQL's own, so that none waits on without us. */
-#define RETRY_MS          SECONDS(10)
-#define ADVANCE_EVERY_MS  2000
-#define STEPS_MAX         (SLOTS_WANTED_MAX + PG_SLOTS_MAX)
+#define STATEMENT_MS     5000
+#define LOGICAL_MS       SECONDS(25)
+#define LOGICAL_LIMIT    "20s" /* PostgreSQL's own, so that none waits on without us. */
+#define RETRY_MS         SECONDS(10)
+#define ADVANCE_EVERY_MS 2000
+#define STEPS_MAX        (SLOTS_WANTED_MAX + PG_SLOTS_MAX)
 
 struct step {
     enum slot_action action;
@@ -41,7 +41,7 @@ struct pg_slots_run {
 
 static enum slot_type type_of(const char *text)
 {
-    return str_equal(text, "physical") ? SLOT_PHYSICAL
+    return str_equal(text, "physical")  ? SLOT_PHYSICAL
            : str_equal(text, "logical") ? SLOT_LOGICAL
                                         : SLOT_ANY;
 }
@@ -378,8 +378,7 @@ static void add_step(struct pg *pg, struct pg_slots_run *runs[PG_SLOTS_LANES],
                           .sql = sql.data};
 }
 
-static void say_trouble(struct pg *pg, const struct slot_question *q,
-                        const struct slot_decision *d)
+static void say_trouble(struct pg *pg, const struct slot_question *q, const struct slot_decision *d)
 {
     const char *name = q->seen->spec.name;
 
@@ -506,8 +505,8 @@ void pg_slots_fill(const struct pg *pg, struct status *status)
         struct status_slot *out = &status->slots[status->n_slots];
 
         if (seen != NULL && seen->spec.type == conf.permanent[i].type && !seen->lost) {
-            *out = (struct status_slot){
-                .lsn = seen->spec.type == SLOT_LOGICAL ? seen->confirmed : seen->restart};
+            *out = (struct status_slot){.lsn = seen->spec.type == SLOT_LOGICAL ? seen->confirmed
+                                                                               : seen->restart};
             (void)str_copy(out->name, sizeof(out->name), seen->spec.name);
             status->n_slots++;
         }

@@ -51,13 +51,14 @@ static void slots_are_read_as_patroni_reads_them(void **state)
     struct parse p;
 
     (void)state;
-    parse(&p, "{\"member_slots_ttl\": 90, \"permanent_slots\": {\"a\": null, \"b\": {}, \"c\": 5,"
-              " \"d\": {\"type\": \"Physical\", \"database\": \"x\", \"cluster_type\": \"primary\"},"
-              " \"e\": {\"database\": \"my db\", \"plugin\": \"pgoutput\"},"
-              " \"f\": {\"type\": \"logical\", \"database\": \"x\", \"plugin\": \"wal2json\"},"
-              " \"g\": {\"type\": \"physical\", \"cluster_type\": \"standby\"}},"
-              " \"ignore_slots\": [{\"name\": \"n\", \"type\": \"LOGICAL\"},"
-              "   {\"database\": \"x\", \"plugin\": \"p\"}, {\"type\": \"physical\"}, {}]}");
+    parse(&p,
+          "{\"member_slots_ttl\": 90, \"permanent_slots\": {\"a\": null, \"b\": {}, \"c\": 5,"
+          " \"d\": {\"type\": \"Physical\", \"database\": \"x\", \"cluster_type\": \"primary\"},"
+          " \"e\": {\"database\": \"my db\", \"plugin\": \"pgoutput\"},"
+          " \"f\": {\"type\": \"logical\", \"database\": \"x\", \"plugin\": \"wal2json\"},"
+          " \"g\": {\"type\": \"physical\", \"cluster_type\": \"standby\"}},"
+          " \"ignore_slots\": [{\"name\": \"n\", \"type\": \"LOGICAL\"},"
+          "   {\"database\": \"x\", \"plugin\": \"p\"}, {\"type\": \"physical\"}, {}]}");
 
     assert_int_equal(p.rv, 0);
     assert_string_equal(load_warnings(&p.load), "");
@@ -196,27 +197,33 @@ static void bad_json_and_bad_values_are_refused_with_a_reason(void **state)
          "postgresql.pg_hba: wrong type, got \"x\", expected a list of lines"},
         {"{\"slots\": [[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]}",
          "nested too deep, expected at most 16 levels"},
-        {"{\"slots\": [\"a\"]}", "slots: wrong type, got a list, expected a section of name: {type, "
-                               "database, plugin}"},
-        {"{\"slots\": {\"A-1\": {}}}", "slots: not the name of a slot, got \"A-1\", expected at most 63 "
-                                    "lower case letters, digits and _"},
-        {"{\"slots\": {\"a\": [1]}}", "slots.a: not usable, got a list, expected a section with type, "
-                                   "database and plugin"},
+        {"{\"slots\": [\"a\"]}",
+         "slots: wrong type, got a list, expected a section of name: {type, "
+         "database, plugin}"},
+        {"{\"slots\": {\"A-1\": {}}}",
+         "slots: not the name of a slot, got \"A-1\", expected at most 63 "
+         "lower case letters, digits and _"},
+        {"{\"slots\": {\"a\": [1]}}",
+         "slots.a: not usable, got a list, expected a section with type, "
+         "database and plugin"},
         {"{\"slots\": {\"a\": {\"type\": \"both\"}}}",
          "slots.a.type: not usable, got \"both\", expected physical or logical"},
         {"{\"slots\": {\"a\": {\"type\": \"logical\", \"database\": \"d\"}}}",
          "slots.a: not usable, got a section, expected database and plugin, as it is logical"},
         {"{\"slots\": {\"a\": {\"database\": \"d\", \"plugin\": \"p'; DROP\"}}}",
-         "slots.a.plugin: not usable, got \"p'; DROP\", expected the name of an output plugin, such "
+         "slots.a.plugin: not usable, got \"p'; DROP\", expected the name of an output plugin, "
+         "such "
          "as pgoutput"},
         {"{\"slots\": {\"a\": {\"database\": \"d\\te\", \"plugin\": \"p\"}}}",
          "slots.a.database: not usable, got \"d\te\", expected the name of a database"},
         {"{\"slots\": {\"a\": {\"cluster_type\": \"any\"}}}",
          "slots.a.cluster_type: not usable, got \"any\", expected primary or standby"},
         {"{\"ignore_slots\": {\"name\": \"a\"}}",
-         "ignore_slots: wrong type, got a section, expected a list of {name, type, database, plugin}"},
-        {"{\"ignore_slots\": [\"a\"]}", "ignore_slots: not usable, got \"a\", expected a list of {name, "
-                                      "type, database, plugin}"},
+         "ignore_slots: wrong type, got a section, expected a list of {name, type, database, "
+         "plugin}"},
+        {"{\"ignore_slots\": [\"a\"]}",
+         "ignore_slots: not usable, got \"a\", expected a list of {name, "
+         "type, database, plugin}"},
         {"{\"ignore_slots\": [{\"type\": 1}]}",
          "ignore_slots.type: not usable, got \"1\", expected physical or logical"},
     };

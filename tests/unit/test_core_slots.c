@@ -84,11 +84,26 @@ struct row {
     lsn_t to;
 };
 
-#define PHYSICAL {.name = "a", .type = SLOT_PHYSICAL}
-#define LOGICAL  {.name = "a", .type = SLOT_LOGICAL, .database = "d", .plugin = "p"}
-#define MEMBER(at)    {.spec = PHYSICAL, .is_member = true, .lsn = (at)}
-#define PERMANENT(at) {.spec = PHYSICAL, .lsn = (at)}
-#define WANT_LOGICAL  {.spec = LOGICAL}
+#define PHYSICAL                           \
+    {                                      \
+        .name = "a", .type = SLOT_PHYSICAL \
+    }
+#define LOGICAL                                                           \
+    {                                                                     \
+        .name = "a", .type = SLOT_LOGICAL, .database = "d", .plugin = "p" \
+    }
+#define MEMBER(at)                                       \
+    {                                                    \
+        .spec = PHYSICAL, .is_member = true, .lsn = (at) \
+    }
+#define PERMANENT(at)                 \
+    {                                 \
+        .spec = PHYSICAL, .lsn = (at) \
+    }
+#define WANT_LOGICAL    \
+    {                   \
+        .spec = LOGICAL \
+    }
 
 /* Here WAL ends at 1 GB. */
 static const struct row rows[] = {
@@ -180,7 +195,8 @@ static void what_an_operator_should_know_is_trouble(void **state)
 {
     const struct slot_place place = {.own = "pg1", .major = 17, .end = GB};
     const struct slot_wanted wanted = WANT_LOGICAL;
-    const struct slot_seen unsyncable = {.spec = LOGICAL, .restart = MB}, other = {.spec = PHYSICAL};
+    const struct slot_seen unsyncable = {.spec = LOGICAL, .restart = MB},
+                           other = {.spec = PHYSICAL};
     struct slot_decision d;
 
     (void)state;

@@ -7,7 +7,7 @@
 #include "pg/pg_internal.h"
 #include "test_ops_world.h"
 
-#define SLOTS \
+#define SLOTS                                                                        \
     "SELECT string_agg(slot_name, ' ' ORDER BY slot_name) FROM pg_replication_slots" \
     " WHERE NOT temporary"
 #define PLACE "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'backup'"
@@ -49,8 +49,7 @@ static void check_follows(struct node *primary, struct node *standby)
     char text[LSN_TEXT_SIZE];
 
     (void)ask(primary, "CREATE TABLE t AS SELECT generate_series(1, 100000) i");
-    (void)ask(primary,
-              "SELECT pg_replication_slot_advance('backup', pg_current_wal_flush_lsn())");
+    (void)ask(primary, "SELECT pg_replication_slot_advance('backup', pg_current_wal_flush_lsn())");
     (void)ask(primary, "INSERT INTO t SELECT generate_series(1, 100000)");
     moved = place_of(primary);
     wait_answer(standby, PLACE, lsn_format(moved, text, sizeof(text)));

@@ -1,0 +1,95 @@
+"""Permanent slots, slots to be left alone, slots of members that are gone: one cluster for all."""
+
+import pytest
+
+from veche import TTL, Cluster, wait
+
+WITHIN = 10 * (TTL + 1)
+SLOTS = {
+    "backup": {"type": "physical"},
+    "cdc": {"type": "logical", "database": "postgres", "plugin": "pgoutput"},
+}
+
+
+@pytest.fixture(scope="module")
+def pair(request):
+    dcs = {"slots": SLOTS, "postgresql": {"parameters": {"wal_level": "logical"}}}
+    with Cluster(dcs=dcs) as c:
+        c.start_and_wait()
+        before = request.session.testsfailed
+        yield c
+        c.failed = request.session.testsfailed > before
+
+
+def slots(node):
+    return {name for (name,) in node.sql("select slot_name from pg_replication_slots")}
+
+
+def place(node, name="backup"):
+    """As a number; None: it reserves nothing."""
+    return node.sql_value(
+        "select restart_lsn - '0/0' from pg_replication_slots where slot_name = %s", name
+    )
+
+
+def patch(node, change):
+    reply = node.http("/config", "PATCH", change)
+    assert reply.status == 200, reply.text
+
+
+def has(node, *names):
+    wait(lambda: slots(node) == set(names), WITHIN, f"{node.name} to have the slots {names}")
+
+
+def test_permanent_slots_are_kept_where_the_primary_has_them(pair):
+    primary, (standby,) = pair.primary(), pair.standbys()
+    has(primary, standby.name, "backup", "cdc")
+    has(standby, primary.name, "backup")
+    primary.sql("create table t as select generate_series(1, 10000) i")
+    primary.sql("select pg_replication_slot_advance('backup', pg_current_wal_flush_lsn())")
+    primary.sql("insert into t select generate_series(1, 10000)")
+    moved = place(primary)
+    wait(lambda: place(standby) == moved, WITHIN, "the standby's to follow")
+    assert place(primary) == moved
+
+
+def test_what_is_ignored_and_what_is_nobodys_is_not_dropped(pair):
+    primary, (standby,) = pair.primary(), pair.standbys()
+    patch(primary, {"slots": {"other": {}}, "ignore_slots": [{"name": "other"}]})
+    primary.sql("select pg_create_physical_replication_slot('nobodys', true)")
+    has(primary, standby.name, "backup", "cdc", "other", "nobodys")
+    has(standby, primary.name, "backup", "other")
+    patch(primary, {"slots": {"other": None, "more": {}}})
+    has(primary, standby.name, "backup", "cdc", "other", "nobodys", "more")
+    has(standby, primary.name, "backup", "other", "more")  # The change came here, too.
+    patch(primary, {"slots": {"more": None}, "ignore_slots": None})
+    has(primary, standby.name, "backup", "cdc", "nobodys")
+    has(standby, primary.name, "backup")
+    primary.sql("select pg_drop_replication_slot('nobodys')")
+    said = [line for line in primary.log().splitlines() if "slot=nobodys" in line]
+    assert len(said) == 1 and "rule=slot-unknown" in said[0]
+
+
+def test_a_new_primary_has_them_and_the_old_ones_for_as_long_as_configured(pair):
+    primary, (standby,) = pair.primary(), pair.standbys()
+    kept = place(standby)
+    primary.kill()
+    assert pair.wait_primary(other_than=primary) is standby
+    has(standby, primary.name, "backup", "cdc")
+    assert place(standby) == kept
+    assert place(standby, primary.name) is not None  # WAL is kept for it.
+    wait(
+        lambda: "logical replication slot was made again" in standby.log(),
+        WITHIN,
+        "it to be said that consumers miss rows",
+    )
+
+    patch(standby, {"member_slots_ttl": "1s"})
+    has(standby, "backup", "cdc")
+    patch(standby, {"member_slots_ttl": None})
+    has(standby, primary.name, "backup", "cdc")
+
+    primary.start()
+    pair.wait_healthy()
+    has(primary, standby.name, "backup")  # The logical one of before is gone.
+    has(standby, primary.name, "backup", "cdc")
