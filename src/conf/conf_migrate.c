@@ -463,6 +463,22 @@ static void prune_all(struct migrating *m)
 
 /* ---- What to think of ---- */
 
+/* Patroni carries them over to standbys itself. */
+static void note_logical_slots(struct migrating *m)
+{
+    const struct conf_node *slots = conf_node_find(m->root, "bootstrap.dcs.slots");
+
+    for (const struct conf_node *at = slots != NULL ? slots->first : NULL; at != NULL;
+         at = at->next) {
+        if (at->key != NULL && conf_node_child(at, "plugin") != NULL && m->postgresql < 17) {
+            add_note(m, CONF_NOTE_CHECK, slots, "bootstrap.dcs.slots",
+                     "before PostgreSQL 17 a logical slot is made anew on the next primary, and "
+                     "its consumers may miss rows: Patroni took it along");
+            return;
+        }
+    }
+}
+
 static void note_differences(struct migrating *m)
 {
     const struct conf_node *dcs = conf_node_find(m->root, "bootstrap.dcs");
@@ -479,6 +495,7 @@ static void note_differences(struct migrating *m)
                  "a dead primary is replaced after this time. Here it may be short: 3 s is the "
                  "default");
     }
+    note_logical_slots(m);
     if (!has_guards) {
         add_note(m, CONF_NOTE_CHECK, NULL, "restapi",
                  "without authentication, allowlist or verify_client only this machine may change "

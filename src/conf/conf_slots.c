@@ -6,12 +6,13 @@
 #include "base/str.h"
 #include "conf/conf_walk.h"
 
-#define PERMANENT_MAX 16
-#define IGNORED_MAX   32
-#define NAME_MAX_SIZE 63 /* Of PostgreSQL's names. */
-#define NAME_CHARS    "abcdefghijklmnopqrstuvwxyz0123456789_"
-#define PLUGIN_CHARS  NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZ$-."
-#define TYPES         "physical|logical"
+#define PERMANENT_MAX    16
+#define IGNORED_MAX      32
+#define NAME_MAX_SIZE    63 /* Of PostgreSQL's names. */
+#define NAME_CHARS       "abcdefghijklmnopqrstuvwxyz0123456789_"
+#define PLUGIN_CHARS     NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZ$-."
+#define TYPES            "physical|logical"
+#define IGNORED_EXPECTED "a list of {name, type, database, plugin}"
 
 enum { NAME, TYPE, DATABASE, PLUGIN, CLUSTER_TYPE, FIELDS };
 
@@ -120,13 +121,15 @@ static int read_field(const struct conf_walk *w, const struct conf_row *row, con
 static int read_entry(const struct conf_walk *w, const struct conf_row *row, const char *name,
                       const struct conf_node *node, struct entry *e)
 {
+    int rv = 0;
+
     *e = (struct entry){{NULL}};
     for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
         if (read_field(w, row, name, at, e) < 0) {
-            return -1;
+            rv = -1;
         }
     }
-    return 0;
+    return rv;
 }
 
 static bool says(const char *text, const char *word)
@@ -185,45 +188,57 @@ static int add_permanent(const struct conf_walk *w, const struct conf_row *row,
 static int set_permanent(const struct conf_walk *w, const struct conf_row *row,
                          const struct conf_node *node)
 {
+    int rv = 0;
+
     if (node->kind != CONF_NODE_MAP) {
         return conf_fail_value(w, row, node, "wrong type",
                                "a section of name: {type, database, plugin}");
     }
     for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
         if (add_permanent(w, row, at) < 0) {
-            return -1;
+            rv = -1;
         }
     }
+    return rv;
+}
+
+static int add_ignored(const struct conf_walk *w, const struct conf_row *row,
+                       const struct conf_node *node)
+{
+    struct kv_list *list = list_at(w, row);
+    struct entry e;
+
+    if (node->kind != CONF_NODE_MAP) {
+        return fail_at(w, row, NULL, node, IGNORED_EXPECTED);
+    }
+    if (read_entry(w, row, NULL, node, &e) < 0) {
+        return -1;
+    }
+    if (list->n == IGNORED_MAX) {
+        return fail_number(w, row, node, IGNORED_MAX);
+    }
+    add(list, e.fields[NAME] != NULL ? e.fields[NAME] : "",
+        says(e.fields[TYPE], "logical") ? "logical"
+        : e.fields[TYPE] != NULL        ? "physical"
+                                        : "",
+        &e);
     return 0;
 }
 
 static int set_ignored(const struct conf_walk *w, const struct conf_row *row,
                        const struct conf_node *node)
 {
-    const char *expected = "a list of {name, type, database, plugin}";
-    struct kv_list *list = list_at(w, row);
-    struct entry e;
+    int rv = 0;
 
     if (node->kind != CONF_NODE_LIST) {
-        return conf_fail_value(w, row, node, "wrong type", expected);
+        return conf_fail_value(w, row, node, "wrong type", IGNORED_EXPECTED);
     }
     for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
-        if (at->kind != CONF_NODE_MAP) {
-            return fail_at(w, row, NULL, at, expected);
+        if (add_ignored(w, row, at) < 0) {
+            rv = -1;
         }
-        if (read_entry(w, row, NULL, at, &e) < 0) {
-            return -1;
-        }
-        if (list->n == IGNORED_MAX) {
-            return fail_number(w, row, at, IGNORED_MAX);
-        }
-        add(list, e.fields[NAME] != NULL ? e.fields[NAME] : "",
-            says(e.fields[TYPE], "logical") ? "logical"
-            : e.fields[TYPE] != NULL        ? "physical"
-                                            : "",
-            &e);
     }
-    return 0;
+    return rv;
 }
 
 int conf_set_slots(const struct conf_walk *w, const struct conf_row *row,

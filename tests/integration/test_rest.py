@@ -700,13 +700,13 @@ def test_the_configuration_is_changed_from_any_node(by_role):
     """Merged, whole, refused with a reason; the answer is what the node itself then shows."""
     before = by_role["primary"].http("/config").json
     for node in by_role.values():
-        reply = node.http("/config", "PATCH", {"max_timelines_history": 7, "slots": {"x": 1}})
+        reply = node.http("/config", "PATCH", {"max_timelines_history": 7, "notes": {"x": 1}})
         assert reply.status == 200 and reply.headers["Content-Type"] == "application/json"
-        assert reply.json == before | {"max_timelines_history": 7, "slots": {"x": 1}}
+        assert reply.json == before | {"max_timelines_history": 7, "notes": {"x": 1}}
         assert reply.json == node.http("/config").json
         again = node.http("/config", "PATCH", {"max_timelines_history": "7"})
         assert (again.status, again.json) == (200, reply.json)
-        less = node.http("/config", "PATCH", {"slots": None})
+        less = node.http("/config", "PATCH", {"notes": None})
         assert less.json == before | {"max_timelines_history": 7}
         whole = node.http("/config", "PUT", before)
         assert (whole.status, whole.json) == (200, before)
@@ -738,13 +738,13 @@ def test_changes_at_once_do_not_undo_each_other(by_role):
     nodes = list(by_role.values())
 
     def change(i):
-        return i, nodes[i % 3].http("/config", "PATCH", {"slots": {f"s{i}": i}}).status
+        return i, nodes[i % 3].http("/config", "PATCH", {"notes": {f"s{i}": i}}).status
 
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(change, range(24)))
     wait(lambda: len({n.http("/config").text for n in nodes}) == 1, 30, "one configuration")
     assert {status for _, status in answers} == {200}
-    assert nodes[0].http("/config").json["slots"] == {f"s{i}": i for i in range(24)}
+    assert nodes[0].http("/config").json["notes"] == {f"s{i}": i for i in range(24)}
     assert nodes[0].http("/config", "PUT", before).json == before
 
 
