@@ -131,6 +131,34 @@ static void partners_that_are_given_take_the_place_of_guesses(void **state)
     free(text);
 }
 
+/* Which the four installations have none of, and the fifth on a PostgreSQL that can do it. */
+static void a_logical_slot_is_to_be_looked_at_before_17(void **state)
+{
+    static const char yaml[] =
+        "scope: s\nname: n\nrestapi: {connect_address: 'h:1'}\n"
+        "postgresql: {listen: 'h:5432', data_dir: /var/lib/postgresql/%d/main, authentication: "
+        "{superuser: {username: a}, replication: {username: b}}}\n"
+        "bootstrap: {dcs: {slots: {a: {type: physical}, b: {database: d, plugin: p}}}}\n";
+
+    (void)state;
+    for (int major = 16; major <= 17; major++) {
+        struct kv_list none = {0};
+        struct conf_migration m;
+        struct err err = {""};
+        char text[sizeof(yaml)];
+        bool told = false;
+
+        (void)snprintf(text, sizeof(text), yaml, major);
+        write_file(TEST_FILE, text);
+        assert_int_equal(conf_migrate(TEST_FILE, &none, &m, &err), 0);
+        for (size_t i = 0; i < m.notes[CONF_NOTE_CHECK].n; i++) {
+            told = told || strstr(m.notes[CONF_NOTE_CHECK].items[i].key, "a logical slot") != NULL;
+        }
+        assert_int_equal(told, major == 16);
+        conf_migration_deinit(&m);
+    }
+}
+
 static void what_can_not_be_migrated_is_refused(void **state)
 {
     static const struct {
@@ -172,6 +200,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_agent_takes_each_result),
         cmocka_unit_test(the_values_that_matter_are_kept),
         cmocka_unit_test(partners_that_are_given_take_the_place_of_guesses),
+        cmocka_unit_test(a_logical_slot_is_to_be_looked_at_before_17),
         cmocka_unit_test(what_can_not_be_migrated_is_refused),
     };
 
