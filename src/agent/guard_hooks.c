@@ -76,7 +76,7 @@ static void continue_lease(struct agent *a, const struct guard_state *s)
     lease_owner_on_ttl(&a->owner, kept.ttl_ns);
     lease_owner_on_sets(&a->owner, &kept.sets[0], kept.n_sets > 1 ? &kept.sets[1] : NULL);
     lease_owner_continue(&a->owner, now, l->epoch,
-                         (struct lease_time){l->deadline.raw_ns, l->deadline.boot_ns});
+                         (struct lease_time){l->deadline.raw_ns, l->deadline.boot_ns}, l->ttl_ns);
     a->continued = true;
     a->guarding.confirmed_epoch = l->epoch;
     a->guarding.confirmed_deadline = l->deadline;
@@ -270,7 +270,7 @@ void agent_guard_arm(struct agent *a)
     struct guarding *g = &a->guarding;
     struct guard_arm arm = {.epoch = lease_owner_epoch(&a->owner),
                             .instance = a->runtime.instance,
-                            .ttl_ns = a->owner.ttl_ns,
+                            .ttl_ns = lease_owner_term_ns(&a->owner),
                             .deadline = pair_of(lease_owner_deadline(&a->owner))};
     struct guard_kept kept;
 

@@ -173,7 +173,7 @@ void node_guard_arm(struct sim *s, struct sim_node *n)
     w.arm = (struct guard_arm){
         .epoch = lease_owner_epoch(&a->owner),
         .instance = n->instance,
-        .ttl_ns = a->owner.ttl_ns,
+        .ttl_ns = lease_owner_term_ns(&a->owner),
         .deadline = {.raw_ns = deadline.raw_ns, .boot_ns = deadline.boot_ns},
         .unfenced = a->disarm,
         .may_write = !a->disarm && may_write(n),

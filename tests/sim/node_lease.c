@@ -53,7 +53,7 @@ static void continue_lease(struct sim *s, struct sim_node *n, const struct sim_w
     lease_owner_on_sets(&a->owner, &state->kept.sets[0],
                         state->kept.n_sets > 1 ? &state->kept.sets[1] : NULL);
     lease_owner_continue(&a->owner, sim_lease_now(s, n), g->epoch,
-                         (struct lease_time){g->deadline.raw_ns, g->deadline.boot_ns});
+                         (struct lease_time){g->deadline.raw_ns, g->deadline.boot_ns}, g->ttl_ns);
     a->continued = true;
     s->stats.continued++;
     TRACE(s, n, "lease: goes on, epoch %u", (unsigned)g->epoch);

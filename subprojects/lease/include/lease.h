@@ -380,6 +380,7 @@ struct lease_owner {
     struct lease_time since;    /* When we took or continued the epoch. */
     bool held;                  /* The deadline below was granted. */
     struct lease_time deadline; /* Moves forward only, within an epoch. */
+    uint64_t term_ns;           /* What it was granted for; 0: no lease yet. */
     /* Rounds. */
     uint64_t next_round;
     bool sent_any;               /* A round of this epoch was begun, */
@@ -425,10 +426,10 @@ enum lease_take {
 LEASE_MUST_USE enum lease_take lease_owner_take(struct lease_owner *o, struct lease_time now,
                                                 uint64_t epoch);
 
-/* A restarted agent goes on with the epoch and deadline that its guard attests
+/* A restarted agent goes on with the epoch, deadline and term that its guard attests
  * for the same instance. Only before any other epoch was taken or continued. */
 void lease_owner_continue(struct lease_owner *o, struct lease_time now, uint64_t epoch,
-                          struct lease_time deadline);
+                          struct lease_time deadline, uint64_t term_ns);
 
 /* Step 3 of a release, or the end of an epoch that passed to another: drops the
  * rounds and the lease; this epoch is never renewed again. To be called when no
@@ -444,8 +445,8 @@ void lease_owner_drop(struct lease_owner *o);
 LEASE_MUST_USE bool lease_owner_begin_round(struct lease_owner *o, struct lease_time now,
                                             struct lease_renew *ret_renew);
 
-/* Until the next round is due: ttl/6 after the last; 0: now; UINT64_MAX: there is
- * nothing to renew. */
+/* Until the next round is due: a sixth of the ttl after the last, or of the term, while
+ * that is shorter; 0: now; UINT64_MAX: there is nothing to renew. */
 uint64_t lease_owner_next_round_ns(struct lease_owner *o, struct lease_time now);
 
 /* To whom a renewal goes: members of all sets known here or named in an answer
@@ -474,6 +475,10 @@ uint64_t lease_owner_remaining_ns(struct lease_owner *o, struct lease_time now);
 /* The deadline on both clocks, for the guard, to be read with
  * lease_left_owner_ns(). Both 0 without a lease. */
 struct lease_time lease_owner_deadline(const struct lease_owner *o);
+
+/* What the present lease was granted for, the ttl without one: after a change of the
+ * ttl the voters go on granting what they did before for a while. */
+uint64_t lease_owner_term_ns(const struct lease_owner *o);
 
 uint64_t lease_owner_epoch(const struct lease_owner *o); /* Ours, or 0. */
 bool lease_owner_is_settled(const struct lease_owner *o);

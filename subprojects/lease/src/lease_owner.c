@@ -1,7 +1,7 @@
 /*
  * The owner: asks for promises, counts them, knows until when it may act.
  *
- * Happy path: a round is begun every ttl/6; its send time is read before it is
+ * Happy path: a round is begun every sixth of a lease; its send time is read before it is
  * sent; each grant is put into its round; when the round has a majority in
  * every set that matters, the deadline moves to send time + smallest grant - 1 %.
  *
@@ -41,6 +41,7 @@ static void drop_lease(struct lease_owner *o)
 {
     o->held = false;
     o->deadline = (struct lease_time){0};
+    o->term_ns = 0;
 }
 
 /* Every reading of the clocks passes here. */
@@ -102,7 +103,7 @@ enum lease_take lease_owner_take(struct lease_owner *o, struct lease_time now, u
 }
 
 void lease_owner_continue(struct lease_owner *o, struct lease_time now, uint64_t epoch,
-                          struct lease_time deadline)
+                          struct lease_time deadline, uint64_t term_ns)
 {
     LEASE_ASSERT(epoch != 0);
     LEASE_ASSERT(o->epoch == 0 && o->closed_epoch == 0 && !o->settled);
@@ -112,6 +113,7 @@ void lease_owner_continue(struct lease_owner *o, struct lease_time now, uint64_t
     o->held = lease_left_owner_ns(deadline, now) > 0;
     if (o->held) {
         o->deadline = deadline;
+        o->term_ns = term_ns;
     }
 }
 
@@ -166,7 +168,8 @@ uint64_t lease_owner_next_round_ns(struct lease_owner *o, struct lease_time now)
     if (!o->sent_any) {
         return 0;
     }
-    return lease_sub(o->ttl_ns / 6, lease_elapsed_owner_ns(o->sent_last, now));
+    return lease_sub(lease_min(o->ttl_ns, lease_owner_term_ns(o)) / 6,
+                     lease_elapsed_owner_ns(o->sent_last, now));
 }
 
 /* Adds the members of a set that are not in `ids` yet, as far as there is room. */
@@ -269,18 +272,25 @@ static bool round_counts(const struct lease_owner *o, const struct lease_owner_r
     return o->n_sets > 0;
 }
 
-/* From the send time; at least 1 % of the smallest grant is given away. */
-static struct lease_time round_deadline(const struct lease_owner *o,
-                                        const struct lease_owner_round *r)
+static uint64_t smallest_grant_ns(const struct lease_owner_round *r)
 {
     uint64_t granted_ns = r->grants[0].granted_ns;
-    uint64_t drift_ns;
 
     for (uint8_t i = 1; i < r->n_grants; i++) {
         granted_ns = lease_is_mutant(LEASE_MUTANT_LARGER_GRANT)
                          ? lease_max(granted_ns, r->grants[i].granted_ns)
                          : lease_min(granted_ns, r->grants[i].granted_ns);
     }
+    return granted_ns;
+}
+
+/* From the send time; at least 1 % of the smallest grant is given away. */
+static struct lease_time round_deadline(const struct lease_owner *o,
+                                        const struct lease_owner_round *r)
+{
+    uint64_t granted_ns = smallest_grant_ns(r);
+    uint64_t drift_ns;
+
     drift_ns = lease_is_mutant(LEASE_MUTANT_NO_DRIFT) ? 0 : (granted_ns + 99) / 100;
     return lease_time_add(lease_is_mutant(LEASE_MUTANT_FROM_RECEIPT) ? o->seen : r->sent,
                           granted_ns - drift_ns);
@@ -314,6 +324,7 @@ static enum lease_owner_event note_grant(struct lease_owner *o, struct lease_own
     }
     o->held = true;
     o->deadline = deadline;
+    o->term_ns = smallest_grant_ns(r);
     return LEASE_OWNER_COUNTED;
 }
 
@@ -352,6 +363,11 @@ uint64_t lease_owner_remaining_ns(struct lease_owner *o, struct lease_time now)
 {
     see(o, now);
     return o->held ? lease_left_owner_ns(o->deadline, now) : 0;
+}
+
+uint64_t lease_owner_term_ns(const struct lease_owner *o)
+{
+    return o->term_ns != 0 ? o->term_ns : o->ttl_ns;
 }
 
 struct lease_time lease_owner_deadline(const struct lease_owner *o)

@@ -451,7 +451,7 @@ static void restart_owner(struct world w, unsigned i)
     }
     build_owner(&old, &w, i);
     lease_owner_init(&next, i + 1, i + 1, 500);
-    lease_owner_continue(&next, now, i + 1, lease_owner_deadline(&old));
+    lease_owner_continue(&next, now, i + 1, lease_owner_deadline(&old), TTL);
     read_owner(&w, i, &next);
     reach(&w);
 }

@@ -356,7 +356,7 @@ static void start_process(struct node *n, uint64_t id)
     }
     lease_owner_init(&n->owner, id, n->instance, rng);
     if (g->epoch != 0) {
-        lease_owner_continue(&n->owner, now_of(id), g->epoch, g->deadline);
+        lease_owner_continue(&n->owner, now_of(id), g->epoch, g->deadline, lease_owner_term_ns(g));
         lease_owner_on_ttl(&n->owner, g->ttl_ns);
         lease_owner_on_sets(&n->owner, &g->sets[0], g->n_sets == 2 ? &g->sets[1] : NULL);
         lease_voter_on_ttl(&n->voter, now_of(id), g->ttl_ns);

@@ -308,7 +308,7 @@ static void restarted_agent_continues_the_attested_epoch_only(void **state)
     (void)state;
     lease_owner_init(&o, 7, 70, 900);
     assert_int_equal(lease_owner_take(&o, at(0), 4), LEASE_TAKE_NOT_SETTLED);
-    lease_owner_continue(&o, at(0), 5, at(SECOND));
+    lease_owner_continue(&o, at(0), 5, at(SECOND), TTL);
     lease_owner_on_ttl(&o, TTL);
     lease_owner_on_sets(&o, &set, NULL);
     assert_int_equal(lease_owner_remaining_ns(&o, at(MS)), SECOND - MS);
@@ -328,7 +328,7 @@ static void higher_epoch_ends_the_continue_state(void **state)
 
     (void)state;
     lease_owner_init(&o, 7, 70, 900);
-    lease_owner_continue(&o, at(0), 5, at(SECOND));
+    lease_owner_continue(&o, at(0), 5, at(SECOND), TTL);
     lease_owner_on_ttl(&o, TTL);
     lease_owner_on_sets(&o, &set, NULL);
     r = begin(&o, 0);
@@ -364,6 +364,50 @@ static void rounds_are_due_every_sixth_of_a_ttl(void **state)
     (void)begin(&o, 0);
     assert_int_equal(lease_owner_next_round_ns(&o, at(100 * MS)), 400 * MS);
     assert_int_equal(lease_owner_next_round_ns(&o, at(500 * MS)), 0);
+}
+
+/* Voters grant more only when they have written how much: until then a lease is as long as
+ * before, and would be over long before a sixth of the new ttl. */
+static void rounds_are_due_by_the_lease_that_is_held_not_by_a_longer_ttl(void **state)
+{
+    const uint64_t longer = 80 * TTL;
+    struct lease_owner o = ready_owner();
+    struct lease_renew r;
+
+    (void)state;
+    assert_int_equal(lease_owner_term_ns(&o), TTL);
+    get_lease(&o, 0);
+    lease_owner_on_ttl(&o, longer);
+    assert_int_equal(lease_owner_next_round_ns(&o, at(100 * MS)), 400 * MS);
+    r = begin(&o, 500 * MS);
+    assert_int_equal(r.duration_ns, longer);
+    for (uint64_t voter = 1; voter <= 2; voter++) {
+        struct lease_grant g = granted(&r, voter);
+
+        g.granted_ns = voter == 1 ? longer : TTL;
+        (void)answer(&o, 500 * MS, g);
+    }
+    assert_int_equal(lease_owner_term_ns(&o), TTL);
+    assert_int_equal(lease_owner_next_round_ns(&o, at(600 * MS)), 400 * MS);
+    get_lease(&o, SECOND);
+    assert_int_equal(lease_owner_term_ns(&o), longer);
+    assert_int_equal(lease_owner_next_round_ns(&o, at(SECOND)), longer / 6);
+    lease_owner_on_ttl(&o, TTL); /* What the others may grant from now on. */
+    assert_int_equal(lease_owner_next_round_ns(&o, at(SECOND)), TTL / 6);
+}
+
+static void a_restarted_agent_renews_by_the_lease_its_guard_attests(void **state)
+{
+    struct lease_owner o;
+    struct lease_voter_set set = three();
+
+    (void)state;
+    lease_owner_init(&o, 7, 70, 900);
+    lease_owner_on_ttl(&o, 80 * TTL);
+    lease_owner_on_sets(&o, &set, NULL);
+    lease_owner_continue(&o, at(0), 5, at(SECOND), TTL);
+    (void)begin(&o, 0); /* Reaches nobody. */
+    assert_int_equal(lease_owner_next_round_ns(&o, at(0)), TTL / 6);
 }
 
 static void nothing_is_renewed_without_epoch_ttl_or_voters(void **state)
@@ -425,6 +469,8 @@ int main(void)
         cmocka_unit_test(higher_epoch_ends_the_continue_state),
         cmocka_unit_test(clock_that_steps_back_ends_the_lease_and_the_rounds),
         cmocka_unit_test(rounds_are_due_every_sixth_of_a_ttl),
+        cmocka_unit_test(rounds_are_due_by_the_lease_that_is_held_not_by_a_longer_ttl),
+        cmocka_unit_test(a_restarted_agent_renews_by_the_lease_its_guard_attests),
         cmocka_unit_test(nothing_is_renewed_without_epoch_ttl_or_voters),
         cmocka_unit_test(owner_without_a_lease_gives_up_in_time),
     };
