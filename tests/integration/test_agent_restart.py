@@ -221,9 +221,9 @@ def test_the_next_version_uses_this_ones_guard_until_postgres_ends(pair):
 
     node.kill_postgres()
     wait(lambda: guards_of(node.runtime_dir) not in ([], [guard]), 60, "another guard")
+    pair.wait_healthy()
     assert "another guard takes the place of one of an older version" in node.log()
     assert "The guard has ended, as it was told to." in node.log()
-    pair.wait_healthy()
     writer.wait_rows(20)
     writer.stop()
     assert node.guard_pid() != guard
@@ -254,10 +254,10 @@ def test_a_guard_of_a_strange_version_is_replaced_together_with_postgres(older, 
         by_signal(node, 0)
         node.start()
         wait(lambda: guards_of(node.runtime_dir) not in ([], [guard]), 60, "another guard")
+        c.wait_healthy()
         assert f"it speaks version {older} of the protocol, this agent {newer}" in node.log()
         assert "The guard does not answer: killing PostgreSQL" in node.log()
         assert protocol_of(node.guard_pid()) == newer
-        c.wait_healthy()
         writer.wait_rows(20)
         writer.stop()
 
@@ -284,7 +284,7 @@ def test_a_dead_agents_primary_is_frozen_and_killed_and_another_promoted(pair, r
     old.kill_agent()
     wait_fenced(old)
     rivals.wait_takeover()
-    assert pair.primary() is rivals.new
+    assert pair.wait_primary() is rivals.new
     wait(lambda: processes_of(old.data_dir) == [], 10 * KILL_AFTER, "the frozen one is killed")
     gap = rivals.stop()
 
@@ -417,7 +417,7 @@ def test_two_of_three_agents_down_freeze_the_primary_and_one_thaws_it(report):
         standby.kill_agent()
         frozen = wait_fenced(primary)
         frozen_at = time.monotonic()
-        assert not primary.is_primary()
+        wait(lambda: not primary.is_primary(), 30, "the agent to hear of it")
         if frozen:
             wait(lambda: "frozen" in primary.status()["veche"]["problem"], 30, "it is said")
         rows = len(writer.acknowledged)
@@ -434,7 +434,7 @@ def test_two_of_three_agents_down_freeze_the_primary_and_one_thaws_it(report):
         if frozen:
             assert writer.errors == 0
             assert primary.postmaster_pid() == postmaster
-        assert primary.is_primary()
+        wait(primary.is_primary, 60, "its agent to say so")
         standby.start()
         c.wait_healthy()
 
@@ -451,6 +451,8 @@ def test_a_stop_while_frozen_kills(report):
         c["w1"].kill_agent()
         standby.kill_agent()
         frozen = wait_fenced(primary)
+        # An answer of before may be read late.
+        wait(lambda: time.monotonic() - writer.acknowledged[-1][2] > 1, 30, "writes to end")
         rows = len(writer.acknowledged)
         asked = time.monotonic()
         primary.process.terminate()
@@ -517,7 +519,7 @@ def test_an_isolated_primary_in_a_delegated_cgroup_is_frozen_by_its_freezer(dele
     wait(lambda: "frozen 1" in (pg / "cgroup.events").read_text(), 10 * TTL, "the freezer")
     assert not states_of(pids) & {"T"}  # Not by a signal.
     wait(lambda: node.status()["veche"]["frozen"], 10 * TTL, "its agent says so")
-    assert re.search(r"PostgreSQL is frozen\. .*by=cgroup", node.log())
+    wait(lambda: re.search(r"PostgreSQL is frozen\. .*by=cgroup", node.log()), 30, "its guard says how")
     assert all(ms < 0 for ms in lateness(node))
     wait(lambda: "PostgreSQL is killed. why=age" in node.log(), 10 * KILL_AFTER, "its end")
     wait(lambda: "populated 0" in (pg / "cgroup.events").read_text(), 30, "nothing left")

@@ -65,7 +65,7 @@ def give_to_postgres(path):
             os.chown(p, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
-def ends_with(node, code, *parts, seconds=30):
+def ends_with(node, code, *parts, seconds=60):
     """The agent ends by itself with this code and says why."""
     assert node.process.wait(seconds) == code, node.log()
     why = next((x for x in node.log().splitlines() if "Cannot start" in x), "").lower()
@@ -74,7 +74,7 @@ def ends_with(node, code, *parts, seconds=30):
     assert_no_crash(node)
 
 
-def says(node, *parts, seconds=30):
+def says(node, *parts, seconds=60):
     """One line of its log holds all of these; the agent goes on."""
 
     def line():
@@ -98,7 +98,7 @@ def problem_of(node):
     return node.status()["veche"].get("problem", "")
 
 
-def shows(node, part, seconds=30):
+def shows(node, part, seconds=60):
     """Its status and its log tell the problem in these words; the agent goes on."""
     says(node, 'problem="', part, seconds=seconds)
     return wait(
@@ -176,7 +176,7 @@ def standby(three):
     assert three.primary() is primary
     assert primary.status()["veche"]["epoch"] == epoch
     node.start()
-    three.wait_healthy(60)
+    three.wait_healthy()
 
 
 # ---- Configuration
@@ -349,7 +349,7 @@ def test_files_that_are_not_postgresqls_are_left_alone(three, standby):
     standby.start()
     says(standby, "rule=foreign-files")
     shows(standby, "not a database")
-    wait(lambda: standby.http("/replica").status == 503, 10, "an answer")
+    wait(lambda: standby.http("/replica").status == 503, 60, "an answer")
     assert content_of(foreign) == before
     assert standby.stop() == 0
     assert content_of(foreign) == before
@@ -363,7 +363,11 @@ def test_the_data_directory_of_another_cluster_is_left_alone(three, standby):
     standby.start()
     ours = three.primary().status()["database_system_identifier"]
     says(standby, "rule=foreign-database", sysid_of(foreign), ours)
-    assert standby.status()["database_system_identifier"] == sysid_of(foreign)
+    wait(
+        lambda: standby.status()["database_system_identifier"] == sysid_of(foreign),
+        60,
+        "its status to say whose it is",
+    )
     assert processes_of(foreign) == []
     assert standby.stop() == 0
     assert content_of(foreign) == before

@@ -89,7 +89,7 @@ def test_a_file_that_fails_costs_the_raft_vote_only(faulty, role, rule):
 
     c.faults[node.name].clear()
     wait(lambda: veche(node)["raft_usable"], WITHIN, "Raft to run again")
-    assert says(node, "Raft runs again")
+    wait_says(node, "Raft runs again")
     c.wait_healthy()
     writer.wait_rows(20)
     writer.stop()
@@ -188,7 +188,7 @@ def test_a_damaged_identity_after_a_reboot_ends_the_start_and_says_what_to_do(cl
     shutil.rmtree(node.runtime_dir)
     flip_bit(node.raft_dir / "identity")
     node.start()
-    wait(lambda: not node.running, 30, "the agent to end")
+    wait(lambda: not node.running, WITHIN, "the agent to end")
     assert node.process.returncode == IDENTITY_EXIT
     assert says(node, "error", "Cannot start", "identity is damaged", "move that directory away")
     node.raft_dir.rename(node.dir / "moved")
@@ -206,7 +206,7 @@ def test_a_promise_file_that_can_not_be_opened_ends_the_start(faulty):
     node.kill_agent()
     c.faults["w1"].set("all EIO run/promise")
     node.start()
-    wait(lambda: not node.running, 30, "the agent to end")
+    wait(lambda: not node.running, WITHIN, "the agent to end")
     assert node.process.returncode == CONFIG_EXIT
     assert says(node, "error", "Cannot start", "promise file", "Input/output error")
     writer.wait_rows(50)

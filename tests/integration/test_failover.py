@@ -100,25 +100,22 @@ def test_a_killed_postmaster_is_restarted_in_place(cluster, report):
     writer = start_with_writer(cluster)
     primary = cluster.primary()
     postmaster = primary.postmaster_pid()
-    started = threading.Event()
 
     def long_statement():
         connection = psycopg2.connect(primary.dsn())
         with connection.cursor() as cursor:
-            started.set()
             with pytest.raises(psycopg2.Error):
                 cursor.execute("select count(*) from generate_series(1, 1000000000)")
 
     busy = threading.Thread(target=long_statement, daemon=True)
     busy.start()
-    started.wait(10)
     pipelining = PipelineWriter(primary)
     pipelining.prepare()
     pipelining.start()
     pipelining.wait_rows(1000)
     running = "select pid from pg_stat_activity where state = 'active' and query like %s"
     long_pid = wait(
-        lambda: primary.sql_value(running, "select count(*) from generate_series%"), 30, "it to run"
+        lambda: primary.sql_value(running, "select count(*) from generate_series%"), 60, "it to run"
     )
     backends = set(processes_of(primary.data_dir)) - {postmaster}
     assert long_pid in backends
@@ -143,11 +140,18 @@ def test_a_killed_postmaster_is_restarted_in_place(cluster, report):
     assert writer.missing(primary) == []
 
 
+def lease_remaining_ms(node):
+    return node.status()["veche"]["lease_remaining_ms"]
+
+
 def test_the_end_of_a_postmaster_is_noticed_at_once(report):
     """By its exit: the next look after a loop_wait would be too late, three times over."""
-    with Cluster(dcs={"ttl": 30, "loop_wait": 10, "retry_timeout": 10}) as c:
-        c.start_and_wait()
-        primary = c.primary()
+    with Cluster() as c:
+        primary = c.start_and_wait()
+        slow = {"ttl": 240, "loop_wait": 120, "retry_timeout": 60}
+        assert primary.http("/config", "PATCH", slow).status == 200
+        wait(lambda: lease_remaining_ms(primary) > 120_000, 60, "a lease as long as that")
+        assert primary.metric("veche_guard_freezes_total") == 0, "the lease of before ran out"
         primary.sql("create table kept (id int primary key)")
 
         def accepted_by_another(postmaster, number):
@@ -160,12 +164,11 @@ def test_the_end_of_a_postmaster_is_noticed_at_once(report):
             postmaster = primary.postmaster_pid()
             killed_at = time.monotonic()
             os.kill(postmaster, signal.SIGKILL)
-            wait(lambda: accepted_by_another(postmaster, number), 5, "a write after the restart")
+            wait(lambda: accepted_by_another(postmaster, number), 40, "a write after the restart")
             report(f"a write {time.monotonic() - killed_at:.2f} s after SIGKILL of the postmaster")
             # A kill before its start is done would be a failed start, and another node's turn.
             done = "Sequence done. sequence=start-primary"
             wait(lambda: primary.log().count(done) == number + 1, 60, "the restart to be done")
-        wait(primary.is_primary, 60, "the lease to be shown")
         assert primary.sql("select id from kept order by id") == [(0,), (1,), (2,)]
 
 
@@ -220,19 +223,23 @@ def raft_leader(c):
     return None
 
 
+def wait_raft_leader(c):
+    return wait(lambda: raft_leader(c), 60, "a Raft leader")
+
+
 def move_raft_leadership_off(c, primary):
-    """Restarts the primary's agent, within the lease, until another node leads."""
-    while wait(lambda: raft_leader(c), 30, "a Raft leader") is primary:
+    """Restarts the primary's agent, within the lease, until another node leads: that one."""
+    while (leader := wait_raft_leader(c)) is primary:
         primary.kill_agent()
         primary.start()
-        wait(primary.is_primary, 30, "the restarted agent to hold the lease")
+        wait(primary.is_primary, 60, "the restarted agent to hold the lease")
+    return leader
 
 
 def test_writes_go_on_when_a_member_that_is_not_primary_is_killed(cluster, report):
     writer = start_with_writer(cluster)
     primary, standby = cluster.primary(), cluster.standbys()[0]
-    move_raft_leadership_off(cluster, primary)
-    leader = raft_leader(cluster)
+    leader = move_raft_leadership_off(cluster, primary)
     epoch = primary.status()["veche"]["epoch"]
 
     for what, victim in [("Raft leader", leader), ("witness", cluster["w1"]), ("standby", standby)]:
@@ -259,11 +266,11 @@ def test_a_primary_without_majority_stops_writing_and_comes_back(cluster, report
     standby.kill()
     cluster["w1"].kill()
     killed_at = time.monotonic()
+    wait(lambda: not primary.is_primary(), 10 * TTL, "it to say so")
     wait(lambda: time.monotonic() - writer.acknowledged[-1][2] > 1.0, 10 * TTL, "writes to end")
     last = writer.acknowledged[-1][1]  # When it was sent: an answer may be read late.
     report(f"last write {last - killed_at:.2f} s after the majority was lost (ttl {TTL} s)")
     assert last - killed_at < TTL
-    assert not primary.is_primary()
 
     cluster["w1"].start()
     cluster.wait_primary(60)
@@ -369,17 +376,14 @@ def test_ttl_is_changed_at_run_time(report):
         writer.start()
         writer.wait_rows(50)
 
-        def remaining():
-            return primary.status()["veche"]["lease_remaining_ms"]
-
         def change(node, ttl):
             assert node.http("/config", "PATCH", {"ttl": ttl}).status == 200
 
         change(c["w1"], 3 * TTL)
-        wait(lambda: remaining() > 1000 * (TTL + 1), 60, "a longer lease")
+        wait(lambda: lease_remaining_ms(primary) > 1000 * (TTL + 1), 60, "a longer lease")
         writer.wait_rows(50)
         change(c.standbys()[0], TTL)
-        wait(lambda: remaining() <= 1000 * TTL, 60, "a shorter one")
+        wait(lambda: lease_remaining_ms(primary) <= 1000 * TTL, 60, "a shorter one")
         writer.wait_rows(50)
         assert writer.errors == 0
         assert primary.status()["veche"]["epoch"] == epoch
@@ -410,7 +414,7 @@ def test_the_configuration_is_changed_while_raft_leaders_are_killed():
         thread.start()
         try:
             for _ in range(3):
-                leader = next(n for n in c.nodes.values() if n.status()["veche"]["raft_leader"])
+                leader = wait_raft_leader(c)
                 if leader is primary:
                     primary.ctl("switchover", "--force")
                     primary = c.wait_healthy()

@@ -263,7 +263,7 @@ def test_a_wiped_majority_forms_no_second_cluster(cluster, report):
     primary = c.primary()
     primary.sql("create table t as select generate_series(1, 1000) as n")
     standby = c.standbys()[0]
-    wait(lambda: standby.sql_value("select count(*) from t") == 1000, 20, "rows on the standby")
+    wait(lambda: standby.sql_value("select count(*) from t") == 1000, 60, "rows on the standby")
     sysid = primary.status()["database_system_identifier"]
     ids = formed_ids(c)
     for node in (standby, primary, c["w1"]):

@@ -90,9 +90,15 @@ class Busy:
         """Its pid."""
         return wait(lambda: struct.unpack_from("Q", self.map, 8 * (self.n + 1))[0], 60, "one more")
 
-    def wait_all_count(self):
+    def wait_all_count(self, client=None, ms=5000):
+        """On a loaded machine that may take longer than a lease: `client` renews it."""
         before = self.counts()
-        wait(lambda: all(a > b for a, b in zip(self.counts(), before)), 60, "all count")
+
+        def all_count():
+            assert client is None or client.arm(ms=ms) == bg.ACCEPTED
+            return all(a > b for a, b in zip(self.counts(), before))
+
+        wait(all_count, 60, "all count")
 
     def assert_none_counts(self, seconds=0.1):
         before = self.counts()
@@ -138,30 +144,28 @@ def test_silence_of_the_agent_freezes_in_time_and_a_lease_thaws(guard, report):
     busy.assert_none_counts()
     assert not is_gone(pid)
 
+    before = (state.logic.n_freezes, state.logic.n_thaws)
     assert client.arm(ms=4000) == bg.ACCEPTED
     client.until_phase(bg.ARMED)
-    busy.wait_all_count()
+    busy.wait_all_count(client, ms=4000)
     state = client.until_phase(bg.FROZEN)
     assert_in_time(state)
-    assert (state.logic.n_freezes, state.logic.n_thaws, state.logic.n_kills) == (2, 1, 0)
+    after = (state.logic.n_freezes, state.logic.n_thaws)
+    assert after == (before[0] + 1, before[1] + 1) and state.logic.n_kills == 0
 
 
 def test_an_agent_that_renews_is_never_frozen(guard):
     client = guard.client()
-    busy, _ = start_busy(guard, client, ms=3000)
-    end = time.monotonic() + 4
+    busy, _ = start_busy(guard, client, ms=5000)
+    client.hello()
+    before = client.state.logic.n_freezes  # On a loaded machine its start takes longer.
+    end = time.monotonic() + 6
     while time.monotonic() < end:
         assert client.arm(ms=5000) == bg.ACCEPTED
-        time.sleep(0.2)
-    before = busy.counts()
-
-    def all_count():  # On a loaded machine that may take longer than a lease.
-        assert client.arm(ms=5000) == bg.ACCEPTED
-        return all(a > b for a, b in zip(busy.counts(), before))
-
-    wait(all_count, 60, "all count")
+        time.sleep(0.2)  # How long it renews is what is tested.
+    busy.wait_all_count(client)
     client.hello()
-    assert client.state.logic.n_freezes == 0
+    assert client.state.logic.n_freezes == before
 
 
 def test_the_death_of_the_agent_does_not_keep_it_from_freezing(guard):
@@ -203,7 +207,7 @@ def test_a_stray_sigcont_does_nothing_to_what_is_held(plain):
 
     assert client.arm(ms=4000) == bg.ACCEPTED
     client.until_phase(bg.ARMED)
-    busy.wait_all_count()
+    busy.wait_all_count(client, ms=4000)
     assert client.until_phase(bg.FROZEN).logic.n_kills == 0
     wait_held(plain)  # Once more.
 
@@ -259,7 +263,7 @@ def test_sigterm_while_frozen_kills_and_ends_the_guard(guard, number):
 
 def test_sigterm_while_it_runs_waits_for_its_end(guard):
     client = guard.client()
-    busy, pid = start_busy(guard, client, ms=5000)
+    busy, pid = start_busy(guard, client, ms=20_000)
     guard.signal(signal.SIGTERM)
     busy.wait_all_count()
     assert guard.is_alive()
@@ -271,7 +275,7 @@ def test_sigterm_while_it_runs_waits_for_its_end(guard):
 @pytest.mark.parametrize("why", [bg.ORDER, bg.EPOCH])
 def test_the_agent_may_order_to_kill(guard, why):
     client = guard.client()
-    start_busy(guard, client, ms=5000)
+    start_busy(guard, client, ms=20_000)
     everything = guard.descendants()
     client.kill(why)
     assert client.until_phase(bg.KILLING).logic.why == why
@@ -282,7 +286,7 @@ def test_the_agent_may_order_to_kill(guard, why):
 
 def test_a_closed_epoch_is_killed_and_never_armed_again(guard):
     client = guard.client()
-    start_busy(guard, client, ms=5000)
+    start_busy(guard, client, ms=20_000)
     client.close_epoch(5)
     client.until_phase(bg.EMPTY)
     assert client.arm(epoch=5) == bg.CLOSED
@@ -389,7 +393,7 @@ def test_a_standby_runs_unfenced(guard):
     assert client.arm(ms=1000, may_write=False) == bg.ACCEPTED
     assert client.start(*busy.argv, as_primary=False).pid > 0
     wait(lambda: min(busy.counts()) > 0, 60, "all run")
-    time.sleep(1.2)  # The lease is over.
+    time.sleep(1.2)  # The lease is over, of which nothing tells.
     busy.wait_all_count()
     client.hello()
     assert client.state.logic.phase == bg.OPEN
@@ -400,7 +404,7 @@ def test_a_standby_runs_unfenced(guard):
 
 def test_leaving(guard):
     client = guard.client()
-    start_busy(guard, client, ms=5000)
+    start_busy(guard, client, ms=20_000)
     client.leave()
     client.hello()
     assert client.state.logic.phase == bg.ARMED and guard.is_alive()
@@ -704,7 +708,7 @@ def test_a_process_in_d_counts_as_frozen(guard, disk):
         assert state.logic.phase == bg.FROZEN
         assert_in_time(state)
         assert stat_of(child)[0] == "D"
-        wait(lambda: stat_of(pid)[0] in "TtS", 5, "it to be seen stopped")  # R: from T to t.
+        wait(lambda: stat_of(pid)[0] in "TtS", 25, "it to be seen stopped")  # R: from T to t.
     finally:
         disk.thaw()
     # Let go by the disk it meets the stop, and does not run on.
@@ -715,7 +719,7 @@ def test_a_process_in_d_counts_as_frozen(guard, disk):
     client.hello()
     assert client.state.logic.phase == bg.FROZEN and path.stat().st_mtime_ns == written
 
-    assert client.arm(ms=5000) == bg.ACCEPTED
+    assert client.arm(ms=20_000) == bg.ACCEPTED
     client.until_phase(bg.ARMED)
     wait(lambda: path.stat().st_mtime_ns != written, 30, "it goes on")
     client.kill()
@@ -758,7 +762,7 @@ def test_an_adopted_server_is_frozen_thawed_and_killed(guard):
     busy.assert_none_counts()
     assert client.arm(ms=2500) == bg.ACCEPTED
     client.until_phase(bg.ARMED)
-    busy.wait_all_count()
+    busy.wait_all_count(client, ms=2500)
     client.kill()
     client.until_phase(bg.EMPTY)
     assert all(map(is_gone, guard.pids))
@@ -971,26 +975,26 @@ def test_postgres_is_frozen_in_time_and_goes_on(guard, database, report):
     pid, db = start_postgres(client, database)
     at = db.cursor()
     at.execute("create table t (n int)")
-    more = [database[2]() for _ in range(20)]
-    for c in more:
-        c.set_session(autocommit=True)
+    more = []
+    for _ in range(20):
         assert client.arm(ms=5000) == bg.ACCEPTED
+        more.append(database[2]())
     state = client.until_phase(bg.FROZEN)
     assert_in_time(state, report)
     # Who is taken hold of passes from T to t, for a moment as R, without running anything.
     wait(
         lambda: all(stat_of(p)[0] in ("Tt" if guard.cgroup is None else "S") for p in guard.descendants()),
-        5,
+        25,
         "all of them to be seen stopped",
     )
 
     # On the same connections it goes on as if nothing had been.
-    assert client.arm(ms=5000) == bg.ACCEPTED
+    assert client.arm(ms=20_000) == bg.ACCEPTED
     client.until_phase(bg.ARMED)
     at.execute("insert into t values (1)")
     for c in more:
         c.cursor().execute("insert into t values (2)")
-        assert client.arm(ms=5000) == bg.ACCEPTED
+        assert client.arm(ms=20_000) == bg.ACCEPTED
     at.execute("select count(*) from t")
     assert at.fetchone() == (21,)
 

@@ -211,7 +211,7 @@ def finish_writers(c, writers, since, report, what):
     for writer in writers:
         writer.wait_rows(10)
         writer.stop()
-        there = {row[0] for row in c.primary().sql(f"select id from {writer.table}")}
+        there = {row[0] for row in c.wait_primary().sql(f"select id from {writer.table}")}
         report(
             f"{writer.proxy.example}: write gap {writer.gap(since):.1f} s through {what}, "
             f"{writer.read_only} inserts reached a standby"

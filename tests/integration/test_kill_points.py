@@ -128,7 +128,7 @@ def kill_node(node):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signum)
     node.process.wait()
-    wait(lambda: not processes_of_node(node), 20, f"{node.name} is dead")
+    wait(lambda: not processes_of_node(node), 60, f"{node.name} is dead")
 
 
 def kill(node, who):
@@ -172,7 +172,7 @@ class Rows:
         c.primary().sql("create table if not exists kept (id bigint primary key, filler text)")
 
     def add(self, n=20):
-        wait(lambda: self.insert(n), 30, "the primary to take rows")
+        wait(lambda: self.insert(n), 120, "the primary to take rows")
         self.n += n
         self.wait_everywhere()
 
@@ -209,7 +209,7 @@ def wait_converged(c, kept):
     for node in c.postgres_nodes:
         assert not mark_of(node).exists(), f"{mark_of(node)} stays"
         # A fork that has not reached its exec yet looks like one for a moment.
-        wait(lambda node=node: not strays(node), 20, f"nothing on {node.name} outlives its agent")
+        wait(lambda node=node: not strays(node), 60, f"nothing on {node.name} outlives its agent")
 
 
 def assert_data_is_sound(c):
@@ -287,7 +287,7 @@ def dead_postmaster(c, point):
     wait(
         lambda: victim.sql_value("select state from pg_stat_activity where pid = %s", pid)
         == "active",
-        10,
+        60,
         "the busy backend",
     )
     arm(victim, point)
@@ -570,6 +570,6 @@ def test_a_copy_whose_agent_was_killed_leaves_nobody_behind(three):
     assert "Killing what an earlier agent left" in victim.log() or not left
     wait(
         lambda: c.primary().sql("select * from pg_replication_slots where temporary") == [],
-        20,
+        120,
         "its slot to go",
     )

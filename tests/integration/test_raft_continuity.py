@@ -55,7 +55,8 @@ def test_a_machine_restored_as_a_whole_is_noticed_by_the_others(witnesses):
     wait_formed(c)
     reboot(node, backup)
     wait_says(node, "error", "The Raft state of this node is lost", "another member knows of more")
-    assert any(says(n, "a Raft state that is older than the one it had") for n in c.nodes.values())
+    older = "a Raft state that is older than the one it had"
+    wait(lambda: any(says(n, older) for n in c.nodes.values()), WITHIN, "another one to say so")
     wait(lambda: veche(node)["node_id"] != old, 2 * WITHIN, "a new id")
     wait_formed(c)
     assert not says(node, "Not all members that may know more")

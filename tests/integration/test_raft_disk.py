@@ -59,7 +59,11 @@ def wait_without_raft(node):
     """It runs, says what is wrong, and that it has no part in Raft."""
     wait(lambda: veche(node)["raft_usable"] is False, WITHIN, f"{node.name} to answer")
     wait(lambda: veche(node).get("raft_problem"), WITHIN, f"{node.name} to say why")
-    assert "goes on without its Raft vote" in veche(node)["problem"]
+    wait(
+        lambda: "goes on without its Raft vote" in veche(node)["problem"],
+        WITHIN,
+        "the problem to be shown",
+    )
     assert says(node, "error", "Raft can not be started; this node goes on without its Raft vote")
 
 
@@ -91,7 +95,7 @@ def test_an_unwritable_directory_costs_the_raft_vote_only(cluster, report, role)
         assert node.running
 
     wait(lambda: veche(node)["raft_usable"], WITHIN, "Raft to run again")
-    assert says(node, "Raft runs again")
+    wait_says(node, "Raft runs again")
     assert "raft_problem" not in veche(node)
     c.wait_healthy()
     writer.wait_rows(20)
@@ -357,7 +361,11 @@ def test_a_cloned_node_is_kept_out(witnesses):
     try:
         clone.start()
         wait_says(clone, "two nodes run as")
-        assert any(says(n, "two nodes run as") for n in c.nodes.values())
+        wait(
+            lambda: any(says(n, "two nodes run as") for n in c.nodes.values()),
+            WITHIN,
+            "one of the others to say so, too",
+        )
         wait_formed(c)
         assert not raft_leads(clone)
         assert original.metric("veche_peers_connected") == 2

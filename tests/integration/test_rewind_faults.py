@@ -210,7 +210,7 @@ def test_a_loss_is_told_by_the_next_agent_when_the_first_one_could_not():
             node.kill_agent()
         wait(
             lambda: "Raft leadership changed. leader=0" in new.log()[offset:],
-            10,
+            60,
             "nobody to take a proposal",
         )
         os.kill(old.process.pid, signal.SIGCONT)

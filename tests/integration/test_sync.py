@@ -77,7 +77,7 @@ def test_no_acknowledged_row_is_missing_after_the_primarys_node_is_killed(report
     with sync_cluster(maximum_lag_on_failover=0) as c:
         c.start()
         primary, standby = wait_sync(c)
-        wait(lambda: standby.http("/sync").status == 200, 20, "the standby to know it, too")
+        wait(lambda: standby.http("/sync").status == 200, 60, "the standby to know it, too")
         assert standby.http("/async").status == 503
         assert primary.http("/sync").status == 503
         assert standby.status()["sync_standby"] is True
@@ -282,7 +282,7 @@ def test_modes_are_switched_at_run_time():
         acknowledged = len(writer.acknowledged)
         change_config(primary, synchronous_mode_strict=None)
         wait(lambda: len(writer.acknowledged) > acknowledged + 20, 60, "the degradation")
-        assert role_of(c, standby.name, primary) != "sync_standby"
+        wait(lambda: role_of(c, standby.name, primary) != "sync_standby", 60, "it to be shown")
         change_config(primary, synchronous_mode_strict=True)
         wait(lambda: waiting_commits(primary) > 0, 60, "a commit that waits, nobody being there")
         standby.start()

@@ -205,7 +205,7 @@ def test_the_check_of_a_configuration_opens_the_certificates(cluster, authority)
 @contextlib.contextmanager
 def unchanged(c):
     """Inside, nothing happens to the cluster: no change of leader, no peer lost."""
-    primary, leader = c.primary(), leader_of(c)
+    primary, leader = c.primary(), wait(lambda: leader_of(c), WITHIN, "a Raft leader")
     term = max(n.status()["veche"]["raft_term"] for n in c.nodes.values())
     before = {n: len(n.log()) for n in c.nodes.values()}
     writer = Writer(c.postgres_nodes)

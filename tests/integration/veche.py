@@ -617,7 +617,7 @@ class Cluster:
 
     def start_and_wait(self, seconds=120):
         self.start()
-        self.wait_healthy(seconds)
+        return self.wait_healthy(seconds)
 
     # -- what is so
 
