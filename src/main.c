@@ -17,6 +17,7 @@
 #include "veche/exitcode.h"
 
 #define MEMLOCK_BYTES (64U << 20)
+#define LOG_END_MS    1000       /* For the last lines, on a disk that hangs. */
 #define RUN_AS        "postgres" /* PostgreSQL refuses to run as root. */
 
 enum job {
@@ -262,7 +263,9 @@ static void keep_own_score(int oom_fd, int score)
 
 static int run(struct conf *conf)
 {
-    int score = 0, oom_fd;
+    const struct log_file_options log = conf_log_file(conf);
+    struct err err = {""};
+    int score = 0, oom_fd, code;
 
     (void)guard_oom_own.read(NULL, &score); /* Else as if it were usual. */
     oom_fd = allow_guard();
@@ -270,7 +273,12 @@ static int run(struct conf *conf)
         return VECHE_EXIT_CONFIG;
     }
     keep_own_score(oom_fd, score);
-    return agent_run(conf);
+    if (log_file_configure(&log, &err) < 0) {
+        log_warning("The log stays on stderr. error=\"%s\"", err.text);
+    }
+    code = agent_run(conf);
+    log_file_close(LOG_END_MS);
+    return code;
 }
 
 static int work(const struct arguments *args, const struct kv_list *env)

@@ -9,6 +9,7 @@
 
 #include "agent/agent_state.h"
 #include "base/log.h"
+#include "base/log_file.h"
 #include "base/str.h"
 #include "veche/api.h"
 #include "veche/exitcode.h"
@@ -494,6 +495,7 @@ static int run_once(struct conf *conf, bool *ret_again)
     (void)signal(SIGPIPE, SIG_IGN); /* Broken connections are errors of write. */
     code = start(a, &err);
     if (code != VECHE_EXIT_OK) {
+        log_file_close(SECONDS(1)); /* People look for this in the journal. */
         log_error("Cannot start. error=\"%s\"", err.text);
         _exit(code); /* Threads may use the loop: nothing of it is freed before the end. */
     }

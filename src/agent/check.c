@@ -47,12 +47,27 @@ static void tell(const struct conf_told *told, int rv, const struct err *err)
     }
 }
 
+/* It goes on without: only a warning. */
+static void check_log(const struct conf *c, const struct conf_told *told)
+{
+    struct err err = {""};
+
+    if (c->log_dir != NULL && access(c->log_dir, W_OK | X_OK) != 0) {
+        (void)conf_fail_at(c, "log.dir", &err,
+                           "nothing can be written to %s: %s, expected a directory of the agent's "
+                           "user; lines would go to stderr",
+                           c->log_dir, strerror(errno));
+        told->warn(told->data, err.text);
+    }
+}
+
 void agent_check_files(const struct conf *c, const struct conf_told *told)
 {
     struct err err = {""};
 
     tell(told, check_restapi(c, &err), &err);
     tell(told, check_raft(c, &err), &err);
+    check_log(c, told);
 }
 
 /* ---- Ports ---- */

@@ -213,7 +213,13 @@ static int take_secrets(struct reload *r, bool *ret_changed)
 /* Everything was checked: from here on nothing fails. */
 static void act(struct agent *a)
 {
+    const struct log_file_options log = conf_log_file(a->conf);
+    struct err err = {""};
+
     log_set_level(conf_log_level(a->conf));
+    if (log_file_configure(&log, &err) < 0) {
+        log_warning("The log stays on stderr. error=\"%s\"", err.text);
+    }
     if (a->pg != NULL) {
         agent_apply_pg_options(a);
         (void)agent_watch_configure(a, a->conf);

@@ -31,6 +31,7 @@ const struct http_stats *agent_stats(void *data)
     uint64_t silent_ms = a->contact_ms != 0 ? clock_ms() - a->contact_ms : 0;
 
     fill_peers(a);
+    a->stats.log = log_file_stats();
     a->stats.n_refused = counters.n_refused;
     a->stats.expires_s = counters.expires_s;
     a->stats.contact_us = a->contact_ms != 0 ? clock_wall_us() - (int64_t)silent_ms * 1000 : 0;

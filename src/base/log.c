@@ -21,6 +21,7 @@ static struct {
     char fields[LOG_FIELDS_SIZE]; /* Of JSON, with a comma behind. */
 } logger = {.node = "-", .level = LOG_INFO};
 
+static _Atomic(log_sink) sink; /* NULL = stderr. */
 static atomic_ulong n_dropped; /* Lines since the last one that was written. */
 
 static const char *const level_names[] = {"debug", "info", "warning", "error"};
@@ -145,6 +146,7 @@ void log_write(enum log_level level, const char *format, ...)
     char line[LINE_SIZE];
     struct sbuf b;
     va_list args;
+    log_sink to;
 
     if (level < logger.level) {
         return;
@@ -161,12 +163,25 @@ void log_write(enum log_level level, const char *format, ...)
         sbuf_printf(&b, "%s %s %s %s", time_text, level_names[level], logger.node, message);
     }
     line[b.length] = '\n';
+    to = sink;
+    if (to == NULL || !to(line, b.length + 1)) {
+        log_to_stderr(line, b.length + 1);
+    }
+}
+
+void log_set_sink(log_sink new_sink)
+{
+    sink = new_sink;
+}
+
+void log_to_stderr(const char *line, size_t size)
+{
     if (!has_room()) {
         (void)atomic_fetch_add(&n_dropped, 1);
         return;
     }
     tell_dropped();
-    if (write(STDERR_FILENO, line, b.length + 1) < 0) {
+    if (write(STDERR_FILENO, line, size) < 0) {
         return; /* Nowhere left to complain. */
     }
 }

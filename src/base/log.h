@@ -6,8 +6,8 @@
  * or, for machines, as JSON.
  *
  * error = someone must act; warning = we cope, and the line says how; info =
- * state changed; debug = the rest. Written to stderr, from any thread, a line
- * whole. Never pass secrets; connection strings go through log_mask().
+ * state changed; debug = the rest. Written to stderr (or a file, base/log_file.h), from
+ * any thread, a line whole. Never pass secrets; connection strings go through log_mask().
  */
 #ifndef VECHE_BASE_LOG_H
 #define VECHE_BASE_LOG_H
@@ -33,6 +33,11 @@ void log_set_level(enum log_level level); /* From any thread. */
 void log_set_json(const char *fields);
 
 void log_write(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Takes a whole line in the place of stderr, on any thread; false: it goes to stderr after all. */
+typedef bool (*log_sink)(const char *line, size_t size);
+void log_set_sink(log_sink sink); /* NULL = none. From any thread. */
+void log_to_stderr(const char *line, size_t size);
 
 #define log_debug(...)   log_write(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...)    log_write(LOG_INFO, __VA_ARGS__)

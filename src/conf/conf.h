@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/kv.h"
 #include "base/log.h"
+#include "base/log_file.h"
 #include "base/str.h"
 
 #define CONF_PARTNERS_MAX 16
@@ -80,6 +81,8 @@ struct conf {
     char *log_level;   /* DEBUG INFO WARNING ERROR */
     char *log_type;    /* plain or json, in any case. */
     struct kv_list log_static_fields;
+    char *log_dir; /* NULL = stderr. */
+    int64_t log_file_num, log_file_size, log_mode, log_max_queue_size;
 
     /* raft: */
     char *raft_self_addr; /* host:port */
@@ -219,6 +222,7 @@ void conf_print_manual(FILE *out);
 
 enum conf_watchdog conf_watchdog(const struct conf *c);
 enum log_level conf_log_level(const struct conf *c);
+struct log_file_options conf_log_file(const struct conf *c); /* Its dir is c's. */
 /* Whether log.type is json; then log.static_fields as members of JSON. */
 bool conf_log_json(const struct conf *c, char *fields, size_t size);
 

@@ -39,6 +39,18 @@ enum log_level conf_log_level(const struct conf *c)
     return levels[choice];
 }
 
+/* Of a number of lines that makes no sense Python makes no bound. */
+struct log_file_options conf_log_file(const struct conf *c)
+{
+    return (struct log_file_options){
+        .dir = c->log_dir,
+        .n_older = (uint64_t)c->log_file_num,
+        .bytes_max = (uint64_t)c->log_file_size,
+        .mode = (unsigned)c->log_mode,
+        .lines_max = c->log_max_queue_size > 0 ? (uint64_t)c->log_max_queue_size : 0,
+    };
+}
+
 /* {"a":"b"} without its braces. */
 bool conf_log_json(const struct conf *c, char *fields, size_t size)
 {

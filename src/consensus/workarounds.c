@@ -29,6 +29,7 @@ static bool has(const struct consensus_thread *t, enum consensus_without workaro
 
 void consensus_fail_stop(int exit_code, const char *what, const char *why)
 {
+    log_set_sink(NULL); /* Nobody would write it to a file any more. */
     log_error("Raft can not go on here, the agent stops at once; PostgreSQL goes on and the next "
               "agent adopts it. what=\"%s\" why=\"%s\"",
               what, why);

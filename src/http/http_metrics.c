@@ -83,6 +83,8 @@ static void add_veche(struct strbuf *b, const struct http_request *r)
         {"veche_lease_rounds_total", "counter", "Rounds of renewals begun.", (double)r->stats->n_rounds},
         {"veche_lease_renewals_total", "counter", "Rounds that a majority granted.", (double)r->stats->n_renewals},
         {"veche_lease_refusals_total", "counter", "Answers of voters that did not grant.", (double)r->stats->n_refusals},
+        {"veche_log_lines_elsewhere_total", "counter", "Lines that log.dir did not take; they went to stderr.", (double)r->stats->log.n_elsewhere},
+        {"veche_log_errors_total", "counter", "Times that a file of log.dir could not be opened, written or rotated.", (double)r->stats->log.n_errors},
         {"veche_members", "gauge", "Members of the cluster.", v->store->n_members},
     };
 

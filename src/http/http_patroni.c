@@ -151,6 +151,18 @@ static json_t *veche_of(const struct http_request *r)
     return o;
 }
 
+/* Patroni loses what does not fit into its queue; here it is on stderr. A few lines wait
+ * always, says Patroni. */
+static void add_log(json_t *o, const struct log_file_stats *log)
+{
+    if (log->n_waiting > 2) {
+        json_object_set_new(o, "logger_queue_size", json_integer((json_int_t)log->n_waiting));
+    }
+    if (log->n_elsewhere > 0) {
+        json_object_set_new(o, "logger_records_lost", json_integer((json_int_t)log->n_elsewhere));
+    }
+}
+
 void http_add_patroni_body(const struct http_request *r, struct http_reply *reply)
 {
     const struct view *v = r->view;
@@ -172,6 +184,7 @@ void http_add_patroni_body(const struct http_request *r, struct http_reply *repl
     if (s->no_watchdog) {
         json_object_set_new(o, "watchdog_failed", json_true());
     }
+    add_log(o, &r->stats->log);
     json_object_set_new(o, "veche", veche_of(r));
     text = json_dumps(o, 0);
     ASSERT(text != NULL);

@@ -5,6 +5,7 @@
 #ifndef VECHE_HTTP_HTTP_STATS_H
 #define VECHE_HTTP_HTTP_STATS_H
 
+#include "base/log_file.h"
 #include "store/types.h"
 
 #define HTTP_PEERS_MAX 16
@@ -46,6 +47,8 @@ struct http_stats {
     uint32_t n_peers;
     struct http_peer peers[HTTP_PEERS_MAX];
     int64_t contact_us; /* Wall clock: when a majority of voters was last heard; 0 = never. */
+
+    struct log_file_stats log; /* Of log.dir. */
 
     /* Counted by the agent since its start. */
     uint64_t n_rounds;           /* Of renewals, begun. */

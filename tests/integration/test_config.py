@@ -76,6 +76,44 @@ def test_a_reload_takes_all_or_nothing_and_names_what_waits(alone):
     wait(lambda: alone.status()["tags"]["rack"] == "8", 30, "the tag to be told")
 
 
+def test_the_log_is_in_files_from_a_reload_on(alone):
+    """Reloads are the lines: in the file, on stderr while it can not be written, in it again."""
+    logs, away = alone.dir / "logs", alone.dir / "away"
+    file = logs / "veched.log"
+    logs.mkdir()
+    logs.chmod(0o777)
+    said = "The configuration was read again."
+
+    def reload():
+        assert alone.http("/reload", "POST").status == 202
+
+    def in_file(text):
+        return file.exists() and text in file.read_text(encoding="utf-8")
+
+    alone.overrides |= {"log.dir": str(logs), "log.mode": "0604"}
+    alone.write_config()
+    reload()
+    wait(lambda: in_file(said), 30, "the line in the file")
+    assert 'changed="log.dir, log.mode"' in file.read_text(encoding="utf-8")
+    assert file.stat().st_mode & 0o777 == 0o604
+    before = alone.log()
+
+    logs.rename(away)
+    reload()
+    wait(lambda: said in alone.log()[len(before):], 30, "the line on stderr")
+    assert alone.log().count("The log can not be written, its lines go to stderr until") == 1
+    away.rename(logs)
+
+    def written_again():
+        reload()
+        return in_file("The log is written again; lines meanwhile went to stderr.")
+
+    wait(written_again, 30, "the lines in the file again")
+    assert alone.status()["logger_records_lost"] >= 1
+    del alone.overrides["log.dir"], alone.overrides["log.mode"]
+    assert 'changed="log.dir, log.mode"' in hang_up(alone)
+
+
 def test_a_later_edit_of_bootstrap_dcs_is_said_once(alone):
     said = "bootstrap.dcs of the file is not what counts"
     assert said not in alone.log()

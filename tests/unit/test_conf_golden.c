@@ -165,8 +165,6 @@ static void the_first_installation_loads(void **state)
 static void the_second_installation_loads(void **state)
 {
     static const char *const warnings[] = {
-        ("i2.yml:10:3: log.dir: has no effect: lines go to stderr, which the journal keeps: a disk "
-         "that hangs must not hold up the lease"),
         "i2.yml:13:3: log.loggers: has no effect: modules of Patroni's interpreter",
         "i2.yml:21:1: etcd: not used: raft: takes its place",
     };

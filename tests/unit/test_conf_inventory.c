@@ -81,11 +81,11 @@ static const struct entry local[] = {
     {"log.dateformat", "", "'%Y'", "[a]", NO_EFFECT},
     {"log.static_fields", NULL, "{app: x}", "[a]", NOTHING},
     {"log.loggers", NULL, "{urllib3: DEBUG}", "[a]", NO_EFFECT},
-    {"log.dir", NULL, "/var/log/x", "[a]", NO_EFFECT},
-    {"log.file_num", "4", "9", "-1", NO_EFFECT},
-    {"log.file_size", "25000000", "1MB", "-1", NO_EFFECT},
-    {"log.mode", NULL, "0640", "01000", NO_EFFECT},
-    {"log.max_queue_size", "1000", "9", "x", NO_EFFECT},
+    {"log.dir", NULL, "/var/log/x", "[a]", NOTHING},
+    {"log.file_num", "4", "9", "-1", NOTHING},
+    {"log.file_size", "25000000", "1MB", "-1", NOTHING},
+    {"log.mode", NULL, "0640", "01000", NOTHING},
+    {"log.max_queue_size", "1000", "9", "x", NOTHING},
     {"log.deduplicate_heartbeat_logs", NULL, "on", "maybe", NOTHING},
 
     /* restapi, ctl. */

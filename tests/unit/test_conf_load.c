@@ -333,9 +333,7 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
         {WITNESS "watchdog:\n  mode: off\n", ""},
         {WITNESS "watchdog:\n  mode: \"off\"\n", ""},
         {WITNESS "log: {type: json, format: x, dir: /l, level: warn}\n",
-         "t.yml:6:19: log.format: has no effect: our lines have one form\n"
-         "t.yml:6:30: log.dir: has no effect: lines go to stderr, which the journal keeps: a disk "
-         "that hangs must not hold up the lease\n"},
+         "t.yml:6:19: log.format: has no effect: our lines have one form\n"},
         {GOOD "  callbacks:\n    on_start: /x\n",
          "t.yml:12:5: postgresql.callbacks: accepted, but not acted on yet: on_start\n"},
         {GOOD "  create_replica_methods: [wal_g, basebackup]\n  wal_g: {command: x}\n",

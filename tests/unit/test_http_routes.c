@@ -22,7 +22,7 @@ static struct kv_list query;
 static uint64_t late_ms; /* The request, after the view. */
 static bool is_remote;   /* It comes from another machine. */
 
-static const struct http_stats stats = {
+static struct http_stats stats = {
     .n_configured = 2,
     .n_up = 1,
     .n_peers = 2,
@@ -533,6 +533,22 @@ static void a_restarted_agent_is_primary_of_the_newest_epoch_only(void **state)
     view.lease.live = false;
     assert_int_equal(code_of("/primary"), 503);
     assert_int_equal(code_of("/leader"), 503);
+}
+
+/* As Patroni tells of its queue; with nothing to tell neither field is there (golden). */
+static void what_log_dir_did_not_take_is_told(void **state)
+{
+    (void)state;
+    build("pg1");
+    stats.log = (struct log_file_stats){.n_waiting = 2};
+    assert_false(says("/patroni", "logger_"));
+    stats.log = (struct log_file_stats){.n_waiting = 3, .n_elsewhere = 7, .n_errors = 5};
+    assert_true(
+        says("/patroni", "\"logger_queue_size\": 3, \"logger_records_lost\": 7, \"veche\""));
+    assert_true(
+        says("/metrics", "veche_log_lines_elsewhere_total{scope=\"batman\",name=\"pg1\"} 7\n"));
+    assert_true(says("/metrics", "veche_log_errors_total{scope=\"batman\",name=\"pg1\"} 5\n"));
+    stats.log = (struct log_file_stats){.n_waiting = 0};
 }
 
 /* Cut off from the primary: who is it? The witness renewed its promise, or not. */
@@ -1583,6 +1599,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(before_the_store_is_known_nobody_is_synchronous_or_not),
         cmocka_unit_test(an_unfenced_primary_is_the_leader),
         cmocka_unit_test(a_primary_without_lease_or_postgres_is_none),
+        cmocka_unit_test(what_log_dir_did_not_take_is_told),
         cmocka_unit_test(a_restarted_agent_tells_the_epoch_that_its_guard_attests),
         cmocka_unit_test(a_restarted_agent_is_primary_of_the_newest_epoch_only),
         cmocka_unit_test(the_leader_is_known_by_hearsay),
