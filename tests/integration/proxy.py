@@ -18,6 +18,8 @@ import asyncio
 import contextlib
 import os
 import random
+import socket
+import struct
 import threading
 
 from veche import free_port
@@ -27,20 +29,33 @@ CHUNK = 16384
 STALL_SECONDS = 3600
 
 
-def owner_of(port):
-    """The pid of the process whose socket is bound to that port of loopback and connected."""
-    wanted = f"0100007F:{port:04X}"
-    with open("/proc/net/tcp", encoding="ascii") as f:
-        inodes = {line.split()[9] for line in f.readlines()[1:] if line.split()[1] == wanted}
-    return inodes - {"0"}
+NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST = 4, 20, 1  # sock_diag(7)
+ANY = 0xFFFFFFFF
 
 
-def has_socket(pid, inodes):
-    links = {f"socket:[{i}]" for i in inodes}
+def inode_of(near, far):
+    """The inode of the one TCP socket that is bound to near and connected to far.
+
+    Asked of the kernel for that socket alone: /proc/net/tcp is read whole, with the tens of
+    thousands of sockets in TIME_WAIT that other tests leave, while all connections wait here.
+    """
+    ports = struct.pack("!HH", near[1], far[1])
+    hosts = b"".join(struct.pack("!4s12x", socket.inet_aton(host)) for host in (near[0], far[0]))
+    body = struct.pack("=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, ANY) + ports + hosts
+    body += struct.pack("=III", 0, ANY, ANY)  # Any interface, any cookie.
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as s:
+        s.send(struct.pack("=IHHII", 16 + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) +
+               body)
+        reply = s.recv(4096)
+    kind = struct.unpack_from("=IH", reply)[1]
+    return struct.unpack_from("=I", reply, 16 + 4 + 48 + 16)[0] if kind == SOCK_DIAG_BY_FAMILY else 0
+
+
+def has_socket(pid, inode):
     with contextlib.suppress(OSError):
         for fd in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{pid}/fd/{fd}") in links:
+                if os.readlink(f"/proc/{pid}/fd/{fd}") == f"socket:[{inode}]":
                     return True
     return False
 
@@ -133,9 +148,9 @@ class Proxy:
                                                        limit=4 * CHUNK))
 
     def dialler(self, writer):
-        inodes = owner_of(writer.get_extra_info("peername")[1])
+        inode = inode_of(writer.get_extra_info("peername"), writer.get_extra_info("sockname"))
         for node in self.cluster.nodes.values():
-            if node.running and has_socket(node.process.pid, inodes):
+            if inode and node.running and has_socket(node.process.pid, inode):
                 return node.name
         return "unknown"
 
