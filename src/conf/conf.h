@@ -49,6 +49,8 @@ struct conf_dynamic {
     int64_t maximum_lag_on_failover;
     int64_t maximum_lag_on_syncnode;
     uint64_t primary_start_timeout_ms;
+    uint64_t primary_stop_timeout_ms; /* 0 = as any other. */
+    uint64_t stop_timeout_ms;         /* postgresql.pg_ctl_timeout */
     uint64_t max_timelines_history;
     bool check_timeline;
     bool pause;
@@ -67,6 +69,7 @@ struct conf_dynamic {
     struct kv_list hba;              /* postgresql.pg_hba lines (as keys) */
     struct kv_list ident;
     struct kv_list recovery_conf;
+    struct kv_list replica_methods, replica_settings; /* As those of struct conf. */
     struct kv_list parameters_of[CONF_N_ROLES], hba_of[CONF_N_ROLES], ident_of[CONF_N_ROLES];
 };
 
@@ -124,6 +127,10 @@ struct conf {
     struct kv_list pg_parameters_of[CONF_N_ROLES], pg_hba_of[CONF_N_ROLES],
         pg_ident_of[CONF_N_ROLES];
     struct kv_list pg_basebackup, pg_rewind; /* option -> value or NULL */
+    struct kv_list pg_bin_names;             /* program -> its name in pg_bin_dir */
+    struct kv_list pg_replica_methods;       /* As keys; n == 0: the cluster's. */
+    struct kv_list pg_replica_settings;      /* "<method>.<key>" -> value; see conf_methods.c */
+    uint64_t pg_stop_timeout_ms;             /* 0 = the cluster's. */
 
     /* guard: */
     uint64_t guard_kill_after_ms;
@@ -136,6 +143,8 @@ struct conf {
     /* bootstrap: */
     bool has_bootstrap;
     char *bootstrap_dcs; /* Canonical JSON of bootstrap.dcs, "{}" if none. */
+    char *bootstrap_method;            /* "initdb", or one that has settings: */
+    struct kv_list bootstrap_settings; /* "<method>.<key>" -> value; recovery_conf: three words. */
     struct kv_list bootstrap_initdb;
     struct kv_list bootstrap_pg_hba;
     struct kv_list bootstrap_users; /* name -> "password\toption,option" */
@@ -207,6 +216,14 @@ void conf_merge_parameters(const struct conf *c, const struct conf_dynamic *d,
 /* The same in that role: with parameters_<role> over it, but not the controlled set. */
 void conf_merge_role_parameters(const struct conf *c, const struct conf_dynamic *d,
                                 enum conf_role role, struct kv_list *ret_parameters);
+
+/* The settings of every method: those of the node's file before the cluster's. Replaces the
+ * content of *ret_settings, a list of the caller (zeroed at first). */
+void conf_merge_methods(const struct conf *c, const struct conf_dynamic *d,
+                        struct kv_list *ret_settings);
+
+/* bootstrap.<method>.recovery_conf of the method that is used. As above. */
+void conf_bootstrap_recovery(const struct conf *c, struct kv_list *ret_parameters);
 
 /* YAML as JSON text to free, no schema asked: for those who need a few keys only, of a file
  * that may be none of an agent's (vechectl). NULL and the reason. `name` is for texts. */

@@ -80,13 +80,34 @@ static int refuse_standby_cluster(const struct conf_node *root, const char *pref
     return 0;
 }
 
+/* What has no section here may have one in a node's file: that node says if not. */
+static int check_methods(const struct conf_dynamic *d, const struct conf_node *root,
+                         const char *prefix, const struct conf_diag *diag)
+{
+    struct conf_methods_check check = {.root = root,
+                                       .prefix = prefix,
+                                       .key = "postgresql.create_replica_methods",
+                                       .bare = "basebackup",
+                                       .settings = &d->replica_settings,
+                                       .may_be_elsewhere = true,
+                                       .diag = diag};
+
+    for (size_t i = 0; i < d->replica_methods.n; i++) {
+        if (conf_methods_check(&check, d->replica_methods.items[i].key) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 int conf_dynamic_read(struct conf_node *root, const char *prefix, struct conf_dynamic *ret_dynamic,
                       const struct conf_diag *diag)
 {
     struct conf_dynamic d = {0};
     struct conf_walk w = {&conf_schema_dynamic, &d, prefix, diag};
 
-    if (conf_walk(&w, root) < 0 || refuse_standby_cluster(root, prefix, diag) < 0) {
+    if (conf_walk(&w, root) < 0 || refuse_standby_cluster(root, prefix, diag) < 0 ||
+        check_methods(&d, root, prefix, diag) < 0) {
         conf_dynamic_deinit(&d);
         return -1;
     }

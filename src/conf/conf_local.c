@@ -349,11 +349,31 @@ static void check_watchdog(const struct conf_node *root, const struct conf *c,
     }
 }
 
+static int check_methods(const struct conf_node *root, const struct conf *c,
+                         const struct conf_diag *diag)
+{
+    struct conf_methods_check check = {.root = root,
+                                       .prefix = "",
+                                       .key = "bootstrap.method",
+                                       .bare = "initdb",
+                                       .settings = &c->bootstrap_settings,
+                                       .diag = diag};
+    int rv = conf_methods_check(&check, c->bootstrap_method);
+
+    check.key = "postgresql.create_replica_methods";
+    check.bare = "basebackup";
+    check.settings = &c->pg_replica_settings;
+    for (size_t i = 0; i < c->pg_replica_methods.n; i++) {
+        rv = worse(rv, conf_methods_check(&check, c->pg_replica_methods.items[i].key));
+    }
+    return rv;
+}
+
 /* Keys against each other, as far as they are there. */
 static int check_together(const struct conf_node *root, struct conf *c,
                           const struct conf_diag *diag)
 {
-    int rv = check_log(root, c, diag);
+    int rv = worse(check_log(root, c, diag), check_methods(root, c, diag));
 
     if (c->name != NULL) {
         rv = worse(rv, check_name(root, c, diag));

@@ -188,6 +188,35 @@ static void print_users(const struct kv_list *list, size_t depth, FILE *out)
     }
 }
 
+/* "<method>.<key>", or "<method>.recovery_conf.<name>"; those of one method stand together. */
+static void print_methods(const struct kv_list *list, size_t depth, FILE *out)
+{
+    static const char recovery[] = "recovery_conf.";
+    const char *before = "";
+
+    for (size_t i = 0; i < list->n; i++) {
+        const char *method = list->items[i].key;
+        size_t n = strcspn(method, ".") + 1;
+        const char *key = method + n;
+        bool deep = str_starts_with(key, recovery);
+
+        if (strncmp(method, before, n) != 0) {
+            print_indent(depth, out);
+            (void)fprintf(out, "%.*s:\n", (int)n - 1, method);
+        }
+        if (deep && strncmp(method, before, n + strlen(recovery)) != 0) {
+            print_indent(depth + 1, out);
+            (void)fprintf(out, "%.*s:\n", (int)strlen(recovery) - 1, recovery);
+        }
+        print_indent(depth + (deep ? 2 : 1), out);
+        conf_print_text(key + (deep ? strlen(recovery) : 0), out);
+        (void)fputs(": ", out);
+        print_masked(list->items[i].value, out);
+        (void)fputs(i + 1 < list->n ? "\n" : "", out);
+        before = method;
+    }
+}
+
 static void print_addresses(const struct conf *c, size_t depth, FILE *out)
 {
     for (size_t i = 0; i < c->n_raft_partners; i++) {
@@ -260,6 +289,7 @@ static bool is_empty(const struct conf *c, const struct conf_row *row)
     case CONF_WORDS:
     case CONF_OPTIONS:
     case CONF_USERS:
+    case CONF_METHODS:
         return list_of(c, row)->n == 0;
     case CONF_ENTRY:
         return kv_get(list_of(c, row), strrchr(row->path, '.') + 1) == NULL;
@@ -321,6 +351,9 @@ static void print_value(const struct conf *c, const struct conf_row *row, size_t
     case CONF_ADDRESS_LIST:
         print_addresses(c, depth, out);
         break;
+    case CONF_METHODS:
+        print_methods(list_of(c, row), depth, out);
+        break;
     case CONF_BOOL:
         print_bool(c, row, out);
         break;
@@ -365,9 +398,11 @@ void conf_print(const struct conf *c, FILE *out)
             continue;
         }
         depth = print_sections(row->path, last, sizeof(last), out);
-        print_indent(depth, out);
-        (void)fprintf(out,
-                      is_nested(row->type) ? "%s:" : "%s: ", dot != NULL ? dot + 1 : row->path);
+        if (row->type != CONF_METHODS) { /* Which have names of their own. */
+            print_indent(depth, out);
+            (void)fprintf(out,
+                          is_nested(row->type) ? "%s:" : "%s: ", dot != NULL ? dot + 1 : row->path);
+        }
         print_value(c, row, depth, out);
         (void)fputc('\n', out);
     }

@@ -69,6 +69,7 @@ const char *conf_reference_type(const struct conf_row *row)
         [CONF_OPTIONS] = "options",
         [CONF_ENTRY] = "text",
         [CONF_USERS] = "roles",
+        [CONF_METHODS] = "section",
         [CONF_TAGS] = "name: value",
         [CONF_DCS] = "section",
         [CONF_SLOTS] = "slots",

@@ -40,7 +40,8 @@
     {key "_primary", type, CONF_MUST, text " on a primary", AT(member[CONF_ROLE_PRIMARY]), .reload = CONF_RELOAD}, \
     {key "_replica", type, CONF_MUST, text " on a standby", AT(member[CONF_ROLE_REPLICA]), .reload = CONF_RELOAD}, \
     {key "_standby_leader", type, CONF_MUST, text " on a standby leader", LATER, AT(member[CONF_ROLE_STANDBY_LEADER])}
-#define BIN_ROW(name) {"postgresql.bin_name." name, CONF_TEXT, CONF_MUST, "name of " name, LATER, .fallback = name}
+#define BIN_ROW(name) {"postgresql.bin_name." name, CONF_ENTRY, CONF_MUST, "name of " name, AT(pg_bin_names), .fallback = name}
+#define NO_BIN_ROW(name) {"postgresql.bin_name." name, CONF_TEXT, CONF_MUST, name " is not run: what it does the agent does itself", NO_EFFECT, .fallback = name}
 #define CALLBACK_ROW(name, text) {"postgresql.callbacks." name, CONF_TEXT, CONF_MUST, text, LATER}
 
 static const struct conf_row rows[] = {
@@ -150,7 +151,8 @@ static const struct conf_row rows[] = {
     {"postgresql.basebackup", CONF_OPTIONS, CONF_MUST, "options of pg_basebackup", AT(pg_basebackup), .reload = CONF_RELOAD, .choices = "pgdata|format|wal-method|xlog-method|gzip|version|dbname|host|port|username|password"},
     {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "script that may refuse a promotion", LATER},
     {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "script run before PostgreSQL stops", LATER},
-    {"postgresql.create_replica_methods", CONF_WORDS, CONF_MUST, "ways to make a standby, in order", LATER, .fallback = "basebackup"},
+    {"postgresql.create_replica_methods", CONF_WORDS, CONF_MUST, "ways to make a standby, in order: basebackup, or names of sections with a command", AT(pg_replica_methods), .reload = CONF_RELOAD, .derived = "the cluster's: basebackup"},
+    {"postgresql.<method>", CONF_METHODS, CONF_MUST, "one of them: command (gets --scope= --role= --datadir= --connstring=, unless no_params), keep_data; any other key becomes --key=value", AT(pg_replica_settings), .reload = CONF_RELOAD},
     {"postgresql.create_replica_method", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.create_replica_methods"},
     {"postgresql.use_pg_rewind", CONF_BOOL, CONF_MUST, "the same on every node: set it in bootstrap.dcs", NO_EFFECT, .fallback = "true"},
     {"postgresql.use_slots", CONF_BOOL, CONF_MUST, "the same on every node: set it in bootstrap.dcs", NO_EFFECT, .fallback = "true"},
@@ -159,10 +161,10 @@ static const struct conf_row rows[] = {
      .choices = "target-pgdata|source-pgdata|source-server|write-recovery-conf|dry-run|restore-target-wal|config-file|no-ensure-shutdown|no-sync|version|help"},
     {"postgresql.remove_data_directory_on_rewind_failure", CONF_BOOL, CONF_MUST, "the same on every node: set it in bootstrap.dcs", NO_EFFECT, .fallback = "false"},
     {"postgresql.remove_data_directory_on_diverged_timelines", CONF_BOOL, CONF_MUST, "the same on every node: set it in bootstrap.dcs", NO_EFFECT, .fallback = "false"},
-    {"postgresql.pg_ctl_timeout", CONF_DURATION, CONF_MUST, "wait for a start, stop or restart", LATER, .fallback = "60"},
+    {"postgresql.pg_ctl_timeout", CONF_DURATION, CONF_MUST, "a fast stop that takes longer becomes an immediate one; a start has primary_start_timeout", AT(pg_stop_timeout_ms), .reload = CONF_RELOAD, .derived = "the cluster's: 60", .max = HOURS(24)},
     {"postgresql.bin_name", CONF_SECTION, CONF_MUST, "Other names of PostgreSQL's programs in bin_dir", USED},
-    BIN_ROW("pg_ctl"), BIN_ROW("initdb"), BIN_ROW("pg_controldata"), BIN_ROW("pg_basebackup"),
-    BIN_ROW("postgres"), BIN_ROW("pg_isready"), BIN_ROW("pg_rewind"),
+    NO_BIN_ROW("pg_ctl"), BIN_ROW("initdb"), NO_BIN_ROW("pg_controldata"), BIN_ROW("pg_basebackup"),
+    BIN_ROW("postgres"), NO_BIN_ROW("pg_isready"), BIN_ROW("pg_rewind"),
     {"postgresql.callbacks", CONF_SECTION, CONF_MUST, "Scripts run when something happened", USED},
     CALLBACK_ROW("on_start", "PostgreSQL was started"), CALLBACK_ROW("on_stop", "PostgreSQL was stopped"),
     CALLBACK_ROW("on_restart", "PostgreSQL was restarted"), CALLBACK_ROW("on_reload", "PostgreSQL read its configuration again"),
@@ -174,7 +176,8 @@ static const struct conf_row rows[] = {
 
     {"bootstrap", CONF_SECTION, CONF_MUST, "How the cluster is made, once. Later edits have no effect", USED},
     {"bootstrap.dcs", CONF_DCS, CONF_MUST, "the first dynamic configuration, see below", AT(bootstrap_dcs), .reload = CONF_ONCE},
-    {"bootstrap.method", CONF_TEXT, CONF_MUST, "initdb, or a section with a command; a cluster made by Veche uses initdb", LATER, .fallback = "initdb"},
+    {"bootstrap.method", CONF_TEXT, CONF_MUST, "initdb, or the name of a section with a command that makes the data directory", AT(bootstrap_method), .reload = CONF_ONCE, .fallback = "initdb"},
+    {"bootstrap.<method>", CONF_METHODS, CONF_MUST, "that section: command (gets --scope= --datadir=, unless no_params), recovery_conf, keep_existing_recovery_conf; any other key becomes --key=value", AT(bootstrap_settings), .reload = CONF_ONCE},
     {"bootstrap.initdb", CONF_OPTIONS, CONF_MUST, "options of initdb", AT(bootstrap_initdb), .reload = CONF_ONCE, .choices = "pgdata|nosync|pwfile|sync-only|version"},
     {"bootstrap.pg_hba", CONF_LINES, CONF_SHOULD, "lines added to initdb's pg_hba.conf", AT(bootstrap_pg_hba), .reload = CONF_ONCE},
     {"bootstrap.users", CONF_USERS, CONF_MUST, "roles to make: name: {password, options: [createdb]}", AT(bootstrap_users), .reload = CONF_ONCE},
@@ -230,7 +233,7 @@ const char *conf_schema_nearest(const struct conf_schema *schema, const char *pa
         const char *other = schema->rows[i].path;
         size_t distance = str_distance(word, last_word(other));
 
-        if (same_section(path, other) && distance < best) {
+        if (strchr(other, '<') == NULL && same_section(path, other) && distance < best) {
             best = distance;
             found = other;
         }

@@ -34,6 +34,7 @@ enum conf_type {
     CONF_OPTIONS,      /* List of options or option: value; `choices` are refused. kv_list */
     CONF_ENTRY,        /* One scalar of a kv_list, under the last word of the path. */
     CONF_USERS,        /* Section of name: {password, options}. kv_list */
+    CONF_METHODS,      /* <section>.<method>, of names found in it. kv_list, see conf.h */
     CONF_TAGS,         /* Read by conf_local.c. */
     CONF_DCS,          /* Dynamic configuration, read by the other table. */
     CONF_SLOTS,        /* Section of name: {type, database, plugin, cluster_type}. kv_list */

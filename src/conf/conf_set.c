@@ -338,6 +338,7 @@ static int set_scalar(const struct conf_walk *w, const struct conf_row *row,
     case CONF_WORDS:
     case CONF_OPTIONS:
     case CONF_USERS:
+    case CONF_METHODS:
     case CONF_TAGS:
     case CONF_DCS:
     case CONF_SLOTS:
@@ -359,6 +360,9 @@ int conf_set(const struct conf_walk *w, const struct conf_row *row, const struct
     PRE(row->type != CONF_SECTION && row->type != CONF_ALIAS);
     if (row->type == CONF_ANY) {
         return 0;
+    }
+    if (row->type == CONF_METHODS) {
+        return conf_set_method(w, row, node);
     }
     if (row->type == CONF_TAGS || row->type == CONF_DCS) {
         return node->kind == CONF_NODE_MAP
@@ -413,6 +417,7 @@ void conf_walk_deinit(const struct conf_schema *schema, void *target)
         case CONF_USERS:
         case CONF_SLOTS:
         case CONF_IGNORED:
+        case CONF_METHODS:
             kv_deinit((struct kv_list *)(void *)member);
             break;
         case CONF_SECTION:

@@ -129,6 +129,7 @@ static enum shape shape_of(enum conf_type type)
         [CONF_OPTIONS] = SHAPE_LIST,
         [CONF_ENTRY] = SHAPE_ENTRY,
         [CONF_USERS] = SHAPE_LIST,
+        [CONF_METHODS] = SHAPE_LIST,
         [CONF_TAGS] = SHAPE_TEXT,
         [CONF_DCS] = SHAPE_TEXT,
         [CONF_SLOTS] = SHAPE_LIST,

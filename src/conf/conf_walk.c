@@ -123,6 +123,22 @@ static void warn_no_effect(const struct conf_walk *w, const struct conf_row *row
     }
 }
 
+/* Of "a, b": blanks around are no part of a word. */
+static bool is_word_of(const char *text, const char *word)
+{
+    static const char separators[] = ", \t\n";
+
+    for (text += strspn(text, separators); *text != '\0'; text += strspn(text, separators)) {
+        size_t n = strcspn(text, separators);
+
+        if (n == strlen(word) && strncmp(text, word, n) == 0) {
+            return true;
+        }
+        text += n;
+    }
+    return false;
+}
+
 bool conf_walk_is_method(const struct conf_node *section, const char *key)
 {
     const struct conf_node *method = conf_node_child(section, "method");
@@ -130,6 +146,9 @@ bool conf_walk_is_method(const struct conf_node *section, const char *key)
 
     if (method != NULL && method->kind == CONF_NODE_SCALAR && strcmp(method->text, key) == 0) {
         return true;
+    }
+    if (methods != NULL && methods->kind == CONF_NODE_SCALAR) {
+        return is_word_of(methods->text, key);
     }
     if (methods == NULL || methods->kind != CONF_NODE_LIST) {
         return false;
@@ -177,6 +196,17 @@ static int walk_key(const struct conf_walk *w, const struct conf_row *row,
     return walk_section(w, node, row->path);
 }
 
+/* A section that another key has named. */
+static int walk_method(const struct conf_walk *w, const struct conf_node *node, const char *path)
+{
+    const struct conf_row *row;
+    char key[CONF_KEY_SIZE];
+
+    (void)snprintf(key, sizeof(key), "%s.<method>", path); /* Paths of the schema fit. */
+    row = conf_schema_find(w->schema, key);
+    return row != NULL ? conf_set(w, row, node) : 0;
+}
+
 static int walk_section(const struct conf_walk *w, const struct conf_node *section,
                         const char *path)
 {
@@ -191,9 +221,10 @@ static int walk_section(const struct conf_walk *w, const struct conf_node *secti
         (void)snprintf(key, sizeof(key), "%s%s%s", path, path[0] != '\0' ? "." : "", at->key);
         row = conf_schema_find(w->schema, key);
         if (row == NULL && conf_walk_is_method(section, at->key)) {
-            continue; /* `method` itself has been noted. */
-        }
-        if (row == NULL) {
+            if (walk_method(w, at, path) < 0) {
+                return -1;
+            }
+        } else if (row == NULL) {
             warn_unknown(w, at, key);
         } else if (walk_key(w, row, at, &later) < 0) {
             rv = -1;

@@ -48,6 +48,22 @@ MUST_USE int conf_set_lists(const struct conf_walk *w, const struct conf_row *ro
 MUST_USE int conf_set_slots(const struct conf_walk *w, const struct conf_row *row,
                             const struct conf_node *node);
 
+/* The settings of one method (conf_methods.c). */
+MUST_USE int conf_set_method(const struct conf_walk *w, const struct conf_row *row,
+                             const struct conf_node *node);
+/* Each method that is named has a command: `bare` ones need none, nor, with may_be_elsewhere,
+ * those without a section. */
+struct conf_methods_check {
+    const struct conf_node *root;
+    const char *prefix; /* In front of keys in texts. */
+    const char *key;    /* Who names them: "bootstrap.method" */
+    const char *bare;   /* "initdb" */
+    const struct kv_list *settings;
+    bool may_be_elsewhere;
+    const struct conf_diag *diag;
+};
+MUST_USE int conf_methods_check(const struct conf_methods_check *c, const char *method);
+
 /* "<what>, got <node>, expected <expected>" at the node; always -1. */
 int conf_fail_value(const struct conf_walk *w, const struct conf_row *row,
                     const struct conf_node *node, const char *what, const char *expected);

@@ -63,9 +63,7 @@ struct entry {
     {"postgresql.callbacks.on_role_change", NULL, "/x", "[a]", LATER},                            \
     {"postgresql.pre_promote", NULL, "/x", "[a]", LATER},                                         \
     {"postgresql.before_stop", NULL, "/x", "[a]", LATER},                                         \
-    {"postgresql.create_replica_methods", "basebackup", "[wal_g, basebackup]", "{a: b}", LATER},  \
-    {"postgresql.create_replica_method", NULL, "[wal_g]", "{a: b}", LATER},                       \
-    {"postgresql.pg_ctl_timeout", "60", "120", "never", LATER}
+    {"postgresql.create_replica_method", NULL, "[basebackup]", "{a: b}", NOTHING}
 
 static const struct entry local[] = {
     /* Global, log. */
@@ -121,13 +119,13 @@ static const struct entry local[] = {
     {"postgresql.data_dir", NULL, "/data", "[a]", NOTHING},
     {"postgresql.config_dir", NULL, "/etc/pg", "[a]", NOTHING},
     {"postgresql.bin_dir", "", "/bin", "[a]", NOTHING},
-    {"postgresql.bin_name.pg_ctl", "pg_ctl", "x", "[a]", LATER},
-    {"postgresql.bin_name.initdb", "initdb", "x", "[a]", LATER},
-    {"postgresql.bin_name.pg_controldata", "pg_controldata", "x", "[a]", LATER},
-    {"postgresql.bin_name.pg_basebackup", "pg_basebackup", "x", "[a]", LATER},
-    {"postgresql.bin_name.postgres", "postgres", "x", "[a]", LATER},
-    {"postgresql.bin_name.pg_isready", "pg_isready", "x", "[a]", LATER},
-    {"postgresql.bin_name.pg_rewind", "pg_rewind", "x", "[a]", LATER},
+    {"postgresql.bin_name.pg_ctl", "pg_ctl", "x", "[a]", NO_EFFECT},
+    {"postgresql.bin_name.initdb", "initdb", "x", "[a]", NOTHING},
+    {"postgresql.bin_name.pg_controldata", "pg_controldata", "x", "[a]", NO_EFFECT},
+    {"postgresql.bin_name.pg_basebackup", "pg_basebackup", "x", "[a]", NOTHING},
+    {"postgresql.bin_name.postgres", "postgres", "x", "[a]", NOTHING},
+    {"postgresql.bin_name.pg_isready", "pg_isready", "x", "[a]", NO_EFFECT},
+    {"postgresql.bin_name.pg_rewind", "pg_rewind", "x", "[a]", NOTHING},
     {"postgresql.pgpass", NULL, "/tmp/pgpass", "[a]", NOTHING},
     {"postgresql.database", "postgres", "admin", "[a]", NOTHING},
     {"postgresql.use_unix_socket", "false", "on", "maybe", NOTHING},
@@ -137,6 +135,8 @@ static const struct entry local[] = {
     USER("postgresql.authentication.rewind"),
     {"postgresql.krbsrvname", NULL, "pg", "[a]", NOTHING},
     POSTGRESQL_BOTH,
+    {"postgresql.create_replica_methods", NULL, "[basebackup]", "{a: b}", NOTHING},
+    {"postgresql.pg_ctl_timeout", NULL, "120", "never", NOTHING},
     {"postgresql.custom_conf", NULL, "/etc/my.conf", "[a]", NOTHING},
     {"postgresql.config_base_name", "postgresql", "pg", "[a]", NOTHING},
     {"postgresql.basebackup", NULL, "[verbose, {max-rate: 100M}]", "fast", NOTHING},
@@ -152,7 +152,7 @@ static const struct entry local[] = {
 
     /* bootstrap, watchdog, tags. */
     {"bootstrap.dcs", NULL, "{ttl: 30}", "[a]", NOTHING},
-    {"bootstrap.method", "initdb", "clone", "[a]", LATER},
+    {"bootstrap.method", "initdb", "initdb", "clone", NOTHING},
     {"bootstrap.initdb", NULL, "[{encoding: UTF8}, data-checksums]", "a", NOTHING},
     {"bootstrap.post_bootstrap", NULL, "/x", "[a]", NOTHING},
     {"bootstrap.post_init", NULL, "/x", "[a]", NOTHING},
@@ -184,9 +184,9 @@ static const struct entry dynamic[] = {
     {"maximum_lag_on_syncnode", "-1", "1MB", "-2", NOTHING},
     {"max_timelines_history", "0", "9", "-1", NOTHING},
     {"primary_start_timeout", "300", "0", "x", NOTHING},
-    {"primary_stop_timeout", "0", "9", "x", LATER},
+    {"primary_stop_timeout", "0", "9", "x", NOTHING},
     {"master_start_timeout", NULL, "9", "x", NOTHING},
-    {"master_stop_timeout", NULL, "9", "x", LATER},
+    {"master_stop_timeout", NULL, "9", "x", NOTHING},
     {"check_timeline", "false", "on", "maybe", NOTHING},
     {"synchronous_mode", "off", "on", "maybe", NOTHING},
     {"synchronous_mode_strict", "false", "on", "maybe", NOTHING},
@@ -206,6 +206,8 @@ static const struct entry dynamic[] = {
     {"permanent_replication_slots", NULL, "{a: 1}", "{a: x}", NOTHING},
     {"ignore_slots", NULL, "[{name: a, type: logical, database: d, plugin: p}]", "{name: a}", NOTHING},
     POSTGRESQL_BOTH,
+    {"postgresql.create_replica_methods", "basebackup", "[wal_g, basebackup]", "{a: b}", NOTHING},
+    {"postgresql.pg_ctl_timeout", "60", "120", "never", NOTHING},
     {"postgresql.use_slots", "true", "off", "maybe", NOTHING},
     {"postgresql.use_pg_rewind", "true", "off", "maybe", NOTHING},
     {"postgresql.remove_data_directory_on_rewind_failure", "false", "on", "maybe", NOTHING},
@@ -478,7 +480,8 @@ static int count_unlisted(const struct conf_schema *schema, const struct entry *
 
     for (size_t i = 0; i < schema->n_rows; i++) {
         const struct conf_row *row = &schema->rows[i];
-        bool listed = row->type == CONF_SECTION || row->mark == CONF_REPLACED;
+        bool listed = row->type == CONF_SECTION || row->type == CONF_METHODS ||
+                      row->mark == CONF_REPLACED; /* Methods: test_conf_load. */
 
         for (size_t k = 0; k < n && !listed; k++) {
             listed = strcmp(entries[k].path, row->path) == 0;

@@ -336,11 +336,14 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
          "t.yml:6:19: log.format: has no effect: our lines have one form\n"},
         {GOOD "  callbacks:\n    on_start: /x\n",
          "t.yml:12:5: postgresql.callbacks: accepted, but not acted on yet: on_start\n"},
-        {GOOD "  create_replica_methods: [wal_g, basebackup]\n  wal_g: {command: x}\n",
-         "t.yml:11:3: postgresql: accepted, but not acted on yet: create_replica_methods\n"},
+        {GOOD "  create_replica_methods: [wal_g, basebackup]\n  wal_g: {command: x}\n", ""},
+        {GOOD "  create_replica_methods: wal_g, basebackup\n  wal_g: {command: x}\n", ""},
         {GOOD "  create_replica_method: [basebackup]\n", ""},
-        {GOOD "bootstrap:\n  method: mine\n  mine: {command: x}\n",
-         "t.yml:12:3: bootstrap: accepted, but not acted on yet: method\n"},
+        {GOOD "  wal_g: {command: x}\n", "t.yml:11:3: postgresql.wal_g: unknown key, ignored\n"},
+        {GOOD "bootstrap:\n  method: mine\n  mine: {command: x}\n", ""},
+        {GOOD "  bin_name: {pg_ctl: pg_ctl_17, initdb: initdb17}\n",
+         "t.yml:11:14: postgresql.bin_name.pg_ctl: has no effect: pg_ctl is not run: what it does "
+         "the agent does itself\n"},
         {GOOD "  superuser: {username: old}\n",
          "t.yml:11:3: postgresql.superuser: ignored, because "
          "postgresql.authentication.superuser is given\n"},
@@ -358,10 +361,11 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
         {WITNESS "bootstrap:\n  dcs: {ttl: 20, loop_wait: 10, retry_timeout: 10}\n",
          "t.yml:7:9: bootstrap.dcs.ttl: loop_wait + 2 * retry_timeout must not exceed ttl, got 10 "
          "+ 2 * 10 > 20 s; using loop_wait 1 and retry_timeout 9.5\n"},
-        {WITNESS "bootstrap:\n  dcs: {slots: {a: {typ: x}}, primary_stop_timeout: 1, wat: 1}\n",
+        {WITNESS "bootstrap:\n  dcs: {slots: {a: {typ: x}}, standby_cluster: {primary_slot_name: x}, wat: 1}\n",
          "t.yml:7:21: bootstrap.dcs.slots: typ is not known there, ignored\n"
-         "t.yml:7:56: bootstrap.dcs.wat: unknown key, ignored\n"
-         "t.yml:7:31: bootstrap.dcs: accepted, but not acted on yet: primary_stop_timeout\n"},
+         "t.yml:7:49: bootstrap.dcs.standby_cluster: accepted, but not acted on yet: "
+         "primary_slot_name\n"
+         "t.yml:7:72: bootstrap.dcs.wat: unknown key, ignored\n"},
         {WITNESS "bootstrap:\n  dcs:\n    postgresql:\n      parameters:\n        port: 1\n",
          "t.yml:10:9: bootstrap.dcs.postgresql.parameters.port: ignored, the agent derives it "
          "from other keys\n"},
