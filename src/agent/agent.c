@@ -237,9 +237,22 @@ static void fill_roles(struct agent *a, struct pg_options *o)
     o->primary_ident = choose_of_role(&c->pg_ident_of[primary], &d->ident_of[primary], ident);
 }
 
+/* How a data directory is made, here and of a backup. */
+static void fill_methods(struct agent *a, struct pg_options *o)
+{
+    const struct conf *c = a->conf;
+
+    conf_merge_methods(c, &a->dynamic, &a->replica_settings);
+    conf_bootstrap_recovery(c, &a->bootstrap_recovery);
+    o->replica_settings = &a->replica_settings;
+    o->replica_methods = choose(&c->pg_replica_methods, &a->dynamic.replica_methods);
+    o->bootstrap_recovery = &a->bootstrap_recovery;
+}
+
 void agent_fill_pg_options(struct agent *a, struct pg_options *o)
 {
     const struct conf *c = a->conf;
+    uint64_t stop_ms = c->pg_stop_timeout_ms;
 
     *o = (struct pg_options){
         .loop = &a->loop,
@@ -248,6 +261,7 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *o)
         .data_dir = c->pg_data_dir,
         .config_dir = c->pg_config_dir != NULL ? c->pg_config_dir : c->pg_data_dir,
         .bin_dir = c->pg_bin_dir != NULL ? c->pg_bin_dir : "",
+        .bin_names = &c->pg_bin_names,
         .listen_addresses = c->pg_listen_addresses,
         .port = c->pg_port,
         .connect_host = c->pg_connect_host,
@@ -258,6 +272,8 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *o)
         .custom_conf = c->pg_custom_conf,
         .config_base_name = c->pg_config_base_name != NULL ? c->pg_config_base_name : "postgresql",
         .is_settled = a->caught_up,
+        .stop_ms = stop_ms != 0 ? stop_ms : a->dynamic.stop_timeout_ms,
+        .primary_stop_ms = a->dynamic.primary_stop_timeout_ms,
         .use_slots = a->dynamic.use_slots,
         .slots = &a->dynamic.slots,
         .ignore_slots = &a->dynamic.ignore_slots,
@@ -268,6 +284,7 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *o)
         .data = a,
     };
     fill_roles(a, o);
+    fill_methods(a, o);
     fill_credentials(&c->superuser, &o->superuser);
     fill_credentials(&c->replication, &o->replication);
     fill_credentials(c->rewind.username != NULL ? &c->rewind : &c->superuser, &o->rewind);
@@ -295,6 +312,8 @@ static void open_postgres(struct agent *a)
         .initdb = &c->bootstrap_initdb,
         .users = &c->bootstrap_users,
         .post_bootstrap = c->bootstrap_post_bootstrap,
+        .bootstrap_method = str_equal(c->bootstrap_method, "initdb") ? NULL : c->bootstrap_method,
+        .bootstrap_settings = &c->bootstrap_settings,
         .basebackup = &c->pg_basebackup,
         .rewind = &c->pg_rewind,
         .diverged_keep = (uint64_t)c->pg_diverged_keep,
@@ -471,6 +490,8 @@ static void deinit(struct agent *a)
     conf_dynamic_deinit(&a->dynamic);
     kv_deinit(&a->pg_parameters);
     kv_deinit(&a->pg_primary_parameters);
+    kv_deinit(&a->replica_settings);
+    kv_deinit(&a->bootstrap_recovery);
     runtime_close(&a->runtime);
     if (a->lock_fd >= 0) {
         (void)close(a->lock_fd); /* Releases the lock. */

@@ -145,6 +145,8 @@ struct agent {
     struct conf_dynamic dynamic;          /* Parsed from store.config. */
     struct kv_list pg_parameters;         /* Local over dynamic, of a standby; */
     struct kv_list pg_primary_parameters; /* of a primary. */
+    struct kv_list replica_settings;      /* Of create_replica_methods: local before dynamic. */
+    struct kv_list bootstrap_recovery;    /* bootstrap.<method>.recovery_conf */
     struct consensus_leadership leadership;
     uint64_t contact_ms; /* A majority of voters was last heard; contact.c. */
     uint64_t leader_since_ms;

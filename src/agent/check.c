@@ -163,7 +163,7 @@ void agent_check_postgres(const struct conf *c, const struct conf_told *told)
     if (c->mode == CONF_MODE_WITNESS) {
         return;
     }
-    switch (pg_judge_programs(c->pg_bin_dir, c->pg_data_dir, &why)) {
+    switch (pg_judge_programs(c->pg_bin_dir, &c->pg_bin_names, c->pg_data_dir, &why)) {
     case PG_PROGRAMS_FIT:
         break;
     case PG_PROGRAMS_MISSING: /* They may be installed later. */

@@ -50,7 +50,7 @@ static const struct cli_flag
     rolling     = {"rolling",      0,  CLI_SWITCH, NULL,      AT(rolling),     NULL, "one after the other, each healthy before the next; a standby takes over first"},
     pg_version  = {"pg-version",   0,  CLI_TEXT,   "VERSION", AT(pg_version),  NULL, "only where PostgreSQL is older than this, such as 17.5"},
     timeout     = {"timeout",      0,  CLI_TEXT,   "SECONDS", AT(timeout),     NULL, "fail when it takes longer; units as in 2min"},
-    from_leader = {"from-leader",  0,  CLI_SWITCH, NULL,      AT(from_leader), NULL, "copy from the primary, not from a standby"},
+    from_leader = {"from-leader",  0,  CLI_SWITCH, NULL,      AT(from_leader), NULL, "copy the primary with pg_basebackup, whatever create_replica_methods say"},
     /* query */
     sql         = {"command",     'c', CLI_TEXT,   "SQL",  AT(sql),       NULL,   "run this"},
     sql_file    = {"file",        'f', CLI_TEXT,   "FILE", AT(sql_file),  "FILE", "run what is in this file"},

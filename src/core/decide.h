@@ -32,6 +32,7 @@ struct node_decision {
     bool diverged;            /* Looks diverged in this view; confirmed when it lasts. */
     bool agrees;              /* We are a standby on the running primary's timeline, and nothing
                                * says that anything here is ours alone. */
+    bool from_primary;        /* For CLONE: by pg_basebackup, whatever else is configured. */
     bool may_write;           /* PostgreSQL takes writes, or will by itself. */
     bool kill;                /* For FENCE: SIGKILL at once. */
     bool is_problem;          /* `why` is a condition that only an operator ends. */

@@ -288,6 +288,7 @@ static void fill_node(const struct view *view, const struct node_facts *f,
     node->may_write = (f->bits & F(MAY_WRITE)) != 0;
     node->kill = (rule->effects & EFFECT_KILL) != 0;
     node->is_problem = (rule->effects & EFFECT_PROBLEM) != 0;
+    node->from_primary = rule->action == ACTION_CLONE && order_is_from_primary(view);
     node->diverged = (f->bits & F(DIVERGED)) != 0;
     node->agrees = (f->bits & (F(PRIMARY_RUNS) | F(RUNS_STANDBY))) ==
                        (F(PRIMARY_RUNS) | F(RUNS_STANDBY)) &&

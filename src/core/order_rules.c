@@ -259,6 +259,13 @@ const struct node_rule *order_rules_act(const struct view *view, const struct no
     return NULL;
 }
 
+bool order_is_from_primary(const struct view *view)
+{
+    const struct store_order *o = order_due(view);
+
+    return o != NULL && o->kind == REQUEST_REINIT && str_equal(o->role, "primary");
+}
+
 uint64_t order_start_timeout_ms(const struct view *view)
 {
     const struct store_order *o = order_due(view);

@@ -49,4 +49,7 @@ void order_rules_say(const struct view *view, const struct node_facts *facts,
 /* In the place of primary_start_timeout. */
 uint64_t order_start_timeout_ms(const struct view *view);
 
+/* The reinit that is due is to copy the primary by pg_basebackup. */
+bool order_is_from_primary(const struct view *view);
+
 #endif

@@ -324,12 +324,14 @@ void http_handle_reinitialize(const struct http_request *r, struct http_reply *r
     json_t *body = parse_body(r, reply);
     const struct view *v = r->view;
     const struct store_member *leader = http_leader(v);
-    bool force;
+    struct command_order_set *c;
+    bool force, from_leader;
 
     if (body == NULL) {
         return;
     }
-    force = http_is_yes(json_object_get(body, "force")); /* from_leader is always so. */
+    force = http_is_yes(json_object_get(body, "force"));
+    from_leader = http_is_yes(json_object_get(body, "from_leader")); /* No other method. */
     json_decref(body);
     if (!knows(r, reply)) {
         return;
@@ -339,7 +341,9 @@ void http_handle_reinitialize(const struct http_request *r, struct http_reply *r
     } else if (leader == NULL) {
         http_reply_text(reply, 503, "Cluster has no leader, can not reinitialize");
     } else if (force || !is_busy(r, reply)) {
-        begin_order(r, REQUEST_REINIT, reply)->force = force;
+        c = begin_order(r, REQUEST_REINIT, reply);
+        c->force = force;
+        (void)str_copy(c->role, sizeof(c->role), from_leader ? "primary" : ""); /* Fits. */
         reply->has_command = true;
     }
 }

@@ -66,6 +66,14 @@ void op_args_add_options(struct op_args *args, const struct kv_list *options,
     }
 }
 
+void op_args_add_program(struct op_args *args, const struct pg_options *pg, const char *program)
+{
+    const char *name = pg_program(pg, program);
+    bool in_bin_dir = pg->bin_dir != NULL && pg->bin_dir[0] != '\0' && strchr(name, '/') == NULL;
+
+    op_args_add(args, "%s%s%s", in_bin_dir ? pg->bin_dir : "", in_bin_dir ? "/" : "", name);
+}
+
 const char *const *op_args_list(const struct op_args *args)
 {
     return (const char *const *)args->items;

@@ -7,6 +7,11 @@
  * backend, before anybody can connect; configuration; start; the user's script. The
  * mark goes when all this is done; without a script, before the start.
  *
+ * By an operator's method (bootstrap.method) a command makes the data directory, of a backup as
+ * a rule. Its recovery, to a point in time if bootstrap says so, comes first: nobody can
+ * connect before its end, and then it stops. So the roles are made as they always are, without a
+ * moment in which somebody gets in without a password. The mark stays until all is done.
+ *
  * Failure modes:
  *  - the directory holds a database or something unknown: refused, nothing is
  *    touched. Only what is empty, or was marked by an earlier try, is used;
@@ -33,10 +38,24 @@
 #define INITDB_MS MINUTES(10)
 #define ROLES_MS  MINUTES(2)
 #define SCRIPT_MS HOURS(24)
+#define SYNC_MS   HOURS(1)
 
 static const char *superuser_of(const struct pg_options *pg)
 {
     return pg->superuser.user != NULL ? pg->superuser.user : "postgres";
+}
+
+static struct op_method method_of(const struct op *o)
+{
+    const char *name = o->ops->options.bootstrap_method;
+
+    return (struct op_method){.name = name != NULL ? name : "",
+                              .settings = o->ops->options.bootstrap_settings};
+}
+
+static bool by_method(const struct op *o)
+{
+    return method_of(o).name[0] != '\0';
 }
 
 static enum seq_next check_run(struct seq *s)
@@ -71,7 +90,13 @@ static enum seq_next check_run(struct seq *s)
 static enum seq_next mark_run(struct seq *s)
 {
     struct op *o = op_of(s);
+    char why[TEXT_SIZE];
 
+    if (by_method(o)) {
+        (void)snprintf(why, sizeof(why), "bootstrap by %.100s", method_of(o).name); /* Fits. */
+        pg_mark_method(op_pg(o), why, op_on_done, o);
+        return SEQ_WAIT;
+    }
     pg_mark_incomplete(op_pg(o), true, "bootstrap", op_on_done, o);
     return SEQ_WAIT;
 }
@@ -148,6 +173,9 @@ static enum seq_next initdb_run(struct seq *s)
     struct op_args args = {0};
     enum seq_next next = SEQ_FAIL;
 
+    if (by_method(o)) {
+        return SEQ_NEXT;
+    }
     op_args_add(&args, "initdb");
     op_args_add(&args, "--pgdata=%s", pg_making_dir(op_pg(o)));
     op_args_add(&args, "--username=%s", superuser_of(pg));
@@ -167,6 +195,108 @@ out:
     return next;
 }
 
+/* ---- The operator's command, and the recovery of what it made ---- */
+
+static enum seq_next method_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    const struct pg_options *pg = pg_options(op_pg(o));
+    struct op_method m = method_of(o);
+    struct kv_list env = {0};
+    struct op_args args = {0};
+    enum seq_next next;
+
+    if (!by_method(o)) {
+        return SEQ_NEXT;
+    }
+    op_args_add(&args, "--scope=%s", pg->scope);
+    op_args_add(&args, "--datadir=%s", pg->data_dir);
+    next = op_method_run(o, &m, &args, &env);
+    op_args_deinit(&args);
+    return next;
+}
+
+static enum seq_next method_done(struct seq *s)
+{
+    struct op_method m = method_of(op_of(s));
+
+    return op_method_done(op_of(s), &m);
+}
+
+static enum seq_next verify_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    if (!by_method(o)) {
+        return SEQ_NEXT;
+    }
+    pg_check_made(op_pg(o), 0, op_on_done, o);
+    return SEQ_WAIT;
+}
+
+static enum seq_next settle_run(struct seq *s)
+{
+    return by_method(op_of(s)) ? op_method_sync(op_of(s)) : op_settle_run(s);
+}
+
+static enum seq_next recovery_conf_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    struct op_method m = method_of(o);
+
+    if (!by_method(o)) {
+        return SEQ_NEXT;
+    }
+    o->start.as_standby = false;
+    o->start.unfinished = true;
+    o->start.recovers = true;
+    o->start.keeps_recovery = op_method_is(&m, "keep_existing_recovery_conf");
+    return op_conf_run(s);
+}
+
+/* It takes writes by itself at its end. */
+static enum seq_next arm_recovery_run(struct seq *s)
+{
+    return by_method(op_of(s)) ? op_arm_run(s) : SEQ_NEXT;
+}
+
+static enum seq_next recover_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    if (!by_method(o)) {
+        return SEQ_NEXT;
+    }
+    o->committed = true;
+    return op_server_run(s);
+}
+
+/* While it recovers it lets nobody in: hot_standby is off. */
+static enum seq_next recovered_run(struct seq *s)
+{
+    return by_method(op_of(s)) ? op_ready_run(s) : SEQ_NEXT;
+}
+
+static enum seq_next stopped_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    s->poll_every_ms = 20;
+    err_set(&s->problem, "the server does not stop: its archiver may hang");
+    return pg_is_down(op_pg(o)) && !op_look(o)->view.postmaster_alive ? SEQ_NEXT : SEQ_POLL;
+}
+
+static enum seq_next stop_recovery_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+
+    if (!by_method(o)) {
+        return SEQ_NEXT;
+    }
+    pg_signal_stop(op_pg(o), PG_STOP_FAST);
+    return stopped_run(s);
+}
+
 /* ---- Roles ---- */
 
 /*
@@ -177,7 +307,6 @@ static enum seq_next roles_run(struct seq *s)
 {
     struct op *o = op_of(s);
     const struct pg_options *pg = pg_options(op_pg(o));
-    bool has_bin_dir = pg->bin_dir != NULL && pg->bin_dir[0] != '\0';
     struct strbuf sql = {0};
     struct op_args args = {0};
     enum seq_next next = SEQ_FAIL;
@@ -191,11 +320,16 @@ static enum seq_next roles_run(struct seq *s)
     op_args_add(&args, "f=$1; shift; exec \"$@\" < \"$f\"");
     op_args_add(&args, "roles");
     op_args_add(&args, "%s", o->file);
-    op_args_add(&args, "%s%spostgres", has_bin_dir ? pg->bin_dir : "", has_bin_dir ? "/" : "");
+    op_args_add_program(&args, pg, "postgres");
     op_args_add(&args, "--single");
     op_args_add(&args, "-j"); /* Statements end with an empty line. */
     op_args_add(&args, "-D");
     op_args_add(&args, "%s", pg->data_dir);
+    if (by_method(o)) { /* The one in the data directory, if any, is not what was written. */
+        op_args_add(&args, "--config_file=%s/%s.conf", pg->config_dir, pg->config_base_name);
+        op_args_add(&args, "--default_transaction_read_only=off");
+        op_args_add(&args, "--synchronous_commit=local"); /* Nobody streams yet. */
+    }
     op_args_add(&args, "--exit_on_error=true");
     op_args_add(&args, "--search_path=pg_catalog");
     op_args_add(&args, "--password_encryption=scram-sha-256");
@@ -236,9 +370,10 @@ static void add_hba_line(struct strbuf *b, const char *database, const char *use
     }
 }
 
+/* A backup may come without one. */
 static int append_file(const char *path, const struct strbuf *b, struct err *err)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     ssize_t n;
 
     if (fd < 0) {
@@ -285,12 +420,19 @@ static bool has_script(const struct op *o)
     return script != NULL && script[0] != '\0';
 }
 
+/* The mark goes when it runs and all is done to it. */
+static bool is_unmarked_late(const struct op *o)
+{
+    return has_script(o) || by_method(o);
+}
+
 static enum seq_next conf_run(struct seq *s)
 {
     struct op *o = op_of(s);
 
     o->start.as_standby = false;
-    o->start.unfinished = has_script(o);
+    o->start.unfinished = is_unmarked_late(o);
+    o->start.recovers = o->start.keeps_recovery = false;
     return op_conf_run(s);
 }
 
@@ -298,12 +440,12 @@ static enum seq_next conf_run(struct seq *s)
 
 static enum seq_next unmark_run(struct seq *s)
 {
-    return has_script(op_of(s)) ? SEQ_NEXT : op_unmark_run(s);
+    return is_unmarked_late(op_of(s)) ? SEQ_NEXT : op_unmark_run(s);
 }
 
 static enum seq_next unmark_scripted_run(struct seq *s)
 {
-    return has_script(op_of(s)) ? op_unmark_run(s) : SEQ_NEXT;
+    return is_unmarked_late(op_of(s)) ? op_unmark_run(s) : SEQ_NEXT;
 }
 
 /* Clients may come from here on. */
@@ -311,7 +453,7 @@ static enum seq_next open_run(struct seq *s)
 {
     struct op *o = op_of(s);
 
-    if (!has_script(o)) {
+    if (!is_unmarked_late(o)) {
         return SEQ_NEXT;
     }
     o->start.unfinished = false;
@@ -368,7 +510,7 @@ static enum seq_next server_run(struct seq *s)
     struct op *o = op_of(s);
 
     o->committed = true;
-    o->start.unfinished = has_script(o);
+    o->start.unfinished = is_unmarked_late(o);
     return op_server_run(s);
 }
 
@@ -380,9 +522,16 @@ const struct seq_step op_bootstrap_steps[] = {
     {"count out",         op_kill_run,      op_kill_run,  NULL,          SECONDS(60), NULL},
     {"remove",            op_remove_run,    NULL,         NULL,          HOURS(1),    NULL},
     {"initdb",            initdb_run,       secret_done,  op_kill_child, INITDB_MS,   NULL},
-    {"settle",            op_settle_run,    NULL,         NULL,          MINUTES(1),  NULL},
-    {"roles",             roles_run,        secret_done,  op_kill_child, ROLES_MS,    NULL},
+    {"method",            method_run,       method_done,  op_kill_child, 0,           NULL}, /* The operator's. */
+    {"verify",            verify_run,       NULL,         NULL,          MINUTES(1),  NULL},
+    {"settle",            settle_run,       NULL,         op_kill_child, SYNC_MS,     NULL},
     {"access",            hba_run,          NULL,         op_kill_child, INITDB_MS,   NULL},
+    {"configure recovery", recovery_conf_run, NULL,       NULL,          MINUTES(1),  NULL},
+    {"arm recovery",      arm_recovery_run, arm_recovery_run, NULL,      MINUTES(1),  NULL},
+    {"recover",           recover_run,      NULL,         NULL,          MINUTES(1),  NULL},
+    {"wait for recovery", recovered_run,    recovered_run, NULL,         0,           NULL}, /* The lease's. */
+    {"stop recovery",     stop_recovery_run, stopped_run, NULL,          MINUTES(5),  NULL},
+    {"roles",             roles_run,        secret_done,  op_kill_child, ROLES_MS,    NULL},
     {"configure",         conf_run,         NULL,         NULL,          MINUTES(1),  NULL},
     {"unmark",            unmark_run,       NULL,         NULL,          MINUTES(1),  NULL},
     {"arm",               op_arm_run,       op_arm_run,   NULL,          MINUTES(1),  NULL},

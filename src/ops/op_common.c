@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define STOP_MS     SECONDS(60)
 #define READ_WHY_MS SECONDS(2) /* For the reason of a failed start. */
 
 const struct ops *op_look(struct op *o)
@@ -68,6 +69,13 @@ uint64_t op_child_progress(struct seq *s)
     const struct op *o = op_of(s);
 
     return o->child != NULL ? pg_child_progress(o->child) : 0;
+}
+
+uint64_t op_stop_ms(const struct op *o)
+{
+    uint64_t ms = pg_options(op_pg(o))->stop_ms;
+
+    return ms != 0 ? ms : STOP_MS;
 }
 
 /* ---- Before anything is done to the data directory: nobody uses it ---- */

@@ -31,7 +31,6 @@
 
 #define ASK_MS       SECONDS(20)
 #define STILL_MS     MINUTES(5)
-#define STOP_FAST_MS SECONDS(60)
 
 #define CONNINFO_SIZE 2048
 
@@ -50,13 +49,6 @@ static enum seq_next run_with_password(struct op *o, const struct op_args *args)
     next = op_run_child(o, op_args_list(args), &env);
     kv_deinit(&env);
     return next;
-}
-
-static void add_program(struct op_args *args, const struct pg_options *pg, const char *name)
-{
-    bool has_bin_dir = pg->bin_dir != NULL && pg->bin_dir[0] != '\0';
-
-    op_args_add(args, "%s%s%s", has_bin_dir ? pg->bin_dir : "", has_bin_dir ? "/" : "", name);
 }
 
 static enum seq_next ask_run(struct seq *s)
@@ -92,7 +84,7 @@ static enum seq_next stop_done(struct seq *s)
 
     s->poll_every_ms = 20;
     if (pg_is_down(op_pg(o)) || !op_look(o)->view.postmaster_alive ||
-        s->now_ms >= s->step_started_ms + STOP_FAST_MS) {
+        s->now_ms >= s->step_started_ms + op_stop_ms(o)) {
         return SEQ_NEXT; /* The next step is harder. */
     }
     return SEQ_POLL;
@@ -143,7 +135,7 @@ static enum seq_next recover_run(struct seq *s)
     op_args_add(&args, "-c");
     op_args_add(&args, "%s", recover_script);
     op_args_add(&args, "recover");
-    add_program(&args, pg, "postgres");
+    op_args_add_program(&args, pg, "postgres");
     op_args_add(&args, "%s", pg->data_dir);
     op_args_add(&args, "%s/%s.conf", pg->config_dir, pg->config_base_name);
     next = op_run_child(o, op_args_list(&args), NULL);
@@ -206,7 +198,7 @@ static enum seq_next archive_run(struct seq *s)
     op_args_add(&args, "-c");
     op_args_add(&args, "%s", archive_script);
     op_args_add(&args, "archive");
-    add_program(&args, pg, "postgres");
+    op_args_add_program(&args, pg, "postgres");
     op_args_add(&args, "%s", pg->data_dir);
     op_args_add(&args, "%s/%s.conf", pg->config_dir, pg->config_base_name);
     kv_add(&env, PG_HELPS_VARIABLE, pg->data_dir);
@@ -287,8 +279,8 @@ static enum seq_next run_rewind(struct op *o, bool dry)
     op_args_add(&args, "-c");
     op_args_add(&args, "%s", rewind_script);
     op_args_add(&args, "rewind");
-    add_program(&args, pg, "postgres");
-    add_program(&args, pg, "pg_rewind");
+    op_args_add_program(&args, pg, "postgres");
+    op_args_add_program(&args, pg, "pg_rewind");
     op_args_add(&args, "%s", pg->data_dir);
     op_args_add(&args, "%s/%s.conf", pg->config_dir, pg->config_base_name);
     op_args_add(&args, "--target-pgdata=%s", pg->data_dir);
@@ -350,7 +342,7 @@ bool op_rewind_is_at_fault(const char *step)
 const struct seq_step op_rewind_steps[] = {
     /* name               run            done          abort          limit ms     progress */
     {"ask source",        ask_run,       NULL,         op_kill_child, ASK_MS,      NULL},
-    {"stop",              stop_run,      stop_done,    NULL,          0,           NULL}, /* STOP_FAST_MS */
+    {"stop",              stop_run,      stop_done,    NULL,          0,           NULL}, /* op_stop_ms */
     {"count out",         op_kill_run,   op_kill_run,  NULL,          SECONDS(60), NULL},
     {"look",              look_run,      look_run,     NULL,          SECONDS(60), NULL},
     {"recover",           recover_run,   recover_done, op_kill_child, STILL_MS,    op_child_progress},

@@ -20,7 +20,6 @@
 #include "base/log.h"
 
 #define STOP_CHECKPOINT_MS SECONDS(60)
-#define STOP_FAST_MS       SECONDS(60)
 #define STOP_IMMEDIATE_MS  SECONDS(5)
 
 static enum seq_next checkpoint_run(struct seq *s)
@@ -87,11 +86,20 @@ static const char *cause_of(const struct ops *ops)
     return "a session does not end, or the shutdown checkpoint takes long";
 }
 
+/* A primary that others are to take over from has less time where nothing is lost by that. */
+static uint64_t fast_ms(const struct op *o)
+{
+    const struct pg_options *pg = pg_options(op_pg(o));
+    bool primary = o->ops->status.pg_role == PG_ROLE_PRIMARY;
+
+    return primary && pg->sync_on && pg->primary_stop_ms != 0 ? pg->primary_stop_ms : op_stop_ms(o);
+}
+
 static enum seq_next fast_done(struct seq *s)
 {
     struct op *o = op_of(s);
     bool over;
-    enum seq_next next = wait_down(s, STOP_FAST_MS, &over);
+    enum seq_next next = wait_down(s, fast_ms(o), &over);
 
     if (over) {
         log_warning("Fast stop did not end, stopping harder. ms=%llu processes=%u cause=\"%s\"",
@@ -124,7 +132,7 @@ static enum seq_next immediate_done(struct seq *s)
 const struct seq_step op_stop_steps[] = {
     /* name          run             done             abort  limit ms     progress */
     {"checkpoint",   checkpoint_run, checkpoint_done, NULL,  0,           NULL}, /* pg_execute's own. */
-    {"fast",         fast_run,       fast_done,       NULL,  0,           NULL}, /* STOP_FAST_MS */
+    {"fast",         fast_run,       fast_done,       NULL,  0,           NULL}, /* fast_ms */
     {"immediate",    immediate_run,  immediate_done,  NULL,  0,           NULL}, /* STOP_IMMEDIATE_MS */
     {"kill",         op_kill_run,    op_kill_run,     NULL,  SECONDS(60), NULL},
     {0},

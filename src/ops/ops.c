@@ -54,6 +54,7 @@ static void start(struct op *op, const struct node_decision *decision, uint64_t 
     op->start = (struct pg_start){.upstream = decision->upstream};
     op->child = NULL;
     op->committed = false;
+    op->method[0] = '\0';
     op->file[0] = '\0';
     log_info("Sequence started. sequence=%s rule=%s why=\"%s\" upstream=%s evidence=\"%s\"",
              node_action_name(op->action), decision->rule, decision->why,
@@ -110,6 +111,9 @@ static void note_failure(struct op *op, uint64_t duration_ms, const char *step)
     if (op->action == ACTION_REWIND && op_rewind_is_at_fault(step)) {
         o->n_rewind_failures++;
     }
+    if (op->action == ACTION_CLONE) {
+        op_clone_failed(op, step);
+    }
     retry_ms = o->retry_ms[op->action];
     log_warning("Sequence failed, retrying in %llu ms. sequence=%s step=\"%s\" ms=%llu "
                 "failures=%u problem=\"%s\"",
@@ -134,6 +138,8 @@ static void on_end(struct seq *s, int status, const char *step)
 
     if (op->action == ACTION_BOOTSTRAP) {
         op_bootstrap_undo(op, status == 0);
+    } else if (op->action == ACTION_CLONE) {
+        op_clone_undo(op, status == 0);
     }
     if (status == 0) {
         note_success(op, duration_ms);

@@ -18,6 +18,8 @@ struct ops_options {
     const struct kv_list *initdb;     /* Options: key, or key=value. */
     const struct kv_list *users;      /* bootstrap.users: name -> "password\toption,option". */
     const char *post_bootstrap;       /* NULL = none. */
+    const char *bootstrap_method;     /* NULL: initdb. */
+    const struct kv_list *bootstrap_settings; /* "<method>.<key>" -> value. */
     const struct kv_list *basebackup; /* postgresql.basebackup options. */
     const struct kv_list *rewind;     /* postgresql.rewind options. */
     uint64_t ttl_ms;

@@ -28,8 +28,11 @@ struct op {
     uint64_t started_ms;
     struct pg_start start;   /* For steps that write configuration or start. */
     struct pg_child *child;  /* In flight; NULL otherwise. */
-    bool committed;          /* STOP: it has signalled; BOOTSTRAP: a server was started;
-                              * REWIND: the directory is marked. */
+    bool committed;          /* STOP: it has signalled; BOOTSTRAP, CLONE: a server of what is
+                              * not complete was started; REWIND: the directory is marked. */
+    char method[NAME_SIZE];  /* CLONE: the operator's; empty = pg_basebackup. */
+    uint32_t timeline;       /* CLONE: the source's, and its position: the copy counts when it */
+    lsn_t position;          /* has all that was acknowledged before it was made. */
     char file[OP_FILE_SIZE]; /* Holds a secret; removed when the sequence ends. */
 };
 
@@ -51,6 +54,8 @@ struct ops {
     uint64_t retry_ms[ACTIONS];   /* Not before this; 0 = no back-off. */
     uint32_t n_rewind_failures;   /* Of REWIND, but for a source that did not answer, */
     uint32_t rewind_timeline;     /* with that timeline of the source. */
+    uint32_t method_at;           /* CLONE: the next of replica_methods; those before failed. */
+    bool only_basebackup;         /* CLONE: an order said so; until there is a copy. */
     char problem[TEXT_SIZE];
 
     /* What pg_fill says; valid after op_look. */
@@ -101,6 +106,9 @@ void op_kill_child(struct seq *s); /* abort of steps with a child. */
 /* progress of the same: CPU and I/O of what runs, wherever it writes. */
 uint64_t op_child_progress(struct seq *s);
 
+/* A fast stop that takes longer than that gets harder. */
+uint64_t op_stop_ms(const struct op *o);
+
 /* run and done of common steps. */
 enum seq_next op_kill_run(struct seq *s);   /* Until no process of the data directory is left. */
 enum seq_next op_absent_run(struct seq *s); /* As op_kill_run, but spares a running server. */
@@ -120,6 +128,10 @@ bool op_rewind_is_at_fault(const char *step);
  * a database that was not finished. */
 void op_bootstrap_undo(struct op *o, bool succeeded);
 
+/* op_clone.c: likewise. After a failure the next try is by the next method. */
+void op_clone_undo(struct op *o, bool succeeded);
+void op_clone_failed(struct op *o, const char *step);
+
 /* op_stop_point.c: at_point of every sequence when options.stop_file is set. */
 void op_stop_point(struct seq *s, const char *when);
 
@@ -135,8 +147,26 @@ void op_args_add(struct op_args *args, const char *format, ...) PRINTF_LIKE(2, 3
  * NULL): they are ours to set, a warning says so. */
 void op_args_add_options(struct op_args *args, const struct kv_list *options,
                          const char *const *refused, const char *where);
+/* The path of one of PostgreSQL's programs. */
+void op_args_add_program(struct op_args *args, const struct pg_options *pg, const char *program);
 const char *const *op_args_list(const struct op_args *args);
 void op_args_deinit(struct op_args *args);
+
+/* op_method.c: an operator's command that makes the data directory. */
+struct op_method {
+    const char *name;               /* Empty = none: PostgreSQL's own program does it. */
+    const struct kv_list *settings; /* "<method>.<key>" -> value; of this and others. */
+};
+
+const char *op_method_get(const struct op_method *m, const char *key); /* NULL = not given. */
+bool op_method_is(const struct op_method *m, const char *flag);        /* keep_data, ... */
+/* Starts it: with `usual` (unless no_params), then what its section has besides. */
+enum seq_next op_method_run(struct op *o, const struct op_method *m, const struct op_args *usual,
+                            const struct kv_list *env);
+/* done of that step: says which command it was. */
+enum seq_next op_method_done(struct op *o, const struct op_method *m);
+/* What it made gets to disk, before anything says that it is there. */
+enum seq_next op_method_sync(struct op *o);
 
 /* op_roles.c: SQL of the roles a new database gets: one statement, one empty line.
  * Passwords are in it. -1 and *err if an option is unknown; the caller owns

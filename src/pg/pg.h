@@ -62,6 +62,7 @@ struct pg_options {
     const char *data_dir;
     const char *config_dir;       /* = data_dir unless configured. */
     const char *bin_dir;          /* Empty: PATH. */
+    const struct kv_list *bin_names; /* Program -> its name there; NULL, or not in it: its own. */
     const char *listen_addresses; /* "127.0.0.1,10.0.0.1" */
     uint16_t port;
     const char *connect_host; /* Where others, and we without a socket, reach it. */
@@ -76,6 +77,11 @@ struct pg_options {
     const struct kv_list *primary_parameters, *primary_hba, *primary_ident;
     bool is_settled; /* What is here is the cluster's: the files of a running server follow it. */
     const struct kv_list *recovery_conf;
+    const struct kv_list *bootstrap_recovery; /* Of a pg_start that recovers. */
+    /* How a standby is made, in order (names are keys); "<method>.<key>" -> value. */
+    const struct kv_list *replica_methods, *replica_settings;
+    uint64_t stop_ms;             /* A fast stop that takes longer becomes an immediate one; */
+    uint64_t primary_stop_ms;     /* that of a primary in a synchronous mode; 0 = stop_ms. */
     const char *custom_conf;      /* NULL = none. */
     const char *config_base_name; /* "postgresql" */
     bool use_slots;
@@ -120,6 +126,9 @@ struct pg_start {
     bool as_standby;
     struct upstream upstream; /* Empty name: a standby that follows nobody. */
     bool unfinished;          /* It may be marked incomplete: what runs next completes it. */
+    bool recovers;            /* A backup: recovery as bootstrap_recovery says, nobody is let in
+                               * before its end; then it takes writes, on a line of its own. */
+    bool keeps_recovery;      /* What the files it was made with say of that counts too. */
     bool closed;              /* pg_hba.conf keeps clients out, but for replication. */
     struct sync_wait sync;    /* For whom commits wait. */
 };
@@ -216,6 +225,20 @@ void pg_mark_cloning(struct pg *pg, const char *why, const struct kv_list *optio
 extern const char pg_spaces_sql[];
 const char *pg_spaces_answer(const struct pg *pg, char *path, size_t size);
 
+/* As pg_mark_incomplete(true), for a command of the operator's that works in the data directory
+ * itself, which it may remove and make anew: the mark holds for whatever is there. */
+void pg_mark_method(struct pg *pg, const char *why, pg_done_cb cb, void *data);
+
+/* Whether what such a command made is a database, of that system identifier (0 = any). On a
+ * worker thread. */
+void pg_check_made(struct pg *pg, uint64_t sysid, pg_done_cb cb, void *data);
+
+/* The password file alone, before anything has been configured. On a worker thread. */
+void pg_write_passwords(struct pg *pg, pg_done_cb cb, void *data);
+
+/* Where the answer to a question may be put, beside the data directory. */
+const char *pg_answer_path(const struct pg *pg, char *path, size_t size);
+
 /* An empty directory of the last mark, inside the data directory, for what is made. */
 const char *pg_making_dir(const struct pg *pg);
 
@@ -290,6 +313,9 @@ void pg_sync_slots(struct pg *pg, const struct view *view);
 /* Primary only: ends the WAL senders of that member that are older than `age_ms`. Once,
  * in the background. */
 void pg_terminate_walsender(struct pg *pg, const char *member, uint64_t age_ms);
+
+/* The name of one of PostgreSQL's programs in bin_dir. */
+const char *pg_program(const struct pg_options *o, const char *program);
 
 /* Our own options, for sequences. */
 const struct pg_options *pg_options(const struct pg *pg);

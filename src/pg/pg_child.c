@@ -186,6 +186,7 @@ static const char **with_path(const char *const *argv, const char *path)
 struct pg_child *pg_child_start(struct pg *pg, const char *const *argv, const struct kv_list *env,
                                 pg_done_cb cb, void *data, struct err *err)
 {
+    const struct pg_options *o = &pg->opts->o;
     char path[PATH_MAX];
     struct pg_spawn spawn = {.path = path, .env = env};
     struct pg_spawned spawned;
@@ -195,7 +196,7 @@ struct pg_child *pg_child_start(struct pg *pg, const char *const *argv, const st
     int fds[2];
 
     PRE(argv[0] != NULL && cb != NULL && !pg->closing);
-    if (pg_spawn_find(pg->opts->o.bin_dir, argv[0], path, sizeof(path), err) != 0) {
+    if (pg_spawn_find(o->bin_dir, pg_program(o, argv[0]), path, sizeof(path), err) != 0) {
         return NULL;
     }
     if (pipe2(fds, O_CLOEXEC) != 0) {

@@ -203,15 +203,49 @@ static void add_files(const struct pg_render *r, const struct kv_list *params, s
     }
 }
 
-/* Commands for replay may stand among the parameters or in recovery_conf. */
-static void add_recovery_given(const struct kv_list *list, struct strbuf *out)
+/* Commands for replay may stand among the parameters or in recovery_conf. A copy that is not
+ * complete yet does not wait. */
+static void add_recovery_given(const struct pg_start *start, const struct kv_list *list,
+                               struct strbuf *out)
 {
     for (size_t i = 0; list != NULL && i < list->n; i++) {
         const struct kv *p = &list->items[i];
 
-        if (p->value != NULL && pg_param_classify(p->key) == PG_PARAM_RECOVERY) {
+        if (p->value != NULL && pg_param_classify(p->key) == PG_PARAM_RECOVERY &&
+            !(start->unfinished && str_equal(p->key, "recovery_min_apply_delay"))) {
             add_setting(out, p->key, p->value);
         }
+    }
+}
+
+static bool is_recovery_name(const char *name)
+{
+    enum pg_param_class class = pg_param_classify(name);
+
+    return class == PG_PARAM_RECOVERY || class == PG_PARAM_OWN;
+}
+
+/* Of a backup: as bootstrap says, with its targets. Where the files that came with it count as
+ * well nothing is set beside that: it would stand over theirs. */
+static void add_own_recovery(const struct pg_render *r, struct strbuf *out)
+{
+    const struct kv_list *given = r->o->bootstrap_recovery;
+
+    strbuf_add_text(out, "\n# Recovery of a backup\n");
+    for (size_t i = 0; given != NULL && i < given->n; i++) {
+        const struct kv *p = &given->items[i];
+
+        if (!is_recovery_name(p->key)) {
+            log_warning("No parameter of a recovery, leaving it out: it belongs into "
+                        "postgresql.parameters. section=bootstrap.recovery_conf name=%s",
+                        p->key);
+        } else if (p->value != NULL) {
+            add_setting(out, p->key, p->value);
+        }
+    }
+    if (!r->start->keeps_recovery &&
+        (given == NULL || !kv_has(given, "recovery_target_timeline"))) {
+        add_setting(out, "recovery_target_timeline", "latest");
     }
 }
 
@@ -224,6 +258,10 @@ static void add_recovery(const struct pg_render *r, struct strbuf *out)
     bool follows = r->start->as_standby && upstream->name[0] != '\0';
     char text[2048], slot[NAME_SIZE];
 
+    if (r->start->recovers) {
+        add_own_recovery(r, out);
+        return;
+    }
     strbuf_add_text(out, "\n# Recovery\n");
     for (size_t i = 0; i < ARRAY_LENGTH(blanks); i++) {
         add_setting(out, blanks[i], "");
@@ -234,8 +272,8 @@ static void add_recovery(const struct pg_render *r, struct strbuf *out)
                 follows ? pg_conf_conninfo(r->o, upstream, text, sizeof(text)) : "");
     add_setting(out, "primary_slot_name",
                 follows && r->o->use_slots ? slot_name(r->o->name, slot, sizeof(slot)) : "");
-    add_recovery_given(r->o->parameters, out);
-    add_recovery_given(r->o->recovery_conf, out);
+    add_recovery_given(r->start, r->o->parameters, out);
+    add_recovery_given(r->start, r->o->recovery_conf, out);
 }
 
 void pg_conf_render(const struct pg_render *r, struct strbuf *out)
@@ -268,7 +306,7 @@ void pg_conf_render_closed_hba(const struct pg_options *o, struct strbuf *out)
     static const char *const types[] = {"local all ", "host all "};
     static const char *const origins[] = {" ", " samehost "};
 
-    strbuf_add_text(out, "# Until bootstrap.post_bootstrap has ended.\n");
+    strbuf_add_text(out, "# Until this database is complete.\n");
     for (size_t i = 0; i < ARRAY_LENGTH(types); i++) {
         strbuf_add_text(out, types[i]);
         strbuf_add_text(out, "\"");

@@ -274,6 +274,20 @@ static int write_pgpass(const struct pg_options *o, struct err *err)
     return status;
 }
 
+static void run_write_passwords(struct pg_job *job)
+{
+    struct pg_work *work = CONTAINER_OF(job, struct pg_work, job);
+
+    work->status = write_pgpass(&work->opts->o, &work->err);
+}
+
+void pg_write_passwords(struct pg *pg, pg_done_cb cb, void *data)
+{
+    struct pg_work *work = xmalloc(sizeof(*work));
+
+    pg_work_submit(pg, work, run_write_passwords, pg_work_done, cb, data);
+}
+
 static int strip_auto_conf(const struct pg_options *o, bool sync, struct err *err)
 {
     char path[PATH_MAX];
@@ -294,11 +308,31 @@ static int strip_auto_conf(const struct pg_options *o, bool sync, struct err *er
     return status;
 }
 
+/* A recovery that ends: also what was made to be a standby takes writes in the end. */
+static int write_recovery_signal(const struct pg_options *o, const struct pg_start *start,
+                                 struct err *err)
+{
+    bool wanted = o->bootstrap_recovery != NULL && o->bootstrap_recovery->n > 0;
+    char path[PATH_MAX], standby[PATH_MAX];
+
+    path_of(o->data_dir, "recovery.signal", path, sizeof(path));
+    path_of(o->data_dir, "standby.signal", standby, sizeof(standby));
+    wanted = wanted ||
+             (start->keeps_recovery && (access(path, F_OK) == 0 || access(standby, F_OK) == 0));
+    if (pg_file_remove(standby, err) != 0) {
+        return -1;
+    }
+    return wanted ? pg_file_write(path, "", 0, 0600, err) : pg_file_remove(path, err);
+}
+
 static int write_signal_files(const struct pg_options *o, const struct pg_start *start,
                               struct err *err)
 {
     char path[PATH_MAX];
 
+    if (start->recovers) {
+        return write_recovery_signal(o, start, err);
+    }
     path_of(o->data_dir, "recovery.signal", path, sizeof(path));
     if (pg_file_remove(path, err) != 0) {
         return -1;
@@ -322,7 +356,8 @@ static int write_all_files(const struct conf_work *w, const struct pg_options *o
         write_pgpass(o, err) != 0 || write_postgresql_conf(w, o, err) != 0 ||
         write_hba(o, &w->start, err) != 0 ||
         write_lines(o, o->ident, "ident_file", "pg_ident.conf", err) != 0 ||
-        strip_auto_conf(o, w->start.sync.kind != SYNC_WAIT_USER, err) != 0) {
+        (!w->start.keeps_recovery &&
+         strip_auto_conf(o, w->start.sync.kind != SYNC_WAIT_USER, err) != 0)) {
         return -1;
     }
     return w->start.as_standby ? 0 : write_signal_files(o, &w->start, err);

@@ -180,14 +180,16 @@ int pg_describe(const char *dsn, struct pg_description *ret, struct err *err)
     return rv;
 }
 
-enum pg_programs pg_judge_programs(const char *bin_dir, const char *data_dir, struct err *err)
+enum pg_programs pg_judge_programs(const char *bin_dir, const struct kv_list *bin_names,
+                                   const char *data_dir, struct err *err)
 {
     static const char *const programs[] = {"initdb", "pg_basebackup", "postgres"};
+    const struct pg_options o = {.bin_dir = bin_dir, .bin_names = bin_names};
     uint32_t major = pg_look_major(data_dir);
     char path[PATH_MAX];
 
     for (size_t i = 0; i < ARRAY_LENGTH(programs); i++) {
-        if (pg_spawn_find(bin_dir, programs[i], path, sizeof(path), err) != 0) {
+        if (pg_spawn_find(bin_dir, pg_program(&o, programs[i]), path, sizeof(path), err) != 0) {
             return PG_PROGRAMS_MISSING;
         }
     }

@@ -29,6 +29,7 @@ enum pg_programs {
 };
 
 /* Whether the programs are there, and can run the data directory. Starts one of them. */
-enum pg_programs pg_judge_programs(const char *bin_dir, const char *data_dir, struct err *err);
+enum pg_programs pg_judge_programs(const char *bin_dir, const struct kv_list *bin_names,
+                                   const char *data_dir, struct err *err);
 
 #endif

@@ -412,7 +412,7 @@ uint32_t pg_version_parse(const char *text); /* Of `postgres -V`; 0 = not known.
 void pg_version_ask(const char *const *argv, char *text, size_t size);
 
 /* Parameters of the installed PostgreSQL (pg_names.c); of the thread that writes. */
-bool pg_names_has(struct pg_names *names, const char *bin_dir, const char *name);
+bool pg_names_has(struct pg_names *names, const struct pg_options *o, const char *name);
 void pg_names_parse(const char *text, struct kv_list *names);
 void pg_names_deinit(struct pg_names *names);
 

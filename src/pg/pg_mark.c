@@ -16,6 +16,11 @@
  * What changes data in place may remove the token (pg_rewind removes what its source
  * lacks). So the mark also names the pg_control that it found: tools that change data
  * in place write into that very file, a restore makes a new one.
+ *
+ * An operator's command works in the data directory itself and may remove and make what it
+ * likes there, the directory too: nothing in it could tell. Its mark says so, in-place, and
+ * holds for all that is there. Who restores a database by hand after that was cut off removes
+ * the mark first.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -35,6 +40,7 @@ struct mark {
     uint32_t rewind;               /* pg_rewind is under way: the source's timeline; else 0. */
     char boot[64];                 /* Of the machine, then: pg_rewind syncs at its end only. */
     char kept[PATH_MAX];           /* Where the WAL that it needs and removes was put. */
+    char in_place[8];              /* "yes": a command works in the data directory itself. */
 };
 
 bool pg_mark_is_making(const char *name)
@@ -114,6 +120,7 @@ static bool read_mark(const char *data_dir, struct mark *ret)
         take_value(line, "control=", ret->control, sizeof(ret->control));
         take_value(line, "kept=", ret->kept, sizeof(ret->kept));
         take_value(line, "boot=", ret->boot, sizeof(ret->boot));
+        take_value(line, "in-place=", ret->in_place, sizeof(ret->in_place));
         take_timeline(line, &ret->rewind);
         line += n + (more ? 1 : 0);
     }
@@ -130,6 +137,9 @@ enum pg_mark pg_mark_look(const char *data_dir, char *why, size_t size)
         return PG_MARK_NONE;
     }
     (void)str_copy(why, size, mark.why); /* For people; cut is fine. */
+    if (str_equal(mark.in_place, "yes")) {
+        return PG_MARK_OURS;
+    }
     if (mark.token[0] == '\0') {
         return PG_MARK_UNREADABLE;
     }
@@ -198,8 +208,16 @@ struct mark_work {
     struct mark mark;
     char making[PATH_MAX];
     bool is_clone;
+    bool in_place;
     struct kv_list options; /* Of pg_basebackup then. */
 };
+
+static int make_data_dir(const char *data_dir, struct err *err)
+{
+    return mkdir(data_dir, 0700) == 0 || errno == EEXIST
+               ? 0
+               : err_set_errno(err, errno, "creating %s", data_dir);
+}
 
 static int make_token(struct mark_work *m, struct err *err)
 {
@@ -208,8 +226,8 @@ static int make_token(struct mark_work *m, struct err *err)
     (void)snprintf(m->mark.token, sizeof(m->mark.token), "%016llx",
                    (unsigned long long)rng_system());
     token_path(data_dir, m->mark.token, m->making, sizeof(m->making));
-    if (mkdir(data_dir, 0700) != 0 && errno != EEXIST) {
-        return err_set_errno(err, errno, "creating %s", data_dir);
+    if (make_data_dir(data_dir, err) != 0) {
+        return -1;
     }
     if (mkdir(m->making, 0700) != 0) {
         return err_set_errno(err, errno, "creating %s", m->making);
@@ -241,13 +259,14 @@ static int write_mark(struct mark_work *m, struct err *err)
     char path[PATH_MAX];
     int status;
 
-    if (make_token(m, err) != 0) {
+    if (m->in_place ? make_data_dir(data_dir, err) != 0 : make_token(m, err) != 0) {
         return -1;
     }
     pg_file_beside(data_dir, "incomplete", path, sizeof(path));
     read_control_id(data_dir, m->mark.control, sizeof(m->mark.control));
     read_boot_id(m->mark.boot, sizeof(m->mark.boot));
     strbuf_printf(&text, "%s\ntoken=%s\ncontrol=%s\n", m->mark.why, m->mark.token, m->mark.control);
+    strbuf_add_text(&text, m->in_place ? "in-place=yes\n" : "");
     if (m->mark.rewind != 0) {
         strbuf_printf(&text, "rewind=%u\nboot=%s\nkept=%s\n", m->mark.rewind, m->mark.boot,
                       m->mark.kept);
@@ -328,6 +347,15 @@ void pg_mark_cloning(struct pg *pg, const char *why, const struct kv_list *optio
     if (options != NULL) {
         kv_copy(&m->options, options);
     }
+    pg_work_submit(pg, &m->work, run_mark, on_marked, cb, data);
+}
+
+void pg_mark_method(struct pg *pg, const char *why, pg_done_cb cb, void *data)
+{
+    struct mark_work *m = xmalloc(sizeof(*m));
+
+    (void)str_copy(m->mark.why, sizeof(m->mark.why), why);
+    m->in_place = true;
     pg_work_submit(pg, &m->work, run_mark, on_marked, cb, data);
 }
 

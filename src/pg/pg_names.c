@@ -53,13 +53,14 @@ static void list_names(struct pg_names *names)
 }
 
 /* Another binary: what is known was of the one before. */
-static bool refresh(struct pg_names *names, const char *bin_dir)
+static bool refresh(struct pg_names *names, const struct pg_options *o)
 {
     struct err ignored;
     struct stat st;
     char program[PATH_MAX];
 
-    if (pg_spawn_find(bin_dir, "postgres", program, sizeof(program), &ignored) != 0 ||
+    if (pg_spawn_find(o->bin_dir, pg_program(o, "postgres"), program, sizeof(program), &ignored) !=
+            0 ||
         stat(program, &st) != 0) {
         return false;
     }
@@ -86,12 +87,12 @@ static bool is_refused(const struct pg_names *names, const char *name)
     return strstr(text, "unrecognized configuration parameter") != NULL;
 }
 
-bool pg_names_has(struct pg_names *names, const char *bin_dir, const char *name)
+bool pg_names_has(struct pg_names *names, const struct pg_options *o, const char *name)
 {
     if (strchr(name, '.') != NULL) {
         return true; /* Of a library that is loaded, or will be. */
     }
-    if (!refresh(names, bin_dir) || has_name(&names->known, name)) {
+    if (!refresh(names, o) || has_name(&names->known, name)) {
         return true; /* What can not be asked is let through: PostgreSQL has the last word. */
     }
     if (has_name(&names->unknown, name)) {

@@ -61,6 +61,7 @@ struct pg_opts *pg_opts_copy(const struct pg_options *options)
     o->data_dir = copy_text(o->data_dir);
     o->config_dir = copy_text(o->config_dir != NULL ? o->config_dir : options->data_dir);
     o->bin_dir = copy_text(o->bin_dir != NULL ? o->bin_dir : "");
+    o->bin_names = copy_list(o->bin_names);
     o->listen_addresses = copy_text(o->listen_addresses != NULL ? o->listen_addresses : "");
     o->connect_host = copy_text(o->connect_host);
     o->database = copy_text(o->database != NULL ? o->database : "postgres");
@@ -77,6 +78,9 @@ struct pg_opts *pg_opts_copy(const struct pg_options *options)
     o->recovery_conf = copy_list(o->recovery_conf);
     o->slots = copy_list(o->slots);
     o->ignore_slots = copy_list(o->ignore_slots);
+    o->bootstrap_recovery = copy_list(o->bootstrap_recovery);
+    o->replica_methods = copy_list(o->replica_methods);
+    o->replica_settings = copy_list(o->replica_settings);
     o->custom_conf = copy_text(o->custom_conf);
     o->config_base_name =
         copy_text(o->config_base_name != NULL ? o->config_base_name : "postgresql");
@@ -103,6 +107,7 @@ void pg_opts_release(struct pg_opts *opts)
     free_text(o->data_dir);
     free_text(o->config_dir);
     free_text(o->bin_dir);
+    free_list(o->bin_names);
     free_text(o->listen_addresses);
     free_text(o->connect_host);
     free_text(o->database);
@@ -119,9 +124,19 @@ void pg_opts_release(struct pg_opts *opts)
     free_list(o->recovery_conf);
     free_list(o->slots);
     free_list(o->ignore_slots);
+    free_list(o->bootstrap_recovery);
+    free_list(o->replica_methods);
+    free_list(o->replica_settings);
     free_text(o->custom_conf);
     free_text(o->config_base_name);
     free(opts);
+}
+
+const char *pg_program(const struct pg_options *o, const char *program)
+{
+    const char *name = o->bin_names != NULL ? kv_get(o->bin_names, program) : NULL;
+
+    return name != NULL && name[0] != '\0' ? name : program;
 }
 
 void pg_options_of_role(const struct pg_options *o, bool as_standby, struct pg_options *ret_options)

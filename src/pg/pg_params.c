@@ -373,7 +373,7 @@ static void drop_unknown(const struct pg_options *o, struct pg_names *names, str
     for (size_t i = 0; o->parameters != NULL && i < o->parameters->n; i++) {
         const char *name = o->parameters->items[i].key;
 
-        if (kv_has(out, name) && !pg_names_has(names, o->bin_dir, name)) {
+        if (kv_has(out, name) && !pg_names_has(names, o, name)) {
             kv_remove(out, name);
         }
     }

@@ -59,12 +59,18 @@ static int prepare(struct start *s, struct err *err)
     if (n > 0) {
         return err_set(err, "%zu processes of the data directory are still running", n);
     }
-    if (pg_spawn_find(o->bin_dir, "postgres", s->program, sizeof(s->program), err) != 0 ||
+    if (pg_spawn_find(o->bin_dir, pg_program(o, "postgres"), s->program, sizeof(s->program), err) !=
+            0 ||
         pg_version_check(s->program, disk.major, err) != 0 ||
         pg_lock_remove_stale(o, s->data_path, err) != 0) {
         return -1;
     }
-    s->raised = pg_params_controlled(o, s->how.as_standby ? &disk.control : NULL, true, &s->params);
+    s->raised = pg_params_controlled(o, s->how.as_standby || s->how.recovers ? &disk.control : NULL,
+                                     true, &s->params);
+    if (s->how.recovers) { /* Over any file: it ends, and nobody sees what is before its end. */
+        kv_set(&s->params, "hot_standby", "off");
+        kv_set(&s->params, "recovery_target_action", "promote");
+    }
     s->log_fd = open_log(o, err);
     return s->log_fd >= 0 ? 0 : -1;
 }
@@ -151,7 +157,7 @@ static void take_over(struct start *s, pid_t pid, int pidfd, bool is_child)
     pg->unread = false;
     log_info("PostgreSQL starts. pid=%d as=%s", (int)pid,
              s->how.as_standby ? "standby" : "primary");
-    if (s->raised) {
+    if (s->raised && s->how.as_standby) {
         log_warning("Parameters were raised to what pg_control demands of a standby, restart "
                     "pending. See max_connections and its like.");
     }

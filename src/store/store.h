@@ -90,6 +90,7 @@ struct store_order {
     enum request_kind kind; /* REQUEST_RESTART or REQUEST_REINIT */
     char member[NAME_SIZE];
     int64_t at_us;        /* Wall clock; 0 = at once. */
+    /* Reinit: "primary" = a copy of the primary by pg_basebackup. */
     char role[NAME_SIZE]; /* Restart only in that role, as Patroni names it; empty = in any, */
     uint32_t pg_version;  /* only a server older than that; 0 = of any version, */
     bool pending_only;    /* only if a restart is pending. */

@@ -324,6 +324,7 @@ static void a_standby_is_copied_anew(void **state)
     assert_node(s, "reinit", ACTION_CLONE);
     assert_string_equal(s->decision.node.upstream.name, "pg2");
     assert_true(s->decision.node.agrees); /* Nothing needs to be kept of it. */
+    assert_false(s->decision.node.from_primary);
     assert_null(scene_find(s, COMMAND_ORDER_END));
     scene_stop_postgres(s, false, true);
     s->view.self.status.data = DATA_INCOMPLETE;
@@ -332,6 +333,20 @@ static void a_standby_is_copied_anew(void **state)
     follow(s, COMMAND_ORDER_END);
     s->view.op.running = ACTION_NONE;
     assert_node(s, "clone", ACTION_CLONE);
+    free(s);
+}
+
+/* reinit --from-leader */
+static void an_order_may_leave_out_the_methods_of_making_a_standby(void **state)
+{
+    struct scene *s = scene_new_standby();
+    struct command_order_set o = order(REQUEST_REINIT);
+
+    (void)state;
+    (void)str_copy(o.role, sizeof(o.role), "primary");
+    give(s, &o);
+    assert_node(s, "reinit", ACTION_CLONE);
+    assert_true(s->decision.node.from_primary);
     free(s);
 }
 
@@ -406,6 +421,7 @@ int main(void)
         cmocka_unit_test(a_restart_that_does_not_come_up_fails),
         cmocka_unit_test(a_timeout_takes_the_place_of_primary_start_timeout),
         cmocka_unit_test(a_standby_is_copied_anew),
+        cmocka_unit_test(an_order_may_leave_out_the_methods_of_making_a_standby),
         cmocka_unit_test(a_diverged_member_is_copied_anew_by_order),
         cmocka_unit_test(what_must_not_be_given_up_is_not),
         cmocka_unit_test(anothers_order_is_not_ours),

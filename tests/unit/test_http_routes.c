@@ -754,6 +754,9 @@ static void restart_and_reinitialize_are_checked(void **state)
             assert_non_null(strstr(reply.body.data, table[i].contains));
         } else {
             assert_null(command_broken_field(&reply.command));
+            assert_string_equal(
+                reply.command.order_set.kind == REQUEST_REINIT ? reply.command.order_set.role : "",
+                strstr(table[i].body, "from_leader") != NULL ? "primary" : "");
         }
         strbuf_deinit(&reply.body);
     }

@@ -33,6 +33,9 @@ struct pg {
     bool replay_paused;
     uint64_t child_progress;
     uint32_t n_given_up; /* pg_loss_given_up. */
+    lsn_t received;      /* On timeline 1. */
+    uint64_t made_sysid; /* Of what an operator's command made. */
+    char answer[PATH_MAX]; /* Where psql is to put what IDENTIFY_SYSTEM says; empty = nowhere. */
 
     pg_done_cb cb; /* The operation in flight, its caller, its effect. */
     void *cb_data;
@@ -99,6 +102,8 @@ void pg_fill(const struct pg *pg, const struct store *store, struct status *stat
     status->pg_role = pg->role;
     status->data = pg->data;
     status->replay_paused = pg->replay_paused;
+    status->received = pg->received;
+    status->timeline = 1;
     view->postmaster_alive = pg->alive;
     view->n_processes = pg->n_left;
     view->promoted_checkpoint_due = pg->is_checkpoint_due;
@@ -200,9 +205,37 @@ void pg_execute(struct pg *pg, const char *sql, uint64_t deadline_ms, pg_done_cb
     begin(pg, str_starts_with(sql, "CHECKPOINT") ? "checkpoint" : "sql", effect_execute, cb, data);
 }
 
+#define SOURCE_LSN 0x3000100
+
 static void effect_child(struct pg *pg)
 {
-    (void)pg;
+    FILE *out;
+
+    if (pg->answer[0] != '\0') {
+        out = fopen(pg->answer, "we");
+        assert_non_null(out);
+        assert_true(fputs("7|1|0/3000100|\n", out) >= 0);
+        assert_int_equal(fclose(out), 0);
+        pg->answer[0] = '\0';
+    }
+}
+
+/* "command|argument|..." of a shell, for who looks at what an operator's command gets. */
+static char last_shell[4096];
+
+static void note_arguments(struct pg *pg, const char *const *argv)
+{
+    struct sbuf b;
+
+    sbuf_init(&b, last_shell, sizeof(last_shell));
+    for (size_t i = 0; argv[i] != NULL; i++) {
+        if (str_starts_with(argv[i], "--output=") && str_equal(argv[0], "psql")) {
+            (void)str_copy(pg->answer, sizeof(pg->answer), argv[i] + strlen("--output="));
+        }
+        if (i >= 2) {
+            sbuf_printf(&b, "%s|", argv[i]);
+        }
+    }
 }
 
 struct pg_child *pg_child_start(struct pg *pg, const char *const *argv, const struct kv_list *env,
@@ -211,6 +244,7 @@ struct pg_child *pg_child_start(struct pg *pg, const char *const *argv, const st
     (void)env;
     (void)err;
     pg->child_killed = false;
+    note_arguments(pg, argv);
     begin(pg, argv[0], effect_child, cb, data);
     return &the_child;
 }
@@ -243,6 +277,37 @@ void pg_mark_cloning(struct pg *pg, const char *why, const struct kv_list *optio
 {
     (void)options;
     pg_mark_incomplete(pg, true, why, cb, data);
+}
+
+void pg_mark_method(struct pg *pg, const char *why, pg_done_cb cb, void *data)
+{
+    assert_non_null(why);
+    begin(pg, "mark-method", effect_mark, cb, data);
+}
+
+void pg_write_passwords(struct pg *pg, pg_done_cb cb, void *data)
+{
+    begin(pg, "passwords", NULL, cb, data);
+}
+
+void pg_check_made(struct pg *pg, uint64_t sysid, pg_done_cb cb, void *data)
+{
+    pg->made_sysid = sysid;
+    assert_int_equal(pg->data, DATA_INCOMPLETE);
+    begin(pg, "verify", NULL, cb, data);
+}
+
+const char *pg_answer_path(const struct pg *pg, char *path, size_t size)
+{
+    (void)pg;
+    (void)str_copy(path, size, "/tmp/veche-test-ops.veche-answer");
+    return path;
+}
+
+const char *pg_program(const struct pg_options *o, const char *program)
+{
+    (void)o;
+    return program;
 }
 
 const char pg_spaces_sql[] = "SELECT";
@@ -350,6 +415,7 @@ const struct pg_options *pg_options(const struct pg *pg)
 struct bench {
     struct pg pg;
     struct kv_list hba;
+    struct kv_list methods, settings; /* Of replicas, and of a bootstrap. */
     struct ops *ops;
     uint64_t now_ms;
     int n_changes;
@@ -360,6 +426,20 @@ static void on_change(void *data)
     ((struct bench *)data)->n_changes++;
 }
 
+static struct store no_store; /* Too large for a stack. */
+
+static void bench_make_ops(struct bench *b, const char *script, const char *method)
+{
+    ops_free(b->ops);
+    b->ops = ops_new(&(struct ops_options){.pg = &b->pg,
+                                           .store = &no_store,
+                                           .post_bootstrap = script,
+                                           .bootstrap_method = method,
+                                           .bootstrap_settings = &b->settings,
+                                           .on_change = on_change,
+                                           .data = b});
+}
+
 static void bench_init_with(struct bench *b, const char *script)
 {
     /* An hour ahead: time then passes only when the test says so. */
@@ -368,15 +448,17 @@ static void bench_init_with(struct bench *b, const char *script)
     sbuf_init(&b->pg.out, b->pg.trace, sizeof(b->pg.trace));
     kv_add(&b->hba, "local all all trust", NULL);
     b->pg.options = (struct pg_options){.name = "A",
+                                        .scope = "test",
                                         .data_dir = "/tmp/veche-test-ops",
                                         .pgpass = "/nowhere/pgpass",
                                         .database = "postgres",
                                         .connect_host = "127.0.0.1",
                                         .port = 5432,
-                                        .hba = &b->hba};
+                                        .hba = &b->hba,
+                                        .replica_methods = &b->methods,
+                                        .replica_settings = &b->settings};
     b->pg.data = DATA_VALID;
-    b->ops = ops_new(&(struct ops_options){
-        .pg = &b->pg, .post_bootstrap = script, .on_change = on_change, .data = b});
+    bench_make_ops(b, script, NULL);
 }
 
 static void bench_init(struct bench *b)
@@ -388,6 +470,8 @@ static void bench_deinit(struct bench *b)
 {
     ops_free(b->ops);
     kv_deinit(&b->hba);
+    kv_deinit(&b->methods);
+    kv_deinit(&b->settings);
 }
 
 static void decide_on(struct bench *b, enum node_action action, const char *upstream)

@@ -365,6 +365,41 @@ static void a_stop_gets_harder_when_it_hangs(void **state)
     bench_deinit(&b);
 }
 
+/* Of a primary whose standby has all, and of one that nobody could take over from. */
+static void a_stop_hangs_for_as_long_as_is_configured(void **state)
+{
+    static const struct {
+        bool sync_on;
+        enum pg_role role;
+        uint64_t seconds;
+    } rows[] = {
+        {true, PG_ROLE_PRIMARY, 3},
+        {true, PG_ROLE_STANDBY, 20},
+        {false, PG_ROLE_PRIMARY, 20},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct bench b;
+
+        bench_init(&b);
+        set_scene(&b, ACTION_STOP);
+        b.pg.options.stop_ms = SECONDS(20);
+        b.pg.options.primary_stop_ms = SECONDS(3);
+        b.pg.options.sync_on = rows[i].sync_on;
+        b.pg.role = rows[i].role;
+        b.pg.stubborn = true;
+        decide_on(&b, ACTION_STOP, "");
+        finish(&b.pg, 0);
+        pass(&b, SECONDS(rows[i].seconds - 1));
+        assert_string_equal(b.pg.trace, "checkpoint fast ");
+        pass(&b, SECONDS(1));
+        assert_string_equal(b.pg.trace, "checkpoint fast immediate ");
+        run_out(&b);
+        bench_deinit(&b);
+    }
+}
+
 static void who_follows_nobody_has_its_receiver_ended(void **state)
 {
     struct bench b;
@@ -554,6 +589,247 @@ static void a_clone_touches_nothing_foreign(void **state)
     }
 }
 
+/* ---- An operator's methods ---- */
+
+/* first, second keep_data, basebackup */
+static void set_methods(struct bench *b)
+{
+    kv_add(&b->methods, "first", NULL);
+    kv_add(&b->methods, "second", NULL);
+    kv_add(&b->methods, "basebackup", NULL);
+    kv_add(&b->settings, "first.command", "restore --all");
+    kv_add(&b->settings, "first.threads", "4");
+    kv_add(&b->settings, "second.command", "delta");
+    kv_add(&b->settings, "second.keep_data", "true");
+    kv_add(&b->settings, "second.no_params", "true");
+    kv_add(&b->settings, "second.from", "there");
+    set_scene(b, ACTION_CLONE);
+}
+
+/* Until the command has ended, with that status; then it is cancelled or failed, or goes on. */
+static void run_to_command(struct bench *b, const char *until, int status)
+{
+    while (!str_ends_with(b->pg.trace, until)) {
+        if (b->pg.cb != NULL) {
+            finish(&b->pg, 0);
+        } else {
+            pass(b, 100);
+        }
+    }
+    finish(&b->pg, status);
+}
+
+static void a_method_that_fails_is_followed_by_the_next(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    set_methods(&b);
+    decide_on(&b, ACTION_CLONE, "other");
+    run_to_command(&b, "mark-method remove /bin/sh ", -1);
+    assert_string_equal(b.pg.trace, "/bin/sh keep passwords mark-method remove /bin/sh ");
+    assert_string_equal(last_shell,
+                        "restore --all \"$@\"|first|--scope=test|--role=replica|"
+                        "--datadir=/tmp/veche-test-ops|--connstring=host=10.0.0.1|--threads=4|");
+    assert_non_null(strstr(see(&b).problem, "clone: copy: method first: restore --all: "));
+    assert_int_equal(b.pg.data, DATA_INCOMPLETE);
+
+    /* What is there is what this one begins with. */
+    forget_trace(&b);
+    b.now_ms += SECONDS(1);
+    decide_on(&b, ACTION_CLONE, "other");
+    run_to_command(&b, "mark-method /bin/sh ", -1);
+    assert_string_equal(b.pg.trace, "/bin/sh passwords mark-method /bin/sh ");
+    assert_string_equal(last_shell, "delta \"$@\"|second|--from=there|");
+
+    forget_trace(&b);
+    b.now_ms += SECONDS(2);
+    decide_on(&b, ACTION_CLONE, "other");
+    run_to_command(&b, "pg_basebackup ", -1);
+    assert_string_equal(b.pg.trace, "/bin/sh mark remove pg_basebackup ");
+
+    /* And again from the first; what went wrong before it is not its fault. */
+    for (int i = 0; i < 2; i++) {
+        forget_trace(&b);
+        b.now_ms += SECONDS(60);
+        decide_on(&b, ACTION_CLONE, "other");
+        run_to_command(&b, i == 0 ? "passwords " : "mark-method remove /bin/sh ", -1);
+    }
+    bench_deinit(&b);
+}
+
+/* It may be a synchronous standby that comes back with a backup of yesterday (S2). */
+static void a_copy_by_a_method_counts_when_it_has_what_the_source_had(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    set_methods(&b);
+    b.pg.received = SOURCE_LSN - 1;
+    decide_on(&b, ACTION_CLONE, "other");
+    run_to_command(&b, "psql ", 0);
+    pass(&b, MINUTES(4));
+    assert_string_equal(see(&b).step, "clone: catch up");
+    assert_string_equal(b.pg.trace, "/bin/sh keep passwords mark-method remove /bin/sh verify "
+                                    "initdb conf-standby server psql ");
+    assert_int_equal(b.pg.data, DATA_INCOMPLETE);
+    assert_true(b.pg.start.unfinished);
+    b.pg.received = SOURCE_LSN;
+    run_out(&b);
+
+    assert_true(str_ends_with(b.pg.trace, "psql unmark conf-standby reload "));
+    assert_false(b.pg.start.unfinished);
+    assert_int_equal(b.pg.data, DATA_VALID);
+    assert_true(b.pg.alive);
+    assert_false(see(&b).last_failed);
+    bench_deinit(&b);
+}
+
+/* A restore of another time line, say: nothing streams to it. */
+static void a_copy_that_does_not_get_there_is_made_by_the_next_method(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    set_methods(&b);
+    decide_on(&b, ACTION_CLONE, "other");
+    run_to_command(&b, "psql ", 0);
+    pass(&b, MINUTES(3));
+    b.pg.received++; /* It moves: that counts. */
+    pass(&b, MINUTES(4));
+    assert_string_equal(see(&b).step, "clone: catch up");
+    pass(&b, MINUTES(5));
+    assert_true(see(&b).last_failed);
+    assert_non_null(strstr(see(&b).problem, "the copy is at 0/1 of timeline 1, not at 0/3000100"));
+    assert_true(str_ends_with(b.pg.trace, "psql sigkill "));
+    assert_int_equal(b.pg.data, DATA_INCOMPLETE);
+    forget_trace(&b);
+    b.now_ms += SECONDS(1);
+    decide_on(&b, ACTION_CLONE, "other");
+    run_to_command(&b, "mark-method /bin/sh ", 0); /* The second. */
+    b.pg.received = SOURCE_LSN;
+    run_out(&b);
+
+    assert_int_equal(b.pg.data, DATA_VALID);
+    bench_deinit(&b);
+}
+
+static void an_order_for_a_copy_of_the_primary_leaves_methods_out(void **state)
+{
+    struct node_decision d = {
+        .action = ACTION_CLONE, .rule = "reinit", .why = "", .from_primary = true};
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    set_methods(&b);
+    (void)str_copy(d.upstream.name, sizeof(d.upstream.name), "other");
+    ops_reconcile(b.ops, &d, b.now_ms);
+    run_to_command(&b, "pg_basebackup ", -1);
+    forget_trace(&b);
+    b.now_ms += SECONDS(1);
+    decide_on(&b, ACTION_CLONE, "other"); /* By the rule that brings it to its end. */
+    run_out(&b);
+    assert_string_equal(b.pg.trace,
+                        "/bin/sh mark remove pg_basebackup settle conf-standby unmark server ");
+
+    set_scene(&b, ACTION_CLONE); /* The next one is made as any other. */
+    forget_trace(&b);
+    b.now_ms += SECONDS(1);
+    decide_on(&b, ACTION_CLONE, "other");
+    run_to_command(&b, "passwords ", -1);
+    bench_deinit(&b);
+}
+
+static void a_method_without_a_section_here_is_left_out(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    set_methods(&b);
+    kv_remove(&b.settings, "first.command");
+    kv_remove(&b.settings, "second.command");
+    decide_on(&b, ACTION_CLONE, "other");
+    run_to_command(&b, "pg_basebackup ", -1);
+    kv_remove(&b.methods, "basebackup");
+    forget_trace(&b);
+    b.now_ms += SECONDS(1);
+    decide_on(&b, ACTION_CLONE, "other");
+    assert_string_equal(b.pg.trace, "");
+    assert_non_null(strstr(see(&b).problem, "no method of postgresql.create_replica_methods"));
+    bench_deinit(&b);
+}
+
+/* Nobody gets in before the roles are made, and the mark stays until all is done. */
+static void a_bootstrap_by_a_method_recovers_before_the_roles_are_made(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    kv_add(&b.settings, "mine.command", "fetch");
+    kv_add(&b.settings, "mine.latest", "yes");
+    kv_add(&b.settings, "mine.recovery_conf.restore_command", "cp %f %p");
+    kv_add(&b.settings, "mine.keep_existing_recovery_conf", "true");
+    kv_add(&b.settings, "other.command", "x");
+    bench_make_ops(&b, NULL, "mine");
+    set_scene(&b, ACTION_BOOTSTRAP);
+    decide_on(&b, ACTION_BOOTSTRAP, "");
+    run_to_command(&b, "mark-method remove /bin/sh ", 0);
+    assert_string_equal(last_shell, "fetch \"$@\"|mine|--scope=test|"
+                                    "--datadir=/tmp/veche-test-ops|--latest=yes|");
+    run_to_command(&b, "conf-primary ", 0);
+    assert_true(b.pg.start.recovers && b.pg.start.keeps_recovery && b.pg.start.unfinished);
+    run_out(&b);
+
+    assert_string_equal(b.pg.trace, "mark-method remove /bin/sh verify initdb conf-primary server "
+                                    "fast /bin/sh conf-primary server unmark conf-primary reload ");
+    assert_false(b.pg.start.recovers || b.pg.start.keeps_recovery || b.pg.start.unfinished);
+    assert_int_equal(b.pg.data, DATA_VALID);
+    assert_true(b.pg.alive);
+    bench_deinit(&b);
+}
+
+static void a_bootstrap_by_a_method_can_be_cut_at_each_operation(void **state)
+{
+    bool through = false;
+
+    (void)state;
+    for (int n = 0; !through; n++) {
+        struct bench b;
+
+        bench_init(&b);
+        kv_add(&b.settings, "mine.command", "fetch");
+        bench_make_ops(&b, "true", "mine");
+        set_scene(&b, ACTION_BOOTSTRAP);
+        decide_on(&b, ACTION_BOOTSTRAP, "");
+        for (int i = 0; i < n && !ops_is_idle(b.ops); i++) {
+            if (b.pg.cb != NULL) {
+                finish(&b.pg, 0);
+            } else {
+                pass(&b, 100);
+            }
+        }
+        through = ops_is_idle(b.ops);
+        if (!through) {
+            ops_cancel(b.ops, b.now_ms);
+            run_out(&b);
+            assert_false(b.pg.alive); /* Nobody is left with half of it. */
+        }
+        if (b.pg.data != DATA_VALID) {
+            decide_on(&b, ACTION_BOOTSTRAP, "");
+            run_out(&b);
+            assert_true(b.pg.alive);
+        }
+        assert_int_equal(b.pg.data, DATA_VALID);
+        bench_deinit(&b);
+    }
+}
+
 static void a_bootstrap_touches_no_database(void **state)
 {
     static const enum data_state states[] = {DATA_VALID, DATA_FOREIGN};
@@ -672,6 +948,14 @@ int main(void)
         cmocka_unit_test(a_stop_that_has_signalled_is_only_cut_by_a_fence),
         cmocka_unit_test(a_stop_in_its_checkpoint_can_be_taken_back),
         cmocka_unit_test(a_stop_gets_harder_when_it_hangs),
+        cmocka_unit_test(a_stop_hangs_for_as_long_as_is_configured),
+        cmocka_unit_test(a_method_that_fails_is_followed_by_the_next),
+        cmocka_unit_test(a_copy_by_a_method_counts_when_it_has_what_the_source_had),
+        cmocka_unit_test(a_copy_that_does_not_get_there_is_made_by_the_next_method),
+        cmocka_unit_test(an_order_for_a_copy_of_the_primary_leaves_methods_out),
+        cmocka_unit_test(a_method_without_a_section_here_is_left_out),
+        cmocka_unit_test(a_bootstrap_by_a_method_recovers_before_the_roles_are_made),
+        cmocka_unit_test(a_bootstrap_by_a_method_can_be_cut_at_each_operation),
         cmocka_unit_test(who_follows_nobody_has_its_receiver_ended),
         cmocka_unit_test(a_promotion_given_up_stops_the_server),
         cmocka_unit_test(an_agent_that_leaves_does_not_stop_a_promotion),

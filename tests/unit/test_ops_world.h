@@ -43,6 +43,8 @@ struct node {
     char dir[PATH_MAX], data[PATH_MAX], pgpass[PATH_MAX], sockets[PATH_MAX];
     uint16_t port;
     struct kv_list parameters, initdb, users, basebackup, hba;
+    struct kv_list methods, settings, recovery, bin_names;
+    const char *method; /* bootstrap.method; NULL = initdb. Before make_ops. */
     struct pg_options options;
     struct pg *pg;
     struct ops *ops;
@@ -79,6 +81,8 @@ static inline void make_ops(struct node *n, const char *script)
                                            .initdb = &n->initdb,
                                            .users = &n->users,
                                            .post_bootstrap = script,
+                                           .bootstrap_method = n->method,
+                                           .bootstrap_settings = &n->settings,
                                            .basebackup = &n->basebackup,
                                            .ttl_ms = 3000,
                                            .on_change = nothing,
@@ -93,6 +97,10 @@ static inline void fill_options(struct node *n)
                                      .data_dir = n->data,
                                      .config_dir = n->data,
                                      .bin_dir = pg_bin_dir(),
+                                     .bin_names = &n->bin_names,
+                                     .replica_methods = &n->methods,
+                                     .replica_settings = &n->settings,
+                                     .bootstrap_recovery = &n->recovery,
                                      .listen_addresses = "127.0.0.1",
                                      .port = n->port,
                                      .connect_host = "127.0.0.1",
@@ -322,6 +330,10 @@ static inline void node_deinit(struct node *n)
     kv_deinit(&n->users);
     kv_deinit(&n->basebackup);
     kv_deinit(&n->hba);
+    kv_deinit(&n->methods);
+    kv_deinit(&n->settings);
+    kv_deinit(&n->recovery);
+    kv_deinit(&n->bin_names);
     remove_all(n->dir);
 }
 
