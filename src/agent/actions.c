@@ -55,9 +55,7 @@ static void end_busy(struct action *action)
     const struct store_order *o = store_find_order(&a->store, action->to, action->scheduled);
     char text[TEXT_SIZE];
 
-    if (action->kind == COMMAND_REQUEST_SET) {
-        end(action, 503, "Another switchover or failover is pending");
-    } else if (action->scheduled) {
+    if (action->scheduled) {
         end(action, 409, "Another restart is already scheduled");
     } else {
         (void)snprintf(text, sizeof(text), "%s already in progress",
@@ -94,8 +92,9 @@ static void on_set(void *data, const struct propose_result *result)
             action->kind == COMMAND_REQUEST_SET
                 ? "failed to write failover key into DCS: no Raft leader answered"
                 : "failed to write it into the store: no Raft leader answered");
-    } else if (result->result == APPLY_REFUSED_REVISION) {
-        begin_anew(action, result->index);
+    } else if (result->result == APPLY_REFUSED_REVISION ||
+               (result->result == APPLY_REFUSED_BUSY && action->kind == COMMAND_REQUEST_SET)) {
+        begin_anew(action, result->index); /* What came before is not known here yet. */
     } else if (result->result == APPLY_REFUSED_BUSY) {
         end_busy(action);
     } else if (apply_result_is_refusal(result->result) && action->kind == COMMAND_REQUEST_END) {
@@ -224,7 +223,12 @@ static void end_applied(struct agent *a, struct action *action)
     enum command_kind kind = action->kind;
     struct http_action *http = let_go(action);
 
-    if (kind == COMMAND_REQUEST_SET) {
+    if (overtaken && http_action_again(http)) {
+        return;
+    }
+    if (overtaken && kind == COMMAND_REQUEST_SET) {
+        http_action_end(http, 503, "Another switchover or failover is pending");
+    } else if (kind == COMMAND_REQUEST_SET) {
         http_action_end(http, 202, "Switchover scheduled");
     } else if (kind == COMMAND_ORDER_SET) {
         http_action_end(http, 202, "Restart scheduled");
@@ -236,7 +240,7 @@ static void end_applied(struct agent *a, struct action *action)
         http_action_end(http, 200, "On record: the primary is dead. Another one may take over");
     } else if (!overtaken) {
         http_action_end_json(http, a->store.config);
-    } else if (!http_action_again(http)) {
+    } else {
         http_action_end(http, 409,
                         "The configuration is being changed by others, too, or nobody leads "
                         "Raft for long: look at it, then retry");
@@ -278,7 +282,7 @@ static void look_at(struct agent *a, struct action *action, uint64_t now_ms)
         send_request(action);
     } else if (action->kind == COMMAND_ORDER_SET && !action->scheduled) {
         look_at_order(a, action, now_ms);
-    } else if (action->kind != COMMAND_REQUEST_SET || action->scheduled) {
+    } else if (action->kind != COMMAND_REQUEST_SET || action->scheduled || action->overtaken) {
         look_at_applied(a, action, now_ms);
     } else if (action->request_id != 0 && outcome->request_id >= action->request_id) {
         if (outcome->request_id == action->request_id && !outcome->done) {

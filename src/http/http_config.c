@@ -49,7 +49,8 @@ static bool ends_with(const char *text, const char *end)
 static bool is_command(const char *key)
 {
     static const char *const keys[] = {"callbacks",   "command",     "create_replica_methods",
-                                       "pre_promote", "before_stop", "dynamic_library_path"};
+                                       "pre_promote", "before_stop", "dynamic_library_path",
+                                       "jit_provider"};
     bool found =
         ends_with(key, "_command") || ends_with(key, "_library") || ends_with(key, "_libraries");
 

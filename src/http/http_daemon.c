@@ -40,12 +40,15 @@ static void run(struct server *s)
     if (s->http->closing || s->daemon == NULL) {
         return;
     }
+    s->is_woken = false;
     was_full = n_connections(s) >= CONNECTIONS_MAX;
     (void)MHD_run(s->daemon); /* Fails only when not set up for this. */
     if (was_full && n_connections(s) < CONNECTIONS_MAX) {
         (void)MHD_run(s->daemon);
     }
-    if (MHD_get_timeout(s->daemon, &timeout_ms) == MHD_YES) {
+    if (s->is_woken) { /* Of that MHD tells no timeout. */
+        uv_timer_start(&s->timer, on_timer, 0, 0);
+    } else if (MHD_get_timeout(s->daemon, &timeout_ms) == MHD_YES) {
         uv_timer_start(&s->timer, on_timer, timeout_ms, 0);
     } else {
         uv_timer_stop(&s->timer);
@@ -67,6 +70,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 void http_daemon_wake(struct server *s)
 {
     if (!s->http->closing && s->daemon != NULL) {
+        s->is_woken = true;
         uv_timer_start(&s->timer, on_timer, 0, 0);
     }
 }

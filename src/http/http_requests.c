@@ -226,6 +226,31 @@ static void make_command(const struct http_request *r, const struct wish *w,
     c->time_us = r->view->wall_us;
 }
 
+static void make_end(const struct http_request *r, const char *what, struct http_reply *reply)
+{
+    const struct store *store = r->view->store;
+    struct command_request_end *c = &reply->command.request_end;
+    struct sbuf b;
+
+    reply->has_command = true;
+    reply->command.kind = COMMAND_REQUEST_END;
+    *c = (struct command_request_end){.request_id = store->request.id,
+                                      .expect_epoch = store->primary.epoch,
+                                      .expect_owned = store->primary.has_owner,
+                                      .time_us = r->view->wall_us};
+    (void)str_copy(c->node, sizeof(c->node), r->view->self.status.name); /* As long. */
+    sbuf_init(&b, c->text, sizeof(c->text));
+    sbuf_printf(&b, "%s by %s", what, r->client);
+}
+
+/* One that is due is under way. */
+static bool is_for_later(const struct view *v)
+{
+    const struct store_request *request = &v->store->request;
+
+    return request->id != 0 && request->at_us > v->wall_us;
+}
+
 static void ask(const struct http_request *r, enum request_kind kind, const char *example,
                 struct http_reply *reply)
 {
@@ -237,7 +262,15 @@ static void ask(const struct http_request *r, enum request_kind kind, const char
     if (wish.from[0] != '\0') {
         wish.kind = REQUEST_SWITCHOVER; /* As Patroni: a failover from someone is a switchover. */
     }
-    if (check(r->view, &wish, reply)) {
+    if (!check(r->view, &wish, reply)) {
+        return;
+    }
+    if (r->view->store->request.id != 0 && !is_for_later(r->view)) {
+        http_reply_text(reply, 503, "Another switchover or failover is pending");
+    } else if (is_for_later(r->view)) {
+        make_end(r, "replaced", reply);
+        reply->is_first = true;
+    } else {
         make_command(r, &wish, reply);
     }
 }
@@ -256,23 +289,15 @@ void http_handle_failover(const struct http_request *r, struct http_reply *reply
 void http_handle_switchover_delete(const struct http_request *r, struct http_reply *reply)
 {
     const struct store_request *request = &r->view->store->request;
-    struct command_request_end *c = &reply->command.request_end;
 
     if (!r->view->raft.caught_up) {
         http_reply_text(reply, 503, "this node does not know the state of the cluster yet");
     } else if (request->id == 0 || request->at_us == 0 || request->kind != REQUEST_SWITCHOVER) {
         http_reply_text(reply, 404, "no switchover is scheduled");
-    } else if (request->at_us <= r->view->wall_us) {
+    } else if (!is_for_later(r->view)) {
         http_reply_text(reply, 409, "the scheduled switchover is due already");
     } else {
-        reply->has_command = true;
-        reply->command.kind = COMMAND_REQUEST_END;
-        *c = (struct command_request_end){.request_id = request->id,
-                                          .expect_epoch = r->view->store->primary.epoch,
-                                          .expect_owned = r->view->store->primary.has_owner,
-                                          .time_us = r->view->wall_us};
-        (void)str_copy(c->node, sizeof(c->node), r->view->self.status.name); /* As long. */
-        (void)snprintf(c->text, sizeof(c->text), "deleted by %s", r->client);
+        make_end(r, "deleted", reply);
     }
 }
 

@@ -39,7 +39,8 @@ struct http_reply {
     char etag[16];            /* Version of what is told; "" = none. */
     bool wants_events;        /* Do not answer: send events from now on. */
     bool wants_reload;        /* Do not answer yet: ask for that; */
-    bool has_command;         /* hand this over. */
+    bool has_command;         /* hand this over; */
+    bool is_first;            /* when it is done, handle the request once more. */
     struct command command;
 };
 

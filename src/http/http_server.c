@@ -146,6 +146,7 @@ static enum MHD_Result suspend(struct http_action *a, const struct http_reply *r
     struct http *h = a->server->http;
 
     a->suspended = true;
+    a->is_first = reply->is_first;
     http_daemon_begin(a->connection, true); /* How long it waits the agent bounds. */
     list_push_back(&h->actions, &a->node);
     MHD_suspend_connection(a->connection);
@@ -197,6 +198,7 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
     reply.content_type = "text/plain; charset=utf-8";
     reply.body = (struct strbuf){0};
     reply.has_command = false;
+    reply.is_first = false;
     reply.wants_reload = false;
     reply.wants_events = false;
     reply.etag[0] = '\0';
@@ -339,6 +341,9 @@ static void end_action(struct http_action *a, unsigned code, const char *type, c
 
 void http_action_end(struct http_action *a, unsigned code, const char *text)
 {
+    if (a->is_first && code == 200 && http_action_again(a)) {
+        return;
+    }
     end_action(a, code, "text/plain; charset=utf-8", text);
 }
 

@@ -27,6 +27,7 @@ struct server {
     uv_poll_t poll;
     uv_timer_t timer;
     unsigned n_handles;
+    bool is_woken; /* While it ran: it has to run again. */
     bool is_unix;
     bool has_tls;
     uint64_t
@@ -65,6 +66,7 @@ struct http_action {  /* A request from its first line to its end. */
     unsigned n_again;
     char member[NAME_SIZE]; /* On whose behalf; "" = this node's. */
     char etag[16];          /* "" = none. */
+    bool is_first; /* It is handled again after the command that is under way. */
     bool answered; /* What is below is to be sent. */
     unsigned code;
     const char *type;

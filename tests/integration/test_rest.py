@@ -469,7 +469,12 @@ def test_a_monitoring_plugin_sees_what_changes(by_role, three):
     timeline = primary.status()["timeline"]
     says([primary, standby], "node_tl_has_changed", OK, timeline=timeline)
     body = {"leader": primary.name, "candidate": standby.name}
+    later = body | {"scheduled_at": at["schedule"]}
+    for node in nodes:  # The newer one takes the place of the one before.
+        assert node.http("/switchover", "POST", later).text == "Switchover scheduled"
+    says(nodes, "cluster_has_scheduled_action", CRITICAL)
     assert primary.http("/switchover", "POST", body).status == 200
+    says(nodes, "cluster_has_scheduled_action", OK)
     says([primary, standby], "node_tl_has_changed", CRITICAL, timeline=timeline)
     says(nodes, "cluster_has_replica", OK)
     says([primary], "node_is_replica", OK, max_lag="16MB")

@@ -999,6 +999,45 @@ static void the_candidate_has_two_names(void **state)
     }
 }
 
+/* As Patroni's, the newer request takes the place of one that is for later. */
+static void what_is_scheduled_gives_way(void **state)
+{
+    static const char *const bodies[][2] = {
+        {"/switchover", "{\"leader\":\"pg1\"}"},
+        {"/switchover", AT("2030-01-01T00:00Z")},
+        {"/failover", "{\"candidate\":\"pg2\"}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(bodies); i++) {
+        struct http_reply reply;
+
+        build("pg1");
+        store.request =
+            (struct store_request){.id = 9, .kind = REQUEST_SWITCHOVER, .at_us = view.wall_us + 1};
+        reply = ask("POST", bodies[i][0], bodies[i][1]);
+        assert_true(reply.has_command && reply.is_first);
+        assert_int_equal(reply.command.kind, COMMAND_REQUEST_END);
+        assert_int_equal(reply.command.request_end.request_id, 9);
+        assert_false(reply.command.request_end.done);
+        assert_string_equal(reply.command.request_end.text, "replaced by 127.0.0.1");
+        strbuf_deinit(&reply.body);
+
+        for (int now = 0; now < 2; now++) { /* That one is under way. */
+            store.request.at_us = now ? 0 : view.wall_us;
+            expect("POST", bodies[i][0], bodies[i][1], 503, "is pending");
+        }
+        store.request.id = 0;
+        reply = expect("POST", bodies[i][0], bodies[i][1], 0, "");
+        assert_false(reply.is_first);
+        assert_int_equal(reply.command.kind, COMMAND_REQUEST_SET);
+    }
+    build("pg1"); /* What is refused does not take it away. */
+    store.request =
+        (struct store_request){.id = 9, .kind = REQUEST_SWITCHOVER, .at_us = view.wall_us + 1};
+    expect("POST", "/failover", "{\"candidate\":\"pg9\"}", 412, "does not exist");
+}
+
 /* An edit is of the version it was made of: of another one nothing is changed. */
 static void a_change_of_another_version_is_refused(void **state)
 {
@@ -1222,6 +1261,7 @@ static void commands_are_not_set_from_afar(void **state)
         "{\"ttl\":3,\"postgresql\":{\"parameters\":{\"work_mem\":1,\"restore_command\":\"a\"}}}",
         "{\"postgresql\":{\"parameters\":{\"shared_preload_libraries\":\"x\"}}}",
         "{\"postgresql\":{\"parameters\":{\"archive_library\":\"x\"}}}",
+        "{\"postgresql\":{\"parameters\":{\"jit_provider\":\"/tmp/x\"}}}",
         "{\"postgresql\":{\"recovery_conf\":{\"restore_command\":\"a\"}}}",
         "{\"postgresql\":{\"parameters\":{\"Archive_COMMAND\":\"rm\"}}}",
         "{\"postgresql\":{\"callbacks\":{\"on_start\":\"a\"}}}",
@@ -1615,6 +1655,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_scheduled_can_be_taken_back),
         cmocka_unit_test(switchover_and_failover_are_checked),
         cmocka_unit_test(the_candidate_has_two_names),
+        cmocka_unit_test(what_is_scheduled_gives_way),
         cmocka_unit_test(a_switchover_to_nobody_is_refused_with_its_reason),
         cmocka_unit_test(a_scheduled_switchover_is_deleted),
         cmocka_unit_test(a_change_of_the_configuration_is_checked),

@@ -34,7 +34,10 @@ static struct view view;
 static struct decision decision;
 static struct http_stats stats;
 static struct http_action *reload; /* Waits for an answer. */
-static uint64_t ahead_ms;          /* The clock of the server, before the real one. */
+static enum command_kind commands[4];
+static size_t n_commands;
+static bool is_under_way;
+static uint64_t ahead_ms; /* The clock of the server, before the real one. */
 static char directory[] = "/tmp/veche-http-XXXXXX";
 static char path[64];
 
@@ -70,6 +73,19 @@ static const struct http_stats *get_stats(void *data)
     return &stats;
 }
 
+/* Stands for the agent and the store, which do as they are told, at once: an answer may come
+ * before the request is put aside. */
+static void on_request(void *data, struct http_action *action, const struct command *command)
+{
+    (void)data;
+    assert_true(n_commands < ARRAY_LENGTH(commands));
+    commands[n_commands++] = command->kind;
+    if (command->kind == COMMAND_REQUEST_END && !is_under_way) {
+        store.request.id = 0;
+    }
+    http_action_end(action, is_under_way ? 409 : 200, is_under_way ? "under way" : "done");
+}
+
 static void on_reload(void *data, struct http_action *action)
 {
     (void)data;
@@ -91,6 +107,7 @@ static void fill_store(void)
     }
     view = (struct view){.now_ms = clock_ms(), .wall_us = 1, .store = &store};
     view.self.started_ms = view.now_ms;
+    view.raft.caught_up = true;
     (void)str_copy(view.self.status.name, NAME_SIZE, "pg00");
     (void)str_copy(view.self.member.tags, sizeof(view.self.member.tags), "{}");
     decision.node.rule = decision.cluster.rule = "test-rule";
@@ -108,6 +125,7 @@ static int open_server(void **state)
                                              .decision = get_decision,
                                              .config = get_config,
                                              .stats = get_stats,
+                                             .on_request = on_request,
                                              .on_reload = on_reload}};
 
     (void)state;
@@ -413,6 +431,31 @@ static void who_is_not_slow_keeps_the_place(void **state)
     strbuf_deinit(&text);
 }
 
+/* ---- Two steps ---- */
+
+static void a_request_that_replaces_another_is_handled_again(void **state)
+{
+    static const char text[] = "POST /failover HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n"
+                               "{\"candidate\":\"pg01\"}";
+    struct strbuf answer = {0};
+    int fd = connect_client();
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        is_under_way = i == 1;
+        n_commands = 0;
+        store.request = (struct store_request){.id = 9, .kind = REQUEST_SWITCHOVER, .at_us = 2};
+        answer.length = 0;
+        send_all(fd, text);
+        assert_true(read_until(fd, &answer, is_under_way ? "under way" : "done"));
+        assert_int_equal(n_commands, is_under_way ? 1 : 2);
+        assert_int_equal(commands[0], COMMAND_REQUEST_END);
+        assert_true(is_under_way || commands[1] == COMMAND_REQUEST_SET);
+    }
+    (void)close(fd);
+    strbuf_deinit(&answer);
+}
+
 #define server_test(name) cmocka_unit_test_setup_teardown(name, open_server, close_server)
 
 int main(void)
@@ -423,6 +466,7 @@ int main(void)
         server_test(who_sends_a_byte_now_and_then_loses_the_place),
         server_test(who_does_not_read_the_answer_loses_the_place),
         server_test(who_is_not_slow_keeps_the_place),
+        server_test(a_request_that_replaces_another_is_handled_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
