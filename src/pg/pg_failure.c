@@ -154,6 +154,99 @@ static bool collector_path(const char *data_dir, char *path, size_t size)
     return name != NULL;
 }
 
+/* ---- log_destination csvlog ---- */
+
+enum { /* Columns (PostgreSQL 13 and later; those before have no more, but at the end). */
+       CSV_SEVERITY = 11,
+       CSV_MESSAGE = 13,
+       CSV_DETAIL = 14,
+       CSV_HINT = 15,
+       CSV_COLUMNS,
+};
+
+/* Copies one field to `text`, its lines as one; returns the end of it: a comma, the end of
+ * the record, or of all. */
+static const char *csv_field(const char *at, struct strbuf *text)
+{
+    bool quoted = *at == '"';
+
+    at += quoted;
+    while (*at != '\0' && (quoted || (*at != ',' && *at != '\n'))) {
+        if (quoted && at[0] == '"' && at[1] != '"') {
+            quoted = false;
+            at++;
+            continue;
+        }
+        at += quoted && at[0] == '"'; /* Doubled. */
+        strbuf_add(text, *at == '\n' ? " " : at, 1);
+        at++;
+    }
+    return at;
+}
+
+/* One record as the lines that the server writes into other logs; returns what is behind it. */
+static const char *csv_record(const char *at, struct strbuf *plain)
+{
+    struct strbuf fields[CSV_COLUMNS] = {0};
+    size_t n = 0;
+
+    for (bool more = true; more; at += more) {
+        struct strbuf rest = {0};
+
+        at = csv_field(at, n < CSV_COLUMNS ? &fields[n] : &rest);
+        strbuf_deinit(&rest);
+        n++;
+        more = *at == ',';
+    }
+    if (n > CSV_MESSAGE && fields[CSV_MESSAGE].length > 0) {
+        strbuf_printf(plain, "%s:  %s\n",
+                      fields[CSV_SEVERITY].length > 0 ? fields[CSV_SEVERITY].data : "",
+                      fields[CSV_MESSAGE].data);
+    }
+    if (n > CSV_DETAIL && fields[CSV_DETAIL].length > 0) {
+        strbuf_printf(plain, "DETAIL:  %s\n", fields[CSV_DETAIL].data);
+    }
+    if (n > CSV_HINT && fields[CSV_HINT].length > 0) {
+        strbuf_printf(plain, "HINT:  %s\n", fields[CSV_HINT].data);
+    }
+    for (size_t i = 0; i < CSV_COLUMNS; i++) {
+        strbuf_deinit(&fields[i]);
+    }
+    return at + (*at != '\0');
+}
+
+char *pg_failure_of_csv(const char *csv)
+{
+    struct strbuf plain = {0};
+
+    strbuf_add_text(&plain, "");
+    while (*csv != '\0') {
+        bool is_record = *csv >= '0' && *csv <= '9'; /* Else the rest of one that was cut. */
+
+        if (is_record) {
+            csv = csv_record(csv, &plain);
+        } else {
+            csv += strcspn(csv, "\n");
+            csv += *csv != '\0';
+        }
+    }
+    return plain.data;
+}
+
+/* The end of the collector's file, as lines; NULL without one. On the heap. */
+static char *read_collector(const char *path)
+{
+    char *text = read_tail(path);
+    char *plain;
+
+    if (text == NULL || !str_ends_with(path, ".csv")) {
+        return text;
+    }
+    plain = pg_failure_of_csv(text);
+    free(text);
+    return plain;
+}
+
 static const char *const fatal_words[] = {"FATAL:", "ВАЖНО:", NULL};
 
 /* walreceiver.c and libpqwalreceiver.c: what its FATAL lines have in common, and what
@@ -213,7 +306,7 @@ bool pg_failure_receiver(const struct pg_options *o, char *text, size_t size)
     if (!collector_path(o->data_dir, path, sizeof(path))) {
         pg_file_beside(o->data_dir, "startup.log", path, sizeof(path));
     }
-    log = read_tail(path);
+    log = read_collector(path);
     if (log != NULL) {
         found = pg_failure_find_receiver(log, text, size);
     }
@@ -291,7 +384,7 @@ void pg_failure_read_stream(const struct pg_options *o, char *text, size_t size)
     bool found = false;
 
     if (collector_path(o->data_dir, path, sizeof(path))) {
-        log = read_tail(path);
+        log = read_collector(path);
         found = log != NULL && pg_failure_find_stream(log, text, size);
         free(log);
     }
@@ -321,7 +414,7 @@ bool pg_failure_read(const struct pg_options *o, char *text, size_t size)
     if (found || !collector_path(o->data_dir, path, sizeof(path))) {
         return found;
     }
-    log = read_tail(path);
+    log = read_collector(path);
     found = log != NULL && pg_failure_find(log, from_collector, sizeof(from_collector));
     if (found) {
         (void)str_copy(text, size, from_collector); /* For people; cut is fine. */

@@ -97,6 +97,8 @@ bool pg_failure_find_stream(char *log, char *text, size_t size);
 void pg_failure_rotate(const struct pg_options *o);
 /* The most telling line of a log's tail. */
 bool pg_failure_find(const char *log, char *text, size_t size);
+/* The lines that a log of CSV would be without it. On the heap. */
+char *pg_failure_of_csv(const char *csv);
 
 /* ---- One row of the observation (pg_row.c) ---- */
 

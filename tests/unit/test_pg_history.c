@@ -276,6 +276,36 @@ static void the_last_fatal_line_is_the_reason(void **state)
     assert_string_equal(text, "");
 }
 
+/* Severity is the 12th column, message, detail and hint from the 14th on. */
+static void a_log_of_csv_tells_the_same(void **state)
+{
+    static const char csv[] =
+        "is the end of a record that was cut\n"
+        "2026-11-22 03:37:43.871 UTC,,,7,,6b.2a,1,,2026-11-22 03:37:43 UTC,,0,LOG,00000,"
+        "\"ending log output to stderr\",,\"Future log\",,,,,,,\"\",\"postmaster\",,0\n"
+        "2026-11-22 03:37:43.872 UTC,,,7,,6b.2a,4,,2026-11-22 03:37:43 UTC,,0,FATAL,F0001,"
+        "\"lock file \"\"/run/.s\"\" already\nexists\",\"a, detail\",\"Is another one\",,,,,,,"
+        "\"\",\"postmaster\",,0\n"
+        "2026-11-22 03:37:43.874 UTC,,,7,,6b.2a,5,,2026-11-22 03:37:43 UTC,,0,LOG,00000,"
+        "\"database system is shut down\",,,,,,,,,\"\",\"postmaster\",,0\n"
+        "2026-11-22 03:37:43.875 UTC,,,7,,6b.2a,5,,2026-11-22 03:37:43 UTC,,0,LOG,00000,\"cut";
+    char *plain = pg_failure_of_csv(csv);
+    char text[TEXT_SIZE] = "";
+
+    (void)state;
+    assert_string_equal(plain, "LOG:  ending log output to stderr\nHINT:  Future log\n"
+                               "FATAL:  lock file \"/run/.s\" already exists\n"
+                               "DETAIL:  a, detail\nHINT:  Is another one\n"
+                               "LOG:  database system is shut down\nLOG:  cut\n");
+    assert_true(pg_failure_find(plain, text, sizeof(text)));
+    assert_string_equal(text, "FATAL:  lock file \"/run/.s\" already exists; a, detail; "
+                              "Is another one");
+    free(plain);
+    plain = pg_failure_of_csv("");
+    assert_string_equal(plain, "");
+    free(plain);
+}
+
 static void the_last_word_of_the_receiver_is_told_with_a_remedy(void **state)
 {
     char text[TEXT_SIZE] = "";
@@ -365,6 +395,7 @@ int main(void)
         cmocka_unit_test(why_the_receiver_ended_is_found_among_other_lines),
         cmocka_unit_test(the_major_version_of_the_programs_is_read),
         cmocka_unit_test(the_last_fatal_line_is_the_reason),
+        cmocka_unit_test(a_log_of_csv_tells_the_same),
         cmocka_unit_test(the_last_word_of_the_receiver_is_told_with_a_remedy),
         cmocka_unit_test(a_refusal_is_known_by_its_code_in_any_language),
     };
