@@ -84,7 +84,7 @@ def stall(port):
         except BlockingIOError:
             pass
         sockets.append(s)
-    time.sleep(0.2)
+    time.sleep(0.2)  # Until the agent has taken them, of which nothing tells.
     for s in sockets:
         try:
             s.send(b"GET /patroni HTTP/1.1\r\nHost: v")
