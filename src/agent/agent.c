@@ -271,6 +271,9 @@ void agent_fill_pg_options(struct agent *a, struct pg_options *o)
         .recovery_conf = choose(&c->pg_recovery_conf, &a->dynamic.recovery_conf),
         .custom_conf = c->pg_custom_conf,
         .config_base_name = c->pg_config_base_name != NULL ? c->pg_config_base_name : "postgresql",
+        .callbacks = choose(&c->pg_callbacks, &a->dynamic.callbacks),
+        .pre_promote = c->pg_pre_promote != NULL ? c->pg_pre_promote : a->dynamic.pre_promote,
+        .before_stop = c->pg_before_stop != NULL ? c->pg_before_stop : a->dynamic.before_stop,
         .is_settled = a->caught_up,
         .stop_ms = stop_ms != 0 ? stop_ms : a->dynamic.stop_timeout_ms,
         .primary_stop_ms = a->dynamic.primary_stop_timeout_ms,
@@ -332,6 +335,7 @@ static void open_postgres(struct agent *a)
     a->ops = ops_new(&ops);
     pg_loss_recall(a->pg, ops.diverged_keep);
     pg_observe(a->pg, clock_ms());
+    agent_callbacks_open(a);
 }
 
 static void init_timer(struct agent *a, uv_timer_t *timer)
@@ -381,6 +385,8 @@ static void close_modules(struct agent *a)
     agent_reload_close(a, on_let_go, a);
     ops_free(a->ops);
     a->ops = NULL;
+    hooks_free(a->hooks);
+    a->hooks = NULL;
     if (a->pg != NULL) {
         a->n_open++;
         pg_close(a->pg, on_let_go, a);
@@ -440,6 +446,9 @@ void agent_try_close(struct agent *a)
 {
     if (a->closing || (a->ops != NULL && !ops_is_idle(a->ops))) {
         return; /* Sequences end first: a child of theirs may still run. */
+    }
+    if (!agent_callbacks_left(a)) {
+        return;
     }
     a->closing = true;
     close_modules(a);

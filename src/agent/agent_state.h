@@ -16,6 +16,7 @@
 #include "guard/guard_client.h"
 #include "http/http.h"
 #include "lease.h"
+#include "ops/hooks.h"
 #include "ops/ops.h"
 #include "peer/peer.h"
 #include "pg/pg.h"
@@ -123,6 +124,8 @@ struct agent {
     struct http *http;
     struct pg *pg;   /* NULL on a witness. */
     struct ops *ops; /* NULL on a witness. */
+    struct hooks *hooks;   /* NULL on a witness, and before they are made. */
+    uint32_t reloads_told; /* pg_reloads() then. */
 
     /* The Raft directory (agent/raft_directory.c). */
     bool raft_after_guard;           /* It begins when the guard has answered. */
@@ -260,6 +263,12 @@ void agent_sync_on_caught_up(struct agent *a);
 enum sync_mode agent_sync_mode(const struct agent *a);
 /* contact.c: fills status->problem if it is empty and no majority is heard for long. */
 void agent_contact_problem(struct agent *a, uint64_t now_ms, struct status *status);
+
+/* callbacks.c: the operator's commands for what happens to PostgreSQL. */
+void agent_callbacks_open(struct agent *a);
+uint64_t agent_callbacks_tick(struct agent *a, uint64_t now_ms);
+/* Ends them, the agent leaves; true when none is left. */
+bool agent_callbacks_left(struct agent *a);
 
 /* rest.c */
 int agent_rest_open(struct agent *a, struct err *err);

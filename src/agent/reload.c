@@ -222,6 +222,7 @@ static void act(struct agent *a)
     }
     if (a->pg != NULL) {
         agent_apply_pg_options(a);
+        pg_ask_reload(a->pg); /* Its certificates, and what its files include, too. */
         (void)agent_watch_configure(a, a->conf);
     }
     agent_mark_dirty(a); /* Tags. */

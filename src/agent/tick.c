@@ -180,6 +180,7 @@ static void act(struct agent *a, uint64_t now_ms)
     if (d->loss_told) {
         pg_loss_told(a->pg);
     }
+    ops_ms = MIN(ops_ms, agent_callbacks_tick(a, now_ms));
     wake_at(a, now_ms, MIN(d->wake_ms, ops_ms));
 }
 

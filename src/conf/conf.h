@@ -71,6 +71,8 @@ struct conf_dynamic {
     struct kv_list recovery_conf;
     struct kv_list replica_methods, replica_settings; /* As those of struct conf. */
     struct kv_list parameters_of[CONF_N_ROLES], hba_of[CONF_N_ROLES], ident_of[CONF_N_ROLES];
+    struct kv_list callbacks;         /* "on_start" -> command. */
+    char *pre_promote, *before_stop; /* Commands; NULL = none. */
 };
 
 struct conf {
@@ -131,6 +133,8 @@ struct conf {
     struct kv_list pg_replica_methods;       /* As keys; n == 0: the cluster's. */
     struct kv_list pg_replica_settings;      /* "<method>.<key>" -> value; see conf_methods.c */
     uint64_t pg_stop_timeout_ms;             /* 0 = the cluster's. */
+    struct kv_list pg_callbacks;             /* "on_start" -> command; empty = the cluster's. */
+    char *pg_pre_promote, *pg_before_stop;   /* Commands; NULL = the cluster's. */
 
     /* guard: */
     uint64_t guard_kill_after_ms;

@@ -42,7 +42,7 @@
     {key "_standby_leader", type, CONF_MUST, text " on a standby leader", LATER, AT(member[CONF_ROLE_STANDBY_LEADER])}
 #define BIN_ROW(name) {"postgresql.bin_name." name, CONF_ENTRY, CONF_MUST, "name of " name, AT(pg_bin_names), .fallback = name}
 #define NO_BIN_ROW(name) {"postgresql.bin_name." name, CONF_TEXT, CONF_MUST, name " is not run: what it does the agent does itself", NO_EFFECT, .fallback = name}
-#define CALLBACK_ROW(name, text) {"postgresql.callbacks." name, CONF_TEXT, CONF_MUST, text, LATER}
+#define CALLBACK_ROW(name, text) {"postgresql.callbacks." name, CONF_ENTRY, CONF_MUST, text, AT(pg_callbacks), .reload = CONF_RELOAD}
 
 static const struct conf_row rows[] = {
     {"name", CONF_NAME, CONF_MUST, "of this node, unique in the cluster", AT(name), .need = CONF_NEEDED},
@@ -149,8 +149,8 @@ static const struct conf_row rows[] = {
     {"postgresql.custom_conf", CONF_PATH, CONF_MUST, "file included instead of the renamed postgresql.conf", AT(pg_custom_conf), .reload = CONF_RELOAD},
     {"postgresql.config_base_name", CONF_TEXT, CONF_SHOULD, "first part of the name of postgresql.conf", AT(pg_config_base_name), .fallback = "postgresql"},
     {"postgresql.basebackup", CONF_OPTIONS, CONF_MUST, "options of pg_basebackup", AT(pg_basebackup), .reload = CONF_RELOAD, .choices = "pgdata|format|wal-method|xlog-method|gzip|version|dbname|host|port|username|password"},
-    {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "script that may refuse a promotion", LATER},
-    {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "script run before PostgreSQL stops", LATER},
+    {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "command run before a promotion; a code other than 0 refuses it", AT(pg_pre_promote), .reload = CONF_RELOAD},
+    {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "command run before PostgreSQL is stopped", AT(pg_before_stop), .reload = CONF_RELOAD},
     {"postgresql.create_replica_methods", CONF_WORDS, CONF_MUST, "ways to make a standby, in order: basebackup, or names of sections with a command", AT(pg_replica_methods), .reload = CONF_RELOAD, .derived = "the cluster's: basebackup"},
     {"postgresql.<method>", CONF_METHODS, CONF_MUST, "one of them: command (gets --scope= --role= --datadir= --connstring=, unless no_params), keep_data; any other key becomes --key=value", AT(pg_replica_settings), .reload = CONF_RELOAD},
     {"postgresql.create_replica_method", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.create_replica_methods"},
@@ -165,7 +165,7 @@ static const struct conf_row rows[] = {
     {"postgresql.bin_name", CONF_SECTION, CONF_MUST, "Other names of PostgreSQL's programs in bin_dir", USED},
     NO_BIN_ROW("pg_ctl"), BIN_ROW("initdb"), NO_BIN_ROW("pg_controldata"), BIN_ROW("pg_basebackup"),
     BIN_ROW("postgres"), NO_BIN_ROW("pg_isready"), BIN_ROW("pg_rewind"),
-    {"postgresql.callbacks", CONF_SECTION, CONF_MUST, "Scripts run when something happened", USED},
+    {"postgresql.callbacks", CONF_SECTION, CONF_MUST, "Commands run when something happened, with: action, role, scope; any of them here replaces all of the cluster's", USED},
     CALLBACK_ROW("on_start", "PostgreSQL was started"), CALLBACK_ROW("on_stop", "PostgreSQL was stopped"),
     CALLBACK_ROW("on_restart", "PostgreSQL was restarted"), CALLBACK_ROW("on_reload", "PostgreSQL read its configuration again"),
     CALLBACK_ROW("on_role_change", "promoted or demoted"),

@@ -16,7 +16,7 @@
     {key "_primary", type, CONF_MUST, text " on a primary", AT(member[CONF_ROLE_PRIMARY])}, \
     {key "_replica", type, CONF_MUST, text " on a standby", AT(member[CONF_ROLE_REPLICA])}, \
     {key "_standby_leader", type, CONF_MUST, text " on a standby leader", LATER, AT(member[CONF_ROLE_STANDBY_LEADER])}
-#define CALLBACK_ROW(name, text) {"postgresql.callbacks." name, CONF_TEXT, CONF_MUST, text, LATER}
+#define CALLBACK_ROW(name, text) {"postgresql.callbacks." name, CONF_ENTRY, CONF_MUST, text, AT(callbacks)}
 
 static const struct conf_row rows[] = {
     {"ttl", CONF_DURATION, CONF_MUST, "length of the lease: a dead primary is replaced after it", AT(ttl_ms), .fallback = "3", .min = 1000, .max = HOURS(1)},
@@ -65,8 +65,8 @@ static const struct conf_row rows[] = {
     {"postgresql.remove_data_directory_on_diverged_timelines", CONF_BOOL, CONF_MUST, "clone then, and when pg_rewind can not be tried", AT(remove_on_diverged_timelines), .fallback = "false"},
     {"postgresql.rewind", CONF_ANY, CONF_SHOULD, "options of pg_rewind", LATER},
     {"postgresql.basebackup", CONF_ANY, CONF_MUST, "options of pg_basebackup", LATER},
-    {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "script that may refuse a promotion", LATER},
-    {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "script run before PostgreSQL stops", LATER},
+    {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "command run before a promotion; a code other than 0 refuses it", AT(pre_promote)},
+    {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "command run before PostgreSQL is stopped", AT(before_stop)},
     {"postgresql.create_replica_methods", CONF_WORDS, CONF_MUST, "ways to make a standby, in order: basebackup, or names of sections with a command, here or in the nodes' files", AT(replica_methods), .fallback = "basebackup"},
     {"postgresql.<method>", CONF_METHODS, CONF_MUST, "one of them, see the node's file, which comes before", AT(replica_settings)},
     {"postgresql.create_replica_method", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.create_replica_methods"},
@@ -87,7 +87,7 @@ static const struct conf_row rows[] = {
     {"postgresql.diverged_keep", CONF_ANY, CONF_REPLACED, "belongs into the node's file", .effect = CONF_LOCAL_ONLY},
     {"postgresql.krbsrvname", LOCAL_ONLY},
     {"postgresql.use_unix_socket_repl", LOCAL_ONLY},
-    {"postgresql.callbacks", CONF_SECTION, CONF_MUST, "Scripts run when something happened", USED},
+    {"postgresql.callbacks", CONF_SECTION, CONF_MUST, "Commands run when something happened, with: action, role, scope", USED},
     CALLBACK_ROW("on_start", "PostgreSQL was started"),
     CALLBACK_ROW("on_stop", "PostgreSQL was stopped"),
     CALLBACK_ROW("on_restart", "PostgreSQL was restarted"),

@@ -84,6 +84,8 @@ struct pg_options {
     uint64_t primary_stop_ms;     /* that of a primary in a synchronous mode; 0 = stop_ms. */
     const char *custom_conf;      /* NULL = none. */
     const char *config_base_name; /* "postgresql" */
+    const struct kv_list *callbacks;        /* "on_start" -> the operator's command; NULL = none. */
+    const char *pre_promote, *before_stop;  /* His commands; NULL = none. */
     bool use_slots;
     /* Permanent slots and those to be left alone: name -> "type\tdatabase\tplugin", what is
      * not said is empty. */
@@ -166,6 +168,12 @@ uint32_t pg_kill_all(struct pg *pg);
 uint32_t pg_kill_strays(struct pg *pg);
 
 void pg_reload(struct pg *pg); /* SIGHUP */
+/* An operator asked for it: the files are written again and read, changed or not, with the
+ * next pg_sync_apply. */
+void pg_ask_reload(struct pg *pg);
+/* How often PostgreSQL was told to read its files because the configuration is another, or
+ * somebody asked; not when only roles, upstreams or synchronous commit changed. */
+uint32_t pg_reloads(const struct pg *pg);
 /* The WAL receiver that was seen last ends. Another is started unless primary_conninfo is empty. */
 void pg_end_receiver(struct pg *pg);
 /* pg_ctl promote's way: promote signal file and SIGUSR1; done when it is out of
@@ -207,6 +215,27 @@ void pg_child_kill(struct pg_child *child);
 /* Changes while the child, or what it started, works: CPU time and bytes moved. Reads
  * /proc; what its own children did counts when they have ended. */
 uint64_t pg_child_progress(const struct pg_child *child);
+
+/*
+ * Commands of the operator: callbacks, pre_promote, before_stop. Each slot runs one at a
+ * time. What a command has started carries PG_SCRIPT_VARIABLE="<slot>:<data_dir>" in its
+ * environment, so that all of it is found, whoever its parent is by now.
+ */
+#define PG_SCRIPT_VARIABLE "VECHE_RUNS_FOR"
+enum pg_script {
+    PG_SCRIPT_STEP,     /* Of a sequence. */
+    PG_SCRIPT_CALLBACK, /* All callbacks but: */
+    PG_SCRIPT_RELOAD,   /* on_reload. */
+};
+
+/* As pg_child_start, for a command line, by a shell, with further arguments (ends with
+ * NULL). `label` names it in the log, which gets a bounded number of lines of its output.
+ * pg_child_kill ends it with all it has started. */
+struct pg_child *pg_script_start(struct pg *pg, enum pg_script slot, const char *label,
+                                 const char *command, const char *const *args, pg_done_cb cb,
+                                 void *data, struct err *err);
+/* SIGKILL to whatever still runs of that slot, of an agent before us, too; counts it. */
+size_t pg_script_sweep(struct pg *pg, enum pg_script slot);
 
 /* ---- Things on disk ---- */
 

@@ -10,13 +10,17 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "pg/pg_internal.h"
+#include "pg/pg_processes.h"
 #include "pg/pg_spawn.h"
 
 #include <fcntl.h>
 
-#define LINE_SIZE    1024
+#define LINE_SIZE        1024
+#define SCRIPT_LINES_MAX 100
+#define SCRIPT_ARGS_MAX  3
 #define LINES_KEPT   3
 #define READS_AT_END 64
+#define SWEEPS_MAX   3 /* Of who is forked by who is being killed. */
 
 struct pg_child {
     struct list node; /* pg->children */
@@ -28,6 +32,8 @@ struct pg_child {
     uv_poll_t *pid_poll;
     uv_poll_t *output_poll; /* NULL after the end of its output. */
     bool killed;
+    char *mark;            /* Of a script: the value of PG_SCRIPT_VARIABLE. */
+    unsigned n_lines_left; /* Of its output, for the log. */
     char line[LINE_SIZE]; /* Not whole yet. */
     size_t line_length;
     char kept[LINES_KEPT][TEXT_SIZE]; /* The last lines; kept[n % LINES_KEPT] is next. */
@@ -36,11 +42,22 @@ struct pg_child {
     void *data;
 };
 
+static void log_line(struct pg_child *c)
+{
+    if (c->n_lines_left > 0) {
+        log_info("%s: %s", c->program, c->line);
+        c->n_lines_left--;
+        if (c->n_lines_left == 0) {
+            log_warning("%s writes too much, the rest is not logged.", c->program);
+        }
+    }
+}
+
 static void end_line(struct pg_child *c)
 {
     c->line[c->line_length] = '\0';
     if (strspn(c->line, " \t") < c->line_length) {
-        log_info("%s: %s", c->program, c->line);
+        log_line(c);
         (void)str_copy(c->kept[c->n_kept % LINES_KEPT], TEXT_SIZE, c->line);
         c->n_kept++;
     }
@@ -143,6 +160,7 @@ static void on_exit_seen(uv_poll_t *poll, int status, int events)
     pg_close_handle(pg, (uv_handle_t *)c->pid_poll);
     (void)close(c->pidfd); /* A pidfd. */
     c->cb(c->data, good ? 0 : -1, problem.text);
+    free(c->mark);
     free(c);
     pg_release(pg);
 }
@@ -226,6 +244,7 @@ struct pg_child *pg_child_start(struct pg *pg, const char *const *argv, const st
     c->data = data;
     c->pid_poll = watch(c, c->pidfd, on_exit_seen);
     c->output_poll = watch(c, c->output_fd, on_output);
+    c->n_lines_left = UINT_MAX;
     list_push_back(&pg->children, &c->node);
     pg_hold(pg);
     return c;
@@ -274,9 +293,80 @@ uint64_t pg_child_progress(const struct pg_child *child)
     return sum + sum_of(path, "rchar:", 1, 1) + sum_of(path, "wchar:", 1, 1);
 }
 
+static size_t sweep(const char *mark)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < SWEEPS_MAX; i++) {
+        size_t found = pg_marked_kill(PG_SCRIPT_VARIABLE, mark);
+
+        if (found == 0) {
+            break;
+        }
+        n = MAX(n, found);
+    }
+    return n;
+}
+
 void pg_child_kill(struct pg_child *child)
 {
     child->killed = true;
     /* The group is its own as long as it was not waited for. */
     (void)kill(-child->pid, SIGKILL);
+    if (child->mark != NULL) {
+        (void)sweep(child->mark); /* What has left the group (timeout, setsid). */
+    }
+}
+
+/* ---- Commands of the operator ---- */
+
+static char *mark_of(const struct pg *pg, enum pg_script slot)
+{
+    static const char *const slots[] = {
+        [PG_SCRIPT_STEP] = "step", [PG_SCRIPT_CALLBACK] = "callback", [PG_SCRIPT_RELOAD] = "reload"};
+    struct strbuf b = {0};
+
+    strbuf_printf(&b, "%s:%s", slots[slot], pg->opts->o.data_dir);
+    return b.data;
+}
+
+struct pg_child *pg_script_start(struct pg *pg, enum pg_script slot, const char *label,
+                                 const char *command, const char *const *args, pg_done_cb cb,
+                                 void *data, struct err *err)
+{
+    const char *argv[SCRIPT_ARGS_MAX + 5] = {"/bin/sh", "-c", NULL, label, NULL};
+    struct strbuf line = {0};
+    struct kv_list env = {0};
+    struct pg_child *c;
+    char *mark = mark_of(pg, slot);
+
+    /* It may have arguments of its own. The shell stays: a command of another user, by sudo,
+     * in its place could not be killed, and its end would be waited for. */
+    strbuf_printf(&line, "%s \"$@\"\nexit $?", command);
+    argv[2] = line.data;
+    for (size_t i = 0; args[i] != NULL; i++) {
+        ASSERT(i < SCRIPT_ARGS_MAX);
+        argv[4 + i] = args[i];
+    }
+    kv_add(&env, PG_SCRIPT_VARIABLE, mark);
+    c = pg_child_start(pg, argv, &env, cb, data, err);
+    kv_deinit(&env);
+    strbuf_deinit(&line);
+    if (c == NULL) {
+        free(mark);
+        return NULL;
+    }
+    (void)str_copy(c->program, sizeof(c->program), label);
+    c->mark = mark;
+    c->n_lines_left = SCRIPT_LINES_MAX;
+    return c;
+}
+
+size_t pg_script_sweep(struct pg *pg, enum pg_script slot)
+{
+    char *mark = mark_of(pg, slot);
+    size_t n = sweep(mark);
+
+    free(mark);
+    return n;
 }

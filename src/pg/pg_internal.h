@@ -165,6 +165,7 @@ struct pg_sync { /* pg_sync.c */
     pid_t postmaster;   /* Of which the rest is known. */
     bool writing;
     bool tells;            /* What is being written says something new of it. */
+    bool configured;       /* It is written because the configuration is another. */
     struct sync_wait next; /* That. */
     uint64_t round;        /* Only rows from this observation on are of what was written. */
     uint64_t row_round;    /* Observation of the last row. */
@@ -260,6 +261,8 @@ struct pg {
     uint64_t written_revision; /* Of the options it was written from. */
     struct pg_names names;     /* The writer's. */
     bool unread;               /* The server that runs may not have read the files as they are. */
+    bool reload_asked;         /* pg_ask_reload */
+    uint32_t n_reloads;        /* pg_reloads */
 
     char making[PATH_MAX]; /* Where initdb or a clone puts its work; of the last mark. */
     struct pg_kept kept;   /* Of the last pg_keep_diverged or pg_keep_restore. */

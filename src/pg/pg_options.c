@@ -84,6 +84,9 @@ struct pg_opts *pg_opts_copy(const struct pg_options *options)
     o->custom_conf = copy_text(o->custom_conf);
     o->config_base_name =
         copy_text(o->config_base_name != NULL ? o->config_base_name : "postgresql");
+    o->callbacks = copy_list(o->callbacks);
+    o->pre_promote = copy_text(o->pre_promote);
+    o->before_stop = copy_text(o->before_stop);
     opts->n_refs = 1;
     return opts;
 }
@@ -129,6 +132,9 @@ void pg_opts_release(struct pg_opts *opts)
     free_list(o->replica_settings);
     free_text(o->custom_conf);
     free_text(o->config_base_name);
+    free_list(o->callbacks);
+    free_text(o->pre_promote);
+    free_text(o->before_stop);
     free(opts);
 }
 

@@ -204,6 +204,17 @@ void pg_reload(struct pg *pg)
     signal_postmaster(pg, SIGHUP);
 }
 
+void pg_ask_reload(struct pg *pg)
+{
+    pg->unread = true;
+    pg->reload_asked = true;
+}
+
+uint32_t pg_reloads(const struct pg *pg)
+{
+    return pg->n_reloads;
+}
+
 void pg_end_receiver(struct pg *pg)
 {
     int pidfd = pg->has_row && pg->row.receiver_pid > 1

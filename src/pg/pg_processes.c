@@ -218,8 +218,9 @@ static bool has_variable(pid_t pid, const char *name, const char *value)
     return found;
 }
 
-static bool is_helper_of(pid_t pid, const char *data_dir)
+static bool is_helper_of(pid_t pid, const char *data_dir, const char *unused)
 {
+    (void)unused;
     static const char *const names[] = {"pg_basebackup", "pg_rewind", "initdb", NULL};
 
     return ((runs_one_of(pid, names) && is_told(pid, data_dir)) ||
@@ -227,7 +228,14 @@ static bool is_helper_of(pid_t pid, const char *data_dir)
            !pg_process_is_zombie(pid);
 }
 
-size_t pg_helpers_kill(const char *data_dir)
+static bool is_marked(pid_t pid, const char *variable, const char *value)
+{
+    return has_variable(pid, variable, value) && !pg_process_is_zombie(pid);
+}
+
+typedef bool (*is_wanted)(pid_t pid, const char *a, const char *b);
+
+static size_t kill_all_that(is_wanted is, const char *a, const char *b)
 {
     DIR *dir = opendir("/proc");
     const struct dirent *entry;
@@ -237,11 +245,11 @@ size_t pg_helpers_kill(const char *data_dir)
         uint64_t pid;
         int fd;
 
-        if (!str_to_u64(entry->d_name, 1, INT32_MAX, &pid) || !is_helper_of((pid_t)pid, data_dir)) {
+        if (!str_to_u64(entry->d_name, 1, INT32_MAX, &pid) || !is((pid_t)pid, a, b)) {
             continue;
         }
         fd = pg_pidfd_open((pid_t)pid);
-        if (fd >= 0 && is_helper_of((pid_t)pid, data_dir)) {
+        if (fd >= 0 && is((pid_t)pid, a, b)) {
             (void)pg_process_signal(fd, SIGKILL); /* Gone already is as good. */
             n++;
         }
@@ -253,6 +261,16 @@ size_t pg_helpers_kill(const char *data_dir)
         (void)closedir(dir); /* Only read. */
     }
     return n;
+}
+
+size_t pg_helpers_kill(const char *data_dir)
+{
+    return kill_all_that(is_helper_of, data_dir, NULL);
+}
+
+size_t pg_marked_kill(const char *variable, const char *value)
+{
+    return kill_all_that(is_marked, variable, value);
 }
 
 int pg_pidfd_open(pid_t pid)

@@ -26,6 +26,10 @@ bool pg_process_is_of(pid_t pid, const char *data_path);
  */
 size_t pg_helpers_kill(const char *data_dir);
 
+/* SIGKILL to whatever has that variable, with that value, in its environment. Returns how
+ * many got it. */
+size_t pg_marked_kill(const char *variable, const char *value);
+
 /* Whether it exists, but only to be waited for by its parent. */
 bool pg_process_is_zombie(pid_t pid);
 

@@ -155,6 +155,7 @@ static void take_over(struct start *s, pid_t pid, int pidfd, bool is_child)
     pg_postmaster_watch(pg, pid, pidfd, is_child);
     pg->postmaster.starts_as_standby = s->how.as_standby;
     pg->unread = false;
+    pg->reload_asked = false;
     log_info("PostgreSQL starts. pid=%d as=%s", (int)pid,
              s->how.as_standby ? "standby" : "primary");
     if (s->raised && s->how.as_standby) {

@@ -187,6 +187,7 @@ static void on_written(void *data, int status, const char *problem)
                   problem);
     } else if (s->tells || pg->unread) {
         log_info("PostgreSQL reads its configuration again. pid=%d", (int)pg->postmaster.pid);
+        pg->n_reloads += pg->unread && s->configured ? 1 : 0;
         pg_reload(pg);
     }
     pg_observe_soon(pg);
@@ -258,6 +259,9 @@ static void write_conf(struct pg *pg, const struct sync_decision *d, const struc
     s->next = how.sync;
     s->writing = true;
     s->tells = tells;
+    s->configured = pg->reload_asked ||
+                    (pg->has_written && pg->written_revision != pg->opts->revision);
+    pg->reload_asked = false;
     if (tells) {
         log_info("Telling PostgreSQL for whom commits wait. synchronous_standby_names='%s' "
                  "clients=%s",

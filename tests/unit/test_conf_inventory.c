@@ -56,13 +56,13 @@ struct entry {
     {"postgresql.pg_hba", NULL, "[local all all trust]", "a", NOTHING},                           \
     {"postgresql.pg_ident", NULL, "[a b c]", "a", NOTHING},                                       \
     {"postgresql.recovery_conf", NULL, "{restore_command: x}", "[a]", NOTHING},                   \
-    {"postgresql.callbacks.on_start", NULL, "/x", "[a]", LATER},                                  \
-    {"postgresql.callbacks.on_stop", NULL, "/x", "[a]", LATER},                                   \
-    {"postgresql.callbacks.on_restart", NULL, "/x", "[a]", LATER},                                \
-    {"postgresql.callbacks.on_reload", NULL, "/x", "[a]", LATER},                                 \
-    {"postgresql.callbacks.on_role_change", NULL, "/x", "[a]", LATER},                            \
-    {"postgresql.pre_promote", NULL, "/x", "[a]", LATER},                                         \
-    {"postgresql.before_stop", NULL, "/x", "[a]", LATER},                                         \
+    {"postgresql.callbacks.on_start", NULL, "/x", "[a]", NOTHING},                                    \
+    {"postgresql.callbacks.on_stop", NULL, "/x", "[a]", NOTHING},                                     \
+    {"postgresql.callbacks.on_restart", NULL, "/x", "[a]", NOTHING},                                  \
+    {"postgresql.callbacks.on_reload", NULL, "/x", "[a]", NOTHING},                                   \
+    {"postgresql.callbacks.on_role_change", NULL, "/x", "[a]", NOTHING},                              \
+    {"postgresql.pre_promote", NULL, "/x", "[a]", NOTHING},                                           \
+    {"postgresql.before_stop", NULL, "/x", "[a]", NOTHING},                                           \
     {"postgresql.create_replica_method", NULL, "[basebackup]", "{a: b}", NOTHING}
 
 static const struct entry local[] = {
