@@ -168,6 +168,13 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
     agent_sync_problem(a, now_ms, status);
 }
 
+static bool has_pre_promote(const struct agent *a)
+{
+    const char *command = a->pg != NULL ? pg_options(a->pg)->pre_promote : NULL;
+
+    return command != NULL && command[0] != '\0';
+}
+
 static void fill_conf(struct agent *a, struct view_conf *v)
 {
     const struct conf_dynamic *d = &a->dynamic;
@@ -188,6 +195,7 @@ static void fill_conf(struct agent *a, struct view_conf *v)
         .remove_on_rewind_failure = d->remove_on_rewind_failure,
         .remove_on_diverged_timelines = d->remove_on_diverged_timelines,
         .pause = d->pause,
+        .pre_promote = has_pre_promote(a),
         .can_bootstrap = a->conf->has_bootstrap,
     };
     (void)str_copy(v->scope, sizeof(v->scope), a->conf->scope); /* Checked by conf. */

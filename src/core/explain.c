@@ -20,6 +20,8 @@ const char *node_action_name(enum node_action action)
         return "start-primary";
     case ACTION_START_STANDBY:
         return "start-standby";
+    case ACTION_PREPARE:
+        return "pre-promote";
     case ACTION_PROMOTE:
         return "promote";
     case ACTION_FOLLOW:

@@ -385,9 +385,13 @@ static void gather_upstream(const struct view *view, struct node_facts *f)
 static bool op_keeps(const struct view *view, uint64_t bits)
 {
     const struct view_op *op = &view->op;
+    const uint64_t owned = F(OWNER_ME) | F(LEASE);
 
     if (op->running == ACTION_NONE) {
         return false;
+    }
+    if (op->running == ACTION_PREPARE && (bits & owned) != owned) {
+        return false; /* What it does for a promotion may harm who is owner now. */
     }
     if (op->running == ACTION_START_STANDBY && (bits & F(UPSTREAM_WRONG)) &&
         view->pg.postmaster_alive) {
@@ -409,6 +413,7 @@ static bool op_cleans(enum node_action action)
     case ACTION_CLEAN_UP:
         return true;
     case ACTION_NONE:
+    case ACTION_PREPARE:
     case ACTION_PROMOTE:
     case ACTION_FOLLOW:
     case ACTION_CHECKPOINT:
@@ -426,6 +431,7 @@ static uint64_t op_facts(const struct view *view, uint64_t bits)
     bool recent = op->retry_ms == 0 || view->now_ms < op->retry_ms;
     bool failed = op->last_failed && recent &&
                   (starts_as_primary(op->last) || op->last == ACTION_START_STANDBY ||
+                   op->last == ACTION_PREPARE ||
                    str_equal(op->last_rule, "stop-following"));
     bool overdue = op->running == ACTION_START_PRIMARY &&
                    is_over(view, op->started_ms, order_start_timeout_ms(view));

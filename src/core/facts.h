@@ -58,7 +58,7 @@
     X(OP_MAKES_PRIMARY,   "op-makes-primary",   "a sequence is about to make PostgreSQL take writes") \
     X(OP_BOOTSTRAPS,      "op-bootstraps",      "a new database is being made here") \
     X(QUIET,              "quiet",              "no process of PostgreSQL and no sequence runs") \
-    X(START_FAILED,       "start-failed",       "the last start or promotion failed, or the step to nobody before a promotion") \
+    X(START_FAILED,       "start-failed",       "the last start or promotion failed, or a step before it: to nobody, pre_promote") \
     X(START_OVERDUE,      "start-overdue",      "the start as primary takes longer than primary_start_timeout") \
     X(START_GIVEN_UP,     "start-given-up",     "the start as primary was cut off because it took too long") \
     X(HEIR,               "heir",               "another member could take over now") \

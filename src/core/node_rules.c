@@ -95,10 +95,10 @@ const struct node_rule node_rules[] = {
     {"better-placed",            OWNED | F(RUNS_STANDBY) | F(BETTER),           F(FORCED),                       ACTION_NONE,          EFFECT_RELEASE, "another member has more WAL: it is the better primary"},
     {"lag-bound",                OWNED | F(RUNS_STANDBY) | F(LAGS),             F(FORCED),                       ACTION_NONE,          EFFECT_RELEASE, "we miss more WAL than maximum_lag_on_failover allows"},
     {"off-line",                 OWNED | F(RUNS_STANDBY) | F(OFF_LINE),         F(FORCED),                       ACTION_NONE,          EFFECT_RELEASE, "our WAL is not of the line that the cluster went on with"},
-    {"stop-following",           OWNED | F(RUNS_STANDBY) | F(UPSTREAM_WRONG),   0,                               ACTION_FOLLOW,        0,              "before our position is declared as the end of the old timeline nobody is to send us more"},
-    {"declare-timeline",         OWNED | F(RUNS_STANDBY),                       F(DECLARED),                     ACTION_NONE,          EFFECT_DECLARE, "before anything is written on a new timeline everybody is to know of it"},
-    {"claim-sync",               OWNED | F(RUNS_STANDBY),                       F(SYNC_MINE),                    ACTION_NONE,          EFFECT_CLAIM,   "before anything is written here nobody else may be left who could take over without it"},
-    {"promote",                  OWNED | F(RUNS_STANDBY),                       0,                               ACTION_PROMOTE,       0,              "owner with the lease, and nobody is better placed"},
+    {"stop-following",           OWNED | F(RUNS_STANDBY) | F(UPSTREAM_WRONG),   0,                               ACTION_FOLLOW,        EFFECT_PREPARE, "before our position is declared as the end of the old timeline nobody is to send us more"},
+    {"declare-timeline",         OWNED | F(RUNS_STANDBY),                       F(DECLARED),                     ACTION_NONE,          EFFECT_DECLARE | EFFECT_PREPARE, "before anything is written on a new timeline everybody is to know of it"},
+    {"claim-sync",               OWNED | F(RUNS_STANDBY),                       F(SYNC_MINE),                    ACTION_NONE,          EFFECT_CLAIM | EFFECT_PREPARE, "before anything is written here nobody else may be left who could take over without it"},
+    {"promote",                  OWNED | F(RUNS_STANDBY),                       0,                               ACTION_PROMOTE,       EFFECT_PREPARE, "owner with the lease, and nobody is better placed"},
     {"wait-for-start",           F(OWNER_ME),                                   0,                               ACTION_NONE,          0,              "PostgreSQL is starting or stopping"},
 
     /* Everybody else. */
@@ -129,6 +129,12 @@ static const struct node_rule back_off = {
     .why = "it failed a moment ago and is tried again later",
 };
 
+const struct node_rule node_rule_pre_promote = {
+    .name = "pre-promote",
+    .action = ACTION_PREPARE,
+    .why = "before anything of a promotion is declared or done: the operator's command may refuse it",
+};
+
 const struct node_rule *node_rules_match(uint64_t bits)
 {
     for (size_t i = 0; i < node_rules_n; i++) {
@@ -144,7 +150,8 @@ const struct node_rule *node_rules_match(uint64_t bits)
 const char *node_effects_format(unsigned effects, char *text, size_t size)
 {
     static const char *const names[] = {"keep",    "release", "ask",  "refuse", "exit",
-                                        "declare", "problem", "kill", "claim", "orders"};
+                                        "declare", "problem", "kill", "claim", "orders",
+                                        "prepare"};
     struct sbuf b;
 
     sbuf_init(&b, text, size);
@@ -168,6 +175,7 @@ static bool must_back_off(const struct view *view, const struct node_rule *rule)
     case ACTION_REWIND:
     case ACTION_START_PRIMARY:
     case ACTION_START_STANDBY:
+    case ACTION_PREPARE:
     case ACTION_PROMOTE:
     case ACTION_FOLLOW:
     case ACTION_CHECKPOINT:
@@ -410,6 +418,10 @@ void node_rules_decide(const struct view *view, const struct node_facts *facts, 
     ASSERT(rule != NULL);
     ordered = order_rules_act(view, facts, rule);
     rule = ordered != NULL ? ordered : rule;
+    if ((rule->effects & EFFECT_PREPARE) && view->conf.pre_promote &&
+        view->op.prepared_epoch != view->store->primary.epoch) {
+        rule = &node_rule_pre_promote;
+    }
     if (must_back_off(view, rule)) {
         rule = &back_off;
     }
@@ -432,7 +444,8 @@ void node_rules_decide(const struct view *view, const struct node_facts *facts, 
     d->disarm = is_to_be_disarmed(view, facts->bits);
     d->renew_lease = (facts->bits & F(OWNER_ME)) && !d->drop_lease && !d->may_exit;
     add_wakes(view, facts, d);
-    POST(IMPLIES(d->node.action == ACTION_PROMOTE, facts->bits & F(LEASE)));
+    POST(IMPLIES(d->node.action == ACTION_PROMOTE || d->node.action == ACTION_PREPARE,
+                 facts->bits & F(LEASE)));
     POST(IMPLIES(rule->action == ACTION_PROMOTE, d->node.timeline > view->self.status.timeline));
     POST(IMPLIES(rule->action == ACTION_PROMOTE, facts->bits & F(SYNC_MINE))); /* S2 */
     POST(IMPLIES(d->disarm, view->store->primary.unfenced && view->raft.caught_up &&

@@ -20,6 +20,7 @@ enum node_effect {
     EFFECT_KILL = 1 << 7,    /* The fence is SIGKILL at once: there is no time left to ask. */
     EFFECT_CLAIM = 1 << 8,   /* Make the synchronous state our own. */
     EFFECT_ORDERS = 1 << 9,  /* An operator's order for this member may be carried out instead. */
+    EFFECT_PREPARE = 1 << 10, /* Of a promotion: pre_promote comes first, if there is one. */
 };
 
 struct node_rule {
@@ -33,6 +34,9 @@ struct node_rule {
 
 extern const struct node_rule node_rules[];
 extern const size_t node_rules_n;
+
+/* In the place of a rule with EFFECT_PREPARE, until the operator's command let it pass. */
+extern const struct node_rule node_rule_pre_promote;
 
 /* The first row that matches; NULL only in an impossible world. */
 const struct node_rule *node_rules_match(uint64_t bits);

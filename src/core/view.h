@@ -18,6 +18,7 @@ enum node_action {
     ACTION_REWIND,        /* pg_rewind to the upstream, start as standby. */
     ACTION_START_PRIMARY, /* Start in place out of recovery (crash recovery). */
     ACTION_START_STANDBY, /* Start in recovery, following the upstream if there is one. */
+    ACTION_PREPARE,       /* Owner, before anything of a promotion: pre_promote. */
     ACTION_PROMOTE,
     ACTION_FOLLOW,     /* Running standby: change the upstream. */
     ACTION_CHECKPOINT, /* After a promotion, once. */
@@ -66,6 +67,7 @@ struct view_conf { /* From the dynamic configuration and the file. */
     bool remove_on_rewind_failure;     /* Clone when pg_rewind failed for good. */
     bool remove_on_diverged_timelines; /* That, and when it can not be tried at all. */
     bool pause;
+    bool pre_promote;      /* There is a command that may refuse a promotion here. */
     bool can_bootstrap;    /* A bootstrap section is there, data_dir is writable. */
     char scope[NAME_SIZE]; /* The cluster's name, for its first command. */
 };
@@ -223,6 +225,8 @@ struct view_op {              /* ops/: one sequence at a time. */
     bool last_failed;
     uint32_t n_failures;     /* Of `last`, in a row. */
     uint64_t retry_ms;       /* Not before this (back-off). */
+    uint64_t prepared_epoch;    /* pre_promote let a promotion of that epoch pass, and none was
+                                 * made since; 0 = it did not. */
     uint32_t n_rewind_failures; /* Of REWIND to rewind_timeline, in a row. */
     uint32_t rewind_timeline;
     char problem[TEXT_SIZE]; /* Why it failed. */

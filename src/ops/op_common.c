@@ -55,6 +55,23 @@ enum seq_next op_run_child(struct op *o, const char *const *argv, const struct k
     return o->child != NULL ? SEQ_WAIT : SEQ_FAIL;
 }
 
+enum seq_next op_run_script(struct op *o, const char *label, const char *command)
+{
+    static const char *const none[] = {NULL};
+
+    PRE(o->child == NULL);
+
+    if (command == NULL || command[0] == '\0') {
+        return SEQ_NEXT;
+    }
+    (void)pg_script_sweep(op_pg(o), PG_SCRIPT_STEP); /* Of an agent before us; as a rule none. */
+    log_info("Running a command of the operator. command=%s sequence=%s", label,
+             node_action_name(o->action));
+    o->child = pg_script_start(op_pg(o), PG_SCRIPT_STEP, label, command, none, op_on_done, o,
+                               &o->seq.problem);
+    return o->child != NULL ? SEQ_WAIT : SEQ_FAIL;
+}
+
 void op_kill_child(struct seq *s)
 {
     struct op *o = op_of(s);

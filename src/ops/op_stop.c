@@ -2,10 +2,14 @@
  * Stopping PostgreSQL cleanly: switchover, stop of the agent.
  *
  * Happy path: a CHECKPOINT while clients still work, so that the shutdown
- * checkpoint is short; fast stop; no process of the data directory is left.
+ * checkpoint is short; the operator's before_stop; fast stop; no process of the data
+ * directory is left.
  *
  * Failure modes:
  *  - the CHECKPOINT fails or takes too long: stop without it;
+ *  - before_stop fails, or takes longer than BEFORE_STOP_MS: stop all the same. A fence
+ *    never waits for it: it signals first, and then cuts this sequence off (ops.c: cut_in);
+ *    nor does the guard;
  *  - the fast stop hangs on a client in a system call, a walsender or the
  *    archiver: after its time the cause is named and the stop gets harder,
  *    immediate and then SIGKILL. The next start is then a crash recovery;
@@ -20,6 +24,7 @@
 #include "base/log.h"
 
 #define STOP_CHECKPOINT_MS SECONDS(60)
+#define BEFORE_STOP_MS     SECONDS(60)
 #define STOP_IMMEDIATE_MS  SECONDS(5)
 
 static enum seq_next checkpoint_run(struct seq *s)
@@ -42,6 +47,29 @@ static enum seq_next checkpoint_done(struct seq *s)
                     s->problem.text);
     }
     return SEQ_NEXT;
+}
+
+static enum seq_next before_done(struct seq *s)
+{
+    if (s->status != 0) {
+        log_warning("before_stop failed, stopping all the same. problem=\"%s\"", s->problem.text);
+    }
+    return SEQ_NEXT;
+}
+
+static enum seq_next before_run(struct seq *s)
+{
+    struct op *o = op_of(s);
+    enum seq_next next = SEQ_NEXT;
+
+    if (!pg_is_down(op_pg(o))) {
+        next = op_run_script(o, "before_stop", pg_options(op_pg(o))->before_stop);
+    }
+    if (next == SEQ_FAIL) { /* Not even started. */
+        s->status = -1;
+        next = before_done(s);
+    }
+    return next;
 }
 
 /* Down, or waiting for it, or `limit_ms` over: then *ret_over is set. */
@@ -132,6 +160,7 @@ static enum seq_next immediate_done(struct seq *s)
 const struct seq_step op_stop_steps[] = {
     /* name          run             done             abort  limit ms     progress */
     {"checkpoint",   checkpoint_run, checkpoint_done, NULL,  0,           NULL}, /* pg_execute's own. */
+    {"before stop",  before_run,     before_done,     op_kill_child, BEFORE_STOP_MS, NULL},
     {"fast",         fast_run,       fast_done,       NULL,  0,           NULL}, /* fast_ms */
     {"immediate",    immediate_run,  immediate_done,  NULL,  0,           NULL}, /* STOP_IMMEDIATE_MS */
     {"kill",         op_kill_run,    op_kill_run,     NULL,  SECONDS(60), NULL},

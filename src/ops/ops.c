@@ -51,6 +51,7 @@ static void start(struct op *op, const struct node_decision *decision, uint64_t 
     op->action = decision->action;
     op->decision = *decision;
     op->started_ms = now_ms;
+    op->epoch = op->ops->options.store != NULL ? op->ops->options.store->primary.epoch : 0;
     op->start = (struct pg_start){.upstream = decision->upstream};
     op->child = NULL;
     op->committed = false;
@@ -93,6 +94,9 @@ static void note_success(struct op *op, uint64_t duration_ms)
     o->n_failures[op->action] = 0;
     o->n_rewind_failures = op->action == ACTION_REWIND ? 0 : o->n_rewind_failures;
     o->retry_ms[op->action] = 0;
+    if (op->action == ACTION_PREPARE || op->action == ACTION_PROMOTE) {
+        o->prepared_epoch = op->action == ACTION_PREPARE ? op->epoch : 0; /* For one promotion. */
+    }
     if (op->action != ACTION_CLEAN_UP) {
         note_last(op, false);
         o->problem[0] = '\0';
@@ -234,13 +238,14 @@ void ops_reconcile(struct ops *o, const struct node_decision *decision, uint64_t
     /* A tick comes when something was observed: what polls may see it. */
     seq_poke(&o->urgent.seq, now_ms);
     seq_poke(&o->main.seq, now_ms);
-    if (decision->action == ACTION_NONE || op_is_urgent(decision->action)) {
+    if (op_is_urgent(decision->action)) {
         return;
     }
     if (o->main.action != ACTION_NONE && !goes_on(&o->main, decision)) {
         seq_cancel(&o->main.seq, now_ms);
     }
-    if (!ops_is_idle(o) || is_too_early(o, decision->action, now_ms)) {
+    if (decision->action == ACTION_NONE || !ops_is_idle(o) ||
+        is_too_early(o, decision->action, now_ms)) {
         return;
     }
     start(&o->main, decision, now_ms);
@@ -265,6 +270,7 @@ void ops_fill(const struct ops *o, struct view_op *view)
         .last_failed = o->last_failed,
         .n_failures = o->n_failures[o->last],
         .retry_ms = o->retry_ms[o->last],
+        .prepared_epoch = o->prepared_epoch,
         .n_rewind_failures = o->n_rewind_failures,
         .rewind_timeline = o->rewind_timeline,
     };

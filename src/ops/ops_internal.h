@@ -26,6 +26,7 @@ struct op {
     enum node_action action;
     struct node_decision decision; /* What it was started for. */
     uint64_t started_ms;
+    uint64_t epoch;          /* Of its start. */
     struct pg_start start;   /* For steps that write configuration or start. */
     struct pg_child *child;  /* In flight; NULL otherwise. */
     bool committed;          /* STOP: it has signalled; BOOTSTRAP, CLONE: a server of what is
@@ -52,6 +53,7 @@ struct ops {
     uint64_t last_ms;
     uint32_t n_failures[ACTIONS]; /* In a row. */
     uint64_t retry_ms[ACTIONS];   /* Not before this; 0 = no back-off. */
+    uint64_t prepared_epoch;      /* As view_op.prepared_epoch. */
     uint32_t n_rewind_failures;   /* Of REWIND, but for a source that did not answer, */
     uint32_t rewind_timeline;     /* with that timeline of the source. */
     uint32_t method_at;           /* CLONE: the next of replica_methods; those before failed. */
@@ -76,6 +78,7 @@ extern const struct seq_step op_clean_up_steps[];
 extern const struct seq_step op_clone_steps[];
 extern const struct seq_step op_fence_steps[];
 extern const struct seq_step op_follow_steps[];
+extern const struct seq_step op_prepare_steps[];
 extern const struct seq_step op_promote_steps[];
 extern const struct seq_step op_rewind_steps[];
 extern const struct seq_step op_start_primary_steps[];
@@ -102,6 +105,8 @@ void op_on_done(void *data, int status, const char *problem);
 enum seq_next op_fail(struct op *o, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Starts argv[0] of bin_dir as the operation of the step. */
 enum seq_next op_run_child(struct op *o, const char *const *argv, const struct kv_list *env);
+/* Starts a command of the operator as the operation of the step; SEQ_NEXT if there is none. */
+enum seq_next op_run_script(struct op *o, const char *label, const char *command);
 void op_kill_child(struct seq *s); /* abort of steps with a child. */
 /* progress of the same: CPU and I/O of what runs, wherever it writes. */
 uint64_t op_child_progress(struct seq *s);

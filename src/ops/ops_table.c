@@ -17,6 +17,7 @@ static const struct {
     [ACTION_REWIND]        = {op_rewind_steps,        false, true},
     [ACTION_START_PRIMARY] = {op_start_primary_steps, false, true},
     [ACTION_START_STANDBY] = {op_start_standby_steps, false, true},
+    [ACTION_PREPARE]       = {op_prepare_steps,       false, true},
     [ACTION_PROMOTE]       = {op_promote_steps,       false, true},
     [ACTION_FOLLOW]        = {op_follow_steps,        false, true},
     [ACTION_CHECKPOINT]    = {op_checkpoint_steps,    false, true},
@@ -34,25 +35,27 @@ static const struct {
  * cancelling it stops the server (op_promote.c), so what comes after it in
  * good order waits. The same holds for the last steps of bootstrap, clone and
  * start, in which PostgreSQL already looks as if it needed the next thing.
+ * Only pre_promote ends when nothing at all is decided: without the lease it is not to go on.
  */
 #define K OP_KEEP
 #define C OP_CANCEL
 #define E OP_CANCEL_EARLY
 #define X OP_CUT
 static const enum op_relation relations[ACTIONS][ACTIONS] = {
-    /*                       none boot clone rwnd sprim sstby prom foll chkp stop fence clean */
-    [ACTION_NONE]          = {K,   C,   C,    C,   C,    C,    C,   C,   C,   C,   X,    X},
-    [ACTION_BOOTSTRAP]     = {K,   K,   C,    C,   C,    C,    C,   C,   K,   C,   X,    X},
-    [ACTION_CLONE]         = {K,   C,   K,    C,   C,    K,    C,   K,   K,   C,   X,    X},
-    [ACTION_REWIND]        = {K,   C,   C,    K,   C,    K,    C,   K,   K,   C,   X,    X},
-    [ACTION_START_PRIMARY] = {K,   C,   C,    C,   K,    C,    K,   C,   K,   C,   X,    X},
-    [ACTION_START_STANDBY] = {K,   C,   C,    C,   C,    K,    C,   C,   K,   C,   X,    X},
-    [ACTION_PROMOTE]       = {K,   C,   C,    C,   C,    C,    K,   C,   K,   C,   X,    X},
-    [ACTION_FOLLOW]        = {K,   C,   C,    C,   C,    C,    C,   K,   C,   C,   X,    X},
-    [ACTION_CHECKPOINT]    = {K,   C,   C,    C,   C,    C,    C,   C,   K,   C,   X,    X},
-    [ACTION_STOP]          = {K,   E,   E,    E,   E,    E,    E,   E,   E,   K,   X,    X},
-    [ACTION_FENCE]         = {K,   K,   K,    K,   K,    K,    K,   K,   K,   K,   K,    K},
-    [ACTION_CLEAN_UP]      = {K,   K,   K,    K,   K,    K,    K,   K,   K,   K,   X,    K},
+    /*                       none boot clone rwnd sprim sstby prep prom foll chkp stop fence clean */
+    [ACTION_NONE]          = {K,   C,   C,    C,   C,    C,    C,   C,   C,   C,   C,   X,    X},
+    [ACTION_BOOTSTRAP]     = {K,   K,   C,    C,   C,    C,    C,   C,   C,   K,   C,   X,    X},
+    [ACTION_CLONE]         = {K,   C,   K,    C,   C,    K,    C,   C,   K,   K,   C,   X,    X},
+    [ACTION_REWIND]        = {K,   C,   C,    K,   C,    K,    C,   C,   K,   K,   C,   X,    X},
+    [ACTION_START_PRIMARY] = {K,   C,   C,    C,   K,    C,    K,   K,   C,   K,   C,   X,    X},
+    [ACTION_START_STANDBY] = {K,   C,   C,    C,   C,    K,    C,   C,   C,   K,   C,   X,    X},
+    [ACTION_PREPARE]       = {C,   C,   C,    C,   C,    C,    K,   C,   C,   C,   C,   X,    X},
+    [ACTION_PROMOTE]       = {K,   C,   C,    C,   C,    C,    K,   K,   C,   K,   C,   X,    X},
+    [ACTION_FOLLOW]        = {K,   C,   C,    C,   C,    C,    C,   C,   K,   C,   C,   X,    X},
+    [ACTION_CHECKPOINT]    = {K,   C,   C,    C,   C,    C,    C,   C,   C,   K,   C,   X,    X},
+    [ACTION_STOP]          = {K,   E,   E,    E,   E,    E,    E,   E,   E,   E,   K,   X,    X},
+    [ACTION_FENCE]         = {K,   K,   K,    K,   K,    K,    K,   K,   K,   K,   K,   K,    K},
+    [ACTION_CLEAN_UP]      = {K,   K,   K,    K,   K,    K,    K,   K,   K,   K,   K,   X,    K},
 };
 #undef K
 #undef C

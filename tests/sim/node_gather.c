@@ -94,6 +94,7 @@ static void fill_conf(const struct sim *s, const struct sim_node *n, struct view
         .use_pg_rewind = true,
         .remove_on_rewind_failure = true,
         .remove_on_diverged_timelines = true,
+        .pre_promote = (s->seed + (uint64_t)n->i) % 3 == 0,
         .can_bootstrap = n->mode == MODE_POSTGRES,
         .pause = a->is_paused,
         .scope = "sim",

@@ -26,19 +26,20 @@ static char relation(enum node_action running, enum node_action decided)
 {
     /* clang-format off */
     static const char *const rows[ACTIONS] = {
-        /*                       none boot clone rwnd sprim sstby prom foll chkp stop fence clean */
-        [ACTION_NONE]          = "KCCCCCCCCCXX",
-        [ACTION_BOOTSTRAP]     = "KKCCCCCCKCXX",
-        [ACTION_CLONE]         = "KCKCCKCKKCXX",
-        [ACTION_REWIND]        = "KCCKCKCKKCXX",
-        [ACTION_START_PRIMARY] = "KCCCKCKCKCXX",
-        [ACTION_START_STANDBY] = "KCCCCKCCKCXX",
-        [ACTION_PROMOTE]       = "KCCCCCKCKCXX",
-        [ACTION_FOLLOW]        = "KCCCCCCKCCXX",
-        [ACTION_CHECKPOINT]    = "KCCCCCCCKCXX",
-        [ACTION_STOP]          = "KEEEEEEEEKXX",
-        [ACTION_FENCE]         = "KKKKKKKKKKKK",
-        [ACTION_CLEAN_UP]      = "KKKKKKKKKKXK",
+        /*                       none boot clone rwnd sprim sstby prep prom foll chkp stop fence clean */
+        [ACTION_NONE]          = "KCCCCCCCCCCXX",
+        [ACTION_BOOTSTRAP]     = "KKCCCCCCCKCXX",
+        [ACTION_CLONE]         = "KCKCCKCCKKCXX",
+        [ACTION_REWIND]        = "KCCKCKCCKKCXX",
+        [ACTION_START_PRIMARY] = "KCCCKCKKCKCXX",
+        [ACTION_START_STANDBY] = "KCCCCKCCCKCXX",
+        [ACTION_PREPARE]       = "CCCCCCKCCCCXX",
+        [ACTION_PROMOTE]       = "KCCCCCKKCKCXX",
+        [ACTION_FOLLOW]        = "KCCCCCCCKCCXX",
+        [ACTION_CHECKPOINT]    = "KCCCCCCCCKCXX",
+        [ACTION_STOP]          = "KEEEEEEEEEKXX",
+        [ACTION_FENCE]         = "KKKKKKKKKKKKK",
+        [ACTION_CLEAN_UP]      = "KKKKKKKKKKKXK",
     };
     /* clang-format on */
     return rows[running][decided];
@@ -76,6 +77,9 @@ void sim_ops_end(struct sim *s, struct sim_node *n, struct sim_op *op, const cha
         count_success(s, action);
         o->n_failures[action] = 0;
         o->retry_ms[action] = 0;
+        o->prepared_epoch = action == ACTION_PREPARE   ? op->epoch
+                            : action == ACTION_PROMOTE ? 0
+                                                       : o->prepared_epoch;
     }
     if (problem != NULL || action != ACTION_CLEAN_UP) {
         o->last = action;
@@ -114,6 +118,7 @@ static void start(struct sim *s, struct sim_node *n, struct sim_op *op,
         .step = "begin",
         .serial = ++o->next_serial,
         .started_ms = sim_local_ms(s, n),
+        .epoch = n->agent->store.primary.epoch,
         .fails = !s->healing && sim_chance(s, 30),
         .upstream = SIM_NOBODY,
     };
@@ -178,13 +183,10 @@ void sim_ops_reconcile(struct sim *s, struct sim_node *n, const struct node_deci
         cut_in(s, n, d);
         return;
     }
-    if (d->action == ACTION_NONE) {
-        return;
-    }
     if (o->main.action != ACTION_NONE && !goes_on(&o->main, d)) {
         cancel(s, n, &o->main);
     }
-    if (o->main.action != ACTION_NONE || o->urgent.action != ACTION_NONE ||
+    if (d->action == ACTION_NONE || o->main.action != ACTION_NONE || o->urgent.action != ACTION_NONE ||
         is_too_early(o, d->action, sim_local_ms(s, n))) {
         return;
     }
@@ -202,6 +204,7 @@ void sim_ops_fill(const struct sim_ops *o, struct view_op *view)
         .last_failed = o->last_failed,
         .n_failures = o->n_failures[o->last],
         .retry_ms = o->retry_ms[o->last],
+        .prepared_epoch = o->prepared_epoch,
     };
     if (op->action != ACTION_NONE) {
         (void)str_copy(view->step, sizeof(view->step), op->step);

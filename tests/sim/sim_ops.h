@@ -16,6 +16,7 @@ struct sim_op {
     const char *step;
     uint32_t serial; /* Steps of an earlier sequence are void. */
     uint64_t started_ms;
+    uint64_t epoch; /* Of its start. */
     bool committed;              /* A stop that has signalled. */
     bool fails;                  /* Drawn at its start. */
     uint32_t source_incarnation; /* Of the server a clone is copied from. */
@@ -31,6 +32,7 @@ struct sim_ops {
     uint64_t last_ms;
     uint32_t n_failures[ACTIONS];
     uint64_t retry_ms[ACTIONS];
+    uint64_t prepared_epoch; /* pre_promote let it pass. */
     char problem[TEXT_SIZE];
 };
 

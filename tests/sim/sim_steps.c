@@ -294,6 +294,15 @@ static struct step_result clean_up_step(const struct step *st)
     return done;
 }
 
+/* A command of the operator, which may say no. */
+static struct step_result prepare_step(const struct step *st)
+{
+    if (st->number == 0) {
+        return next_after(st, 5, 500);
+    }
+    return st->op->fails ? failed("pre_promote says no") : done;
+}
+
 static struct step_result run_step(const struct step *st)
 {
     switch (st->op->action) {
@@ -306,6 +315,8 @@ static struct step_result run_step(const struct step *st)
         return start_step(st, false);
     case ACTION_START_STANDBY:
         return start_step(st, true);
+    case ACTION_PREPARE:
+        return prepare_step(st);
     case ACTION_PROMOTE:
         return promote_step(st);
     case ACTION_FOLLOW:

@@ -194,6 +194,12 @@ static void check_action(size_t rule, struct cube c)
     if (node_rules[rule].effects & EFFECT_DECLARE) { /* What is declared does not move. */
         never(rule, c, F(UPSTREAM_WRONG), 0);
     }
+    if (node_rules[rule].effects & EFFECT_PREPARE) { /* pre_promote runs in its place. */
+        never(rule, c, 0, F(LEASE));
+        never(rule, c, 0, F(OWNER_ME));
+        never(rule, c, F(MAY_WRITE), 0);
+        never(rule, c, F(PAUSED), F(ORDERED));
+    }
     switch (node_rules[rule].action) {
     case ACTION_PROMOTE:
         never(rule, c, 0, F(LEASE));
@@ -233,6 +239,7 @@ static void check_action(size_t rule, struct cube c)
         never(rule, c, F(OTHER_SYSID), 0);
         never(rule, c, 0, F(PG_STOPPED));
         break;
+    case ACTION_PREPARE: /* Of no rule of the table: in the place of some. */
     case ACTION_CHECKPOINT:
     case ACTION_FOLLOW:
     case ACTION_STOP:
@@ -280,6 +287,7 @@ static void check_pause(size_t rule, struct cube c)
         never(rule, c, F(PAUSED) | F(UNFENCED) | F(OWNER_ME),
               F(OTHER_SYSID) | F(OP_BOOTSTRAPS) | F(OP_MAKES_PRIMARY));
         break;
+    case ACTION_PREPARE:
     case ACTION_FOLLOW:
     case ACTION_CHECKPOINT: /* Nothing stops for it. */
     case ACTION_NONE:
@@ -507,6 +515,8 @@ static void shake_view(struct rng *r, struct view *v)
 static void shake_op(struct rng *r, struct view *v)
 {
     v->op.last = coin(r) ? ACTION_STOP : ACTION_NONE;
+    v->conf.pre_promote = coin(r);
+    v->op.prepared_epoch = coin(r) ? v->store->primary.epoch : 0;
     v->op.running = coin(r) ? ACTION_NONE : (enum node_action)upto(r, ACTIONS - 1);
     v->op.started_ms = v->now_ms - upto(r, 100000);
     v->op.last = coin(r) ? v->op.last : (enum node_action)upto(r, ACTIONS - 1);
@@ -771,7 +781,7 @@ static void impossible_worlds_do_not_happen(void **state)
 
     (void)state;
     rng_seed(&r, 1);
-    for (int i = 0; i < 60000; i++) {
+    for (int i = 0; i < 80000; i++) {
         struct scene *s = new_view(&r, i);
 
         node_facts_gather(&s->view, &node);
@@ -858,6 +868,9 @@ static void print_node_rules(struct strbuf *b)
         add_facts(b, "all", r->all, node_fact_infos, NODE_FACTS_END);
         add_facts(b, "none", r->none, node_fact_infos, NODE_FACTS_END);
     }
+    strbuf_printf(b, "\n# In the place of a rule with the effect \"prepare\", where pre_promote is set\n");
+    strbuf_printf(b, "%s -> %s\n    why: %s\n", node_rule_pre_promote.name,
+                  node_action_name(node_rule_pre_promote.action), node_rule_pre_promote.why);
     print_order_rules(b);
 }
 

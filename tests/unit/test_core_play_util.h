@@ -339,6 +339,7 @@ static inline void run_op(struct play *p, int i)
         pg->alive = false;
         pg->clean = false;
         break;
+    case ACTION_PREPARE:
     case ACTION_NONE:
     case ACTIONS:
         break;

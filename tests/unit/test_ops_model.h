@@ -249,6 +249,27 @@ struct pg_child *pg_child_start(struct pg *pg, const char *const *argv, const st
     return &the_child;
 }
 
+struct pg_child *pg_script_start(struct pg *pg, enum pg_script slot, const char *label,
+                                 const char *command, const char *const *args, pg_done_cb cb,
+                                 void *data, struct err *err)
+{
+    (void)label;
+    (void)err;
+    assert_int_equal(slot, PG_SCRIPT_STEP);
+    assert_non_null(command);
+    assert_null(args[0]);
+    pg->child_killed = false;
+    begin(pg, "script", effect_child, cb, data);
+    return &the_child;
+}
+
+size_t pg_script_sweep(struct pg *pg, enum pg_script slot)
+{
+    (void)pg;
+    (void)slot;
+    return 0;
+}
+
 void pg_child_kill(struct pg_child *child)
 {
     assert_ptr_equal(child, &the_child);
@@ -520,7 +541,7 @@ static void forget_trace(struct bench *b)
 /* The world in which an action is decided. */
 static void set_scene(struct bench *b, enum node_action action)
 {
-    bool runs = action == ACTION_PROMOTE || action == ACTION_FOLLOW ||
+    bool runs = action == ACTION_PREPARE || action == ACTION_PROMOTE || action == ACTION_FOLLOW ||
                 action == ACTION_CHECKPOINT || action == ACTION_STOP || action == ACTION_FENCE;
 
     b->pg.data = action == ACTION_BOOTSTRAP ? DATA_EMPTY : DATA_VALID;

@@ -9,20 +9,21 @@ static void what_becomes_of_a_running_sequence_is_as_written(void **state)
 {
     static const struct {
         enum node_action running;
-        const char *cells; /* none boot clone rwnd sprim sstby prom foll chkp stop fence clean */
+        const char *cells; /* none boot clone rwnd sprim sstby prep prom foll chkp stop fence clean */
     } golden[] = {
-        {ACTION_NONE, "KCCCCCCCCCXX"},
-        {ACTION_BOOTSTRAP, "KKCCCCCCKCXX"},
-        {ACTION_CLONE, "KCKCCKCKKCXX"},
-        {ACTION_REWIND, "KCCKCKCKKCXX"},
-        {ACTION_START_PRIMARY, "KCCCKCKCKCXX"},
-        {ACTION_START_STANDBY, "KCCCCKCCKCXX"},
-        {ACTION_PROMOTE, "KCCCCCKCKCXX"},
-        {ACTION_FOLLOW, "KCCCCCCKCCXX"},
-        {ACTION_CHECKPOINT, "KCCCCCCCKCXX"},
-        {ACTION_STOP, "KEEEEEEEEKXX"},
-        {ACTION_FENCE, "KKKKKKKKKKKK"},
-        {ACTION_CLEAN_UP, "KKKKKKKKKKXK"},
+        {ACTION_NONE, "KCCCCCCCCCCXX"},
+        {ACTION_BOOTSTRAP, "KKCCCCCCCKCXX"},
+        {ACTION_CLONE, "KCKCCKCCKKCXX"},
+        {ACTION_REWIND, "KCCKCKCCKKCXX"},
+        {ACTION_START_PRIMARY, "KCCCKCKKCKCXX"},
+        {ACTION_START_STANDBY, "KCCCCKCCCKCXX"},
+        {ACTION_PREPARE, "CCCCCCKCCCCXX"},
+        {ACTION_PROMOTE, "KCCCCCKKCKCXX"},
+        {ACTION_FOLLOW, "KCCCCCCCKCCXX"},
+        {ACTION_CHECKPOINT, "KCCCCCCCCKCXX"},
+        {ACTION_STOP, "KEEEEEEEEEKXX"},
+        {ACTION_FENCE, "KKKKKKKKKKKKK"},
+        {ACTION_CLEAN_UP, "KKKKKKKKKKKXK"},
     };
     static const char letters[] = {
         [OP_KEEP] = 'K', [OP_CANCEL] = 'C', [OP_CANCEL_EARLY] = 'E', [OP_CUT] = 'X'};
@@ -52,10 +53,11 @@ static void every_sequence_does_its_operations_in_order(void **state)
         {ACTION_CLONE, "/bin/sh keep mark remove pg_basebackup settle conf-standby unmark server "},
         {ACTION_START_PRIMARY, "conf-primary server "},
         {ACTION_START_STANDBY, "conf-standby server "},
+        {ACTION_PREPARE, "script "},
         {ACTION_PROMOTE, "sql promote "},
         {ACTION_FOLLOW, "conf-standby reload "},
         {ACTION_CHECKPOINT, "checkpoint "},
-        {ACTION_STOP, "checkpoint fast "},
+        {ACTION_STOP, "checkpoint script fast "},
         {ACTION_FENCE, "immediate "},
         {ACTION_CLEAN_UP, "kill "},
     };
@@ -66,6 +68,8 @@ static void every_sequence_does_its_operations_in_order(void **state)
         struct view_op v;
 
         bench_init(&b);
+        b.pg.options.pre_promote = "ask";
+        b.pg.options.before_stop = "drain";
         set_scene(&b, golden[i].action);
         decide_on(&b, golden[i].action, "other");
         run_out(&b);
