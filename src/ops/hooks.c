@@ -167,32 +167,38 @@ struct hooks *hooks_new(struct pg *pg, const char *path, uint64_t instance)
 
 static void start(struct slot *slot, uint64_t now_ms);
 
+static void log_end(const struct slot *slot, uint64_t now_ms, int status, const char *problem)
+{
+    unsigned long long ms = now_ms > slot->started_ms ? now_ms - slot->started_ms : 0;
+    const char *name = hook_name(slot->runs.hook);
+    const char *role = hook_role_name(slot->runs.role);
+
+    if (slot->killed != NULL) {
+        log_warning("Callback killed, with what it started. callback=%s role=%s ms=%llu why=\"%s\"",
+                    name, role, ms, slot->killed);
+    } else if (status != 0) {
+        log_warning("Callback failed, it is not tried again. callback=%s role=%s ms=%llu "
+                    "problem=\"%s\"",
+                    name, role, ms, problem);
+    } else {
+        log_info("Callback done. callback=%s role=%s ms=%llu", name, role, ms);
+    }
+}
+
 static void on_end(void *data, int status, const char *problem)
 {
     struct slot *slot = data;
-    struct hooks *h = slot->hooks;
     uint64_t now_ms = clock_ms();
-    unsigned long long ms = now_ms > slot->started_ms ? now_ms - slot->started_ms : 0;
-    const char *name = hook_name(slot->runs.hook);
 
     slot->child = NULL;
-    if (status == 0) {
-        log_info("Callback done. callback=%s role=%s ms=%llu", name,
-                 hook_role_name(slot->runs.role), ms);
-    } else {
-        log_warning("Callback failed, it is not tried again. callback=%s role=%s ms=%llu "
-                    "problem=\"%s%s%s\"",
-                    name, hook_role_name(slot->runs.role), ms,
-                    slot->killed != NULL ? slot->killed : "", slot->killed != NULL ? ": " : "",
-                    problem);
-    }
-    if (h->leaving_ms != 0 && slot->killed != NULL) {
-        return; /* It stays on record as not ended, for the next agent. */
+    log_end(slot, now_ms, status, problem);
+    if (slot->hooks->leaving_ms != 0 && slot->killed != NULL && slot->next.hook != HOOK_STOP) {
+        return; /* It, or what was to follow it, stays on record for the next agent. */
     }
     slot->runs = slot->next;
     slot->next = (struct call){0};
     start(slot, now_ms);
-    remember(h);
+    remember(slot->hooks);
 }
 
 /* slot->runs, if it is anything and there is a command for it. */
