@@ -355,6 +355,66 @@ static void nobody_sends_more_once_the_position_is_declared(void **state)
     free(s);
 }
 
+/* In the place of that rule, until it let it pass. */
+static void assert_prepares(struct scene *s, const char *rule, enum node_action action)
+{
+    s->view.op.prepared_epoch = 9; /* Another epoch's. */
+    assert_node(s, "pre-promote", ACTION_PREPARE);
+    assert_int_equal(s->decision.n_commands, 0);
+    s->view.op.prepared_epoch = 1;
+    assert_node(s, rule, action);
+}
+
+static void pre_promote_comes_before_anything_of_a_promotion(void **state)
+{
+    struct scene *s = scene_about_to_promote();
+
+    (void)state;
+    s->view.conf.pre_promote = true;
+    assert_prepares(s, "declare-timeline", ACTION_NONE);
+    s->view.pg.receives = true;
+    assert_prepares(s, "stop-following", ACTION_FOLLOW);
+    s->view.pg.receives = false;
+    declare(s);
+    s->view.conf.sync_mode = SYNC_ON;
+    assert_prepares(s, "claim-sync", ACTION_NONE);
+    s->view.conf.sync_mode = SYNC_OFF;
+    assert_prepares(s, "promote", ACTION_PROMOTE);
+    free(s);
+}
+
+static void who_is_refused_by_pre_promote_lets_another_take_over(void **state)
+{
+    struct scene *s = scene_about_to_promote();
+
+    (void)state;
+    s->view.conf.pre_promote = true;
+    s->view.op.last = ACTION_PREPARE;
+    s->view.op.last_failed = true;
+    s->view.op.retry_ms = TEST_NOW + 1000;
+    assert_node(s, "promote-failed", ACTION_NONE);
+    assert_non_null(scene_find(s, COMMAND_EPOCH_RELEASE));
+    s->view.peers[0].status.nofailover = true; /* There is nobody else. */
+    assert_node(s, "back-off", ACTION_NONE);
+    assert_null(scene_find(s, COMMAND_EPOCH_RELEASE));
+    s->view.op.retry_ms = TEST_NOW;
+    assert_node(s, "pre-promote", ACTION_PREPARE);
+    free(s);
+}
+
+static void pre_promote_does_not_go_on_without_the_lease(void **state)
+{
+    struct scene *s = scene_about_to_promote();
+
+    (void)state;
+    s->view.conf.pre_promote = true;
+    s->view.op.running = ACTION_PREPARE;
+    assert_node(s, "keep-operation", ACTION_PREPARE);
+    s->view.lease.live = false;
+    assert_node(s, "wait-for-lease", ACTION_NONE);
+    free(s);
+}
+
 static void a_paused_owner_that_is_a_standby_is_left_alone(void **state)
 {
     struct scene *s = scene_about_to_promote();
@@ -1709,6 +1769,9 @@ int main(void)
         cmocka_unit_test(who_misses_too_much_gives_the_epoch_back),
         cmocka_unit_test(a_timeline_is_declared_before_it_is_written),
         cmocka_unit_test(nobody_sends_more_once_the_position_is_declared),
+        cmocka_unit_test(pre_promote_comes_before_anything_of_a_promotion),
+        cmocka_unit_test(who_is_refused_by_pre_promote_lets_another_take_over),
+        cmocka_unit_test(pre_promote_does_not_go_on_without_the_lease),
         cmocka_unit_test(a_paused_owner_that_is_a_standby_is_left_alone),
         cmocka_unit_test(a_timeline_that_may_have_been_begun_is_waited_for),
         cmocka_unit_test(only_who_wrote_the_newest_timeline_is_restarted_in_place),

@@ -5,6 +5,8 @@
 
 #include <glob.h>
 
+#include "pg/pg_processes.h"
+
 static void a_bootstrap_makes_a_database_and_hides_its_secrets(void **state)
 {
     struct node *a = &w->a;
@@ -425,6 +427,141 @@ static void a_clean_up_counts_out_what_a_dead_postmaster_left(void **state)
     wait_role(a, PG_ROLE_PRIMARY);
 }
 
+/* ---- Commands of the operator ---- */
+
+static void set_options(struct node *n)
+{
+    pg_set_options(n->pg, &n->options);
+}
+
+static bool is_named_running(const struct node *n, const char *file)
+{
+    char path[PATH_MAX + 64];
+    int pid = 0;
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", n->dir, file);
+    f = fopen(path, "re");
+    if (f != NULL) {
+        (void)fscanf(f, "%d", &pid); /* 0: not written yet. */
+        (void)fclose(f);
+    }
+    return pid > 1 && kill(pid, 0) == 0 && !pg_process_is_zombie(pid);
+}
+
+static void pre_promote_refuses_or_lets_pass(void **state)
+{
+    struct node *a = &w->a, *b = &w->b;
+
+    (void)state;
+    start_cluster();
+    act(a, ACTION_STOP, NULL);
+    w->store.primary.epoch = 5;
+    b->options.pre_promote = "echo not today; exit 3";
+    set_options(b);
+    decide_on(b, ACTION_PREPARE, NULL);
+    wait_idle(b);
+    assert_true(see(b).last_failed);
+    assert_non_null(strstr(see(b).problem, "ended with code 3: not today"));
+    assert_true(see(b).retry_ms > clock_ms() - SECONDS(60));
+    assert_int_equal(see(b).prepared_epoch, 0);
+    wait_role(b, PG_ROLE_STANDBY);
+
+    b->options.pre_promote = "true";
+    set_options(b);
+    make_ops(b, NULL); /* No back-off. */
+    act(b, ACTION_PREPARE, NULL);
+    assert_int_equal(see(b).prepared_epoch, 5);
+    act(b, ACTION_PROMOTE, NULL);
+    assert_int_equal(see(b).prepared_epoch, 0); /* It was for that promotion. */
+    wait_role(b, PG_ROLE_PRIMARY);
+}
+
+/* What it does to others it may not do without the lease: then nothing is decided. */
+static void pre_promote_ends_when_nothing_is_decided(void **state)
+{
+    struct node *a = &w->a;
+    char script[2 * PATH_MAX];
+
+    (void)state;
+    (void)snprintf(script, sizeof(script),
+                   "setsid sleep 9999 & echo $! > %.2000s/pid; sleep 9999; true", a->dir);
+    a->options.pre_promote = script;
+    set_options(a);
+    decide_on(a, ACTION_PREPARE, NULL);
+    while (!is_named_running(a, "pid")) {
+        assert_false(ops_is_idle(a->ops));
+        turn();
+    }
+    decide_on(a, ACTION_PREPARE, NULL);
+    assert_true(is_named_running(a, "pid")); /* It goes on. */
+    decide_on(a, ACTION_NONE, NULL);
+    wait_idle(a);
+
+    while (is_named_running(a, "pid")) {
+        turn();
+    }
+    assert_int_equal(see(a).last, ACTION_NONE);
+    assert_int_equal(see(a).prepared_epoch, 0);
+}
+
+static void before_stop_runs_beside_the_server_and_is_not_obeyed(void **state)
+{
+    struct node *a = &w->a;
+    char script[2 * PATH_MAX];
+
+    (void)state;
+    act(a, ACTION_BOOTSTRAP, NULL);
+    wait_role(a, PG_ROLE_PRIMARY);
+    (void)snprintf(script, sizeof(script), "test -s %.2000s/postmaster.pid && touch %.2000s.ran; exit 1",
+                   a->data, a->data);
+    a->options.before_stop = script;
+    set_options(a);
+    act(a, ACTION_STOP, NULL);
+
+    assert_true(exists(a, ".ran"));
+    assert_true(pg_is_down(a->pg));
+    wait_data(a, DATA_VALID);
+    assert_true(a->status.clean_shutdown);
+}
+
+/* It would take a minute to be given up. The fence has its signals out when it is decided. */
+static void before_stop_that_hangs_does_not_hold_up_a_fence(void **state)
+{
+    struct node_decision fence = {
+        .action = ACTION_FENCE, .rule = "test", .why = "the test says so", .kill = true};
+    struct node *a = &w->a;
+    char script[2 * PATH_MAX], data[PATH_MAX];
+    uint64_t until_ms;
+    pid_t pids[1];
+
+    (void)state;
+    act(a, ACTION_BOOTSTRAP, NULL);
+    wait_role(a, PG_ROLE_PRIMARY);
+    assert_non_null(realpath(a->data, data));
+    (void)snprintf(script, sizeof(script), "echo $$ > %.2000s/pid; trap '' TERM INT; sleep 9999; true",
+                   a->dir);
+    a->options.before_stop = script;
+    set_options(a);
+    decide_on(a, ACTION_STOP, NULL);
+    while (!is_named_running(a, "pid")) {
+        assert_false(ops_is_idle(a->ops));
+        turn();
+    }
+    assert_string_equal(see(a).step, "stop: before stop");
+    assert_true(pg_processes_find(data, pids, 1) > 0);
+    until_ms = clock_ms() + SECONDS(50);
+    ops_reconcile(a->ops, &fence, clock_ms());
+    while (pg_processes_find(data, pids, 1) > 0) { /* No turn of the loop: it waits for nobody. */
+        (void)ops_tick(a->ops, clock_ms());
+        assert_string_equal(see(a).step, "fence: kill");
+        assert_true(clock_ms() < until_ms);
+    }
+    wait_idle(a);
+
+    assert_false(is_named_running(a, "pid"));
+}
+
 static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +579,10 @@ static int run_all(void)
         on_world(a_tablespace_that_is_another_directory_now_is_left_alone),
         on_world(a_source_that_does_not_let_us_in_costs_nothing),
         on_world(a_fence_ends_busy_backends),
+        on_world(pre_promote_refuses_or_lets_pass),
+        on_world(pre_promote_ends_when_nothing_is_decided),
+        on_world(before_stop_runs_beside_the_server_and_is_not_obeyed),
+        on_world(before_stop_that_hangs_does_not_hold_up_a_fence),
         on_world(a_clean_up_counts_out_what_a_dead_postmaster_left),
     };
 
