@@ -1,0 +1,171 @@
+"""Commands of the operator: callbacks, pre_promote, before_stop; one cluster for all tests.
+
+Each test knows all that was told before it: what came once too often is found by the next.
+"""
+
+import os
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from veche import BUILD, Cluster, is_frozen, wait
+
+CALLBACKS = ("on_start", "on_stop", "on_restart", "on_reload", "on_role_change")
+
+# Its arguments become one line of `told`.
+TELL = """#!/bin/sh
+echo "$*" >> "$(dirname "$0")/told"
+"""
+# No promotion while there is a file `refuse`.
+ASK = """#!/bin/sh
+echo asked >> "$(dirname "$0")/asked"
+test ! -e "$(dirname "$0")/refuse"
+"""
+# Hangs while there is a file `hang`.
+DRAIN = """#!/bin/sh
+echo $$ > "$(dirname "$0")/draining"
+while test -e "$(dirname "$0")/hang"; do sleep 0.05; done
+rm "$(dirname "$0")/draining"
+"""
+
+
+def give_commands(node):
+    for name, text in (("tell", TELL), ("ask", ASK), ("drain", DRAIN)):
+        path = node.dir / name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    node.overrides |= {
+        "postgresql.callbacks": {name: str(node.dir / "tell") for name in CALLBACKS},
+        "postgresql.pre_promote": str(node.dir / "ask"),
+        "postgresql.before_stop": str(node.dir / "drain"),
+    }
+
+
+@pytest.fixture(scope="module")
+def told(request):
+    """The cluster, and what each node is expected to have been told."""
+    with Cluster() as c:
+        for node in c.postgres_nodes:
+            give_commands(node)
+        c.start_and_wait()
+        before = request.session.testsfailed
+        yield c, {node.name: [] for node in c.postgres_nodes}
+        c.failed = request.session.testsfailed > before
+
+
+def lines_of(node, name="told"):
+    path = node.dir / name
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def expect(told, node, *more):
+    """All that it was told, from the beginning."""
+    _, lines = told
+    lines[node.name] += more
+    wait(
+        lambda: len(lines_of(node)) >= len(lines[node.name]),
+        30,
+        f"{node.name} to be told {more}, not {lines_of(node)[-3:]}",
+    )
+    assert lines_of(node) == lines[node.name]
+
+
+def test_the_first_start_is_told_once_the_database_is_made(told):
+    c, _ = told
+    primary, (standby,) = c.primary(), c.standbys()
+    expect(told, primary, "on_start primary test")
+    expect(told, standby, "on_start replica test")
+
+
+def test_a_reload_is_told_whether_or_not_something_changed(told):
+    primary, (standby,) = told[0].primary(), told[0].standbys()
+    standby.overrides["postgresql.parameters"] = standby.config()["postgresql"]["parameters"] | {
+        "work_mem": "5MB"
+    }
+    for node in (primary, standby):
+        node.write_config()
+        node.ctl("reload", "test", node.name, "--force")
+    expect(told, primary, "on_reload primary test")
+    expect(told, standby, "on_reload replica test")
+
+
+def test_a_restart_is_told_as_one(told):
+    primary, (standby,) = told[0].primary(), told[0].standbys()
+    primary.ctl("restart", "test", primary.name, "--force")
+    expect(told, primary, "on_restart primary test")
+    assert told[0].wait_healthy() is primary
+    expect(told, standby)
+
+
+def test_an_agent_that_comes_back_tells_nothing_again(told):
+    primary = told[0].primary()
+    pid = primary.postmaster_pid()
+    primary.kill_agent()
+    primary.start()
+    told[0].wait_healthy()
+    assert primary.postmaster_pid() == pid
+    primary.ctl("reload", "test", primary.name, "--force")  # Told after whatever else there is.
+    expect(told, primary, "on_reload primary test")
+
+
+def test_a_switchover_is_told_as_a_change_of_role(told):
+    c = told[0]
+    old, (new,) = c.primary(), c.standbys()
+    old.ctl("switchover", "test", "--leader", old.name, "--candidate", new.name, "--force")
+    assert c.wait_healthy() is new
+    expect(told, old, "on_stop primary test", "on_role_change replica test")
+    expect(told, new, "on_role_change primary test")
+    assert lines_of(new, "asked") == ["asked"] and not lines_of(old, "asked")
+
+
+def test_who_refuses_a_promotion_lets_the_other_one_have_it(told):
+    c = told[0]
+    old, (candidate,) = c.primary(), c.standbys()
+    (candidate.dir / "refuse").touch()
+    old.ctl(
+        "switchover", "test", "--leader", old.name, "--candidate", candidate.name, "--force",
+        check=False,
+    )
+    wait(lambda: len(lines_of(old, "asked")) == 2, 60, "the former primary to be asked")
+    assert c.wait_healthy() is old
+    assert lines_of(candidate, "asked")
+    assert "pre_promote ended with code 1" in candidate.log()
+    (candidate.dir / "refuse").unlink()
+    # As standby it waited for the other one; which one told it so depends on how fast that was.
+    assert lines_of(old)[-1] == "on_role_change primary test"
+    assert set(lines_of(candidate)[len(told[1][candidate.name]):]) <= {"on_start replica test"}
+    for node in (old, candidate):
+        told[1][node.name] = lines_of(node)
+
+
+def test_before_stop_that_hangs_does_not_hold_up_the_guard(told):
+    c = told[0]
+    primary, (standby,) = c.primary(), c.standbys()
+    (primary.dir / "hang").touch()
+    asking = subprocess.Popen(
+        [str(BUILD / "src/vechectl"), "-c", str(primary.config_path), "switchover", "test",
+         "--leader", primary.name, "--candidate", standby.name, "--force"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait(lambda: lines_of(primary, "draining"), 30, "before_stop")
+        (pid,) = lines_of(primary, "draining")
+        standby.process.send_signal(signal.SIGSTOP)
+        c["w1"].process.send_signal(signal.SIGSTOP)
+        wait(lambda: is_frozen(primary), 50, "the guard to freeze PostgreSQL")
+        os.kill(int(pid), 0)  # Still there: nobody has waited for it.
+    finally:
+        (primary.dir / "hang").unlink()
+        for node in (standby, c["w1"]):
+            node.process.send_signal(signal.SIGCONT)
+        asking.wait(90)
+    c.wait_healthy()
+
+
+def test_the_end_of_the_agent_is_told_before_it_has_ended(told):
+    (standby,) = told[0].standbys()
+    assert standby.stop() == 0
+    assert lines_of(standby)[-1] == "on_stop replica test"
