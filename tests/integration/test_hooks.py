@@ -37,6 +37,8 @@ def give_commands(node):
         path.write_text(text, encoding="utf-8")
         path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
     node.overrides |= {
+        "postgresql.parameters": node.config()["postgresql"]["parameters"]
+        | {"wal_retrieve_retry_interval": "200ms"},
         "postgresql.callbacks": {name: str(node.dir / "tell") for name in CALLBACKS},
         "postgresql.pre_promote": str(node.dir / "ask"),
         "postgresql.before_stop": str(node.dir / "drain"),
@@ -81,9 +83,7 @@ def test_the_first_start_is_told_once_the_database_is_made(told):
 
 def test_a_reload_is_told_whether_or_not_something_changed(told):
     primary, (standby,) = told[0].primary(), told[0].standbys()
-    standby.overrides["postgresql.parameters"] = standby.config()["postgresql"]["parameters"] | {
-        "work_mem": "5MB"
-    }
+    standby.overrides["postgresql.parameters"]["work_mem"] = "5MB"
     for node in (primary, standby):
         node.write_config()
         node.ctl("reload", "test", node.name, "--force")

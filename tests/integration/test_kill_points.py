@@ -237,6 +237,8 @@ def new_cluster(names):
     c.make_nodes()
     for node in c.nodes.values():
         node.env["VECHE_TEST_STOP_FILE"] = str(stop_file(node))
+        for command in ("pre_promote", "before_stop"):  # Else their rows are never reached.
+            node.overrides[f"postgresql.{command}"] = f"test -d {node.dir}/"
     return c
 
 
@@ -407,6 +409,7 @@ SCENARIOS = {
     "start-primary": [restart_in_place],
     "clean-up": [dead_postmaster],
     "stop": [demote, leave],
+    "pre-promote": [promote],
     "promote": [promote],
     "checkpoint": [promote],
     "follow": [follow],
@@ -561,7 +564,7 @@ def test_a_copy_whose_agent_was_killed_leaves_nobody_behind(three):
     wait(lambda: len(strays(victim)) <= 1, 60, "pg_basebackup to end")
     left = strays(victim)  # None, if its connection was lost just then.
 
-    victim.overrides.clear()
+    del victim.overrides["postgresql.basebackup"]
     victim.start()
     wait_converged(c, kept)
 
