@@ -29,8 +29,7 @@ static bool is_in_between(enum node_action running)
 /* An agent that has just started does not know yet, and is patient. */
 static bool may_lead(const struct view *v)
 {
-    bool is_new =
-        !v->raft.caught_up && v->now_ms < v->self.started_ms + 3 * v->conf.ttl_ms;
+    bool is_new = !v->raft.caught_up && v->now_ms < v->self.started_ms + 3 * v->conf.ttl_ms;
 
     return is_new || (v->lease.live && lookup_owner_is_me(v));
 }

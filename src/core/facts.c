@@ -431,8 +431,7 @@ static uint64_t op_facts(const struct view *view, uint64_t bits)
     bool recent = op->retry_ms == 0 || view->now_ms < op->retry_ms;
     bool failed = op->last_failed && recent &&
                   (starts_as_primary(op->last) || op->last == ACTION_START_STANDBY ||
-                   op->last == ACTION_PREPARE ||
-                   str_equal(op->last_rule, "stop-following"));
+                   op->last == ACTION_PREPARE || str_equal(op->last_rule, "stop-following"));
     bool overdue = op->running == ACTION_START_PRIMARY &&
                    is_over(view, op->started_ms, order_start_timeout_ms(view));
 

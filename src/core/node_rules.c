@@ -132,7 +132,7 @@ static const struct node_rule back_off = {
 const struct node_rule node_rule_pre_promote = {
     .name = "pre-promote",
     .action = ACTION_PREPARE,
-    .why = "before anything of a promotion is declared or done: the operator's command may refuse it",
+    .why = "before anything of a promotion is declared: the operator's command may refuse it",
 };
 
 const struct node_rule *node_rules_match(uint64_t bits)
@@ -149,9 +149,9 @@ const struct node_rule *node_rules_match(uint64_t bits)
 
 const char *node_effects_format(unsigned effects, char *text, size_t size)
 {
-    static const char *const names[] = {"keep",    "release", "ask",  "refuse", "exit",
-                                        "declare", "problem", "kill", "claim", "orders",
-                                        "prepare"};
+    static const char *const names[] = {"keep",  "release", "ask",     "refuse",
+                                        "exit",  "declare", "problem", "kill",
+                                        "claim", "orders",  "prepare"};
     struct sbuf b;
 
     sbuf_init(&b, text, size);

@@ -10,16 +10,16 @@
 
 /* What a rule asks for beside its action. */
 enum node_effect {
-    EFFECT_KEEP = 1 << 0,    /* The action is the sequence that runs. */
-    EFFECT_RELEASE = 1 << 1, /* Forget the rounds, give the epoch back. */
-    EFFECT_ASK = 1 << 2,     /* Ask every member for its position. */
-    EFFECT_REFUSE = 1 << 3,  /* End the pending request as not done. */
-    EFFECT_EXIT = 1 << 4,    /* The agent may leave. */
-    EFFECT_DECLARE = 1 << 5, /* Say which timeline a promotion here will write. */
-    EFFECT_PROBLEM = 1 << 6, /* A condition that only an operator ends: the status shows it. */
-    EFFECT_KILL = 1 << 7,    /* The fence is SIGKILL at once: there is no time left to ask. */
-    EFFECT_CLAIM = 1 << 8,   /* Make the synchronous state our own. */
-    EFFECT_ORDERS = 1 << 9,  /* An operator's order for this member may be carried out instead. */
+    EFFECT_KEEP = 1 << 0,     /* The action is the sequence that runs. */
+    EFFECT_RELEASE = 1 << 1,  /* Forget the rounds, give the epoch back. */
+    EFFECT_ASK = 1 << 2,      /* Ask every member for its position. */
+    EFFECT_REFUSE = 1 << 3,   /* End the pending request as not done. */
+    EFFECT_EXIT = 1 << 4,     /* The agent may leave. */
+    EFFECT_DECLARE = 1 << 5,  /* Say which timeline a promotion here will write. */
+    EFFECT_PROBLEM = 1 << 6,  /* A condition that only an operator ends: the status shows it. */
+    EFFECT_KILL = 1 << 7,     /* The fence is SIGKILL at once: there is no time left to ask. */
+    EFFECT_CLAIM = 1 << 8,    /* Make the synchronous state our own. */
+    EFFECT_ORDERS = 1 << 9,   /* An operator's order for this member may be carried out instead. */
     EFFECT_PREPARE = 1 << 10, /* Of a promotion: pre_promote comes first, if there is one. */
 };
 

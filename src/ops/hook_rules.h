@@ -8,15 +8,7 @@
 
 #include "base/base.h"
 
-enum hook {
-    HOOK_NONE,
-    HOOK_START,
-    HOOK_STOP,
-    HOOK_RESTART,
-    HOOK_RELOAD,
-    HOOK_ROLE_CHANGE,
-    HOOKS
-};
+enum hook { HOOK_NONE, HOOK_START, HOOK_STOP, HOOK_RESTART, HOOK_RELOAD, HOOK_ROLE_CHANGE, HOOKS };
 
 enum hook_role {
     HOOK_NO_ROLE, /* Nothing was told yet. */

@@ -103,8 +103,8 @@ static void recall(struct hooks *h)
     reload = decode_bool(&d);
     used = d.used;
     if (!is_ours || d.failed || decode_u32(&d) != crc32c(0, h->map, used) ||
-        !is_one_of(state, HOOK_STATES) || !is_one_of(role, HOOK_ROLES) ||
-        !is_one_of(hook, HOOKS) || !is_one_of(cut_role, HOOK_ROLES)) {
+        !is_one_of(state, HOOK_STATES) || !is_one_of(role, HOOK_ROLES) || !is_one_of(hook, HOOKS) ||
+        !is_one_of(cut_role, HOOK_ROLES)) {
         return;
     }
     told.state = (enum hook_state)state;

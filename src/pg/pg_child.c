@@ -18,9 +18,9 @@
 #define LINE_SIZE        1024
 #define SCRIPT_LINES_MAX 100
 #define SCRIPT_ARGS_MAX  3
-#define LINES_KEPT   3
-#define READS_AT_END 64
-#define SWEEPS_MAX   3 /* Of who is forked by who is being killed. */
+#define LINES_KEPT       3
+#define READS_AT_END     64
+#define SWEEPS_MAX       3 /* Of who is forked by who is being killed. */
 
 struct pg_child {
     struct list node; /* pg->children */
@@ -34,7 +34,7 @@ struct pg_child {
     bool killed;
     char *mark;            /* Of a script: the value of PG_SCRIPT_VARIABLE. */
     unsigned n_lines_left; /* Of its output, for the log. */
-    char line[LINE_SIZE]; /* Not whole yet. */
+    char line[LINE_SIZE];  /* Not whole yet. */
     size_t line_length;
     char kept[LINES_KEPT][TEXT_SIZE]; /* The last lines; kept[n % LINES_KEPT] is next. */
     size_t n_kept;
@@ -322,8 +322,9 @@ void pg_child_kill(struct pg_child *child)
 
 static char *mark_of(const struct pg *pg, enum pg_script slot)
 {
-    static const char *const slots[] = {
-        [PG_SCRIPT_STEP] = "step", [PG_SCRIPT_CALLBACK] = "callback", [PG_SCRIPT_RELOAD] = "reload"};
+    static const char *const slots[] = {[PG_SCRIPT_STEP] = "step",
+                                        [PG_SCRIPT_CALLBACK] = "callback",
+                                        [PG_SCRIPT_RELOAD] = "reload"};
     struct strbuf b = {0};
 
     strbuf_printf(&b, "%s:%s", slots[slot], pg->opts->o.data_dir);

@@ -259,8 +259,8 @@ static void write_conf(struct pg *pg, const struct sync_decision *d, const struc
     s->next = how.sync;
     s->writing = true;
     s->tells = tells;
-    s->configured = pg->reload_asked ||
-                    (pg->has_written && pg->written_revision != pg->opts->revision);
+    s->configured =
+        pg->reload_asked || (pg->has_written && pg->written_revision != pg->opts->revision);
     pg->reload_asked = false;
     if (tells) {
         log_info("Telling PostgreSQL for whom commits wait. synchronous_standby_names='%s' "

@@ -16,7 +16,7 @@ struct sim_op {
     const char *step;
     uint32_t serial; /* Steps of an earlier sequence are void. */
     uint64_t started_ms;
-    uint64_t epoch; /* Of its start. */
+    uint64_t epoch;              /* Of its start. */
     bool committed;              /* A stop that has signalled. */
     bool fails;                  /* Drawn at its start. */
     uint32_t source_incarnation; /* Of the server a clone is copied from. */

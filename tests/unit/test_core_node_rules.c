@@ -868,7 +868,8 @@ static void print_node_rules(struct strbuf *b)
         add_facts(b, "all", r->all, node_fact_infos, NODE_FACTS_END);
         add_facts(b, "none", r->none, node_fact_infos, NODE_FACTS_END);
     }
-    strbuf_printf(b, "\n# In the place of a rule with the effect \"prepare\", where pre_promote is set\n");
+    strbuf_printf(
+        b, "\n# In the place of a rule with the effect \"prepare\", where pre_promote is set\n");
     strbuf_printf(b, "%s -> %s\n    why: %s\n", node_rule_pre_promote.name,
                   node_action_name(node_rule_pre_promote.action), node_rule_pre_promote.why);
     print_order_rules(b);

@@ -14,11 +14,26 @@
 
 /* ---- The table ---- */
 
-#define UNCLEAR              {.state = HOOK_SEEN_UNCLEAR}
-#define UP(r, s)             {.state = HOOK_SEEN_UP, .role = HOOK_##r, .start_us = s}
-#define UP_RESTARTS(r, s)    {.state = HOOK_SEEN_UP, .role = HOOK_##r, .start_us = s, .restarts = true}
-#define DOWN(...)            {.state = HOOK_SEEN_DOWN, __VA_ARGS__}
-#define TOLD(s, r)           {.state = HOOK_TOLD_##s, .role = HOOK_##r, .start_us = FIRST}
+#define UNCLEAR                    \
+    {                              \
+        .state = HOOK_SEEN_UNCLEAR \
+    }
+#define UP(r, s)                                               \
+    {                                                          \
+        .state = HOOK_SEEN_UP, .role = HOOK_##r, .start_us = s \
+    }
+#define UP_RESTARTS(r, s)                                                        \
+    {                                                                            \
+        .state = HOOK_SEEN_UP, .role = HOOK_##r, .start_us = s, .restarts = true \
+    }
+#define DOWN(...)                            \
+    {                                        \
+        .state = HOOK_SEEN_DOWN, __VA_ARGS__ \
+    }
+#define TOLD(s, r)                                                  \
+    {                                                               \
+        .state = HOOK_TOLD_##s, .role = HOOK_##r, .start_us = FIRST \
+    }
 
 static void each_transition_has_its_callback(void **state)
 {
@@ -116,10 +131,8 @@ static void check_transition(const struct hook_told *before, const struct hook_s
 static void check_seen(const struct hook_told *before)
 {
     for (unsigned bits = 0; bits < 8; bits++) {
-        struct hook_seen seen = {.state = HOOK_SEEN_DOWN,
-                                 .stopped = bits & 1,
-                                 .restarts = bits & 2,
-                                 .leads = bits & 4};
+        struct hook_seen seen = {
+            .state = HOOK_SEEN_DOWN, .stopped = bits & 1, .restarts = bits & 2, .leads = bits & 4};
 
         check_transition(before, &seen);
         seen.state = HOOK_SEEN_UNCLEAR;
@@ -321,9 +334,9 @@ static void a_command_that_fails_or_is_missing_harms_nobody(void **state)
 }
 
 /* Also what has left its process group, and what lost its parent. */
-#define FAMILY                                         \
-    "(setsid sh -c 'echo $$ > $0/left; exec sleep 9999' $D &); " \
-    "sh -c 'echo $$ > $0/child; exec sleep 9999' $D & "  \
+#define FAMILY                                                           \
+    "(setsid sh -c 'echo $$ > $0/left; exec sleep 9999' $D &); "         \
+    "sh -c 'echo $$ > $0/child; exec sleep 9999' $D & "                  \
     "while [ ! -s $D/left ] || [ ! -s $D/child ]; do sleep 0.01; done; " \
     "echo $$ > $D/self.new; mv $D/self.new $D/self; wait"
 
@@ -403,7 +416,8 @@ static void its_output_is_bounded_in_the_log(void **state)
 
     (void)state;
     assert_true(log >= 0 && before >= 0 && dup2(log, STDERR_FILENO) >= 0);
-    set_callback("on_start", "i=0; while [ $i -lt 300 ]; do echo line-$i; i=$((i+1)); done; exit 5");
+    set_callback("on_start",
+                 "i=0; while [ $i -lt 300 ]; do echo line-$i; i=$((i+1)); done; exit 5");
     see_once(h, &up_replica);
     wait_quiet(h);
     assert_true(dup2(before, STDERR_FILENO) >= 0);

@@ -513,8 +513,8 @@ static void before_stop_runs_beside_the_server_and_is_not_obeyed(void **state)
     (void)state;
     act(a, ACTION_BOOTSTRAP, NULL);
     wait_role(a, PG_ROLE_PRIMARY);
-    (void)snprintf(script, sizeof(script), "test -s %.2000s/postmaster.pid && touch %.2000s.ran; exit 1",
-                   a->data, a->data);
+    (void)snprintf(script, sizeof(script),
+                   "test -s %.2000s/postmaster.pid && touch %.2000s.ran; exit 1", a->data, a->data);
     a->options.before_stop = script;
     set_options(a);
     act(a, ACTION_STOP, NULL);
@@ -539,8 +539,8 @@ static void before_stop_that_hangs_does_not_hold_up_a_fence(void **state)
     act(a, ACTION_BOOTSTRAP, NULL);
     wait_role(a, PG_ROLE_PRIMARY);
     assert_non_null(realpath(a->data, data));
-    (void)snprintf(script, sizeof(script), "echo $$ > %.2000s/pid; trap '' TERM INT; sleep 9999; true",
-                   a->dir);
+    (void)snprintf(script, sizeof(script),
+                   "echo $$ > %.2000s/pid; trap '' TERM INT; sleep 9999; true", a->dir);
     a->options.before_stop = script;
     set_options(a);
     decide_on(a, ACTION_STOP, NULL);
