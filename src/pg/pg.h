@@ -84,7 +84,7 @@ struct pg_options {
     uint64_t primary_stop_ms;     /* that of a primary in a synchronous mode; 0 = stop_ms. */
     const char *custom_conf;      /* NULL = none. */
     const char *config_base_name; /* "postgresql" */
-    const struct kv_list *callbacks;       /* "on_start" -> a command of the operator; NULL = none. */
+    const struct kv_list *callbacks;       /* "on_start" -> command; NULL = none. */
     const char *pre_promote, *before_stop; /* Commands, too. */
     bool use_slots;
     /* Permanent slots and those to be left alone: name -> "type\tdatabase\tplugin", what is
