@@ -638,8 +638,15 @@ def test_certificates_of_restapi_are_changed_while_it_runs(by_role, three):
         assert ask_tls(open_tls(node))[0] == 200
         refused = (403, b"client certificate required")
         assert ask_tls(open_tls(node), "POST", "/switchover", b"{}")[:2] == refused
-        wrong = open_tls(node, client=strangers.sign("a client"))
-        assert ask_tls(wrong, "POST", "/switchover", b"{}")[:2] == refused
+        for shown in (
+            strangers.sign("a client"),
+            authority.sign("a server", usage="serverAuth"),  # Of a node, say.
+            authority.sign("a client", clock="-10d"),  # Two days, long ago.
+        ):
+            wrong = open_tls(node, client=shown)
+            assert ask_tls(wrong, "POST", "/switchover", b"{}")[:2] == refused
+        fitting = open_tls(node, client=authority.sign("a client", usage="clientAuth"))
+        assert ask_tls(fitting, "POST", "/switchover", b"{}")[0] == 400
         assert ask_tls(open_tls(node, client=client), "POST", "/switchover", b"{}")[0] == 400
         assert code_of(reload({"verify_client": "required"})) == 202
         assert ask_tls(open_tls(node))[:2] == refused
