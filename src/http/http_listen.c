@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -28,51 +29,67 @@ static int split_address(const char *text, char *host, size_t size, const char *
         memmove(host, host + 1, length - 2);
         host[length - 2] = '\0';
     }
-    if (str_equal(host, "*")) {
-        (void)str_copy(host, size, "0.0.0.0"); /* Fits: at least 256 bytes. */
-    }
     *ret_port = colon + 1;
     return 0;
 }
 
-static int bind_and_listen(int fd, const struct addrinfo *ai)
+/* A socket that listens, or -errno. */
+static int open_at(const struct addrinfo *ai)
 {
+    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int one = 1;
+    int zero = 0;
+    int rv;
 
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)); /* A convenience. */
-    if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+    if (fd < 0) {
         return -errno;
+    }
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)); /* A convenience. */
+    if (ai->ai_family == AF_INET6) { /* "::" is IPv4's, too, whatever the machine's default. */
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+    }
+    if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+        rv = -errno;
+        (void)close(fd); /* The first error counts. */
+        return rv;
     }
     return fd;
 }
 
+/* Asks a name server, perhaps: once, at the start. */
+static int listen_at(const char *address, const char *host, const char *port, struct err *err)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    int rv = getaddrinfo(host, port, &hints, &found);
+
+    if (rv != 0) {
+        return err_set(err, "restapi.listen: cannot resolve \"%s\": %s", address, gai_strerror(rv));
+    }
+    rv = open_at(found);
+    freeaddrinfo(found);
+    if (rv < 0) {
+        (void)err_set_listen(err, -rv, address); /* Always -1. */
+        return err_wrap(err, "restapi.listen");
+    }
+    return rv;
+}
+
 int http_listen_tcp(const char *address, struct err *err)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
     char host[256];
     const char *port;
+    struct err none = {""};
     int fd;
-    int rv;
 
     if (split_address(address, host, sizeof(host), &port) != 0) {
         return err_set(err, "restapi.listen: \"%s\" is not host:port", address);
     }
-    rv = getaddrinfo(host, port, &hints, &found); /* Once, at the start: may wait for DNS. */
-    if (rv != 0) {
-        return err_set(err, "restapi.listen: cannot resolve \"%s\": %s", address, gai_strerror(rv));
+    if (!str_equal(host, "*")) {
+        return listen_at(address, host, port, err);
     }
-    fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    rv = fd >= 0 ? bind_and_listen(fd, found) : -errno;
-    freeaddrinfo(found);
-    if (rv < 0) {
-        if (fd >= 0) {
-            (void)close(fd); /* The first error counts. */
-        }
-        (void)err_set_listen(err, -rv, address); /* Always -1. */
-        return err_wrap(err, "restapi.listen");
-    }
-    return fd;
+    fd = listen_at(address, "::", port, &none);
+    return fd >= 0 ? fd : listen_at(address, "0.0.0.0", port, err); /* There is no IPv6. */
 }
 
 /* The socket lies in a directory of ours alone; only its owner and root get in. */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -113,12 +114,14 @@ static void fill_store(void)
     decision.node.rule = decision.cluster.rule = "test-rule";
 }
 
+static const char *listen_at = "127.0.0.1:0";
+
 static int open_server(void **state)
 {
     static const struct http_settings settings;
     struct err err = {""};
     struct http_options options = {.loop = &loop,
-                                   .listen = "127.0.0.1:0",
+                                   .listen = listen_at,
                                    .unix_socket = path,
                                    .setup = http_setup_load(&settings, &err),
                                    .hooks = {.view = get_view,
@@ -431,6 +434,70 @@ static void who_is_not_slow_keeps_the_place(void **state)
     strbuf_deinit(&text);
 }
 
+/* ---- Addresses ---- */
+
+static int open_everywhere(void **state)
+{
+    int rv;
+
+    listen_at = "*:0";
+    rv = open_server(state);
+    listen_at = "127.0.0.1:0";
+    return rv;
+}
+
+static in_port_t port_of_server(void)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(http->tcp->daemon, MHD_DAEMON_INFO_LISTEN_FD);
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+
+    assert_non_null(info);
+    assert_int_equal(getsockname(info->listen_fd, (struct sockaddr *)&address, &length), 0);
+    return address.ss_family == AF_INET6
+               ? ((const struct sockaddr_in6 *)(const void *)&address)->sin6_port
+               : ((const struct sockaddr_in *)(const void *)&address)->sin_port;
+}
+
+/* -1: there is no such family here. */
+static int connect_loopback(int family)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = port_of_server()};
+    struct sockaddr_in6 v6 = {
+        .sin6_family = AF_INET6, .sin6_port = v4.sin_port, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    const struct sockaddr *address =
+        family == AF_INET6 ? (const struct sockaddr *)&v6 : (const struct sockaddr *)&v4;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || connect(fd, address, family == AF_INET6 ? sizeof(v6) : sizeof(v4)) != 0) {
+        assert_true(family == AF_INET6 && errno != ECONNREFUSED);
+        return -1;
+    }
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    return fd;
+}
+
+/* "*" is every address, of both kinds, and its own is still its own. */
+static void a_star_listens_to_both_kinds_of_addresses(void **state)
+{
+    static const int families[] = {AF_INET, AF_INET6};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(families); i++) {
+        struct strbuf answer = {0};
+        int fd = connect_loopback(families[i]);
+
+        if (fd >= 0) {
+            send_all(fd, "POST /switchover HTTP/1.0\r\n\r\n");
+            assert_true(read_until(fd, &answer, "The request has no body"));
+            (void)close(fd);
+        }
+        strbuf_deinit(&answer);
+    }
+}
+
 /* ---- Two steps ---- */
 
 static void a_request_that_replaces_another_is_handled_again(void **state)
@@ -466,6 +533,8 @@ int main(void)
         server_test(who_sends_a_byte_now_and_then_loses_the_place),
         server_test(who_does_not_read_the_answer_loses_the_place),
         server_test(who_is_not_slow_keeps_the_place),
+        cmocka_unit_test_setup_teardown(a_star_listens_to_both_kinds_of_addresses, open_everywhere,
+                                        close_server),
         server_test(a_request_that_replaces_another_is_handled_again),
     };
 
