@@ -125,12 +125,17 @@ static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t d, curl
     return 0;
 }
 
+/* Without user and password of a URL. */
 static void remember_failure(struct cli_reply *reply, const char *where, const char *why)
 {
     size_t length = strlen(reply->tried);
+    const char *host = strstr(where, "://");
+    size_t n_scheme = host != NULL ? (size_t)(host - where) + 3 : 0;
+    size_t n_user = strcspn(where + n_scheme, "@/");
 
-    (void)snprintf(reply->tried + length, sizeof(reply->tried) - length, "%s%s: %s",
-                   length > 0 ? "; " : "", where, why);
+    host = where + n_scheme + (where[n_scheme + n_user] == '@' ? n_user + 1 : 0);
+    (void)snprintf(reply->tried + length, sizeof(reply->tried) - length, "%s%.*s%s: %s",
+                   length > 0 ? "; " : "", (int)n_scheme, where, host, why);
 }
 
 /* Whoever got it may carry it out, so nobody else is asked to: a restart would be two. */

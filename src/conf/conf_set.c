@@ -23,6 +23,35 @@ void conf_replace(char **text, const char *value)
     *text = copy;
 }
 
+static bool is_secret(const struct conf_row *row)
+{
+    return row->type == CONF_SECRET || row->type == CONF_USERS;
+}
+
+/* What stands there by mistake may be a password that was to stand below it. */
+static bool holds_secret(const struct conf_schema *schema, const struct conf_row *row)
+{
+    size_t length = strlen(row->path);
+
+    for (size_t i = 0; i < schema->n_rows; i++) {
+        const struct conf_row *below = &schema->rows[i];
+
+        if (is_secret(below) && strncmp(below->path, row->path, length) == 0 &&
+            below->path[length] == '.') {
+            return true;
+        }
+    }
+    return is_secret(row);
+}
+
+const char *conf_show_value(const struct conf_walk *w, const struct conf_row *row,
+                            const struct conf_node *node, char *text, size_t size)
+{
+    return node->kind == CONF_NODE_SCALAR && holds_secret(w->schema, row)
+               ? "a text"
+               : conf_node_show(node, text, size);
+}
+
 int conf_fail_value(const struct conf_walk *w, const struct conf_row *row,
                     const struct conf_node *node, const char *what, const char *expected)
 {
@@ -31,7 +60,7 @@ int conf_fail_value(const struct conf_walk *w, const struct conf_row *row,
 
     (void)snprintf(key, sizeof(key), "%s%s", w->prefix, row->path);
     return conf_fail(w->diag, node, key, "%s, got %s, expected %s", what,
-                     conf_node_show(node, got, sizeof(got)), expected);
+                     conf_show_value(w, row, node, got, sizeof(got)), expected);
 }
 
 static void store_text(const struct conf_walk *w, const struct conf_row *row, const char *value)

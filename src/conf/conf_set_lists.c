@@ -22,7 +22,7 @@ static int fail_entry(const struct conf_walk *w, const struct conf_row *row,
     (void)snprintf(key, sizeof(key), "%s%s%s%.100s", w->prefix, row->path,
                    node->key != NULL ? "." : "", node->key != NULL ? node->key : "");
     return conf_fail(w->diag, node, key, "wrong type, got %s, expected %s",
-                     conf_node_show(node, got, sizeof(got)), expected);
+                     conf_show_value(w, row, node, got, sizeof(got)), expected);
 }
 
 /* Without the blanks around; in place. */

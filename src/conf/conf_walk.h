@@ -64,6 +64,10 @@ struct conf_methods_check {
 };
 MUST_USE int conf_methods_check(const struct conf_methods_check *c, const char *method);
 
+/* What the value is, for a message; of one that may be a secret only that it is a text. */
+const char *conf_show_value(const struct conf_walk *w, const struct conf_row *row,
+                            const struct conf_node *node, char *text, size_t size);
+
 /* "<what>, got <node>, expected <expected>" at the node; always -1. */
 int conf_fail_value(const struct conf_walk *w, const struct conf_row *row,
                     const struct conf_node *node, const char *what, const char *expected);

@@ -113,6 +113,12 @@ def test_the_url_of_the_environment_and_a_file_that_is_named():
     assert vechectl("--url", agent.url, "version").returncode == DONE
 
 
+def test_a_password_in_a_url_is_not_shown():
+    r = vechectl("--url", "http://admin:hunter2@127.0.0.1:1", "list")
+    assert r.returncode == UNREACHABLE and "http://127.0.0.1:1:" in r.stderr, r
+    assert "hunter2" not in r.stderr
+
+
 def test_what_may_have_been_carried_out_is_not_asked_of_another_one():
     with Agent() as here, Agent(name="pg1") as there:
         here.member("pg1")["api_url"] = there.url + "/patroni"
