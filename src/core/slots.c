@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "core/lookup.h"
 
-#define SEGMENT_BYTES (UINT64_C(16) * 1024 * 1024) /* A step that is worth it at any time. */
+#define SEGMENT_BYTES (UINT64_C(16) * 1024 * 1024) /* WAL goes by whole ones. */
 #define BEHIND_BYTES  (UINT64_C(64) * 1024 * 1024) /* Of a member that tells no position. */
 
 const char *slot_action_name(enum slot_action action)
@@ -255,6 +255,7 @@ static lsn_t step_of(const struct slot_place *place, const struct slot_question 
 {
     const struct slot_seen *seen = q->seen;
     const struct slot_wanted *wanted = q->wanted;
+    bool frees;
     lsn_t to;
 
     if (wanted == NULL || seen == NULL || seen->spec.type != SLOT_PHYSICAL || seen->lost ||
@@ -265,10 +266,11 @@ static lsn_t step_of(const struct slot_place *place, const struct slot_question 
         bool far = wanted->is_member && !wanted->waits && place->in_recovery &&
                    seen->restart + BEHIND_BYTES < place->end;
 
-        return far ? place->end : 0;
+        return far && place->may_step ? place->end : 0;
     }
     to = MIN(wanted->lsn, place->end);
-    return to > seen->restart && (place->is_due || to - seen->restart >= SEGMENT_BYTES) ? to : 0;
+    frees = place->may_step && to / SEGMENT_BYTES > seen->restart / SEGMENT_BYTES;
+    return to > seen->restart && (frees || place->may_creep) ? to : 0;
 }
 
 static bool is_other(const struct slot_spec *wanted, const struct slot_spec *seen)

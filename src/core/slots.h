@@ -71,7 +71,8 @@ struct slot_place {    /* The server they are on. */
     bool paused;
     uint32_t major; /* PostgreSQL's version. */
     lsn_t end;      /* A standby has replayed, a primary flushed so far. */
-    bool is_due;    /* Small steps forward may be made, too. */
+    bool may_step; /* The last step forward is a while ago: one that frees a segment may be made, */
+    bool may_creep; /* a long while: any. */
 };
 
 enum slot_action {
@@ -116,10 +117,11 @@ void slot_decide(const struct slot_place *place, const struct slot_question *que
                  struct slot_decision *ret_decision);
 
 /* For tests: the decision of a set of facts, and the facts by their numbers. */
-#define SLOT_FACTS(X)                                                                              \
-    X(EXISTS)                                                                                      \
-    X(ACTIVE) X(WANTED) X(LOGICAL) X(OTHER) X(PAUSED) X(STANDBY) X(SYNCED) X(UNSYNCABLE) X(BROKEN) \
-        X(TOLD) X(BEHIND) X(KNOWN) X(IGNORED)
+#define SLOT_FACTS(X)                                                                            \
+    X(EXISTS)                                                                                    \
+    X(ACTIVE)                                                                                    \
+    X(WANTED) X(LOGICAL) X(OTHER) X(PAUSED) X(STANDBY) X(SYNCED) X(UNSYNCABLE) X(BROKEN) X(TOLD) \
+        X(BEHIND) X(KNOWN) X(IGNORED)
 
 enum slot_fact {
 #define SLOT_FACT_BIT(name) SLOT_FACT_##name##_BIT,

@@ -198,7 +198,7 @@ struct pg_slots { /* pg_slots.c */
     struct pg_known_slot {
         char name[NAME_SIZE];
         enum slot_type type;
-        lsn_t told; /* Where the primary was with it last; 0 = not told. */
+        lsn_t told; /* Logical: what its consumer had last; 0 = not known. */
     } known[PG_SLOTS_MAX];
     size_t n_told;
     uint64_t told[PG_SLOTS_MAX]; /* Hashes of what was logged. */

@@ -13,19 +13,20 @@
 #include "core/slots.h"
 #include "pg/pg_internal.h"
 
-#define STATEMENT_MS     5000
-#define LOGICAL_MS       SECONDS(25)
-#define LOGICAL_LIMIT    "20s" /* PostgreSQL's own, so that none waits on without us. */
-#define RETRY_MS         SECONDS(10)
-#define ADVANCE_EVERY_MS 2000
-#define STEPS_MAX        (SLOTS_WANTED_MAX + PG_SLOTS_MAX)
+#define STATEMENT_MS  5000
+#define LOGICAL_MS    SECONDS(25)
+#define LOGICAL_LIMIT "20s" /* PostgreSQL's own, so that none waits on without us. */
+#define RETRY_MS      SECONDS(10)
+#define STEP_MS       2000
+#define CREEP_MS      SECONDS(60) /* Each is a session more in PostgreSQL's log. */
+#define STEPS_MAX     (SLOTS_WANTED_MAX + PG_SLOTS_MAX)
 
 struct step {
     enum slot_action action;
     struct slot_spec spec;
     bool is_member;
     const char *why;
-    lsn_t told; /* Logical: what its consumer had when another node was primary; 0 = unknown. */
+    lsn_t told; /* Logical: what its consumer had, also of another primary; 0 = not known. */
     char *sql;
 };
 
@@ -128,7 +129,7 @@ static void remember(struct pg *pg, const struct slot_wanted *wanted)
     }
     if (known != NULL) {
         known->type = wanted->spec.type;
-        known->told = wanted->lsn != 0 ? wanted->lsn : known->told;
+        known->told = wanted->lsn != 0 ? wanted->lsn : known->told; /* By the primary. */
     }
 }
 
@@ -296,11 +297,12 @@ static void say_made_logical(const struct step *step)
     char told[LSN_TEXT_SIZE];
 
     if (step->told != 0) {
-        log_warning("A permanent logical replication slot was made again, as this node is primary "
-                    "now: what was committed before does not come out of it, so its consumers may "
-                    "have to copy anew. slot=%s database=%s plugin=%s consumer_had=%s",
-                    step->spec.name, step->spec.database, step->spec.plugin,
-                    lsn_format(step->told, told, sizeof(told)));
+        log_warning(
+            "A permanent logical replication slot was made again, after a failover or because "
+            "its WAL was lost: what was committed before does not come out of it, so its "
+            "consumers may have to copy anew. slot=%s database=%s plugin=%s consumer_had=%s",
+            step->spec.name, step->spec.database, step->spec.plugin,
+            lsn_format(step->told, told, sizeof(told)));
     } else {
         log_info("A permanent logical replication slot was made: what was committed before does "
                  "not come out of it. slot=%s database=%s plugin=%s",
@@ -418,12 +420,15 @@ static void judge_all(struct pg *pg, const struct slot_place *place, const struc
 {
     for (uint32_t i = 0; i < pg->row.n_slots; i++) { /* Drops make room. */
         const struct slot_seen *seen = &pg->row.slots[i];
-        const struct pg_known_slot *known = find_known(pg, seen->spec.name);
+        struct pg_known_slot *known = find_known(pg, seen->spec.name);
         struct slot_question q = {.wanted = slots_find(wanted, seen->spec.name),
                                   .seen = seen,
                                   .is_known = known != NULL && known->type == seen->spec.type,
                                   .is_ignored = slots_ignore(conf, seen)};
 
+        if (known != NULL && seen->confirmed != 0) {
+            known->told = seen->confirmed;
+        }
         judge(pg, runs, place, &q);
     }
     for (uint32_t i = 0; i < wanted->n; i++) {
@@ -438,8 +443,8 @@ static void judge_all(struct pg *pg, const struct slot_place *place, const struc
 
 static bool is_ready(const struct pg *pg)
 {
-    return pg->opts->o.use_slots && pg->has_row && !pg->closing && pg->answer == PG_ANSWER_OK &&
-           !pg->observing && pg->round > pg->slots.round;
+    return pg->opts->o.use_slots && pg->opts->o.is_settled && pg->has_row && !pg->closing &&
+           pg->answer == PG_ANSWER_OK && !pg->observing && pg->round > pg->slots.round;
 }
 
 /* After a time in which nobody looked (no server, a machine that was suspended) nobody was
@@ -465,7 +470,8 @@ void pg_sync_slots(struct pg *pg, const struct view *view)
                                .paused = view->conf.pause,
                                .major = pg->row.version / 10000,
                                .end = pg->row.in_recovery ? pg->row.replayed : pg->row.flushed,
-                               .is_due = clock_ms() >= s->advanced_ms + ADVANCE_EVERY_MS};
+                               .may_step = clock_ms() >= s->advanced_ms + STEP_MS,
+                               .may_creep = clock_ms() >= s->advanced_ms + CREEP_MS};
     struct slots_conf conf;
     struct slots_wanted wanted;
 

@@ -72,7 +72,7 @@ static void no_set_of_facts_breaks_a_promise(void **state)
 
 /* ---- Whole slots ---- */
 
-enum { STANDBY = 1, PAUSED = 2, PG17 = 4, KNOWN = 8, IGNORED = 16, DUE = 32 };
+enum { STANDBY = 1, PAUSED = 2, PG17 = 4, KNOWN = 8, IGNORED = 16, STEP = 32, CREEP = 64 };
 
 struct row {
     const char *what;
@@ -117,21 +117,22 @@ static const struct row rows[] = {
     {"a logical one is made on the primary", 0, WANT_LOGICAL, {.active = false}, SLOT_CREATE, "slot-missing", 0},
     {"and not on a standby", STANDBY, WANT_LOGICAL, {.active = false}, SLOT_KEEP, "slot-of-primary", 0},
 
-    {"a standby follows the primary", STANDBY | DUE, PERMANENT(700 * MB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_ADVANCE, "slot-behind", 700 * MB},
-    {"never beyond what it replayed", STANDBY | DUE, PERMANENT(2 * GB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_ADVANCE, "slot-behind", GB},
-    {"nor back", STANDBY | DUE, PERMANENT(500 * MB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_KEEP, "slot-wanted", 0},
-    {"nor when it is there", STANDBY | DUE, PERMANENT(600 * MB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_KEEP, "slot-wanted", 0},
-    {"small steps wait", STANDBY, PERMANENT(600 * MB + 1), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_KEEP, "slot-wanted", 0},
-    {"and come", STANDBY | DUE, PERMANENT(600 * MB + 1), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_ADVANCE, "slot-behind", 600 * MB + 1},
-    {"big ones do not wait", STANDBY, PERMANENT(616 * MB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_ADVANCE, "slot-behind", 616 * MB},
-    {"not told it stays", STANDBY | DUE, PERMANENT(0), {.spec = PHYSICAL, .restart = MB}, SLOT_KEEP, "slot-wanted", 0},
-    {"on the primary its consumer moves it", DUE, PERMANENT(700 * MB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_KEEP, "slot-wanted", 0},
-    {"who uses one moves it", STANDBY | DUE, PERMANENT(700 * MB), {.spec = PHYSICAL, .restart = 600 * MB, .active = true}, SLOT_KEEP, "slot-in-use", 0},
-    {"a member that streams from another", DUE, MEMBER(700 * MB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_ADVANCE, "slot-behind", 700 * MB},
-    {"one that says nothing, on the primary", DUE, MEMBER(0), {.spec = PHYSICAL, .restart = MB}, SLOT_KEEP, "slot-wanted", 0},
-    {"one that says nothing, on a standby", STANDBY, MEMBER(0), {.spec = PHYSICAL, .restart = GB - 65 * MB}, SLOT_ADVANCE, "slot-behind", GB},
-    {"and not far behind", STANDBY, MEMBER(0), {.spec = PHYSICAL, .restart = GB - 64 * MB}, SLOT_KEEP, "slot-wanted", 0},
-    {"an absent one: its WAL is kept for it", STANDBY | DUE, {.spec = PHYSICAL, .is_member = true, .waits = true}, {.spec = PHYSICAL, .restart = MB}, SLOT_KEEP, "slot-wanted", 0},
+    {"a standby follows the primary", STANDBY | CREEP, PERMANENT(700 * MB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_ADVANCE, "slot-behind", 700 * MB},
+    {"never beyond what it replayed", STANDBY | CREEP, PERMANENT(2 * GB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_ADVANCE, "slot-behind", GB},
+    {"nor back", STANDBY | CREEP, PERMANENT(500 * MB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_KEEP, "slot-wanted", 0},
+    {"nor when it is there", STANDBY | CREEP, PERMANENT(600 * MB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_KEEP, "slot-wanted", 0},
+    {"small steps wait", STANDBY | STEP, PERMANENT(624 * MB - 1), {.spec = PHYSICAL, .restart = 608 * MB}, SLOT_KEEP, "slot-wanted", 0},
+    {"and come", STANDBY | CREEP, PERMANENT(608 * MB + 1), {.spec = PHYSICAL, .restart = 608 * MB}, SLOT_ADVANCE, "slot-behind", 608 * MB + 1},
+    {"what frees a segment waits less", STANDBY | STEP, PERMANENT(624 * MB), {.spec = PHYSICAL, .restart = 624 * MB - 1}, SLOT_ADVANCE, "slot-behind", 624 * MB},
+    {"but a little", STANDBY, PERMANENT(624 * MB), {.spec = PHYSICAL, .restart = 608 * MB}, SLOT_KEEP, "slot-wanted", 0},
+    {"not told it stays", STANDBY | CREEP, PERMANENT(0), {.spec = PHYSICAL, .restart = MB}, SLOT_KEEP, "slot-wanted", 0},
+    {"on the primary its consumer moves it", CREEP, PERMANENT(700 * MB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_KEEP, "slot-wanted", 0},
+    {"who uses one moves it", STANDBY | CREEP, PERMANENT(700 * MB), {.spec = PHYSICAL, .restart = 600 * MB, .active = true}, SLOT_KEEP, "slot-in-use", 0},
+    {"a member that streams from another", CREEP, MEMBER(700 * MB), {.spec = PHYSICAL, .restart = 600 * MB}, SLOT_ADVANCE, "slot-behind", 700 * MB},
+    {"one that says nothing, on the primary", CREEP, MEMBER(0), {.spec = PHYSICAL, .restart = MB}, SLOT_KEEP, "slot-wanted", 0},
+    {"one that says nothing, on a standby", STANDBY | STEP, MEMBER(0), {.spec = PHYSICAL, .restart = GB - 65 * MB}, SLOT_ADVANCE, "slot-behind", GB},
+    {"and not far behind", STANDBY | STEP, MEMBER(0), {.spec = PHYSICAL, .restart = GB - 64 * MB}, SLOT_KEEP, "slot-wanted", 0},
+    {"an absent one: its WAL is kept for it", STANDBY | CREEP, {.spec = PHYSICAL, .is_member = true, .waits = true}, {.spec = PHYSICAL, .restart = MB}, SLOT_KEEP, "slot-wanted", 0},
 
     {"one that reserves nothing", STANDBY, MEMBER(5 * MB), {.spec = PHYSICAL}, SLOT_REMAKE, "slot-broken", 0},
     {"not while paused", STANDBY | PAUSED, MEMBER(5 * MB), {.spec = PHYSICAL}, SLOT_KEEP, "slot-wanted", 0},
@@ -159,7 +160,7 @@ static const struct row rows[] = {
     {"paused it is kept", KNOWN | PAUSED, {.lsn = 0}, {.spec = PHYSICAL, .restart = MB}, SLOT_KEEP, "slot-after-pause", 0},
     {"used it is kept", KNOWN, {.lsn = 0}, {.spec = PHYSICAL, .restart = MB, .active = true}, SLOT_KEEP, "slot-in-use", 0},
     {"ignored it is kept", KNOWN | IGNORED, {.lsn = 0}, {.spec = PHYSICAL, .restart = MB}, SLOT_KEEP, "slot-ignored", 0},
-    {"what is wanted is not ignored", STANDBY | IGNORED, MEMBER(0), {.spec = PHYSICAL, .restart = MB}, SLOT_ADVANCE, "slot-behind", GB},
+    {"what is wanted is not ignored", STANDBY | IGNORED | STEP, MEMBER(0), {.spec = PHYSICAL, .restart = MB}, SLOT_ADVANCE, "slot-behind", GB},
     {"nobody's", 0, {.lsn = 0}, {.spec = PHYSICAL, .restart = MB}, SLOT_KEEP, "slot-unknown", 0},
     {"nobody's, on a standby", STANDBY, {.lsn = 0}, {.spec = LOGICAL, .lost = true}, SLOT_KEEP, "slot-unknown", 0},
     {"nobody's, ignored", IGNORED, {.lsn = 0}, {.spec = LOGICAL}, SLOT_KEEP, "slot-ignored", 0},
@@ -175,7 +176,8 @@ static void each_slot_gets_what_an_operator_expects(void **state)
                                    .in_recovery = (r->where & STANDBY) != 0,
                                    .paused = (r->where & PAUSED) != 0,
                                    .major = r->where & PG17 ? 17 : 16,
-                                   .is_due = (r->where & DUE) != 0,
+                                   .may_step = (r->where & (STEP | CREEP)) != 0,
+                                   .may_creep = (r->where & CREEP) != 0,
                                    .end = GB};
         struct slot_question q = {.wanted = r->wanted.spec.type != SLOT_ANY ? &r->wanted : NULL,
                                   .seen = r->seen.spec.type != SLOT_ANY ? &r->seen : NULL,

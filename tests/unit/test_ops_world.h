@@ -113,6 +113,7 @@ static inline void fill_options(struct node *n)
                                      .hba = &n->hba,
                                      .config_base_name = "postgresql",
                                      .use_slots = true,
+                                     .is_settled = true,
                                      .ttl_ms = 3000,
                                      .on_change = nothing};
 }
