@@ -66,12 +66,15 @@ static void permanent_slots_outlive_their_primary(void **state)
     (void)state;
     kv_add(&slots, "elsewhere", "logical\tnowhere\tpgoutput"); /* Fails; the rest is made. */
     kv_add(&slots, "backup", "physical\t\t");
-    kv_add(&slots, "cdc", "logical\tpostgres\tpgoutput");
+    kv_add(&slots, "cdc", "logical\ttemplate1\tpgoutput");
     start_cluster();
     (void)ask(a, "SELECT pg_create_physical_replication_slot('mine', true)");
     wait_answer(b, SLOTS, "a_1 backup"); /* Logical ones are the primary's. */
     check_follows(a, b);
     assert_string_equal(ask(a, SLOTS), "b_1 backup cdc mine");
+    assert_string_equal(ask(a, "SELECT database, plugin FROM pg_replication_slots"
+                               " WHERE slot_name = 'cdc'"),
+                        "template1|pgoutput");
 
     act(a, ACTION_STOP, NULL);
     act(b, ACTION_PROMOTE, NULL);
@@ -103,7 +106,7 @@ static void what_a_primary_leaves_behind_is_cleared_away(void **state)
 
     (void)state;
     kv_add(&slots, "backup", "physical\t\t");
-    kv_add(&slots, "cdc", "logical\tpostgres\tpgoutput");
+    kv_add(&slots, "cdc", "logical\ttemplate1\tpgoutput");
     start_cluster();
     (void)ask(a, "SELECT pg_create_physical_replication_slot('mine', true)");
     (void)ask(a, "SELECT pg_create_logical_replication_slot('his', 'pgoutput')");
