@@ -231,22 +231,57 @@ static int hand_over_and_restart(struct rolling *r, const json_t *primary, const
     return restart_and_wait(r, primary);
 }
 
-static int restart_primary(struct rolling *r, const json_t *primary, bool in_place)
+static bool is_synchronous(const struct rolling *r)
 {
     int code;
-    json_t *now = in_place ? NULL : cli_get_json(r->cli, "/cluster", &code);
-    const char *to = now != NULL ? find_candidate(now) : NULL;
+    json_t *config = cli_get_json(r->cli, "/config", &code);
+    const json_t *mode = json_object_get(config, "synchronous_mode");
+    bool on =
+        json_is_true(mode) || (json_is_string(mode) && !str_equal(json_string_value(mode), "off"));
 
-    if (to != NULL) {
-        code = hand_over_and_restart(r, primary, to);
-    } else {
-        printf("%s is restarted in its place: %s\n", cli_text(primary, "name"),
-               in_place ? "a value shrinks, and standbys need it in the WAL"
-                        : "no standby is ready to take over");
-        code = restart_and_wait(r, primary);
+    json_decref(config);
+    return on;
+}
+
+/* Who takes over; "" = nobody. With a synchronous mode only a synchronous standby may, and one
+ * that was just restarted is none yet: it is waited for. */
+static int choose_candidate(const struct rolling *r, char to[CLI_ANSWER_SIZE])
+{
+    bool synchronous = is_synchronous(r);
+    uint64_t until = clock_ms() + r->limit_ms;
+
+    for (;;) {
+        int code;
+        json_t *cluster = cli_get_json(r->cli, "/cluster", &code);
+        const char *found = cluster != NULL ? find_candidate(cluster) : NULL;
+        bool may = found == NULL || !synchronous ||
+                   str_equal(cli_text(cli_find_member(cluster, found), "role"), "sync_standby");
+
+        (void)str_copy(to, CLI_ANSWER_SIZE,
+                       found != NULL && may ? found : ""); /* Names are short. */
+        json_decref(cluster);
+        if (cluster == NULL || may || clock_ms() >= until) {
+            return cluster != NULL ? VECHE_EXIT_OK : code;
+        }
+        (void)poll(NULL, 0, LOOK_MS); /* Ends early on a signal. */
     }
-    json_decref(now);
-    return code;
+}
+
+static int restart_primary(struct rolling *r, const json_t *primary, bool in_place)
+{
+    char to[CLI_ANSWER_SIZE] = "";
+    int code = in_place ? VECHE_EXIT_OK : choose_candidate(r, to);
+
+    if (code != VECHE_EXIT_OK) {
+        return code;
+    }
+    if (to[0] != '\0') {
+        return hand_over_and_restart(r, primary, to);
+    }
+    printf("%s is restarted in its place: %s\n", cli_text(primary, "name"),
+           in_place ? "a value shrinks, and standbys need it in the WAL"
+                    : "no standby is ready to take over");
+    return restart_and_wait(r, primary);
 }
 
 /* From here on standbys must have replayed what the primary wrote at its start. */

@@ -243,6 +243,28 @@ def rolls(agent, old="100", new="200"):
     agent.replies["GET /cluster"] = cluster
 
 
+def rolls_in_sync(agent):
+    """Who was restarted is synchronous only a while later; nobody else may take over."""
+    rolls(agent)
+    agent.config["synchronous_mode"] = True
+    cluster, switchover = agent.replies["GET /cluster"], agent.replies["POST /switchover"]
+    looks = []
+
+    def look(body):
+        if sum("/restart" in asked for asked in agent.asked) == 2:
+            looks.append(1)
+        if len(looks) == 5:
+            agent.member(PG1)["role"] = "sync_standby"
+        return cluster(body)
+
+    def switch(body):
+        if agent.member(PG1)["role"] != "sync_standby":
+            return 412, "switchover is not possible: can not find sync_standby"
+        return switchover(body)
+
+    agent.replies.update({"GET /cluster": look, "POST /switchover": switch})
+
+
 def rolls_down(agent):
     rolls(agent, "200", "100")
 
@@ -470,6 +492,7 @@ CASES = [
     (rolls, "restart --rolling", "y\n"),
     (rolls, "restart --rolling", "n\n"),
     (rolls, "restart --rolling -r replica --force"),
+    (rolls_in_sync, "restart --rolling --force"),
     (rolls_down, "restart --rolling --force"),
     (rolls_alone, "restart --rolling --force"),
     (rolls_to_a_version, "restart --rolling --pg-version 17.6 --force"),
