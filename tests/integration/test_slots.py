@@ -95,3 +95,16 @@ def test_a_new_primary_has_them_and_the_old_ones_for_as_long_as_configured(pair)
     pair.wait_healthy()
     has(primary, standby.name, "backup")  # The logical one of before is gone.
     has(standby, primary.name, "backup", "cdc")
+
+
+def test_an_agent_that_has_just_started_takes_no_slot_for_nobodys(pair):
+    primary, (standby,) = pair.primary(), pair.standbys()
+    standby.kill_agent()
+    before = len(standby.log())
+    standby.start()
+    wait(lambda: "The local state is up to date" in standby.log()[before:], WITHIN, "its state")
+    patch(primary, {"slots": {"later": {}}})
+    has(standby, primary.name, "backup", "later")  # Since then it has looked at them all.
+    assert "rule=slot-" not in standby.log()[before:]
+    patch(primary, {"slots": {"later": None}})
+    has(standby, primary.name, "backup")
