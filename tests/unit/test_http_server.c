@@ -87,6 +87,15 @@ static void on_request(void *data, struct http_action *action, const struct comm
     http_action_end(action, is_under_way ? 409 : 200, is_under_way ? "under way" : "done");
 }
 
+static int change_config(void *data, const char *body, bool replace, struct command *ret_command,
+                         struct err *err)
+{
+    (void)data;
+    (void)replace;
+    (void)ret_command;
+    return err_set(err, "%s could not be read", body);
+}
+
 static void on_reload(void *data, struct http_action *action)
 {
     (void)data;
@@ -109,6 +118,7 @@ static void fill_store(void)
     view = (struct view){.now_ms = clock_ms(), .wall_us = 1, .store = &store};
     view.self.started_ms = view.now_ms;
     view.raft.caught_up = true;
+    view.conf.ttl_ms = 600000;
     (void)str_copy(view.self.status.name, NAME_SIZE, "pg00");
     (void)str_copy(view.self.member.tags, sizeof(view.self.member.tags), "{}");
     decision.node.rule = decision.cluster.rule = "test-rule";
@@ -128,6 +138,7 @@ static int open_server(void **state)
                                              .decision = get_decision,
                                              .config = get_config,
                                              .stats = get_stats,
+                                             .change_config = change_config,
                                              .on_request = on_request,
                                              .on_reload = on_reload}};
 
@@ -434,6 +445,54 @@ static void who_is_not_slow_keeps_the_place(void **state)
     strbuf_deinit(&text);
 }
 
+/* ---- Forms of requests ---- */
+
+#define EXPECT "POST /failover HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+
+/* As load balancers, proxies, scripts and old clients write them. */
+static void requests_come_in_many_forms(void **state)
+{
+    static const struct {
+        const char *request, *answer;
+    } table[] = {
+        {"OPTIONS / HTTP/1.0\r\n\r\n", " 503 Service Unavailable"},
+        {"OPTIONS / HTTP/1.0\n\n", " 503 Service Unavailable"},
+        {"HEAD /liveness HTTP/1.0\r\nUser-Agent: HAProxy\r\n\r\n", " 200 OK"},
+        {"GET /liveness HTTP/1.1\r\nHost: a\r\n\r\n", " 200 OK"},
+        {"GET http://pg1:8008/liveness?a=b HTTP/1.1\r\nHost: pg1:8008\r\n\r\n", " 200 OK"},
+        {"OPTIONS /liveness HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n", " 200 OK"},
+        {"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\nGET /liveness HTTP/1.1\r\nHost: a\r\n\r\n",
+         " 200 OK"},
+        {"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", " 501 Not Implemented"},
+        {EXPECT "Content-Length: 2\r\n\r\n", " 100 Continue"},
+        {EXPECT "Content-Length: 2\r\n\r\n{}", "only to a specific candidate"},
+        {EXPECT "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n",
+         "only to a specific candidate"},
+        {"POST /failover HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n",
+         "The request has no body"},
+        {"POST /failover HTTP/1.1\r\nHost: a\r\nContent-Length: "
+         "22\r\n\r\n{\"candidate\":\"pg\\u0000\"}",
+         "not a JSON object"},
+        {"PATCH /config HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n{\"\xff",
+         "could not be read"},
+        {"POST /restart HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", " 400 Bad Request"},
+        {"GET /primary\r\n\r\n", " 400 Bad Request"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        struct strbuf answer = {0};
+        int fd = connect_client();
+
+        send_all(fd, table[i].request);
+        if (!read_until(fd, &answer, table[i].answer)) {
+            fail_msg("%s: %s", table[i].request, answer.length > 0 ? answer.data : "-");
+        }
+        (void)close(fd);
+        strbuf_deinit(&answer);
+    }
+}
+
 /* ---- Addresses ---- */
 
 static int open_everywhere(void **state)
@@ -535,6 +594,7 @@ int main(void)
         server_test(who_is_not_slow_keeps_the_place),
         cmocka_unit_test_setup_teardown(a_star_listens_to_both_kinds_of_addresses, open_everywhere,
                                         close_server),
+        server_test(requests_come_in_many_forms),
         server_test(a_request_that_replaces_another_is_handled_again),
     };
 
