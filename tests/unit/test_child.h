@@ -1,8 +1,8 @@
 /*
- * Tests with real servers run in a child, because PostgreSQL refuses root: as root the
- * child has become the user postgres. The parent cleans up behind it, also when it is
- * interrupted (a terminal, a test's time limit): all files are below one directory, and
- * whatever process works in it is killed. Both have shared memory of their own.
+ * Tests that run in a child. The parent cleans up behind it, also when it is interrupted (a
+ * terminal, a test's time limit): all files are below one directory, and whatever process
+ * works in it is killed. PostgreSQL refuses root: as root the child has become the user
+ * postgres, where there are real servers. Both have shared memory of their own.
  */
 #ifndef VECHE_TESTS_TEST_CHILD_H
 #define VECHE_TESTS_TEST_CHILD_H
@@ -45,6 +45,9 @@ static inline void become_postgres(const char *dir)
 {
     const struct passwd *pw = getpwnam("postgres");
 
+    if (geteuid() != 0) {
+        return;
+    }
     if (pw == NULL || chown(dir, pw->pw_uid, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 ||
         initgroups("postgres", pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0) {
         perror("becoming postgres");
@@ -123,7 +126,7 @@ static inline void clean_up(const char *dir)
 }
 
 /* Makes the directory, of a name as for mkdtemp. run_all returns the number of failures. */
-static inline int run_in_child(char *dir, int (*run_all)(void))
+static inline int run_in_child(char *dir, void (*enter)(const char *dir), int (*run_all)(void))
 {
     int status;
     pid_t pid;
@@ -134,15 +137,43 @@ static inline int run_in_child(char *dir, int (*run_all)(void))
     }
     pid = fork();
     if (pid == 0) {
-        if (geteuid() == 0) {
-            become_postgres(dir);
-        }
+        enter(dir);
         (void)chdir("/");
         exit(run_all() == 0 ? 0 : 1);
     }
     status = wait_for_child(pid);
     clean_up(dir);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+static inline int run_with_servers(char *dir, int (*run_all)(void))
+{
+    return run_in_child(dir, become_postgres, run_all);
+}
+
+static inline void put_files_in(const char *dir)
+{
+    (void)setenv("TMPDIR", dir, 1); /* See new_place(). */
+}
+
+/* Without servers. On a disk: what libraft does to files is not the same in memory. */
+static inline int run_in_place(int (*run_all)(void))
+{
+    static char dir[] = "/var/tmp/veche-unit-XXXXXX";
+
+    return run_in_child(dir, put_files_in, run_all);
+}
+
+/* A new directory for the files of one test, which removes it. */
+static inline void new_place(char *path, size_t size, const char *name)
+{
+    const char *base = getenv("TMPDIR");
+
+    (void)snprintf(path, size, "%s/veche-%s-XXXXXX", base != NULL ? base : "/var/tmp", name);
+    if (mkdtemp(path) == NULL) {
+        perror(path);
+        abort();
+    }
 }
 
 #endif

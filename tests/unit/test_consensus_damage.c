@@ -118,7 +118,7 @@ static void copy_file(const char *name)
 
 static void make_copy(void)
 {
-    util_remove_tree(copy);
+    remove_all(copy);
     assert_int_equal(mkdir(copy, 0700), 0);
     for_each_file(copy_file);
 }
@@ -188,8 +188,11 @@ static void lose(const char *name)
 /* In memory if possible: a thousand times opened and synced. */
 static void make_place(void)
 {
-    (void)snprintf(copy, sizeof(copy), "%s/veche-damage-XXXXXX",
-                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/var/tmp");
+    if (access("/dev/shm", W_OK) != 0) {
+        new_place(copy, sizeof(copy), "damage");
+        return;
+    }
+    (void)snprintf(copy, sizeof(copy), "/dev/shm/veche-damage-XXXXXX");
     assert_non_null(mkdtemp(copy));
 }
 
@@ -226,7 +229,7 @@ static int make_directory(void **state)
 static int remove_directory(void **state)
 {
     (void)state;
-    util_remove_tree(copy);
+    remove_all(copy);
     util_finish(&k);
     return 0;
 }
@@ -372,7 +375,7 @@ static void take_old_and_new(const char *old, const char *runtime)
     do {
         assert_int_equal(open_copy(&before, &err), CONSENSUS_OPENED);
         if (access(old, F_OK) == 0) {
-            util_remove_tree(old);
+            remove_all(old);
         }
         assert_int_equal(rename(copy, old), 0);
         assert_int_equal(mkdir(copy, 0700), 0);
@@ -388,36 +391,36 @@ static void take_old_and_new(const char *old, const char *runtime)
  * copy in the runtime directory knows how far it went. */
 static void a_restored_directory_is_noticed_in_the_same_boot(void **state)
 {
-    char runtime[] = "/var/tmp/veche-runtime-XXXXXX";
+    char runtime[200];
     char old[210];
     struct memory m;
     struct err err = {""};
 
     (void)state;
-    assert_non_null(mkdtemp(runtime));
+    new_place(runtime, sizeof(runtime), "runtime");
     (void)snprintf(old, sizeof(old), "%s.old", copy);
     take_old_and_new(old, runtime);
 
-    util_remove_tree(copy);
+    remove_all(copy);
     assert_int_equal(rename(old, copy), 0);
     assert_int_equal(open_copy(&m, &err), CONSENSUS_DAMAGED);
     without = CONSENSUS_WITHOUT_TOLD;
     assert_int_equal(open_copy(&m, &err), CONSENSUS_OPENED);
     without = 0;
     told_copy = NULL;
-    util_remove_tree(runtime);
+    remove_all(runtime);
 }
 
 /* A copy that is broken, or of an id this node had before, is a help no more and no harm. */
 static void a_bad_copy_does_not_matter(void **state)
 {
-    char runtime[] = "/var/tmp/veche-runtime-XXXXXX";
+    char runtime[200];
     struct vote_file f;
     struct memory m;
     struct err err = {""};
 
     (void)state;
-    assert_non_null(mkdtemp(runtime));
+    new_place(runtime, sizeof(runtime), "runtime");
     assert_int_equal(vote_file_open_copy(&f, runtime, victim->id + 1, &err), 0);
     assert_int_equal(vote_file_save(&f, &(struct vote_record){99, 0, 1u << 20}, &err), 0);
     vote_file_close(&f);
@@ -429,10 +432,10 @@ static void a_bad_copy_does_not_matter(void **state)
     vote_file_give_up(&f);
     assert_int_equal(open_copy(&m, &err), CONSENSUS_OPENED);
     told_copy = NULL;
-    util_remove_tree(runtime);
+    remove_all(runtime);
 }
 
-int main(void)
+static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_flipped_bit_makes_nothing_forgotten),
@@ -454,4 +457,10 @@ int main(void)
     consensus_prepare_process();
     n_failed = cmocka_run_group_tests(tests, make_directory, remove_directory);
     return n_failed + cmocka_run_group_tests(crashed, make_crashed_directory, remove_directory);
+}
+
+int main(void)
+{
+    own_shared_memory(); /* Nothing stays in it. */
+    return run_in_place(run_all);
 }

@@ -125,7 +125,7 @@ static int set_up(void **state)
     size_t n;
 
     (void)state;
-    util_make_root(directory, sizeof(directory));
+    new_place(directory, sizeof(directory), "consensus");
     shared = (struct consensus_shared){.directory = directory, .id = 5};
     n_writing = n_done = 0;
     thread = consensus_thread_new(&shared);
@@ -149,7 +149,7 @@ static int tear_down(void **state)
         finish_append(RAFT_CANCELED);
     }
     consensus_thread_free(thread);
-    util_remove_tree(directory);
+    remove_all(directory);
     return 0;
 }
 
@@ -246,7 +246,7 @@ static void term_and_vote_are_on_record_beside_it(void **state)
     assert_int_equal(on_disk().last_index, 10);
 }
 
-int main(void)
+static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -262,4 +262,9 @@ int main(void)
 
     log_init("test", LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return run_in_place(run_all);
 }

@@ -383,9 +383,9 @@ static int run_child(const char *scenario, unsigned without)
     char root[200];
     int code;
 
-    util_make_root(root, sizeof(root));
+    new_place(root, sizeof(root), "consensus");
     code = wait_for(start_child(scenario, root, without, -1));
-    util_remove_tree(root);
+    remove_all(root);
     return code;
 }
 
@@ -535,7 +535,7 @@ static void acknowledged_commands_survive_kill_9_of_all(void **state)
     unsigned n_acknowledged = 0;
 
     (void)state;
-    util_make_root(root, sizeof(root));
+    new_place(root, sizeof(root), "consensus");
     util_init(&k, 3, root);
     util_bootstrap(&k, 3);
     util_deinit(&k);
@@ -565,7 +565,7 @@ static void acknowledged_commands_survive_kill_9_of_all(void **state)
         }
         util_deinit(&k);
     }
-    util_remove_tree(root);
+    remove_all(root);
 }
 
 static uint64_t largest_directory(unsigned without)
@@ -603,7 +603,7 @@ static int run_scenario(char **argv)
     return 126;
 }
 
-int main(int argc, char **argv)
+static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_term_that_can_not_be_written_ends_the_process),
@@ -620,10 +620,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(five_thousand_commands_stay_below_eight_megabytes),
     };
 
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
     log_init("test", getenv("VECHE_TEST_DEBUG") != NULL ? LOG_DEBUG : LOG_ERROR);
     consensus_prepare_process();
-    if (argc == 4) {
-        return run_scenario(argv);
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return argc == 4 ? run_scenario(argv) : run_in_place(run_all);
 }

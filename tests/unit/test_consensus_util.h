@@ -8,7 +8,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/socket.h>
@@ -23,6 +22,7 @@
 #include "base/str.h"
 #include "consensus/consensus.h"
 #include "consensus/raft_check.h"
+#include "test_child.h"
 
 #define NODES_MAX   4
 #define LIVENESS_MS SECONDS(40) /* Generous: the machine may be busy. */
@@ -570,28 +570,6 @@ static inline void util_wait_same(struct cluster *k)
     UTIL_WAIT(k, util_all_at(k, answer.result.index));
 }
 
-static inline void util_make_root(char *root, size_t size)
-{
-    const char *base = getenv("TMPDIR");
-
-    (void)snprintf(root, size, "%s/veche-consensus-XXXXXX", base != NULL ? base : "/var/tmp");
-    assert_non_null(mkdtemp(root));
-}
-
-static inline int util_remove_one(const char *path, const struct stat *st, int type,
-                                  struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static inline void util_remove_tree(const char *path)
-{
-    assert_int_equal(nftw(path, util_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
-}
-
 static inline uint64_t util_directory_size(const char *path)
 {
     DIR *dir = opendir(path);
@@ -615,7 +593,7 @@ static inline void util_start(struct cluster *k, size_t n)
 {
     char root[200];
 
-    util_make_root(root, sizeof(root));
+    new_place(root, sizeof(root), "consensus");
     util_init(k, n, root);
     util_bootstrap(k, n);
     for (size_t i = 0; i < n; i++) {
@@ -627,7 +605,7 @@ static inline void util_start(struct cluster *k, size_t n)
 static inline void util_finish(struct cluster *k)
 {
     util_deinit(k);
-    util_remove_tree(k->root);
+    remove_all(k->root);
 }
 
 #endif

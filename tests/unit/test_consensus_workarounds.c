@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "base/str.h"
 #include "consensus/workarounds.h"
+#include "test_child.h"
 #include "test_consensus_fake_io.h"
 #include "veche/exitcode.h"
 
@@ -459,7 +460,7 @@ static void a_snapshot_comes_back_and_a_damaged_one_does_not(void **state)
 
 #define THREAD_TEST(name) cmocka_unit_test_setup_teardown(name, make_thread, free_thread)
 
-int main(void)
+static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
         THREAD_TEST(a_membership_entry_always_comes_first_in_its_message),
@@ -475,4 +476,9 @@ int main(void)
 
     log_init("test", LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return run_in_place(run_all);
 }

@@ -19,11 +19,12 @@
 
 #include "base/str.h"
 #include "guard/guard_client.h"
+#include "test_child.h"
 
 #define LIMIT_MS 10000
 
 struct world {
-    char dir[64];
+    char dir[80];
     char path[128];
     pid_t guard;
     uv_loop_t loop;
@@ -349,8 +350,7 @@ static struct world *world_new(script play)
         .data = w,
     };
 
-    (void)str_copy(w->dir, sizeof(w->dir), "/tmp/veche-guard-XXXXXX");
-    assert_non_null(mkdtemp(w->dir));
+    new_place(w->dir, sizeof(w->dir), "guard");
     (void)snprintf(w->path, sizeof(w->path), "%s/" GUARD_SOCKET_NAME, w->dir);
     w->guard = fake_guard(w->path, play);
     w->pidfd = -1;
@@ -633,7 +633,7 @@ static void a_program_that_is_missing_is_a_problem(void **state)
     assert_int_equal(uv_loop_close(&w.loop), 0);
 }
 
-int main(void)
+static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_hears_what_the_guard_holds_and_confirms),
@@ -652,4 +652,9 @@ int main(void)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return run_in_place(run_all);
 }

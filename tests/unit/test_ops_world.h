@@ -457,7 +457,7 @@ static inline int run_in_world(int (*run_all)(void))
         (void)str_copy(root_dir, sizeof(root_dir), "/tmp/veche-ops-XXXXXX");
     }
     log_init("test", LOG_INFO);
-    return run_in_child(root_dir, run_all);
+    return run_with_servers(root_dir, run_all);
 }
 
 #endif

@@ -10,6 +10,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "test_child.h"
 #include "test_peer_lib.h"
 
 #define HOUR 3600L
@@ -148,8 +149,8 @@ static inline struct peer_secrets make_secrets(struct certs *c, const struct ca 
 
 static inline void certs_init(struct certs *c)
 {
-    *c = (struct certs){.dir = "/tmp/veche-certs-XXXXXX"};
-    assert_non_null(mkdtemp(c->dir));
+    *c = (struct certs){0};
+    new_place(c->dir, sizeof(c->dir), "certs");
     make_ca(c, &c->ours, "the CA of the tests");
     make_ca(c, &c->other, "another CA");
 }

@@ -610,7 +610,7 @@ static void without_a_secret_at_the_start_none_comes_later(void **state)
     node_stop(&n);
 }
 
-int main(void)
+static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nodes_with_certificates_are_in_contact),
@@ -633,4 +633,9 @@ int main(void)
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
+}
+
+int main(void)
+{
+    return run_in_place(run_all);
 }

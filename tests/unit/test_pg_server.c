@@ -1379,5 +1379,5 @@ static int run_all(void)
 int main(void)
 {
     own_shared_memory();
-    return run_in_child(base_dir, run_all);
+    return run_with_servers(base_dir, run_all);
 }
