@@ -356,6 +356,16 @@ static void add_timeouts(uint64_t ttl_ms, struct kv_list *out)
     add_default(out, "tcp_keepalives_count", 3, "");
 }
 
+/*
+ * A WAL sender that has read another synchronous_standby_names releases who waits when its
+ * standby speaks next. Without new WAL that is this interval: with PostgreSQL's 10 s a standby
+ * of an idle cluster was taken for one that does not get there (sync_rules.c, CONFIRM_MS).
+ */
+static void add_status_interval(struct kv_list *out)
+{
+    add_default(out, "wal_receiver_status_interval", 1, "s");
+}
+
 /* So that a permanent logical slot is on the standbys, too, and goes on after a failover. */
 static void add_slot_synchronization(struct kv_list *out)
 {
@@ -394,6 +404,7 @@ void pg_params_plain(const struct pg_options *o, uint32_t major, struct pg_names
     }
     if (o->ttl_ms > 0) {
         add_timeouts(o->ttl_ms, out);
+        add_status_interval(out);
     }
     kv_sort(out);
 }

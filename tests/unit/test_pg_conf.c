@@ -93,6 +93,7 @@ static void a_standby_gets_this_file(void **state)
               "wal_keep_size = '128MB'\n"
               "wal_level = 'replica'\n"
               "wal_log_hints = 'on'\n"
+              "wal_receiver_status_interval = '1s'\n"
               "wal_receiver_timeout = '3000ms'\n"
               "wal_sender_timeout = '3000ms'\n"
               "work_mem = '16MB'\n"
@@ -253,6 +254,7 @@ static void timeouts_follow_ttl_unless_set(void **state)
     assert_non_null(strstr(text, "\ntcp_user_timeout = '30000'\n"));
     assert_non_null(strstr(text, "\nwal_sender_timeout = '1min'\n"));
     assert_non_null(strstr(text, "\nwal_receiver_timeout = '30000ms'\n"));
+    assert_non_null(strstr(text, "\nwal_receiver_status_interval = '1s'\n"));
     assert_non_null(strstr(text, "\ntcp_keepalives_idle = '10'\n"));
     free(text);
 }
