@@ -55,7 +55,6 @@ static int64_t count_standbys(const struct check *k)
 static void check_senders(struct check *k)
 {
     int64_t senders = number_of(k, "max_wal_senders", 10);
-    int64_t slots = number_of(k, "max_replication_slots", 10);
     int64_t needed = count_standbys(k) + 2;
 
     if (senders < needed) {
@@ -66,9 +65,35 @@ static void check_senders(struct check *k)
     } else {
         check_say(k, CHECK_OK, "max_wal_senders %lld", (long long)senders);
     }
-    if (slots < needed - 2) {
-        check_say(k, CHECK_WARNING, "max_replication_slots %lld is fewer than standbys (%lld)",
-                  (long long)slots, (long long)(needed - 2));
+}
+
+/* One for each standby, and the permanent ones. */
+static void check_slots(struct check *k)
+{
+    const json_t *permanent = json_object_get(k->config, "slots");
+    int64_t slots = number_of(k, "max_replication_slots", 10);
+    int64_t standbys = count_standbys(k), n = (int64_t)json_object_size(permanent);
+    char level[64];
+    const char *name;
+    json_t *slot;
+
+    if (slots < standbys + n) {
+        check_say(
+            k, CHECK_WARNING,
+            "max_replication_slots %lld is too few for %lld standbys and %lld permanent slots",
+            (long long)slots, (long long)standbys, (long long)n);
+    }
+    if (str_equal(check_parameter(k, "wal_level", level, sizeof(level)), "logical")) {
+        return;
+    }
+    json_object_foreach((json_t *)(uintptr_t)permanent, name, slot)
+    {
+        if (json_object_get(slot, "plugin") != NULL) {
+            check_say(k, CHECK_WARNING,
+                      "the slot %s is logical, and wal_level is not (vechectl edit-config -p "
+                      "wal_level=logical)",
+                      name);
+        }
     }
 }
 
@@ -170,6 +195,7 @@ void check_postgres(struct check *k)
 {
     check_pending(k);
     check_senders(k);
+    check_slots(k);
     check_archive(k);
     check_hba(k);
 }

@@ -332,6 +332,14 @@ def tight(agent):
     )  # fmt: skip
 
 
+def has_slots(agent):
+    plain(agent)
+    agent.config["postgresql"]["parameters"].update(max_replication_slots=4)
+    agent.config["slots"] = {
+        "backup": None, "cdc": {"database": "shop", "plugin": "pgoutput"}, "more": {}
+    }  # fmt: skip
+
+
 def archives_well(agent):
     plain(agent)
     agent.config["postgresql"]["parameters"].update(
@@ -529,6 +537,7 @@ CASES = [
     (plain, "check --root /nonexistent --full"),
     (nothing, "check --cluster --postgres"),
     (tight, "check --postgres"),
+    (has_slots, "check --postgres"),
     (archives_well, "check --postgres"),
     (broken, "check --store --cluster --agent --root /nonexistent"),
     (paused, "check --cluster"),
