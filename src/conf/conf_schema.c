@@ -134,7 +134,7 @@ static const struct conf_row rows[] = {
     {"postgresql.pgpass", CONF_PATH, CONF_MUST, "password file the agent writes, 0600", AT(pg_pgpass), .derived = "<runtime_dir>/pgpass"},
     {"postgresql.database", CONF_TEXT, CONF_SHOULD, "database of the agent's sessions", AT(pg_database), .reload = CONF_RELOAD, .fallback = "postgres"},
     {"postgresql.use_unix_socket", CONF_BOOL, CONF_MUST, "the agent's sessions use the socket", AT(pg_use_unix_socket), .reload = CONF_RELOAD, .fallback = "false"},
-    {"postgresql.use_unix_socket_repl", CONF_BOOL, CONF_MUST, "so do its local replication sessions", LATER, .fallback = "false"},
+    {"postgresql.use_unix_socket_repl", CONF_BOOL, CONF_MUST, "the agent has no local replication sessions: it asks its own server in ordinary ones", SILENT, .fallback = "false"},
     {"postgresql.krbsrvname", CONF_TEXT, CONF_SHOULD, "Kerberos service name of PostgreSQL, for all roles", AT(pg_krbsrvname)},
     {"postgresql.superuser", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.authentication.superuser"},
     {"postgresql.replication", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.authentication.replication"},

@@ -129,7 +129,7 @@ static const struct entry local[] = {
     {"postgresql.pgpass", NULL, "/tmp/pgpass", "[a]", NOTHING},
     {"postgresql.database", "postgres", "admin", "[a]", NOTHING},
     {"postgresql.use_unix_socket", "false", "on", "maybe", NOTHING},
-    {"postgresql.use_unix_socket_repl", "false", "on", "maybe", LATER},
+    {"postgresql.use_unix_socket_repl", "false", "on", "maybe", NOTHING},
     USER("postgresql.authentication.superuser"),
     USER("postgresql.authentication.replication"),
     USER("postgresql.authentication.rewind"),
