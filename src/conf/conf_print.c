@@ -14,6 +14,11 @@
 
 #define SECRET "\"***\""
 
+static const char *last_word(const struct conf_row *row)
+{
+    return strrchr(row->path, '.') + 1;
+}
+
 static const void *member(const struct conf *c, size_t offset)
 {
     return (const char *)c + offset;
@@ -292,7 +297,7 @@ static bool is_empty(const struct conf *c, const struct conf_row *row)
     case CONF_METHODS:
         return list_of(c, row)->n == 0;
     case CONF_ENTRY:
-        return kv_get(list_of(c, row), strrchr(row->path, '.') + 1) == NULL;
+        return kv_get(list_of(c, row), last_word(row)) == NULL;
     case CONF_ADDRESS_LIST:
         return c->n_raft_partners == 0;
     case CONF_BOOL:
@@ -310,6 +315,15 @@ static bool is_empty(const struct conf *c, const struct conf_row *row)
         break;
     }
     return true; /* No row of the node's file stores these. */
+}
+
+static void print_entry(const char *value, const char *name, FILE *out)
+{
+    if (strcmp(name, "sslpassword") == 0) {
+        (void)fputs(SECRET, out);
+    } else {
+        conf_print_text(value, out);
+    }
 }
 
 static void print_value(const struct conf *c, const struct conf_row *row, size_t depth, FILE *out)
@@ -346,7 +360,7 @@ static void print_value(const struct conf *c, const struct conf_row *row, size_t
         print_users(list_of(c, row), depth, out);
         break;
     case CONF_ENTRY:
-        conf_print_text(kv_get(list_of(c, row), strrchr(row->path, '.') + 1), out);
+        print_entry(kv_get(list_of(c, row), last_word(row)), last_word(row), out);
         break;
     case CONF_ADDRESS_LIST:
         print_addresses(c, depth, out);

@@ -28,7 +28,7 @@
     SSL_ROW(user, "sslmode", member, "libpq's sslmode"), \
     SSL_ROW(user, "sslcert", member, "client certificate"), \
     SSL_ROW(user, "sslkey", member, "key of the client certificate"), \
-    {user ".sslpassword", CONF_SECRET, CONF_MUST, "password of sslkey", LATER}, \
+    SSL_ROW(user, "sslpassword", member, "password of sslkey"), \
     SSL_ROW(user, "sslrootcert", member, "CA of the server's certificate"), \
     SSL_ROW(user, "sslcrl", member, "revoked certificates"), \
     SSL_ROW(user, "sslcrldir", member, "directory of revoked certificates (14 and later)"), \

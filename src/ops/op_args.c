@@ -12,7 +12,7 @@ void op_args_add(struct op_args *args, const char *format, ...)
     va_list values, again;
     int length;
 
-    PRE(args->n < OP_ARGS_MAX);
+    PRE(args->n < OP_ARGS_MAX + OP_ARGS_FRONT);
 
     va_start(values, format);
     va_copy(again, values);

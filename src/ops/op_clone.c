@@ -53,7 +53,7 @@ static enum seq_next run_with_password(struct op *o, const struct op_args *args,
     if (replication->password != NULL) {
         kv_add(&env, "PGPASSWORD", replication->password);
     }
-    next = op_run_child(o, op_args_list(args), &env);
+    next = op_run_client(o, args, &env);
     kv_deinit(&env);
     return next;
 }

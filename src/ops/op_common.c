@@ -72,6 +72,45 @@ enum seq_next op_run_script(struct op *o, const char *label, const char *command
     return o->child != NULL ? SEQ_WAIT : SEQ_FAIL;
 }
 
+/* libpq takes an sslpassword from a connection string, which ps shows, or from a file. The child
+ * writes it: the loop waits for no disk. */
+static const char service_script[] =
+    "umask 077; printf %s \"$VECHE_SERVICE\" > \"$1\" || exit\n"
+    "export PGSERVICEFILE=\"$1\"; unset VECHE_SERVICE; shift; exec \"$@\"\n";
+
+static void add_wrapped(const struct op *o, const struct op_args *args, const char *path,
+                        struct op_args *ret_args)
+{
+    op_args_add(ret_args, "/bin/sh");
+    op_args_add(ret_args, "-c");
+    op_args_add(ret_args, "%s", service_script);
+    op_args_add(ret_args, "client");
+    op_args_add(ret_args, "%s", path);
+    op_args_add_program(ret_args, pg_options(op_pg(o)), args->items[0]);
+    for (size_t i = 1; i < args->n; i++) {
+        op_args_add(ret_args, "%s", args->items[i]);
+    }
+}
+
+enum seq_next op_run_client(struct op *o, const struct op_args *args, struct kv_list *env)
+{
+    struct strbuf path = {0}, text = {0};
+    struct op_args wrapped = {0};
+    enum seq_next next;
+
+    pg_service_file(op_pg(o), &path, &text);
+    if (path.length > 0) {
+        kv_add(env, "VECHE_SERVICE", text.data);
+        add_wrapped(o, args, path.data, &wrapped);
+        explicit_bzero(text.data, text.length);
+    }
+    next = op_run_child(o, op_args_list(wrapped.n > 0 ? &wrapped : args), env);
+    op_args_deinit(&wrapped);
+    strbuf_deinit(&text);
+    strbuf_deinit(&path);
+    return next;
+}
+
 void op_kill_child(struct seq *s)
 {
     struct op *o = op_of(s);

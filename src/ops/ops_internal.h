@@ -103,8 +103,11 @@ const struct ops *op_look(struct op *o);
 void op_on_done(void *data, int status, const char *problem);
 /* Sets the problem and answers SEQ_FAIL. */
 enum seq_next op_fail(struct op *o, const char *format, ...) PRINTF_LIKE(2, 3);
+struct op_args;
 /* Starts argv[0] of bin_dir as the operation of the step. */
 enum seq_next op_run_child(struct op *o, const char *const *argv, const struct kv_list *env);
+/* The same for a client of another server, with its service file if it needs one. */
+enum seq_next op_run_client(struct op *o, const struct op_args *args, struct kv_list *env);
 /* Starts a command of the operator as the operation of the step; SEQ_NEXT if there is none. */
 enum seq_next op_run_script(struct op *o, const char *label, const char *command);
 void op_kill_child(struct seq *s); /* abort of steps with a child. */
@@ -141,9 +144,10 @@ void op_clone_failed(struct op *o, const char *step);
 void op_stop_point(struct seq *s, const char *when);
 
 /* op_args.c: an argument list for a child. */
-#define OP_ARGS_MAX 64
+#define OP_ARGS_MAX   64 /* With options of the configuration, */
+#define OP_ARGS_FRONT 8  /* and of a program that runs the program. */
 struct op_args {
-    char *items[OP_ARGS_MAX + 1]; /* Ends with NULL. Owned. */
+    char *items[OP_ARGS_MAX + OP_ARGS_FRONT + 1]; /* Ends with NULL. Owned. */
     size_t n;
 };
 

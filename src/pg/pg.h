@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "base/kv.h"
+#include "base/str.h"
 #include "core/decide.h"
 
 struct pg;
@@ -325,15 +326,19 @@ void pg_loss_told(struct pg *pg);
  * On a worker thread. */
 void pg_remove_data(struct pg *pg, pg_done_cb cb, void *data);
 
-/* conninfo of a member for replication: no password in it (pgpass has it). */
+/* conninfo of a member for replication, for a command line: no password in it (pgpass has it),
+ * nor sslpassword (the service file has it, which the child is to be given). */
+const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
+                        size_t size);
 /* The same with the role for pg_rewind: no replication connection. */
 const char *pg_rewind_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
                                size_t size);
-const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
-                        size_t size);
 /* For a copy: its stream of WAL is not the standby's and must not be taken for it. */
 const char *pg_clone_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
                               size_t size);
+/* Where a file of services is to be, 0600, for PGSERVICEFILE, and what is to be in it. Both
+ * empty: none is needed. */
+void pg_service_file(const struct pg *pg, struct strbuf *ret_path, struct strbuf *ret_text);
 
 /* Does in the background what core/slots.h decides of the replication slots here, unless it
  * is at it. Cheap: call it in every tick while PostgreSQL runs. */

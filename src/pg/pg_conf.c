@@ -7,6 +7,10 @@
 #include "base/str.h"
 #include "pg/pg_internal.h"
 
+/* Sections of the service file, for sslpassword alone. */
+#define SERVICE_REPLICATION "veche-replication"
+#define SERVICE_REWIND      "veche-rewind"
+
 static const char header[] =
     "# Written by Veche at every start and reload: changes made here are lost.\n"
     "# Change the configuration of the agent or of the cluster instead.\n";
@@ -69,11 +73,34 @@ static bool is_secret(const char *name)
     return str_equal(name, "password") || str_equal(name, "sslpassword");
 }
 
-static const char *conninfo_as(const struct pg_options *o, const struct pg_credentials *c,
-                               const struct upstream *upstream, const char *application,
-                               const char *more, char *text, size_t size)
+struct purpose { /* Of a connection. */
+    const struct pg_credentials *who;
+    const char *application;
+    const char *more;    /* Behind the rest. */
+    const char *service; /* Has sslpassword, for a command line; NULL = it is in the text, for a
+                          * file that nobody else reads. */
+};
+
+/* libpq takes it from nowhere else: there is no variable of it. */
+static void add_sslpassword(struct sbuf *b, const struct pg_options *o, const struct purpose *p)
+{
+    const char *value = p->who->ssl != NULL ? kv_get(p->who->ssl, "sslpassword") : NULL;
+
+    if (value == NULL || value[0] == '\0') {
+        return;
+    }
+    if (p->service == NULL) {
+        add_conninfo(b, "sslpassword", value);
+    } else if (o->pgpass != NULL) {
+        add_conninfo(b, "service", p->service);
+    }
+}
+
+static const char *conninfo_as(const struct pg_options *o, const struct purpose *p,
+                               const struct upstream *upstream, char *text, size_t size)
 {
     static const char *const preferred[] = {"sslmode", "gssencmode", "channel_binding"};
+    const struct pg_credentials *c = p->who;
     struct sbuf b;
     char port[8];
 
@@ -86,18 +113,19 @@ static const char *conninfo_as(const struct pg_options *o, const struct pg_crede
     add_conninfo(&b, "host", upstream->host);
     add_conninfo(&b, "port", port);
     add_conninfo(&b, "dbname", o->database);
-    add_conninfo(&b, "application_name", application);
+    add_conninfo(&b, "application_name", p->application);
     for (size_t i = 0; c->ssl != NULL && i < c->ssl->n; i++) {
         if (c->ssl->items[i].value != NULL && !is_secret(c->ssl->items[i].key)) {
             add_conninfo(&b, c->ssl->items[i].key, c->ssl->items[i].value);
         }
     }
+    add_sslpassword(&b, o, p);
     for (size_t i = 0; i < ARRAY_LENGTH(preferred); i++) {
         if (c->ssl == NULL || !kv_has(c->ssl, preferred[i])) {
             add_conninfo(&b, preferred[i], "prefer");
         }
     }
-    sbuf_add(&b, more);
+    sbuf_add(&b, p->more);
     if (b.truncated) {
         (void)str_copy(text, size, "host=/dev/null"); /* Half of one may lead anywhere. */
     }
@@ -107,23 +135,31 @@ static const char *conninfo_as(const struct pg_options *o, const struct pg_crede
 const char *pg_conf_conninfo(const struct pg_options *o, const struct upstream *upstream,
                              char *text, size_t size)
 {
-    return conninfo_as(o, &o->replication, upstream, o->name, "", text, size);
+    const struct purpose p = {&o->replication, o->name, "", NULL};
+
+    return conninfo_as(o, &p, upstream, text, size);
 }
 
 /* A source that vanished is noticed; one that was demoted is refused. */
 const char *pg_rewind_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
                                size_t size)
 {
-    return conninfo_as(&pg->opts->o, &pg->opts->o.rewind, upstream, pg->opts->o.name,
-                       " target_session_attrs='read-write' keepalives_idle='10'"
-                       " keepalives_interval='5' tcp_user_timeout='30000'",
-                       text, size);
+    const struct pg_options *o = &pg->opts->o;
+    const struct purpose p = {&o->rewind, o->name,
+                              " target_session_attrs='read-write' keepalives_idle='10'"
+                              " keepalives_interval='5' tcp_user_timeout='30000'",
+                              SERVICE_REWIND};
+
+    return conninfo_as(o, &p, upstream, text, size);
 }
 
 const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
                         size_t size)
 {
-    return pg_conf_conninfo(&pg->opts->o, upstream, text, size);
+    const struct pg_options *o = &pg->opts->o;
+    const struct purpose p = {&o->replication, o->name, "", SERVICE_REPLICATION};
+
+    return conninfo_as(o, &p, upstream, text, size);
 }
 
 const char *pg_clone_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
@@ -131,9 +167,42 @@ const char *pg_clone_conninfo(const struct pg *pg, const struct upstream *upstre
 {
     const struct pg_options *o = &pg->opts->o;
     char application[NAME_SIZE + 8];
+    const struct purpose p = {&o->replication, application, "", SERVICE_REPLICATION};
 
     (void)snprintf(application, sizeof(application), "%s (copy)", o->name); /* No member's name. */
-    return conninfo_as(o, &o->replication, upstream, application, "", text, size);
+    return conninfo_as(o, &p, upstream, text, size);
+}
+
+/* ---- The service file ---- */
+
+/* libpq cuts blanks off its end. */
+static void add_service(struct strbuf *out, const char *service, const struct pg_credentials *c)
+{
+    const char *value = c->ssl != NULL ? kv_get(c->ssl, "sslpassword") : NULL;
+
+    if (value == NULL || value[0] == '\0') {
+        return;
+    }
+    if (strpbrk(value, "\r\n") != NULL || strchr(" \t\v\f", value[strlen(value) - 1]) != NULL) {
+        log_warning("An sslpassword holds a line end or ends in a blank, leaving it out: neither "
+                    "pg_basebackup nor pg_rewind can be given it.");
+        value = "";
+    }
+    strbuf_printf(out, "[%s]\nsslpassword=%s\n", service, value);
+}
+
+void pg_service_file(const struct pg *pg, struct strbuf *ret_path, struct strbuf *ret_text)
+{
+    const struct pg_options *o = &pg->opts->o;
+
+    if (o->pgpass == NULL) {
+        return;
+    }
+    add_service(ret_text, SERVICE_REPLICATION, &o->replication);
+    add_service(ret_text, SERVICE_REWIND, &o->rewind);
+    if (ret_text->length > 0) {
+        strbuf_printf(ret_path, "%s.service", o->pgpass);
+    }
 }
 
 /* ---- postgresql.conf ---- */

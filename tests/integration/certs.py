@@ -15,9 +15,9 @@ class Authority:
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                 "-days", "30", "-subj", f"/CN={name}", "-keyout", self.key, "-out", self.cert)
 
-    def sign(self, name, clock=None, san=None, usage=None):
+    def sign(self, name, clock=None, san=None, usage=None, subject="a node", password=None):
         """Paths of certificate and key for that node; `clock` is what faketime takes, `usage`
-        what the certificate is for, and nothing else."""
+        what the certificate is for, and nothing else, `password` the key's."""
         self.count += 1
         base = self.dir / f"{self.cert.stem}-{name}-{self.count}"
         key, request, cert, extensions = (base.with_suffix(s) for s in (".key", ".csr", ".pem",
@@ -25,8 +25,9 @@ class Authority:
         text = f"subjectAltName={san or 'DNS:' + name}\n"
         text += f"extendedKeyUsage={usage}\n" if usage else ""
         extensions.write_text(text, encoding="utf-8")
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
-                "/CN=a node", "-keyout", key, "-out", request)
+        secret = ("-passout", f"pass:{password}") if password else ("-nodes",)
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", *secret, "-subj",
+                f"/CN={subject}", "-keyout", key, "-out", request)
         openssl("x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.key, "-days", "2",
                 "-set_serial", str(self.count), "-extfile", extensions, "-out", cert, clock=clock)
         own(key)

@@ -1,7 +1,8 @@
 """What reaches the running PostgreSQL: its parameters, restarts, new copies; one cluster for all.
 
-It speaks TLS only, agents and standbys check certificate and name (verify-full), the files of
-PostgreSQL are not in its data directory, and one agent takes the unix socket.
+It speaks TLS only, agents and standbys check certificate and name (verify-full) and show
+certificates of their own, the files of PostgreSQL are not in its data directory, and one agent
+takes the unix socket, as the installations of reference have it.
 """
 
 import datetime
@@ -9,58 +10,61 @@ import os
 import pwd
 import signal
 
+import psycopg2
 import pytest
 
-from certs import openssl, own
-from veche import Cluster, wait
+from certs import Authority, own
+from veche import SUPERUSER_PASSWORD, Cluster, processes_of, wait
 
-
-def authority(directory, name):
-    cert, key = directory / f"{name}.pem", directory / f"{name}.key"
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-days", "30", "-subj", f"/CN={name}", "-keyout", key, "-out", cert)
-    return cert, key
+KEY_PASSWORD = "of the #1 key"
+HBA = [
+    "local all postgres scram-sha-256",
+    "hostssl template1 postgres 0.0.0.0/0 cert",  # The agent's sessions.
+    "hostssl all postgres 0.0.0.0/0 scram-sha-256",
+    "hostssl replication replicator 0.0.0.0/0 cert",
+    "hostssl postgres,template1 rewinder 0.0.0.0/0 cert",
+]
 
 
 def give_certificates(c):
-    """Each server one for its address, and users that ask for it."""
-    ca, ca_key = authority(c.dir, "ca")
-    authority(c.dir, "stranger")
+    """Each server one for its address, each role one for its name, and users that ask for it."""
+    ca = Authority(c.dir)
+    ca.cert.chmod(0o644)
+    Authority(c.dir, "stranger").cert.chmod(0o644)
     for node in c.postgres_nodes:
-        base = node.dir / "server"
-        key, request, cert, extensions = (
-            base.with_suffix(s) for s in (".key", ".csr", ".pem", ".ext")
-        )
-        extensions.write_text("subjectAltName=IP:127.0.0.1\n", encoding="utf-8")
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
-                "/CN=127.0.0.1", "-keyout", key, "-out", request)
-        openssl("x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-days", "2",
-                "-set_serial", "1", "-extfile", extensions, "-out", cert)
-        own(key)
-        verify = {"sslmode": "verify-full", "sslrootcert": str(ca)}
+        cert, key = ca.sign(node.name, san=f"IP:{node.host}")
+        own(cert)
         config = node.config()["postgresql"]
+        roles = {user: credentials | shown(ca, credentials["username"])
+                 for user, credentials in config["authentication"].items()}
         node.overrides |= {
             "postgresql.config_dir": str(node.data_dir.parent / "etc"),
+            "postgresql.database": "template1",
             "postgresql.use_unix_socket": node.name == "pg2",
-            "postgresql.pg_hba": [
-                "local all postgres scram-sha-256",
-                "hostssl all all 0.0.0.0/0 scram-sha-256",
-                "hostssl replication replicator 0.0.0.0/0 scram-sha-256",
-            ],
+            "postgresql.pg_hba": HBA,
             "postgresql.parameters": config["parameters"]
             | {
                 "ssl": "on",
                 "ssl_cert_file": str(cert),
                 "ssl_key_file": str(key),
+                "ssl_ca_file": str(ca.cert),
                 "wal_retrieve_retry_interval": "500ms",
+                "shared_preload_libraries": "pg_stat_statements,auto_explain",
+                "pg_stat_statements.max": 1000,
+                "auto_explain.log_min_duration": "10s",
             },
-            "postgresql.authentication": {
-                user: credentials | verify
-                for user, credentials in config["authentication"].items()
-            },
+            "postgresql.authentication": roles,
         }
         (node.data_dir.parent / "etc").mkdir()
         own_directory(node.data_dir.parent / "etc")
+
+
+def shown(ca, role):
+    """What that role checks, and shows; its key has a password."""
+    cert, key = ca.sign(role, subject=role, password=KEY_PASSWORD)
+    own(cert)
+    return {"sslmode": "verify-full", "sslrootcert": str(ca.cert), "sslcert": str(cert),
+            "sslkey": str(key), "sslpassword": KEY_PASSWORD}
 
 
 def own_directory(path):
@@ -116,9 +120,10 @@ def reasons(node, asked=None):
 
 
 def sessions(node, of):
-    """Of those of the server: whether they are encrypted, and come over the socket."""
+    """Of those of the server: whether they are encrypted, come over the socket, and as whom the
+    client's certificate has them."""
     rows = node.sql(
-        "select s.ssl, a.client_addr is null from pg_stat_ssl s"
+        "select s.ssl, a.client_addr is null, s.client_dn from pg_stat_ssl s"
         f" join pg_stat_activity a using (pid) where {of}"
     )
     return set(rows)
@@ -132,23 +137,43 @@ def walsenders(node):
     return sessions(node, "a.backend_type = 'walsender'")
 
 
-def test_agents_and_standbys_check_the_certificates_of_servers(pair):
+def test_agents_and_standbys_check_certificates_and_show_theirs(pair):
     primary, (standby,) = pair.primary(), pair.standbys()
-    assert not (standby.data_dir / "postgresql.base.conf").exists()
-    assert f"{standby.data_dir.parent}/etc/" in show(standby, "config_file")
     for node in (primary, standby):
-        expected = {(False, True)} if node.name == "pg2" else {(True, False)}
+        over_tls = {(True, False, "/CN=postgres")}
+        expected = {(False, True, None)} if node.name == "pg2" else over_tls
         wait(lambda n=node, e=expected: agents(n) == e, 30, "the agent's own session")
-    assert walsenders(primary) == {(True, False)}
+    wait(lambda: walsenders(primary) == {(True, False, "/CN=replicator")}, 30, "the standby")
+    with pytest.raises(psycopg2.OperationalError, match="no encryption"):
+        psycopg2.connect(host=primary.host, port=primary.pg_port, user="postgres",
+                         password=SUPERUSER_PASSWORD, sslmode="disable")
 
-    stranger = str(pair.dir / "stranger.pem")
-    good = standby.overrides["postgresql.authentication"]
-    bad = {user: credentials | {"sslrootcert": stranger} for user, credentials in good.items()}
-    standby.overrides["postgresql.authentication"] = bad
-    hang_up(standby)
+
+def test_configuration_apart_from_the_data_and_settings_of_libraries(pair):
+    for node in pair.postgres_nodes:
+        assert not (node.data_dir / "postgresql.base.conf").exists()
+        for name in ("config_file", "hba_file", "ident_file"):
+            assert show(node, name).startswith(f"{node.data_dir.parent}/etc/")
+        assert show(node, "pg_stat_statements.max") == "1000"
+        assert show(node, "auto_explain.log_min_duration") == "10s"
+        assert show(node, "shared_preload_libraries") == "pg_stat_statements,auto_explain"
+
+
+def test_a_certificate_of_a_stranger_is_not_taken(pair):
+    """The standby that streams, and the agent that takes no socket, of its own PostgreSQL."""
+    standby, agent = pair.standbys()[0], pair["pg1"]
+    good = {n.name: n.overrides["postgresql.authentication"] for n in (standby, agent)}
+    stranger = {"sslrootcert": str(pair.dir / "stranger.pem")}
+    for node in {standby, agent}:
+        node.overrides["postgresql.authentication"] = {
+            user: credentials | stranger for user, credentials in good[node.name].items()}
+        hang_up(node)
     wait(lambda: "certificate verify failed" in problem(standby), 60, "the stranger to be refused")
-    standby.overrides["postgresql.authentication"] = good
-    hang_up(standby)
+    wait(lambda: "certificate verify failed" in agent.log(), 60, "the agent to refuse it")
+    for node in {standby, agent}:
+        node.overrides["postgresql.authentication"] = good[node.name]
+        hang_up(node)
+    wait(lambda: agents(agent) == {(True, False, "/CN=postgres")}, 60, "the agent to be let in")
     pair.wait_healthy()
 
 
@@ -274,6 +299,13 @@ def test_a_scheduled_restart_outlives_its_agent_and_can_be_taken_back(pair):
     pair.wait_healthy()
 
 
+def readable_by_others(node):
+    """Files of the node that hold the password of the keys, and that others may read."""
+    files = (p for p in node.dir.rglob("*") if p.is_file() and p != node.config_path)
+    return [p for p in files if KEY_PASSWORD.encode() in p.read_bytes()
+            and p.stat().st_mode & 0o077]
+
+
 def test_a_standby_is_copied_anew(pair):
     primary, (standby,) = pair.primary(), pair.standbys()
     assert "I am the leader" in primary.http("/reinitialize", "POST", {}).text
@@ -283,6 +315,17 @@ def test_a_standby_is_copied_anew(pair):
     assert (reply.status, reply.text) == (200, "reinitialize started")
     pair.wait_healthy()
     assert not mark.exists()
+    # With certificates whose keys have a password, which is shown to nobody.
+    service = standby.dir / "pgpass.service"
+    assert service.read_text(encoding="utf-8").count(f"sslpassword={KEY_PASSWORD}\n") == 2
+    assert "The tablespaces of the source are not known" not in standby.log()
+    assert KEY_PASSWORD not in standby.sql("select conninfo from pg_stat_wal_receiver")[0][0]
+    for node in (primary, standby):
+        assert readable_by_others(node) == []
+        assert KEY_PASSWORD not in node.log()
+        for pid in processes_of(node.data_dir):
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                assert KEY_PASSWORD.encode() not in f.read()
 
 
 def test_a_scheduled_switchover_happens_or_is_taken_back(pair):

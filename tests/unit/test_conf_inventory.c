@@ -31,7 +31,7 @@ struct entry {
         {name ".sslmode", NULL, "verify-full", "[a]", NOTHING},     \
         {name ".sslcert", NULL, "/c", "[a]", NOTHING},              \
         {name ".sslkey", NULL, "/k", "[a]", NOTHING},               \
-        {name ".sslpassword", NULL, "p", "[a]", LATER},             \
+        {name ".sslpassword", NULL, "p", "[a]", NOTHING},           \
         {name ".sslrootcert", NULL, "/r", "[a]", NOTHING},          \
         {name ".sslcrl", NULL, "/l", "[a]", NOTHING},               \
         {name ".sslcrldir", NULL, "/d", "[a]", NOTHING},            \

@@ -418,6 +418,13 @@ const char *pg_clone_conninfo(const struct pg *pg, const struct upstream *upstre
     return pg_conninfo(pg, upstream, text, size);
 }
 
+void pg_service_file(const struct pg *pg, struct strbuf *ret_path, struct strbuf *ret_text)
+{
+    (void)pg;
+    (void)ret_path;
+    (void)ret_text;
+}
+
 const char *pg_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
                         size_t size)
 {

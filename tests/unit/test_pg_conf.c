@@ -287,9 +287,10 @@ static void no_secret_is_in_a_connection_string(void **state)
     (void)state;
     kv_add(&ssl, "sslmode", "verify-full");
     kv_add(&ssl, "sslpassword", "hidden");
-    (void)pg_conf_conninfo(&o, &upstream, text, sizeof(text));
+    (void)pg_conf_conninfo(&o, &upstream, text, sizeof(text)); /* For a file of 0600. */
     assert_null(strstr(text, "secret"));
-    assert_null(strstr(text, "hidden"));
+    assert_non_null(strstr(text, " sslpassword=hidden "));
+    assert_null(strstr(text, "service="));
     assert_non_null(strstr(text, "sslmode=verify-full"));
     assert_non_null(strstr(text, "host='a b\\'c\\\\'"));
     pg_row_parse_conninfo(text, host, sizeof(host), &port);
@@ -392,6 +393,49 @@ static void a_copy_streams_under_a_name_of_its_own(void **state)
         strstr(pg_conninfo(&pg, &standby.upstream, text, sizeof(text)), " application_name=pg-1 "));
     assert_non_null(strstr(pg_clone_conninfo(&pg, &standby.upstream, text, sizeof(text)),
                            " application_name='pg-1 (copy)' "));
+}
+
+static void an_sslpassword_is_in_a_file_and_on_no_command_line(void **state)
+{
+    static struct pg_opts opts;
+    static struct pg pg = {.opts = &opts};
+    static const char *(*const texts[])(const struct pg *, const struct upstream *, char *,
+                                        size_t) = {pg_conninfo, pg_clone_conninfo,
+                                                   pg_rewind_conninfo};
+    struct kv_list of_rewind = {0};
+    struct strbuf path = {0}, file = {0};
+    char text[1024];
+
+    (void)state;
+    opts.o = options();
+    pg_service_file(&pg, &path, &file);
+    assert_int_equal(path.length + file.length, 0);
+
+    kv_add(&ssl, "sslpassword", "hid den=#1");
+    kv_add(&of_rewind, "sslpassword", "other");
+    opts.o.rewind.ssl = &of_rewind;
+    pg_service_file(&pg, &path, &file);
+    assert_string_equal(path.data, "/run/pgpass.service");
+    assert_string_equal(file.data, "[veche-replication]\nsslpassword=hid den=#1\n"
+                                   "[veche-rewind]\nsslpassword=other\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
+        (void)texts[i](&pg, &standby.upstream, text, sizeof(text));
+        assert_null(strstr(text, "sslpassword"));
+        assert_null(strstr(text, "hid"));
+        assert_non_null(
+            strstr(text, i == 2 ? " service=veche-rewind " : " service=veche-replication "));
+    }
+    strbuf_deinit(&file);
+    strbuf_deinit(&path);
+
+    kv_set(&ssl, "sslpassword", "a\nhost=evil"); /* Not to be told to libpq in a file. */
+    kv_set(&of_rewind, "sslpassword", "blank ");
+    pg_service_file(&pg, &path, &file);
+    assert_string_equal(file.data, "[veche-replication]\nsslpassword=\n"
+                                   "[veche-rewind]\nsslpassword=\n");
+    strbuf_deinit(&file);
+    strbuf_deinit(&path);
+    kv_deinit(&of_rewind);
 }
 
 static void for_whom_commits_wait_is_always_quoted(void **state)
@@ -504,6 +548,7 @@ int main(void)
         cmocka_unit_test_teardown(the_password_file_escapes, clear),
         cmocka_unit_test_teardown(the_auto_file_loses_recovery_parameters_only, clear),
         cmocka_unit_test_teardown(a_closed_gate_admits_standbys_and_us, clear),
+        cmocka_unit_test_teardown(an_sslpassword_is_in_a_file_and_on_no_command_line, clear),
         cmocka_unit_test_teardown(for_whom_commits_wait_is_always_quoted, clear),
         cmocka_unit_test_teardown(a_copy_streams_under_a_name_of_its_own, clear),
         cmocka_unit_test_teardown(lines_with_a_line_end_inside_are_left_out, clear),
