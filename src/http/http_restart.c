@@ -60,7 +60,10 @@ void http_add_scheduled_restart(json_t *object, const struct store *store, const
         json_object_set_new(o, "restart_pending", json_true());
     }
     if (order->timeout_ms != 0) {
-        json_object_set_new(o, "timeout", json_real((double)order->timeout_ms / 1000));
+        json_object_set_new(o, "timeout",
+                            order->timeout_ms % 1000 == 0
+                                ? json_integer((json_int_t)(order->timeout_ms / 1000))
+                                : json_real((double)order->timeout_ms / 1000));
     }
     json_object_set_new(object, "scheduled_restart", o);
 }
@@ -257,9 +260,7 @@ static bool may_restart(const struct http_request *r, bool scheduled, struct htt
 {
     const struct view *v = r->view;
 
-    if (scheduled && v->conf.pause) {
-        http_reply_text(reply, 500, "Can't schedule restart in the paused state");
-    } else if (scheduled && store_find_order(v->store, target(r), true) != NULL) {
+    if (scheduled && store_find_order(v->store, target(r), true) != NULL) {
         http_reply_text(reply, 409, "Another restart is already scheduled");
     } else if (!scheduled && is_busy(r, reply)) {
         return false;
@@ -288,7 +289,9 @@ void http_handle_restart(const struct http_request *r, struct http_reply *reply)
     {
         wrong = wrong != NULL ? wrong : take_filter(key, value, c, text, sizeof(text));
     }
-    if (wrong != NULL) {
+    if (r->view->conf.pause && json_object_get(body, "schedule") != NULL) { /* First, as there. */
+        http_reply_text(reply, 500, "Can't schedule restart in the paused state");
+    } else if (wrong != NULL) {
         http_reply_text(reply, 400, wrong);
     } else if (take_schedule(r, json_object_get(body, "schedule"), &c->at_us, reply) &&
                knows(r, reply) && may_restart(r, c->at_us != 0, reply)) {

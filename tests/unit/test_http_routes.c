@@ -898,6 +898,10 @@ static void what_is_scheduled_can_be_taken_back(void **state)
                  "\"scheduled_restart\": {\"schedule\": \"2026-08-02T10:00:00+00:00\", "
                  "\"postgres_version\": \"15.9\"}");
     (void)expect("GET", "/cluster", "", 200, "\"scheduled_restart\": {\"schedule\": ");
+    o->timeout_ms = 30000;
+    (void)expect("GET", "/patroni", "", 200, "\"15.9\", \"timeout\": 30}");
+    o->timeout_ms = 1500;
+    (void)expect("GET", "/patroni", "", 200, "\"15.9\", \"timeout\": 1.5}");
     reply = expect("DELETE", "/restart", "", 0, "");
     assert_int_equal(reply.command.kind, COMMAND_ORDER_END);
     assert_true(reply.command.order_end.order_id == 7 && !reply.command.order_end.done);
@@ -905,6 +909,7 @@ static void what_is_scheduled_can_be_taken_back(void **state)
     (void)expect("DELETE", "/restart", "", 404, "no restarts are scheduled");
     view.conf.pause = true;
     (void)expect("POST", "/restart", later, 500, "Can't schedule restart in the paused state");
+    (void)expect("POST", "/restart", "{\"role\":\"x\",\"schedule\":\"soon\"}", 500, "paused state");
     (void)expect(
         "POST", "/switchover",
         "{\"leader\":\"pg1\",\"candidate\":\"pg2\",\"scheduled_at\":\"2026-08-02T12:00Z\"}", 400,
