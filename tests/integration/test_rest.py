@@ -20,7 +20,17 @@ import pytest
 
 from plugin import CRITICAL, OK, UNKNOWN, Plugin
 from test_tls import Authority
-from veche import BUILD, ROOT, Cluster, Writer, eventually, free_port, wait, when_settled
+from veche import (
+    BUILD,
+    ROOT,
+    Cluster,
+    Writer,
+    eventually,
+    free_port,
+    processes_of,
+    wait,
+    when_settled,
+)
 
 # Path -> code on the primary, a streaming standby, the witness.
 CODES = {
@@ -494,6 +504,29 @@ def test_a_monitoring_plugin_sees_what_changes(by_role, three):
         primary.start()
     three.wait_healthy()
     says(nodes, "cluster_has_replica", OK)
+
+
+def test_a_standby_that_hangs_is_none(by_role, three):
+    """Its processes are there; nobody is sent to it."""
+    standby = by_role["standby"]
+    pids = processes_of(standby.data_dir)
+
+    def signal_all(number):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    signal_all(signal.SIGSTOP)
+    try:
+        wait(lambda: standby.http("/replica").status == 503, 100, "it to be seen")
+        codes = [standby.http(p).status for p in ("/health", "/readiness", "/async", "/read-only")]
+        assert codes == [503] * 4
+        assert standby.status()["state"] == "unknown"
+        assert standby.http("/liveness").status == 200  # The agent is well.
+    finally:
+        signal_all(signal.SIGCONT)
+    wait(lambda: standby.http("/replica").status == 200, 60, "it to be back")
+    three.wait_healthy()
 
 
 # ---- Who may do what
