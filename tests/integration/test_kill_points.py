@@ -42,6 +42,16 @@ from veche import (
 
 SEED = int(os.environ.get("VECHE_KILL_SEED", random.randrange(1 << 32)))
 REMAKES = ("bootstrap", "clone", "rewind")  # What may follow on a directory that is marked.
+# Rows that do something only where an operator's command makes the data directory.
+OF_METHODS = {
+    *(f"bootstrap: {step}" for step in (
+        "method", "verify", "configure recovery", "arm recovery", "recover", "wait for recovery",
+        "stop recovery",
+    )),
+    *(f"clone: {step}" for step in (
+        "passwords", "verify", "ask position", "catch up", "unmark copy", "open",
+    )),
+}  # fmt: skip
 
 
 # ---- Points
@@ -147,7 +157,10 @@ def is_marked_by(point):
     names = [row.split(": ", 1)[1] for row in rows() if row.startswith(point.sequence + ": ")]
     if "mark" not in names:
         return False
-    at, begin, end = names.index(point.step), names.index("mark"), names.index("unmark")
+    last = "unmark"
+    if point.row in OF_METHODS:  # Then the mark stays until it runs.
+        last = "unmark copy" if point.sequence == "clone" else "unmark scripted"
+    at, begin, end = names.index(point.step), names.index("mark"), names.index(last)
     return begin < at < end or (at == end and point.when == "before")
 
 
@@ -253,6 +266,23 @@ def clone(c, point):
     arm(victim, point)
     victim.start()
     yield victim
+
+
+@contextlib.contextmanager
+def clone_by_method(c, point):
+    victim = random.choice(c.standbys())
+    victim.kill()
+    shutil.rmtree(victim.data_dir)
+    command = f'for a in "$@"; do case "$a" in --conn*) s=${{a#*=}};; esac; done; {PG_BIN}/pg_basebackup'
+    command += f' --checkpoint=fast --no-password -D "{victim.data_dir}" -d "$s" #'
+    victim.overrides |= {
+        "postgresql.create_replica_methods": ["mine"],
+        "postgresql.mine": {"command": command},
+    }
+    arm(victim, point)
+    victim.start()
+    yield victim
+    victim.overrides.clear()
 
 
 @contextlib.contextmanager
@@ -404,6 +434,8 @@ def come_back_diverged(c, point):
 
 SCENARIOS = {
     "clone": [clone],
+    "clone: copy": [clone, clone_by_method],
+    **{row: [clone_by_method] for row in OF_METHODS},
     "rewind": [come_back_diverged],
     "start-standby": [start_standby],
     "start-primary": [restart_in_place],
@@ -481,6 +513,7 @@ def points_but_bootstrap():
 
 def test_every_sequence_has_a_scenario():
     driven = set(SCENARIOS) | {"bootstrap"}
+    assert set(rows()) >= OF_METHODS
     assert {row.split(": ", 1)[0] for row in rows()} <= driven
 
 
@@ -504,6 +537,20 @@ def test_a_row_interrupted_converges(three, point):
         kept.add()
 
 
+def restore(node):
+    """Of a backup, with a recovery."""
+    backup = node.dir / "backup"
+    initdb = [str(PG_BIN / "initdb"), "-D", str(backup), "--no-sync", "--data-checksums"]
+    subprocess.run(initdb, check=True, capture_output=True, cwd="/tmp", **run_as_postgres())
+    return {
+        "bootstrap.method": "mine",
+        "bootstrap.mine": {
+            "command": f'cp -a "{backup}/." "{node.data_dir}" #',
+            "recovery_conf": {"restore_command": "false"},
+        },
+    }
+
+
 @pytest.mark.parametrize(
     "point", [p for p in chosen_points() if p.sequence == "bootstrap"], ids=str
 )
@@ -514,6 +561,8 @@ def test_a_bootstrap_interrupted_makes_one_database(point):
         victim.overrides["bootstrap.post_bootstrap"] = (
             f"{PG_BIN}/psql -Xqc 'create table if not exists by_script ()' -d"
         )
+        if point.row in OF_METHODS:
+            victim.overrides |= restore(victim)
         arm(victim, point)
         c.start()
         offset, marked = interrupt(victim, point)
