@@ -189,7 +189,8 @@ static void a_standby_is_made_by_the_first_method_that_works(void **state)
     kv_add(&b->methods, "mine", NULL);
     set_method(b, "broken", "exit 7 #");
     (void)snprintf(text, sizeof(text),
-                   "%secho \"$@\" > %.500s/got\nrm -rf \"$data\"\n" /* Its own directory. */
+                   "%secho \"$@ passfile: $PGPASSFILE\" > %.500s/got\n"
+                   "rm -rf \"$data\"\n" /* Its own directory. */
                    "%.500s/pg_basebackup --no-password --checkpoint=fast -D \"$data\" "
                    "--dbname=\"$source\"\n",
                    take_arguments, b->dir, pg_bin_dir());
@@ -215,6 +216,8 @@ static void a_standby_is_made_by_the_first_method_that_works(void **state)
     (void)snprintf(path, sizeof(path), "%s/got", b->dir);
     (void)snprintf(text, sizeof(text),
                    "--scope=test --role=replica --datadir=%.1000s --connstring=", b->data);
+    assert_true(file_has(path, text));
+    (void)snprintf(text, sizeof(text), "passfile: %.1000s", b->pgpass);
     assert_true(file_has(path, text));
     assert_false(file_has(path, REPL_PASSWORD));
     assert_false(exists(b, ".veche-incomplete"));
