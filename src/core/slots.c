@@ -118,6 +118,7 @@ static void want_member(const struct view *view, const struct slot_place *place,
     if (item != NULL) {
         item->is_member = true;
         item->spec.type = SLOT_PHYSICAL;
+        item->comes_here = !place->in_recovery || str_equal(m->replicatefrom, place->own);
         item->waits = is_silent(view, place, m->id, view->conf.ttl_ms);
         item->lsn = item->waits ? 0 : flushed_by(view, m->id);
     }
@@ -280,11 +281,20 @@ static bool is_other(const struct slot_spec *wanted, const struct slot_spec *see
                                              !str_equal(wanted->plugin, seen->plugin)));
 }
 
-/* On a standby nobody's feedback is awaited but of who streams from here: then it is in use. */
-static bool is_broken(const struct slot_place *place, const struct slot_seen *seen)
+/* What it keeps from vacuum it keeps for nobody, and by feedback on the primary, too. Made
+ * again it begins at the last restartpoint: not that of a member that may still come for it. */
+static bool holds_rows(const struct slot_place *place, const struct slot_question *q)
 {
-    return seen->lost || (seen->spec.type == SLOT_PHYSICAL &&
-                          (seen->restart == 0 || (place->in_recovery && seen->has_xmin)));
+    return place->in_recovery && q->seen->has_xmin && q->wanted != NULL && !q->wanted->comes_here &&
+           !q->wanted->waits;
+}
+
+static bool is_broken(const struct slot_place *place, const struct slot_question *q)
+{
+    const struct slot_seen *seen = q->seen;
+
+    return seen->lost ||
+           (seen->spec.type == SLOT_PHYSICAL && (seen->restart == 0 || holds_rows(place, q)));
 }
 
 static unsigned facts_of_seen(const struct slot_place *place, const struct slot_question *q)
@@ -293,7 +303,7 @@ static unsigned facts_of_seen(const struct slot_place *place, const struct slot_
     bool other = q->wanted != NULL && is_other(&q->wanted->spec, &seen->spec);
 
     return F(EXISTS) | (seen->active ? F(ACTIVE) : 0) | (other ? F(OTHER) : 0) |
-           (seen->synced ? F(SYNCED) : 0) | (is_broken(place, seen) ? F(BROKEN) : 0) |
+           (seen->synced ? F(SYNCED) : 0) | (is_broken(place, q) ? F(BROKEN) : 0) |
            (place->major >= SLOTS_MAJOR_SYNCS && !seen->failover ? F(UNSYNCABLE) : 0) |
            (q->is_known ? F(KNOWN) : 0) | (q->is_ignored ? F(IGNORED) : 0);
 }

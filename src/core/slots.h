@@ -54,6 +54,7 @@ struct slot_wanted {
     bool is_member;
     lsn_t lsn;            /* WAL before it is not needed any more, as far as told: what a member has
                            * flushed, where a permanent slot of the primary is; 0 = not told. */
+    bool comes_here;      /* Of a member that is to stream from this node. */
     bool waits;           /* Of a member that is silent, and not for long enough yet. */
     char also[NAME_SIZE]; /* Somebody else who claims the name and does not get it; empty = nobody.
                            */
@@ -120,8 +121,9 @@ void slot_decide(const struct slot_place *place, const struct slot_question *que
 #define SLOT_FACTS(X)                                                                            \
     X(EXISTS)                                                                                    \
     X(ACTIVE)                                                                                    \
-    X(WANTED) X(LOGICAL) X(OTHER) X(PAUSED) X(STANDBY) X(SYNCED) X(UNSYNCABLE) X(BROKEN) X(TOLD) \
-        X(BEHIND) X(KNOWN) X(IGNORED)
+    X(WANTED)                                                                                    \
+    X(LOGICAL) X(OTHER) X(PAUSED) X(STANDBY) X(SYNCED) X(UNSYNCABLE) X(BROKEN) X(TOLD) X(BEHIND) \
+        X(KNOWN) X(IGNORED)
 
 enum slot_fact {
 #define SLOT_FACT_BIT(name) SLOT_FACT_##name##_BIT,

@@ -139,6 +139,8 @@ static const struct row rows[] = {
     {"not while it is used", 0, MEMBER(5 * MB), {.spec = PHYSICAL, .active = true}, SLOT_KEEP, "slot-in-use", 0},
     {"one that lost WAL", 0, MEMBER(5 * MB), {.spec = PHYSICAL, .restart = MB, .lost = true}, SLOT_REMAKE, "slot-broken", 0},
     {"one that holds rows on a standby", STANDBY, MEMBER(0), {.spec = PHYSICAL, .restart = GB, .has_xmin = true}, SLOT_REMAKE, "slot-broken", 0},
+    {"but of who streams from here", STANDBY, {.spec = PHYSICAL, .is_member = true, .comes_here = true}, {.spec = PHYSICAL, .restart = GB, .has_xmin = true}, SLOT_KEEP, "slot-wanted", 0},
+    {"or is absent", STANDBY, {.spec = PHYSICAL, .is_member = true, .waits = true}, {.spec = PHYSICAL, .restart = GB, .has_xmin = true}, SLOT_KEEP, "slot-wanted", 0},
     {"on the primary that is its consumer's", 0, MEMBER(0), {.spec = PHYSICAL, .restart = GB, .has_xmin = true}, SLOT_KEEP, "slot-wanted", 0},
     {"a logical one that lost WAL", 0, WANT_LOGICAL, {.spec = LOGICAL, .restart = MB, .lost = true}, SLOT_DROP, "slot-lost", 0},
     {"a logical one left on a standby", STANDBY, WANT_LOGICAL, {.spec = LOGICAL, .restart = MB}, SLOT_DROP, "slot-left", 0},
@@ -316,6 +318,20 @@ static void only_a_standby_of_our_timeline_tells_what_it_has(void **state)
     free(s);
 }
 
+static void who_replicates_from_a_standby_comes_there(void **state)
+{
+    static const struct slots_conf none;
+    struct scene *s = scene_new();
+
+    (void)state;
+    s->view.conf.member_slots_ttl_ms = 60000;
+    assert_true(want(s, &none, false, "pg2")->comes_here);
+    assert_false(want(s, &none, true, "pg2")->comes_here);
+    (void)str_copy(s->store.members[1].replicatefrom, NAME_SIZE, "pg1");
+    assert_true(want(s, &none, true, "pg2")->comes_here);
+    free(s);
+}
+
 static void permanent_slots_are_where_the_primary_says(void **state)
 {
     const struct slots_conf conf = {.n_permanent = 2,
@@ -397,6 +413,7 @@ int main(void)
         cmocka_unit_test(a_member_keeps_its_slot_for_as_long_as_was_said),
         cmocka_unit_test(absence_is_counted_from_when_it_was_watched),
         cmocka_unit_test(only_a_standby_of_our_timeline_tells_what_it_has),
+        cmocka_unit_test(who_replicates_from_a_standby_comes_there),
         cmocka_unit_test(permanent_slots_are_where_the_primary_says),
         cmocka_unit_test(a_members_slot_goes_before_a_permanent_one),
         cmocka_unit_test(what_is_ignored_matches_in_all_that_is_said),
