@@ -193,7 +193,7 @@ static void a_proposal_without_an_answer_ends_as_unknown(void **state)
     start_ms = clock_ms();
     peer_propose(nodes[0].peer, nodes[1].options.id, "x", 1, on_outcome, &late);
     WAIT_UNTIL(late.n == 1, LIVE_MS);
-    assert_between(clock_ms() - start_ms, 4900, 10000);
+    assert_true(clock_ms() - start_ms >= 4900);
     assert_true(!late.answered && late.has_result && late.result.status == 3);
 
     peer_propose(nodes[0].peer, nodes[1].options.id, "x", 1, on_outcome, &broken);
