@@ -288,6 +288,7 @@ void cli_table_deinit(struct cli_table *t);
 
 /* Block style, as Patroni's users read it. */
 void cli_yaml_print(const json_t *value, FILE *out);
+char *cli_yaml_text(const json_t *value); /* The same, to free. */
 /* The same with its keys in order; takes the reference, NULL for NULL. */
 json_t *cli_sorted(json_t *value);
 /* "{a: 1, b: x}" on one line. */

@@ -157,21 +157,9 @@ static json_t *read_yaml(const char *path)
     return value;
 }
 
-static char *yaml_of(const json_t *value)
-{
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-
-    ASSERT(out != NULL);
-    cli_yaml_print(value, out);
-    ASSERT(fclose(out) == 0);
-    return text;
-}
-
 static bool write_file(struct edit *e, const char *scope)
 {
-    char *text = yaml_of(e->before);
+    char *text = cli_yaml_text(e->before);
     FILE *out;
     int fd;
     bool fine;
@@ -280,8 +268,8 @@ static json_t *preview(const struct edit *e)
 
 static bool show_difference(const struct edit *e, const json_t *after, FILE *out)
 {
-    char *old = yaml_of(e->before);
-    char *new = yaml_of(after);
+    char *old = cli_yaml_text(e->before);
+    char *new = cli_yaml_text(after);
     bool differs = cli_print_difference(old, new, out);
 
     free(old);

@@ -24,18 +24,6 @@ int cli_history(struct cli *c, int argc, char **argv)
     return code;
 }
 
-static char *yaml_of(const json_t *value)
-{
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-
-    ASSERT(out != NULL);
-    cli_yaml_print(value, out);
-    ASSERT(fclose(out) == 0);
-    return text;
-}
-
 /* bootstrap.dcs seeds the store once; what was changed on either side since shows here. */
 static int show_origin(const struct cli *c, const json_t *config)
 {
@@ -49,8 +37,8 @@ static int show_origin(const struct cli *c, const json_t *config)
                   c->config_path != NULL ? c->config_path : "no configuration: it");
         return VECHE_EXIT_USAGE;
     }
-    file = yaml_of(seed);
-    store = yaml_of(config);
+    file = cli_yaml_text(seed);
+    store = cli_yaml_text(config);
     printf("before: bootstrap.dcs of %s; after: the store, which counts\n", c->config_path);
     if (!cli_print_difference(file, store, stdout)) {
         puts("No difference");

@@ -129,6 +129,18 @@ void cli_yaml_print(const json_t *value, FILE *out)
     print_value(value, 0, false, out);
 }
 
+char *cli_yaml_text(const json_t *value)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    ASSERT(out != NULL);
+    cli_yaml_print(value, out);
+    ASSERT(fclose(out) == 0);
+    return text;
+}
+
 static void print_flow(const json_t *value, FILE *out)
 {
     const char *key;

@@ -192,7 +192,7 @@ def vechectl(*args, answers="", **env):
         [str(BUILD / "src/vechectl"), *args],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=90,
         input=answers,
         env=environment(**env),
         check=False,

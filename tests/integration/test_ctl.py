@@ -4,18 +4,17 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 
 import pytest
 
+from ctl_fake import vechectl
 from veche import (
     BUILD,
     Cluster,
     command_line,
     eventually,
     processes_of,
-    sanitizer_options,
     wait,
     when_settled,
 )
@@ -30,21 +29,6 @@ def three(request):
         before = request.session.testsfailed
         yield c
         c.failed = request.session.testsfailed > before
-
-
-def vechectl(*args, env=None, answers=""):
-    return subprocess.run(
-        [str(BUILD / "src/vechectl"), *args],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        input=answers,
-        env={
-            **{k: v for k, v in os.environ.items() if "CONFIG_FILE" not in k},
-            **sanitizer_options("stderr"),
-            **(env or {}),
-        },
-    )
 
 
 def of(node, *args, answers=""):
@@ -188,7 +172,7 @@ def test_an_edit_of_a_version_that_is_not_the_present_one_is_refused(three, tmp_
     )
     script.chmod(0o755)
     r = vechectl(
-        "-c", str(node.config_path), "edit-config", "--force", env={"EDITOR": str(script)}
+        "-c", str(node.config_path), "edit-config", "--force", EDITOR=str(script)
     )
     assert r.returncode == REFUSED and "someone else" in r.stderr, r
     assert node.http("/config").json == {**before, "max_timelines_history": 7}
@@ -202,7 +186,7 @@ def test_configuration_and_url_are_found_as_told(three):
     by_url = vechectl("--url", f"http://127.0.0.1:{primary.api_port}", "list")
     assert by_url.returncode == DONE and primary.name in by_url.stdout
     for variable in ("VECHECTL_CONFIG_FILE", "PATRONICTL_CONFIG_FILE"):
-        r = vechectl("list", env={variable: str(primary.config_path)})
+        r = vechectl("list", **{variable: str(primary.config_path)})
         assert r.returncode == DONE, r.stderr
 
 
@@ -559,6 +543,6 @@ def test_query_store_dsn_and_check_of_a_real_cluster(three):
     user = vechectl(
         "-c", str(primary.config_path), "query", "-c", "select pg_is_in_recovery() as r, 1 as n",
         "-U", "postgres", "-d", "postgres", "--format", "json",
-        env={"PGPASSWORD": "super secret"},
+        PGPASSWORD="super secret",
     )  # fmt: skip
     assert user.returncode == DONE and json.loads(user.stdout) == [{"r": "f", "n": "1"}], user

@@ -272,6 +272,17 @@ static const char *expected_warning(enum heard heard)
     return NULL;
 }
 
+/* What was said, if that is not right; 1 then, else 0. */
+static int end_load(struct load *l, bool right, const char *prefix, const char *path,
+                    const char *value)
+{
+    if (!right) {
+        print_message("%s%s: %s: \"%s\" %s", prefix, path, value, l->err.text, load_warnings(l));
+    }
+    load_end(l);
+    return right ? 0 : 1;
+}
+
 static int check_good(const struct conf_row *row, const char *prefix, const struct entry *e)
 {
     bool is_later = e->heard == LATER && row->effect == CONF_USED;
@@ -283,12 +294,7 @@ static int check_good(const struct conf_row *row, const char *prefix, const stru
     right = l.conf != NULL && strstr(load_warnings(&l), "unknown key") == NULL &&
             (expected != NULL ? strstr(load_warnings(&l), expected) != NULL
                               : load_warnings(&l)[0] == '\0');
-    if (!right) {
-        print_message("%s%s: %s: \"%s\" %s", prefix, e->path, e->good, l.err.text,
-                      load_warnings(&l));
-    }
-    load_end(&l);
-    return right ? 0 : 1;
+    return end_load(&l, right, prefix, e->path, e->good);
 }
 
 /* With the place, the key and what was expected. */
@@ -305,12 +311,7 @@ static int check_bad(const struct conf_row *row, const char *prefix, const struc
     if (right && row->type != CONF_ALIAS) { /* Which is named by the key it stands for. */
         right = strstr(l.err.text, word) != NULL;
     }
-    if (!right) {
-        print_message("%s%s: %s: \"%s\" %s", prefix, e->path, e->bad, l.err.text,
-                      load_warnings(&l));
-    }
-    load_end(&l);
-    return right ? 0 : 1;
+    return end_load(&l, right, prefix, e->path, e->bad);
 }
 
 static int check_entry(const struct conf_schema *schema, const char *prefix, const struct entry *e)

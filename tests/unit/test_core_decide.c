@@ -230,16 +230,24 @@ static void an_answer_can_be_overtaken_by_a_status(void **state)
     free(s);
 }
 
+/* The timeline is declared; pg2 did not answer when all were asked, and tells of more. */
+static struct scene *scene_with_more_behind(void)
+{
+    struct scene *s = scene_about_to_promote();
+
+    declare(s);
+    s->view.peers[0].positions.epoch = 0;
+    s->view.peers[0].status.received = 10 * MB + 1;
+    return s;
+}
+
 static void who_came_back_with_more_is_asked_again(void **state)
 {
     /* pg2, the old primary, was cut off when all were asked; now it runs as standby. */
-    struct scene *s = scene_about_to_promote();
+    struct scene *s = scene_with_more_behind();
     struct view_peer *pg2 = &s->view.peers[0];
 
     (void)state;
-    declare(s);
-    pg2->positions.epoch = 0;
-    pg2->status.received = 10 * MB + 1;
     assert_node(s, "ask-positions", ACTION_NONE);
     assert_false(s->decision.ask_positions); /* Others may still answer. */
     s->view.positions_asked_ms = TEST_NOW - 1000;
@@ -256,13 +264,10 @@ static void who_came_back_with_more_is_asked_again(void **state)
 static void who_does_not_answer_is_asked_for_a_ttl(void **state)
 {
     /* pg2 says in its status that it has more, and nothing else; or could not take over. */
-    struct scene *s = scene_about_to_promote();
+    struct scene *s = scene_with_more_behind();
     struct view_peer *pg2 = &s->view.peers[0];
 
     (void)state;
-    declare(s);
-    pg2->positions.epoch = 0;
-    pg2->status.received = 10 * MB + 1;
     s->view.positions_asked_ms = TEST_NOW - 1000;
     s->view.lease.live_since_ms = TEST_NOW - 3999;
     assert_node(s, "ask-positions", ACTION_NONE);
