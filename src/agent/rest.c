@@ -97,6 +97,7 @@ int agent_rest_open(struct agent *a, struct err *err)
     struct http_options options = {
         .loop = &a->loop,
         .listen = a->conf->restapi_listen,
+        .backlog = (int)a->conf->restapi_request_queue_size,
         .unix_socket = path,
         .setup = agent_rest_load(a->conf, err),
         .hooks = {.data = a,

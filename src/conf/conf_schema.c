@@ -108,7 +108,7 @@ static const struct conf_row rows[] = {
     {"restapi.https_extra_headers", CONF_PARAMETERS, CONF_MUST, "added to each answer over TLS", AT(restapi_https_extra_headers), .reload = CONF_RELOAD},
     {"restapi.server_tokens", CONF_CHOICE, CONF_SHOULD, "what the Server: header says", AT(restapi_server_tokens), .reload = CONF_RELOAD, .fallback = "original", .choices = "original|minimal|productonly"},
     {"restapi.allow_commands", CONF_BOOL, CONF_REPLACED, "settings of the cluster that are commands, or code to load, may be changed from other machines", AT(restapi_allow_commands), .reload = CONF_RELOAD, .fallback = "false"},
-    {"restapi.request_queue_size", CONF_INT, CONF_SHOULD, "listen backlog", LATER, AT(restapi_request_queue_size), .fallback = "5", .max = 4096},
+    {"restapi.request_queue_size", CONF_INT, CONF_SHOULD, "connections that wait to be taken, at most", AT(restapi_request_queue_size), .fallback = "128", .max = 4096},
     {"restapi.thread_pool_size", CONF_INT, CONF_SHOULD, "of Patroni's interpreter", NO_EFFECT, .fallback = "5"},
     {"restapi.authentication", CONF_SECTION, CONF_MUST, "Basic authentication of unsafe methods", USED},
     {"restapi.authentication.username", CONF_TEXT, CONF_MUST, "user", AT(restapi_username), .reload = CONF_RELOAD},

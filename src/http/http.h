@@ -69,6 +69,7 @@ void http_setup_free(struct http_setup *setup);
 struct http_options {
     uv_loop_t *loop;
     const char *listen;      /* host:port */
+    int backlog;             /* Connections that the kernel keeps until they are taken. */
     const char *unix_socket; /* Path in the runtime directory; NULL = none. */
     struct http_setup *setup; /* Taken over by http_new(), if it succeeds. */
     struct http_hooks hooks;

@@ -13,7 +13,7 @@
 
 #include "base/str.h"
 
-#define BACKLOG 128
+#define BACKLOG 128 /* Of the unix socket. */
 
 static int split_address(const char *text, char *host, size_t size, const char **ret_port)
 {
@@ -34,7 +34,7 @@ static int split_address(const char *text, char *host, size_t size, const char *
 }
 
 /* A socket that listens, or -errno. */
-static int open_at(const struct addrinfo *ai)
+static int open_at(const struct addrinfo *ai, int backlog)
 {
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int one = 1;
@@ -48,7 +48,7 @@ static int open_at(const struct addrinfo *ai)
     if (ai->ai_family == AF_INET6) { /* "::" is IPv4's, too, whatever the machine's default. */
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
     }
-    if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+    if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, backlog) != 0) {
         rv = -errno;
         (void)close(fd); /* The first error counts. */
         return rv;
@@ -57,7 +57,8 @@ static int open_at(const struct addrinfo *ai)
 }
 
 /* Asks a name server, perhaps: once, at the start. */
-static int listen_at(const char *address, const char *host, const char *port, struct err *err)
+static int listen_at(const char *address, const char *host, const char *port, int backlog,
+                     struct err *err)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
@@ -66,7 +67,7 @@ static int listen_at(const char *address, const char *host, const char *port, st
     if (rv != 0) {
         return err_set(err, "restapi.listen: cannot resolve \"%s\": %s", address, gai_strerror(rv));
     }
-    rv = open_at(found);
+    rv = open_at(found, backlog);
     freeaddrinfo(found);
     if (rv < 0) {
         (void)err_set_listen(err, -rv, address); /* Always -1. */
@@ -75,7 +76,7 @@ static int listen_at(const char *address, const char *host, const char *port, st
     return rv;
 }
 
-int http_listen_tcp(const char *address, struct err *err)
+int http_listen_tcp(const char *address, int backlog, struct err *err)
 {
     char host[256];
     const char *port;
@@ -86,10 +87,13 @@ int http_listen_tcp(const char *address, struct err *err)
         return err_set(err, "restapi.listen: \"%s\" is not host:port", address);
     }
     if (!str_equal(host, "*")) {
-        return listen_at(address, host, port, err);
+        return listen_at(address, host, port, backlog, err);
     }
-    fd = listen_at(address, "::", port, &none);
-    return fd >= 0 ? fd : listen_at(address, "0.0.0.0", port, err); /* There is no IPv6. */
+    fd = listen_at(address, "::", port, backlog, &none);
+    if (fd < 0) {
+        fd = listen_at(address, "0.0.0.0", port, backlog, err); /* There is no IPv6. */
+    }
+    return fd;
 }
 
 /* The socket lies in a directory of ours alone; only its owner and root get in. */

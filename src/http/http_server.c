@@ -400,7 +400,7 @@ static void on_look(uv_timer_t *timer)
 
 static int open_all(struct http *h, struct err *err)
 {
-    int fd = http_listen_tcp(h->options.listen, err);
+    int fd = http_listen_tcp(h->options.listen, h->options.backlog, err);
 
     h->tcp = fd >= 0 ? http_daemon_open(h, h->setup, fd, false, err) : NULL;
     if (h->tcp == NULL) {

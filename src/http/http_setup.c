@@ -109,8 +109,9 @@ static void take_ciphers(struct http_setup *s, const char *ciphers)
         gnutls_priority_deinit(priority);
     } else if (ciphers != NULL) {
         log_warning(
-            "restapi.ciphers is no priority string of GnuTLS, using TLS 1.3 and 1.2 with its "
-            "normal ciphers. ciphers=\"%s\"",
+            "restapi.ciphers is no priority string of GnuTLS (OpenSSL's lists are none), using TLS "
+            "1.3 and 1.2 with its normal ciphers; gnutls-cli --list --priority tells what one "
+            "means. ciphers=\"%s\"",
             ciphers);
     }
     s->priorities = xstrdup(fine ? ciphers : PRIORITIES);

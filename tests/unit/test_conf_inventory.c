@@ -102,7 +102,7 @@ static const struct entry local[] = {
     {"restapi.http_extra_headers", NULL, "{X-A: b}", "[a]", NOTHING},
     {"restapi.https_extra_headers", NULL, "{X-A: b}", "[a]", NOTHING},
     {"restapi.server_tokens", "original", "ProductOnly", "none", NOTHING},
-    {"restapi.request_queue_size", "5", "4096", "4097", LATER},
+    {"restapi.request_queue_size", "128", "4096", "4097", NOTHING},
     {"restapi.thread_pool_size", "5", "9", "x", NO_EFFECT},
     {"ctl.insecure", "false", "on", "maybe", NOTHING},
     {"ctl.cacert", NULL, "/a", "[a]", NOTHING},

@@ -3,11 +3,13 @@
  * what of restapi: is refused when it is read.
  */
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -15,6 +17,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "http/http_access.h"
+#include "http/http_listen.h"
 #include "http/http_names.h"
 
 static struct store store;
@@ -347,6 +350,80 @@ static void a_host_name_stands_for_its_addresses(void **state)
     kv_deinit(&wanted);
 }
 
+/* What is said meanwhile, on stderr; the caller frees. */
+static char *said_of_ciphers(const char *ciphers, char *priorities, size_t size)
+{
+    struct http_settings settings = {.ciphers = ciphers};
+    struct err err = {""};
+    struct http_setup *s;
+    int saved = dup(STDERR_FILENO), fds[2];
+    char *text = xmalloc(2000);
+
+    assert_int_equal(pipe(fds), 0);
+    assert_true(dup2(fds[1], STDERR_FILENO) >= 0);
+    s = http_setup_load(&settings, &err);
+    assert_true(dup2(saved, STDERR_FILENO) >= 0);
+    (void)close(saved);
+    (void)close(fds[1]);
+    assert_true(read(fds[0], text, 1999) >= 0);
+    (void)close(fds[0]);
+    assert_non_null(s);
+    assert_true(str_copy(priorities, size, s->priorities));
+    http_setup_free(s);
+    return text;
+}
+
+/* Patroni's are OpenSSL's: not taken for something else, and not refused. */
+static void ciphers_of_openssl_are_answered_with_the_default(void **state)
+{
+    static const char *const openssl[] = {"ECDHE-RSA-AES256-GCM-SHA384:!SSLv1:!SSLv2",
+                                          "HIGH:!aNULL:!MD5",
+                                          "DEFAULT",
+                                          "ALL:@STRENGTH",
+                                          "TLS_AES_256_GCM_SHA384",
+                                          "TLSv1.2+HIGH"};
+    static const char *const gnutls[] = {"SECURE256:-VERS-ALL:+VERS-TLS1.3", "NORMAL", "PFS"};
+    char fallback[200], priorities[200];
+    char *said = said_of_ciphers(NULL, fallback, sizeof(fallback));
+
+    (void)state;
+    assert_string_equal(said, "");
+    free(said);
+    for (size_t i = 0; i < ARRAY_LENGTH(openssl); i++) {
+        said = said_of_ciphers(openssl[i], priorities, sizeof(priorities));
+        assert_string_equal(priorities, fallback);
+        assert_non_null(strstr(said, " warning "));
+        assert_non_null(strstr(said, "OpenSSL's lists are none"));
+        assert_non_null(strstr(said, openssl[i]));
+        free(said);
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(gnutls); i++) {
+        said = said_of_ciphers(gnutls[i], priorities, sizeof(priorities));
+        assert_string_equal(priorities, gnutls[i]);
+        assert_string_equal(said, "");
+        free(said);
+    }
+}
+
+/* Of a socket that listens the kernel tells its backlog so. */
+static void as_many_connections_wait_as_are_configured(void **state)
+{
+    static const int backlogs[] = {7, 128}; /* Any kernel allows. */
+    struct err err = {""};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(backlogs); i++) {
+        int fd = http_listen_tcp("127.0.0.1:0", backlogs[i], &err);
+        struct tcp_info info = {0};
+        socklen_t size = sizeof(info);
+
+        assert_true(fd >= 0);
+        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+        assert_int_equal(info.tcpi_sacked, backlogs[i]);
+        (void)close(fd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +432,8 @@ int main(void)
         cmocka_unit_test(the_gates_stand_in_patronis_order),
         cmocka_unit_test(credentials_are_encoded_as_a_client_does),
         cmocka_unit_test(what_is_wrong_is_refused_with_its_place),
+        cmocka_unit_test(ciphers_of_openssl_are_answered_with_the_default),
+        cmocka_unit_test(as_many_connections_wait_as_are_configured),
         cmocka_unit_test(headers_and_server_are_as_configured),
         cmocka_unit_test(a_host_name_stands_for_its_addresses),
     };
