@@ -103,6 +103,11 @@ static int add_setting(const struct method *m, const struct conf_node *node)
     if (node->kind != CONF_NODE_SCALAR || !conf_parse_bool(node->text, &value)) {
         return fail(m, node, "on or off");
     }
+    if (value && strcmp(node->key, "no_leader") == 0) {
+        conf_warn(m->w->diag, node, m->key,
+                  "no_leader has no effect, the method waits for a primary: of an old backup alone "
+                  "a standby could take over without what was acknowledged");
+    }
     add(m, "", node->key, value ? "true" : "false");
     return 0;
 }

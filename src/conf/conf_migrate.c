@@ -426,6 +426,20 @@ static bool judge(struct migrating *m, const struct conf_row *row, const struct 
     return true;
 }
 
+/* Of a section that another key has named. */
+static void prune_method(struct migrating *m, struct conf_node *section, const char *path)
+{
+    struct conf_node *no_leader = conf_node_child(section, "no_leader");
+    char key[2 * CONF_KEY_SIZE + 16];
+
+    if (no_leader != NULL) {
+        (void)snprintf(key, sizeof(key), "%s.no_leader", path);
+        add_note(m, CONF_NOTE_DROPPED, no_leader, key,
+                 "has no effect: the method waits for a primary");
+        drop(section, no_leader);
+    }
+}
+
 static void prune(struct migrating *m, const struct conf_walk *w, struct conf_node *section,
                   const char *path)
 {
@@ -445,6 +459,8 @@ static void prune(struct migrating *m, const struct conf_walk *w, struct conf_no
             drop(section, at);
         } else if (row != NULL && row->type == CONF_SECTION && at->kind == CONF_NODE_MAP) {
             prune(m, w, at, row->path);
+        } else if (row == NULL) {
+            prune_method(m, at, key);
         }
     }
 }

@@ -8,6 +8,8 @@
  */
 #include "ops/ops_internal.h"
 
+#include "base/log.h"
+
 #define KEY_SIZE 256
 
 const char *op_method_get(const struct op_method *m, const char *key)
@@ -63,6 +65,7 @@ enum seq_next op_method_run(struct op *o, const struct op_method *m, const struc
     if (command == NULL) {
         return op_fail(o, "method %s has no command any more", m->name);
     }
+    log_info("A command makes the data directory. method=%s", m->name);
     op_args_add(&args, "/bin/sh");
     op_args_add(&args, "-c");
     op_args_add(&args, "%s \"$@\"", command); /* May have arguments. */

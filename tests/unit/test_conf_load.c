@@ -347,6 +347,10 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
         {GOOD "  create_replica_methods: [wal_g, basebackup]\n  wal_g: {command: x}\n", ""},
         {GOOD "  create_replica_methods: wal_g, basebackup\n  wal_g: {command: x}\n", ""},
         {GOOD "  create_replica_method: [basebackup]\n", ""},
+        {GOOD "  create_replica_methods: [a]\n  a: {command: x, no_leader: off}\n", ""},
+        {GOOD "  create_replica_methods: [a]\n  a: {command: x, no_leader: on}\n",
+         "t.yml:12:19: postgresql.a: no_leader has no effect, the method waits for a primary: of an "
+         "old backup alone a standby could take over without what was acknowledged\n"},
         {GOOD "  wal_g: {command: x}\n", "t.yml:11:3: postgresql.wal_g: unknown key, ignored\n"},
         {GOOD "bootstrap:\n  method: mine\n  mine: {command: x}\n", ""},
         {GOOD "  bin_name: {pg_ctl: pg_ctl_17, initdb: initdb17}\n",
