@@ -234,7 +234,7 @@ static const struct http_route *find_route(struct http_action *a, const char *me
 
     if (of_member != NULL && (route == NULL || !http_heeds_member(route))) {
         a->member[0] = '\0';
-        return NULL;
+        return http_find_route(method, path); /* Nobody knows "members". */
     }
     return route;
 }

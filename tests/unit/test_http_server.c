@@ -463,6 +463,8 @@ static void requests_come_in_many_forms(void **state)
         {"OPTIONS /liveness HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n", " 200 OK"},
         {"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\nGET /liveness HTTP/1.1\r\nHost: a\r\n\r\n",
          " 200 OK"},
+        {"GET /members/pg2/primary HTTP/1.1\r\nHost: a\r\n\r\n", " 503 Service Unavailable"},
+        {"POST /members/pg2/reload HTTP/1.1\r\nHost: a\r\n\r\n", " 501 Not Implemented"},
         {"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", " 501 Not Implemented"},
         {EXPECT "Content-Length: 2\r\n\r\n", " 100 Continue"},
         {EXPECT "Content-Length: 2\r\n\r\n{}", "only to a specific candidate"},
