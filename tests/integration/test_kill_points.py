@@ -282,7 +282,8 @@ def clone_by_method(c, point):
     arm(victim, point)
     victim.start()
     yield victim
-    victim.overrides.clear()
+    for key in ("postgresql.create_replica_methods", "postgresql.mine"):
+        del victim.overrides[key]  # Not its other commands, of which there are rows, too.
 
 
 @contextlib.contextmanager

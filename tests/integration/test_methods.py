@@ -87,8 +87,12 @@ def test_a_method_that_fails_is_followed_by_the_next(cluster):
 
     log = standby.log()
     assert 'problem="method broken: echo no such backup; exit 7 #: sh ended with code 7: no such backup"' in log
-    ends = re.findall(r"Sequence (failed|done).* sequence=clone ", log)
-    assert ends[-1] == "done" and "failed" in ends  # The second one is pg_basebackup.
+
+    def ends():  # It streams a moment before the sequence has seen that.
+        return re.findall(r"Sequence (failed|done).* sequence=clone ", standby.log())
+
+    wait(lambda: ends()[-1] == "done", 60, "its end")
+    assert "failed" in ends()  # The second one is pg_basebackup.
     assert rows(standby) == [(42,)]
 
 
@@ -116,7 +120,8 @@ def test_a_standby_is_made_by_a_command_unless_an_order_says_otherwise(cluster):
     text = (standby.dir / "made").read_text(encoding="utf-8")
     assert f"--scope=test --role=replica --datadir={standby.data_dir} --connstring=" in text
     assert "repl secret" not in text and "PGPASSFILE=" in text
-    assert not (standby.data_dir.parent / "data.veche-incomplete").exists()
+    mark = standby.data_dir.parent / "data.veche-incomplete"
+    wait(lambda: not mark.exists(), 60, "the mark to go")
 
     primary.sql("insert into restored values (43)")
     wait(lambda: rows(standby) == [(42,), (43,)], 60, "the row on the standby")

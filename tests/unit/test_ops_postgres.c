@@ -521,8 +521,7 @@ static void before_stop_runs_beside_the_server_and_is_not_obeyed(void **state)
 
     assert_true(exists(a, ".ran"));
     assert_true(pg_is_down(a->pg));
-    wait_data(a, DATA_VALID);
-    assert_true(a->status.clean_shutdown);
+    TURN_UNTIL(a->status.clean_shutdown);
 }
 
 /* It would take a minute to be given up. The fence has its signals out when it is decided. */
