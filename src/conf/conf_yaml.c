@@ -109,7 +109,8 @@ static bool is_null_word(const char *text)
 static int check_properties(struct reader *r, const yaml_event_t *event, const yaml_char_t *tag)
 {
     if (tag != NULL && strcmp((const char *)tag, YAML_STR_TAG) != 0) {
-        return fail_at(r, event->start_mark, "YAML tags are not supported");
+        return fail_at(r, event->start_mark,
+                       "YAML tags are not supported, expected the value alone");
     }
     if (++r->n_nodes > CONF_NODES_MAX) {
         return fail_at(r, event->start_mark, "too many entries, expected at most 10000");
@@ -130,7 +131,8 @@ static int on_key(struct reader *r, const yaml_event_t *event, const char *text)
         return fail_at(r, event->start_mark, "empty key, expected a name");
     }
     if (strcmp(text, "<<") == 0 && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
-        return fail_at(r, event->start_mark, "merge keys (<<) are not supported");
+        return fail_at(r, event->start_mark,
+                       "merge keys (<<) are not supported, expected the keys themselves");
     }
     r->key = xstrdup(text);
     r->key_mark = event->start_mark;
@@ -198,7 +200,8 @@ static int on_event(struct reader *r, const yaml_event_t *event)
         r->depth--;
         return 0;
     case YAML_ALIAS_EVENT:
-        return fail_at(r, event->start_mark, "YAML aliases (*name) are not supported");
+        return fail_at(r, event->start_mark,
+                       "YAML aliases (*name) are not supported, expected the value itself");
     case YAML_DOCUMENT_START_EVENT:
         if (++r->n_documents > 1) {
             return fail_at(r, event->start_mark, "a second YAML document, expected one");
