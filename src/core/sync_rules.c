@@ -152,13 +152,24 @@ static bool may_be_synchronous(const struct view *view, const struct store_membe
            !is_leaving(view, m->name);
 }
 
+/* Its own agent said so last, when it was told to stop for instance: there is nothing to wait
+ * for. A server that crashed is started again at once, and may be back before our patience ends. */
+static bool is_stopped(const struct view *view, const struct store_member *m)
+{
+    const struct status *status = lookup_status(view, m->id);
+
+    return status != NULL &&
+           (status->pg_state == PG_STATE_STOPPING || status->pg_state == PG_STATE_STOPPED);
+}
+
 static bool is_present(const struct sync_case *c)
 {
     const struct store_member *m = store_find_member(c->view->store, c->named);
     uint64_t gone_ms = c->seen->gone_since_ms;
 
     return may_be_synchronous(c->view, m) &&
-           (gone_ms == 0 || c->view->now_ms < gone_ms + sync_rules_patience_ms(c->view));
+           (gone_ms == 0 || (c->view->now_ms < gone_ms + sync_rules_patience_ms(c->view) &&
+                             !is_stopped(c->view, m)));
 }
 
 /* The furthest standby; of a single one the distance to ourselves is what counts. */

@@ -637,6 +637,30 @@ static void who_is_to_restart_is_replaced_before_it_does(void **state)
     free(s);
 }
 
+/* A node that is shut down cleanly must not hold up commits for loop_wait. */
+static void who_says_that_it_stopped_is_not_waited_for(void **state)
+{
+    struct scene *s = leading_two();
+
+    (void)state;
+    s->view.conf.loop_wait_ms = 10000;
+    s->view.conf.ttl_ms = 30000;
+    s->view.peers[0].status.pg_state = PG_STATE_STOPPING;
+    assert_int_equal((decided(s), s->decision.n_commands), 0); /* It streams to the last byte. */
+    s->view.sync.gone_since_ms = TEST_NOW - 1;
+    s->view.pg.replicas[0].state[0] = '\0';
+    assert_string_equal(proposed(s)->rule, "sync-replace");
+    s->view.peers[0].status.pg_state = PG_STATE_STOPPED;
+    assert_string_equal(proposed(s)->rule, "sync-replace");
+    s->view.peers[0].status.pg_state = PG_STATE_CRASHED;
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    s->view.peers[0].status.pg_state = PG_STATE_RUNNING; /* Its connection alone is gone. */
+    assert_int_equal((decided(s), s->decision.n_commands), 0);
+    s->view.sync.gone_since_ms = TEST_NOW - 10000;
+    assert_string_equal(proposed(s)->rule, "sync-replace");
+    free(s);
+}
+
 static void a_single_standby_is_measured_by_the_primary(void **state)
 {
     /* pg2 alone, 101 bytes behind pg1: on goes on alone, strict waits for it. */
@@ -833,6 +857,7 @@ int main(void)
         cmocka_unit_test(who_can_not_be_told_apart_or_may_not_is_not_synchronous),
         cmocka_unit_test(who_lags_too_far_is_replaced),
         cmocka_unit_test(who_is_to_restart_is_replaced_before_it_does),
+        cmocka_unit_test(who_says_that_it_stopped_is_not_waited_for),
         cmocka_unit_test(a_single_standby_is_measured_by_the_primary),
         cmocka_unit_test(the_largest_sync_priority_is_the_standby),
         cmocka_unit_test(writes_do_not_stand_still_for_long_in_mode_on),
