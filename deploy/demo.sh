@@ -138,7 +138,7 @@ postgres_of() { # node
 guards_of() { # node
     local entry words
     for entry in /proc/[0-9]*; do
-        words=$(tr '\0' ' ' <"$entry/cmdline" 2>/dev/null) || true
+        words=$({ tr '\0' ' ' <"$entry/cmdline"; } 2>/dev/null) || true
         [[ $words == */veche-guard\ "$dir/$1/run "* ]] && printf '%s\n' "${entry#/proc/}"
     done
     return 0

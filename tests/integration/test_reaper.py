@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-import conftest
+import shm
 from bare_guard import UNIFIED
 from reaper import belongs
 from veche import wait
@@ -87,6 +87,6 @@ def test_a_killed_test_process_leaves_no_cgroup_behind():
 
 
 def test_a_killed_postgresql_leaves_its_shared_memory_to_the_tests_alone():
-    """4096 identifiers are all that a machine has: see conftest.private_memory."""
+    """4096 identifiers are all that a machine has: see shm.private_memory."""
     inside = os.readlink("/proc/self/ns/ipc"), os.stat("/dev/shm").st_dev
-    assert all(mine != theirs for mine, theirs in zip(inside, conftest.OUTSIDE))
+    assert all(mine != theirs for mine, theirs in zip(inside, shm.OUTSIDE))

@@ -29,6 +29,7 @@ import psycopg2
 from psycopg import pq
 
 from reaper import reaper
+from shm import private_memory
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("VECHE_BUILD", ROOT / "build"))
@@ -543,6 +544,7 @@ class Cluster:
     """Nodes by name. `with Cluster(...) as c:` starts nothing by itself."""
 
     def __init__(self, names=("pg1", "pg2", "w1"), dcs=None, scope="test", place=None):
+        private_memory()
         parent = os.environ.get("VECHE_TEST_DIR", "/tmp")
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="veche-test-", dir=place or parent))
         self.dir.chmod(0o755)
