@@ -186,6 +186,7 @@ static void a_standby_is_made_by_the_first_method_that_works(void **state)
 {
     struct node *a = &w->a, *b = &w->b;
     char text[2048], path[PATH_MAX + 64];
+    uint64_t until_ms;
 
     (void)state;
     act(a, ACTION_BOOTSTRAP, NULL);
@@ -206,7 +207,9 @@ static void a_standby_is_made_by_the_first_method_that_works(void **state)
     assert_non_null(strstr(see(b).problem, "clone: copy: method broken: "));
     assert_non_null(strstr(see(b).problem, "code 7"));
     wait_data(b, DATA_INCOMPLETE);
+    until_ms = clock_ms() + SECONDS(60);
     while (see(b).last_failed) {
+        assert_true(clock_ms() < until_ms);
         decide_on(b, ACTION_CLONE, a);
         turn();
         /* The mark goes when the copy is whole, and it runs. */
@@ -233,6 +236,7 @@ static void a_standby_is_made_by_the_first_method_that_works(void **state)
 static void a_command_that_is_cut_off_leaves_no_database(void **state)
 {
     struct node *a = &w->a, *b = &w->b;
+    uint64_t until_ms = clock_ms() + SECONDS(120);
     char text[2048];
 
     (void)state;
@@ -247,6 +251,7 @@ static void a_command_that_is_cut_off_leaves_no_database(void **state)
     decide_on(b, ACTION_CLONE, a);
     (void)snprintf(text, sizeof(text), "%.1000s/made", b->dir);
     while (access(text, F_OK) != 0) {
+        assert_true(clock_ms() < until_ms);
         turn();
         assert_int_not_equal(b->status.data, DATA_VALID);
     }
