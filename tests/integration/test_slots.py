@@ -45,6 +45,9 @@ def test_permanent_slots_are_kept_where_the_primary_has_them(pair):
     primary, (standby,) = pair.primary(), pair.standbys()
     has(primary, standby.name, "backup", "cdc")
     has(standby, primary.name, "backup")
+    said = primary.log()
+    assert "replication slot was made. slot=backup" in said
+    assert f"replication slot was made. slot={standby.name}" not in said  # No news.
     primary.sql("create table t as select generate_series(1, 10000) i")
     primary.sql("select pg_switch_wal()")  # One segment is not needed any more.
     primary.sql("insert into t select generate_series(1, 10000)")
