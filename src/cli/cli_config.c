@@ -46,7 +46,10 @@ const char *cli_config_text(const struct cli_config *config, const char *path, c
         }
     }
     if (json_is_string(value)) {
-        (void)str_copy(text, size, json_string_value(value)); /* Cut: none is that long. */
+        if (!str_copy(text, size, json_string_value(value))) {
+            fprintf(stderr, "Warning: a text of the configuration is longer than %zu bytes: cut\n",
+                    size - 1);
+        }
     } else if (json_is_integer(value)) {
         (void)snprintf(text, size, "%lld", (long long)json_integer_value(value));
     } else if (json_is_boolean(value)) {
@@ -62,7 +65,10 @@ static void take(const struct cli_config *config, const char *variable, const ch
     const char *value = variable != NULL ? environment(variable) : NULL;
 
     if (value != NULL) {
-        (void)str_copy(text, size, value); /* As above. */
+        if (!str_copy(text, size, value)) { /* A password would be another one. */
+            fprintf(stderr, "Warning: VECHE_%s is longer than %zu bytes: cut\n", variable,
+                    size - 1);
+        }
         return;
     }
     if (cli_config_text(config, path, text, size)[0] == '\0' && fallback != NULL) {

@@ -113,6 +113,17 @@ def test_the_url_of_the_environment_and_a_file_that_is_named():
     assert vechectl("--url", agent.url, "version").returncode == DONE
 
 
+def test_a_password_that_does_not_fit_is_not_cut_without_a_word(tmp_path):
+    config = tmp_path / "c.yml"
+    config.write_text("ctl: {authentication: {username: u, password: %s}}\n" % ("x" * 300), encoding="utf-8")
+    with Agent() as agent:
+        r = vechectl("--url", agent.url, "dsn", VECHE_CTL_PASSWORD="x" * 300)
+        assert r.returncode == DONE and "VECHE_CTL_PASSWORD is longer than 255" in r.stderr, r
+        r = vechectl("-c", str(config), "--url", agent.url, "dsn")
+        assert r.returncode == DONE and "is longer than 255 bytes" in r.stderr, r
+        assert "xxx" not in r.stderr
+
+
 def test_a_password_in_a_url_is_not_shown():
     r = vechectl("--url", "http://admin:hunter2@127.0.0.1:1", "list")
     assert r.returncode == UNREACHABLE and "http://127.0.0.1:1:" in r.stderr, r
