@@ -148,7 +148,9 @@ void agent_fill_status(struct agent *a, uint64_t now_ms, struct status *status)
         agent_guard_fill(a, &a->view);
         ops_fill(a->ops, &a->view.op);
         if (a->view.op.running != ACTION_NONE) {
-            (void)snprintf(status->operation, sizeof(status->operation), "%.40s", a->view.op.step);
+            (void)snprintf(status->operation, sizeof(status->operation), "%.30s%s%.30s",
+                           a->view.op.step, a->view.op.progress[0] != '\0' ? ", " : "",
+                           a->view.op.progress);
         }
         if (is_in_the_making(a, status)) {
             status->problem[0] = '\0';

@@ -219,6 +219,7 @@ struct view_guard { /* For people: what decisions look at is in view_pg and view
 struct view_op {              /* ops/: one sequence at a time. */
     enum node_action running; /* ACTION_NONE = none. */
     char step[NAME_SIZE];
+    char progress[32]; /* Of a copy: "27 %, 12.3 MB/s"; empty = not known. */
     uint64_t started_ms;
     enum node_action last;     /* The one that ended last. */
     char last_rule[NAME_SIZE]; /* The rule that started `last` (node_decision.rule). */

@@ -107,6 +107,9 @@ static json_t *member_of(const struct view *v, const struct store_member *m)
     if (s != NULL) {
         http_add_pending(o, s);
     }
+    if (s != NULL && s->operation[0] != '\0') {
+        json_object_set_new(o, "operation", http_text(s->operation));
+    }
     http_add_scheduled_restart(o, v->store, m->name);
     add_tags(o, m);
     if (m != http_leader(v)) {

@@ -280,6 +280,7 @@ static enum seq_next run_basebackup(struct op *o)
     op_args_add(&args, "--pgdata=%s", pg_making_dir(op_pg(o)));
     op_args_add(&args, "--wal-method=stream");
     op_args_add(&args, "--no-password");
+    op_args_add(&args, "--progress"); /* Read by pg_child_copied(). */
     op_args_add(&args, "--dbname=%s",
                 pg_clone_conninfo(op_pg(o), &o->start.upstream, conninfo, sizeof(conninfo)));
     if (options == NULL || !kv_has(options, "checkpoint")) {

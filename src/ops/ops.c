@@ -262,6 +262,8 @@ uint64_t ops_tick(struct ops *o, uint64_t now_ms)
 void ops_fill(const struct ops *o, struct view_op *view)
 {
     const struct op *op = o->urgent.action != ACTION_NONE ? &o->urgent : &o->main;
+    unsigned percent;
+    double mb_per_s;
 
     *view = (struct view_op){
         .running = op->action,
@@ -277,6 +279,10 @@ void ops_fill(const struct ops *o, struct view_op *view)
     if (op->action != ACTION_NONE) {
         (void)snprintf(view->step, sizeof(view->step), "%s: %s", node_action_name(op->action),
                        seq_step_name(&op->seq)); /* Fits: both are constants. */
+    }
+    if (op->child != NULL && pg_child_copied(op->child, &percent, &mb_per_s)) {
+        (void)snprintf(view->progress, sizeof(view->progress),
+                       mb_per_s > 0 ? "%u %%, %.1f MB/s" : "%u %%", percent, mb_per_s); /* Fits. */
     }
     (void)str_copy(view->last_rule, sizeof(view->last_rule), o->last_rule); /* A constant. */
     (void)str_copy(view->problem, sizeof(view->problem), o->problem);       /* Same size. */

@@ -216,6 +216,8 @@ void pg_child_kill(struct pg_child *child);
 /* Changes while the child, or what it started, works: CPU time and bytes moved. Reads
  * /proc; what its own children did counts when they have ended. */
 uint64_t pg_child_progress(const struct pg_child *child);
+/* How far a pg_basebackup --progress is, and how fast since its start; false: it did not say. */
+bool pg_child_copied(const struct pg_child *child, unsigned *ret_percent, double *ret_mb_per_s);
 
 /*
  * Commands of the operator: callbacks, pre_promote, before_stop. Each slot runs one at a

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "pg/pg_internal.h"
@@ -22,6 +23,12 @@
 #define READS_AT_END     64
 #define SWEEPS_MAX       3 /* Of who is forked by who is being killed. */
 
+struct copied { /* As it says about once a second. */
+    unsigned percent;
+    uint64_t first_kb, first_ms; /* What it said first, then; 0 ms = nothing. */
+    uint64_t kb, ms;             /* Last. */
+};
+
 struct pg_child {
     struct list node; /* pg->children */
     struct pg *pg;
@@ -36,6 +43,7 @@ struct pg_child {
     unsigned n_lines_left; /* Of its output, for the log. */
     char line[LINE_SIZE];  /* Not whole yet. */
     size_t line_length;
+    struct copied copied;             /* By pg_basebackup. */
     char kept[LINES_KEPT][TEXT_SIZE]; /* The last lines; kept[n % LINES_KEPT] is next. */
     size_t n_kept;
     pg_done_cb cb;
@@ -53,9 +61,33 @@ static void log_line(struct pg_child *c)
     }
 }
 
+/* "  123/4567 kB (2%), 0/1 tablespace": no line for the log. */
+static bool note_copied(struct pg_child *c)
+{
+    struct copied *at = &c->copied;
+    unsigned long long kb, total;
+    unsigned percent;
+
+    if (sscanf(c->line, " %llu/%llu %*s (%u%%", &kb, &total, &percent) != 3) {
+        return false;
+    }
+    at->percent = MIN(percent, 100);
+    at->kb = kb;
+    at->ms = clock_ms();
+    if (at->first_ms == 0) {
+        at->first_kb = kb;
+        at->first_ms = at->ms;
+    }
+    return true;
+}
+
 static void end_line(struct pg_child *c)
 {
     c->line[c->line_length] = '\0';
+    if (note_copied(c)) {
+        c->line_length = 0;
+        return;
+    }
     if (strspn(c->line, " \t") < c->line_length) {
         log_line(c);
         (void)str_copy(c->kept[c->n_kept % LINES_KEPT], TEXT_SIZE, c->line);
@@ -291,6 +323,20 @@ uint64_t pg_child_progress(const struct pg_child *child)
     sum = sum_of(path, ")", 12, 4);
     (void)snprintf(path, sizeof(path), "/proc/%d/io", (int)child->pid);
     return sum + sum_of(path, "rchar:", 1, 1) + sum_of(path, "wchar:", 1, 1);
+}
+
+bool pg_child_copied(const struct pg_child *child, unsigned *ret_percent, double *ret_mb_per_s)
+{
+    const struct copied *at = &child->copied;
+
+    if (at->first_ms == 0) {
+        return false;
+    }
+    *ret_percent = at->percent;
+    *ret_mb_per_s = at->ms > at->first_ms && at->kb > at->first_kb
+                        ? (double)(at->kb - at->first_kb) / 1.024 / (double)(at->ms - at->first_ms)
+                        : 0;
+    return true;
 }
 
 static size_t sweep(const char *mark)

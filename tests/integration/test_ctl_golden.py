@@ -311,12 +311,13 @@ def reinits_twice(agent):
     def start(body):
         if '"force"' not in body:
             return 503, "restart already in progress"
-        agent.member(PG1)["state"] = "creating replica"
+        agent.member(PG1).update(state="creating replica", operation="clone: copy, 27 %, 12.3 MB/s")
         return 200, "reinitialize started"
 
     def cluster(_):
         seen = copy.deepcopy(agent.cluster)
         agent.member(PG1)["state"] = "streaming"
+        agent.member(PG1).pop("operation", None)
         return 200, seen
 
     agent.replies["POST /members/pg1/reinitialize"] = start

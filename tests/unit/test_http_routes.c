@@ -535,6 +535,16 @@ static void a_restarted_agent_is_primary_of_the_newest_epoch_only(void **state)
     assert_int_equal(code_of("/leader"), 503);
 }
 
+/* For reinit --wait, which asks any agent. */
+static void what_a_member_is_busy_with_is_told_by_all(void **state)
+{
+    (void)state;
+    build("w");
+    assert_false(says("/cluster", "operation"));
+    (void)str_copy(view.peers[1].status.operation, NAME_SIZE, "clone: copy, 27 %, 12.3 MB/s");
+    assert_true(says("/cluster", "\"operation\": \"clone: copy, 27 %, 12.3 MB/s\""));
+}
+
 /* As Patroni tells of its queue; with nothing to tell neither field is there (golden). */
 static void what_log_dir_did_not_take_is_told(void **state)
 {
@@ -1647,6 +1657,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(before_the_store_is_known_nobody_is_synchronous_or_not),
         cmocka_unit_test(an_unfenced_primary_is_the_leader),
         cmocka_unit_test(a_primary_without_lease_or_postgres_is_none),
+        cmocka_unit_test(what_a_member_is_busy_with_is_told_by_all),
         cmocka_unit_test(what_log_dir_did_not_take_is_told),
         cmocka_unit_test(a_restarted_agent_tells_the_epoch_that_its_guard_attests),
         cmocka_unit_test(a_restarted_agent_is_primary_of_the_newest_epoch_only),

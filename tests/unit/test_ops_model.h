@@ -393,6 +393,14 @@ uint64_t pg_child_progress(const struct pg_child *child)
     return the_pg->child_progress;
 }
 
+bool pg_child_copied(const struct pg_child *child, unsigned *ret_percent, double *ret_mb_per_s)
+{
+    (void)child;
+    (void)ret_percent;
+    (void)ret_mb_per_s;
+    return false;
+}
+
 const char *pg_rewind_conninfo(const struct pg *pg, const struct upstream *upstream, char *text,
                                size_t size)
 {

@@ -1304,6 +1304,47 @@ static void a_child_is_killed_with_all_it_started(void **state)
     node_free(n);
 }
 
+static struct pg_child *copier;
+
+static bool has_copied(struct node *n)
+{
+    unsigned percent;
+    double rate;
+
+    (void)n;
+    return pg_child_copied(copier, &percent, &rate) && percent == 50 && rate > 0;
+}
+
+/* As pg_basebackup writes where no terminal is: its last words are something else. */
+static void a_copy_tells_how_far_it_is(void **state)
+{
+    static const char script[] = "echo begin; printf '   0/2048 kB (0%%), 0/1 tablespace\\r'\n"
+                                 "while [ ! -e \"$1\" ]; do sleep 0.01\n"
+                                 "printf '1024/2048 kB (50%%), 0/1 tablespace\\n'; done\n"
+                                 "echo '3/4 of it failed'; exit 3";
+    struct node *n = node_new("copier");
+    char path[128];
+    const char *argv[] = {"/bin/sh", "-c", script, "sh", path, NULL};
+    struct err err = {0};
+    unsigned percent;
+    double rate;
+    int fd;
+
+    (void)state;
+    (void)snprintf(path, sizeof(path), "%s/%s", base_dir, n->name);
+    reset_done();
+    copier = pg_child_start(n->pg, argv, NULL, on_done, NULL, &err);
+    assert_non_null(copier);
+    assert_false(pg_child_copied(copier, &percent, &rate));
+    wait_for(n, has_copied);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    wait_for(n, was_called);
+    assert_non_null(strstr(last_done.problem, "begin; 3/4 of it failed"));
+    node_free(n);
+}
+
 static void what_is_no_database_is_not_touched(void **state)
 {
     struct node *n = node_new("foreign");
@@ -1367,6 +1408,7 @@ static int run_all(void)
         cmocka_unit_test(a_slot_of_an_absent_member_stays_while_paused),
         cmocka_unit_test(a_clone_streams_and_is_promoted),
         cmocka_unit_test(a_child_is_killed_with_all_it_started),
+        cmocka_unit_test(a_copy_tells_how_far_it_is),
         cmocka_unit_test(what_is_no_database_is_not_touched),
         cmocka_unit_test(a_stop_calls_off_a_start_under_way),
     };
