@@ -29,10 +29,15 @@ echo $$ > "$(dirname "$0")/draining"
 while test -e "$(dirname "$0")/hang"; do sleep 0.05; done
 rm "$(dirname "$0")/draining"
 """
+# Fails when something is told while the database is made; it runs by then, and is seen to.
+MAKE = """#!/bin/sh
+sleep 0.5
+test ! -e "$(dirname "$0")/told"
+"""
 
 
 def give_commands(node):
-    for name, text in (("tell", TELL), ("ask", ASK), ("drain", DRAIN)):
+    for name, text in (("tell", TELL), ("ask", ASK), ("drain", DRAIN), ("make", MAKE)):
         path = node.dir / name
         path.write_text(text, encoding="utf-8")
         path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
@@ -40,6 +45,7 @@ def give_commands(node):
         "postgresql.parameters": node.config()["postgresql"]["parameters"]
         | {"wal_retrieve_retry_interval": "200ms"},
         "postgresql.callbacks": {name: str(node.dir / "tell") for name in CALLBACKS},
+        "bootstrap.post_bootstrap": str(node.dir / "make"),
         "postgresql.pre_promote": str(node.dir / "ask"),
         "postgresql.before_stop": str(node.dir / "drain"),
     }

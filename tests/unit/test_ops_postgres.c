@@ -485,7 +485,7 @@ static void pre_promote_ends_when_nothing_is_decided(void **state)
 
     (void)state;
     (void)snprintf(script, sizeof(script),
-                   "setsid sleep 9999 & echo $! > %.2000s/pid; sleep 9999; true", a->dir);
+                   "cd %.2000s; setsid sleep 600 & echo $! > pid; sleep 600; true", a->dir);
     a->options.pre_promote = script;
     set_options(a);
     decide_on(a, ACTION_PREPARE, NULL);
@@ -539,7 +539,7 @@ static void before_stop_that_hangs_does_not_hold_up_a_fence(void **state)
     wait_role(a, PG_ROLE_PRIMARY);
     assert_non_null(realpath(a->data, data));
     (void)snprintf(script, sizeof(script),
-                   "echo $$ > %.2000s/pid; trap '' TERM INT; sleep 9999; true", a->dir);
+                   "cd %.2000s; echo $$ > pid; trap '' TERM INT; sleep 600; true", a->dir);
     a->options.before_stop = script;
     set_options(a);
     decide_on(a, ACTION_STOP, NULL);
