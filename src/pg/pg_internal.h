@@ -165,7 +165,8 @@ struct pg_sync { /* pg_sync.c */
     pid_t postmaster;   /* Of which the rest is known. */
     bool writing;
     bool tells;            /* What is being written says something new of it. */
-    bool configured;       /* It is written because the configuration is another. */
+    bool configured;       /* It is written because the configuration is another, */
+    bool asked;            /* or because somebody asked. */
     struct sync_wait next; /* That. */
     uint64_t round;        /* Only rows from this observation on are of what was written. */
     uint64_t row_round;    /* Observation of the last row. */

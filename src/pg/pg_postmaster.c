@@ -206,7 +206,6 @@ void pg_reload(struct pg *pg)
 
 void pg_ask_reload(struct pg *pg)
 {
-    pg->unread = true;
     pg->reload_asked = true;
 }
 

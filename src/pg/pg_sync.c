@@ -182,12 +182,13 @@ static void on_written(void *data, int status, const char *problem)
     s->round = pg->round + 1;
     s->file = s->next;
     if (status != 0) {
+        pg->reload_asked |= s->asked;
         log_error("The configuration of PostgreSQL could not be written, trying again. "
                   "problem=\"%s\"",
                   problem);
-    } else if (s->tells || pg->unread) {
+    } else if (s->tells || s->asked || pg->unread) {
         log_info("PostgreSQL reads its configuration again. pid=%d", (int)pg->postmaster.pid);
-        pg->n_reloads += pg->unread && s->configured ? 1 : 0;
+        pg->n_reloads += s->asked || (s->configured && pg->unread) ? 1 : 0;
         pg_reload(pg);
     }
     pg_observe_soon(pg);
@@ -259,8 +260,8 @@ static void write_conf(struct pg *pg, const struct sync_decision *d, const struc
     s->next = how.sync;
     s->writing = true;
     s->tells = tells;
-    s->configured =
-        pg->reload_asked || (pg->has_written && pg->written_revision != pg->opts->revision);
+    s->configured = pg->has_written && pg->written_revision != pg->opts->revision;
+    s->asked = pg->reload_asked; /* Who asks from now on gets another one. */
     pg->reload_asked = false;
     if (tells) {
         log_info("Telling PostgreSQL for whom commits wait. synchronous_standby_names='%s' "
@@ -278,7 +279,7 @@ static void write_conf(struct pg *pg, const struct sync_decision *d, const struc
 static bool is_stale(const struct pg *pg, const struct pg_start *start)
 {
     return pg->opts->o.is_settled &&
-           (pg->unread || !pg->has_written || pg->written_revision != pg->opts->revision ||
+           (pg->unread || pg->reload_asked || !pg->has_written || pg->written_revision != pg->opts->revision ||
             pg->written.as_standby != start->as_standby);
 }
 
