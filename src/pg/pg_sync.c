@@ -278,9 +278,9 @@ static void write_conf(struct pg *pg, const struct sync_decision *d, const struc
  * server has not read them. */
 static bool is_stale(const struct pg *pg, const struct pg_start *start)
 {
-    return pg->opts->o.is_settled &&
-           (pg->unread || pg->reload_asked || !pg->has_written || pg->written_revision != pg->opts->revision ||
-            pg->written.as_standby != start->as_standby);
+    return pg->opts->o.is_settled && (pg->unread || pg->reload_asked || !pg->has_written ||
+                                      pg->written_revision != pg->opts->revision ||
+                                      pg->written.as_standby != start->as_standby);
 }
 
 void pg_sync_apply(struct pg *pg, const struct sync_decision *decision,
