@@ -479,6 +479,7 @@ CASES = [
     (restarts, "reload batman", "y\n"),
     (restarts, "reload batman pg1 --force"),
     (restarts, "reload pg9"),
+    (restarts, "restart pg1 pg9 --force"),
     (restarts, "reload -r leader", "n\n"),
     (restarts_badly, "reload --force"),
     (restarts, "restart batman", "\ny\n\n"),
