@@ -61,14 +61,17 @@ static void log_line(struct pg_child *c)
     }
 }
 
-/* "  123/4567 kB (2%), 0/1 tablespace": no line for the log. */
+/* "  123/4567 kB (2%), 0/1 tablespace": no line for the log. pg_rewind's, "(2%) copied", are for
+ * who asked for them. */
 static bool note_copied(struct pg_child *c)
 {
     struct copied *at = &c->copied;
     unsigned long long kb, total;
     unsigned percent;
+    char behind;
 
-    if (sscanf(c->line, " %llu/%llu %*s (%u%%", &kb, &total, &percent) != 3) {
+    if (sscanf(c->line, " %llu/%llu %*s (%u%%)%c", &kb, &total, &percent, &behind) != 4 ||
+        behind != ',') {
         return false;
     }
     at->percent = MIN(percent, 100);

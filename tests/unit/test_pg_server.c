@@ -1321,7 +1321,7 @@ static void a_copy_tells_how_far_it_is(void **state)
     static const char script[] = "echo begin; printf '   0/2048 kB (0%%), 0/1 tablespace\\r'\n"
                                  "while [ ! -e \"$1\" ]; do sleep 0.01\n"
                                  "printf '1024/2048 kB (50%%), 0/1 tablespace\\n'; done\n"
-                                 "echo '3/4 of it failed'; exit 3";
+                                 "echo '3/4 kB (75%) copied'; exit 3";
     struct node *n = node_new("copier");
     char path[128];
     const char *argv[] = {"/bin/sh", "-c", script, "sh", path, NULL};
@@ -1341,7 +1341,7 @@ static void a_copy_tells_how_far_it_is(void **state)
     assert_true(fd >= 0);
     (void)close(fd);
     wait_for(n, was_called);
-    assert_non_null(strstr(last_done.problem, "begin; 3/4 of it failed"));
+    assert_non_null(strstr(last_done.problem, "begin; 3/4 kB (75%) copied"));
     node_free(n);
 }
 
