@@ -141,10 +141,8 @@ def test_case_3_the_data_directory_belongs_to_somebody_else(three, standby):
         os.chown(standby.data_dir, owner.st_uid, owner.st_gid)
 
 
-@pytest.mark.parametrize("destination", ["stderr", "csvlog"])  # csvlog: installation I2.
-def test_case_3_the_reason_is_only_in_the_log_of_the_collector(three, standby, destination):
+def test_case_3_the_reason_is_only_in_the_log_of_the_collector(three, standby):
     standby.overrides["postgresql.parameters.logging_collector"] = "on"
-    standby.overrides["postgresql.parameters.log_destination"] = destination
     standby.overrides["postgresql.parameters.log_directory"] = "log"
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
