@@ -217,6 +217,27 @@ static void add_query(struct kv_list *query, char *text)
     }
 }
 
+static void answer(const struct http_route *route, const struct http_request *request,
+                   struct http_reply *reply)
+{
+    memset(reply, 0, sizeof(*reply));
+    reply->code = 500;
+    reply->content_type = "text/plain";
+    route->handle(request, reply);
+}
+
+/* What is scheduled makes way, and only that. */
+static void check_first(const struct http_request *r, struct http_reply *reply)
+{
+    REQUIRE(strcmp(r->method, "POST") == 0 && reply->has_command);
+    REQUIRE(reply->command.kind == COMMAND_REQUEST_END);
+    REQUIRE(store.request.id != 0 && store.request.at_us > view.wall_us);
+    REQUIRE(reply->command.request_end.request_id == store.request.id);
+    check_reply(reply);
+    strbuf_deinit(&reply->body);
+    store.request = (struct store_request){0};
+}
+
 static void ask(char *text, uint8_t who)
 {
     static struct http_reply reply; /* Large: a command is inside. */
@@ -252,10 +273,11 @@ static void ask(char *text, uint8_t who)
                                        .client = "127.0.0.1",
                                        .hooks = &hooks};
 
-        memset(&reply, 0, sizeof(reply));
-        reply.code = 500;
-        reply.content_type = "text/plain";
-        route->handle(&request, &reply);
+        answer(route, &request, &reply);
+        if (reply.is_first) {
+            check_first(&request, &reply);
+            answer(route, &request, &reply); /* As the agent does once that is committed. */
+        }
         check_answer(&request, &reply);
         check_reply(&reply);
         strbuf_deinit(&reply.body);
