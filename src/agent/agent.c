@@ -247,6 +247,8 @@ static void fill_methods(struct agent *a, struct pg_options *o)
     o->replica_settings = &a->replica_settings;
     o->replica_methods = choose(&c->pg_replica_methods, &a->dynamic.replica_methods);
     o->bootstrap_recovery = &a->bootstrap_recovery;
+    o->basebackup_options = choose(&c->pg_basebackup, &a->dynamic.basebackup);
+    o->rewind_options = choose(&c->pg_rewind, &a->dynamic.rewind);
 }
 
 void agent_fill_pg_options(struct agent *a, struct pg_options *o)
@@ -317,8 +319,6 @@ static void open_postgres(struct agent *a)
         .post_bootstrap = c->bootstrap_post_bootstrap,
         .bootstrap_method = str_equal(c->bootstrap_method, "initdb") ? NULL : c->bootstrap_method,
         .bootstrap_settings = &c->bootstrap_settings,
-        .basebackup = &c->pg_basebackup,
-        .rewind = &c->pg_rewind,
         .diverged_keep = (uint64_t)c->pg_diverged_keep,
         .ttl_ms = a->dynamic.ttl_ms,
         .stop_file = stop_file(),

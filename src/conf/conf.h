@@ -69,7 +69,8 @@ struct conf_dynamic {
     struct kv_list hba;              /* postgresql.pg_hba lines (as keys) */
     struct kv_list ident;
     struct kv_list recovery_conf;
-    struct kv_list replica_methods, replica_settings; /* As those of struct conf. */
+    struct kv_list replica_methods, replica_settings; /* As those of struct conf, */
+    struct kv_list basebackup, rewind;                /* these too. */
     struct kv_list parameters_of[CONF_N_ROLES], hba_of[CONF_N_ROLES], ident_of[CONF_N_ROLES];
     struct kv_list callbacks;        /* "on_start" -> command. */
     char *pre_promote, *before_stop; /* Commands; NULL = none. */

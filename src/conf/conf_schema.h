@@ -42,6 +42,13 @@ enum conf_type {
     CONF_ANY,          /* Whatever it is; not looked at. */
 };
 
+/* Options that the agent itself gives these programs, or that would defeat it. */
+#define CONF_NOT_OF_BASEBACKUP                                                                  \
+    "pgdata|format|wal-method|xlog-method|gzip|version|dbname|host|port|username|password"
+#define CONF_NOT_OF_REWIND                                                                      \
+    "target-pgdata|source-pgdata|source-server|write-recovery-conf|dry-run|restore-target-wal|" \
+    "config-file|no-ensure-shutdown|no-sync|version|help"
+
 /* Marks say how much of Patroni's users need the key; see the reference page. */
 enum conf_mark {
     CONF_MUST,     /* M: needed by any user. */

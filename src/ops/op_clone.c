@@ -209,7 +209,7 @@ static enum seq_next mark_run(struct seq *s)
         return SEQ_WAIT;
     }
     (void)snprintf(why, sizeof(why), "clone from %s", o->start.upstream.name); /* Fits. */
-    pg_mark_cloning(op_pg(o), why, o->ops->options.basebackup, op_on_done, o);
+    pg_mark_cloning(op_pg(o), why, pg_options(op_pg(o))->basebackup_options, op_on_done, o);
     return SEQ_WAIT;
 }
 
@@ -271,7 +271,7 @@ static const char *const refused_options[] = {
 
 static enum seq_next run_basebackup(struct op *o)
 {
-    const struct kv_list *options = o->ops->options.basebackup;
+    const struct kv_list *options = pg_options(op_pg(o))->basebackup_options;
     char conninfo[CONNINFO_SIZE];
     struct op_args args = {0};
     enum seq_next next;

@@ -290,7 +290,7 @@ static enum seq_next run_rewind(struct op *o, bool dry)
     }
     op_args_add(&args, "--source-server=%s",
                 pg_rewind_conninfo(op_pg(o), &o->start.upstream, conninfo, sizeof(conninfo)));
-    op_args_add_options(&args, o->ops->options.rewind, refused_options, "postgresql.rewind");
+    op_args_add_options(&args, pg->rewind_options, refused_options, "postgresql.rewind");
     next = run_with_password(o, &args);
     op_args_deinit(&args);
     return next;

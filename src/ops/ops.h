@@ -20,8 +20,6 @@ struct ops_options {
     const char *post_bootstrap;       /* NULL = none. */
     const char *bootstrap_method;     /* NULL: initdb. */
     const struct kv_list *bootstrap_settings; /* "<method>.<key>" -> value. */
-    const struct kv_list *basebackup; /* postgresql.basebackup options. */
-    const struct kv_list *rewind;     /* postgresql.rewind options. */
     uint64_t ttl_ms;
     uint64_t diverged_keep; /* Bytes of diverged WAL that are kept; 0 = none. */
     const char *stop_file; /* NULL; only for tests of interruption: op_stop_point.c. */

@@ -81,6 +81,8 @@ struct pg_options {
     const struct kv_list *bootstrap_recovery; /* Of a pg_start that recovers. */
     /* How a standby is made, in order (names are keys); "<method>.<key>" -> value. */
     const struct kv_list *replica_methods, *replica_settings;
+    /* postgresql.basebackup and rewind: option -> value or NULL. NULL = none. */
+    const struct kv_list *basebackup_options, *rewind_options;
     uint64_t stop_ms;             /* A fast stop that takes longer becomes an immediate one; */
     uint64_t primary_stop_ms;     /* that of a primary in a synchronous mode; 0 = stop_ms. */
     const char *custom_conf;      /* NULL = none. */

@@ -311,10 +311,12 @@ def test_a_standby_is_copied_anew(pair):
     assert "I am the leader" in primary.http("/reinitialize", "POST", {}).text
     mark = standby.data_dir / "veche-test-mark"
     mark.write_text("of the copy before", encoding="utf-8")
+    patch(primary, {"basebackup": ["verbose"]})
     reply = standby.http("/reinitialize", "POST", {"force": False})
     assert (reply.status, reply.text) == (200, "reinitialize started")
     pair.wait_healthy()
     assert not mark.exists()
+    assert "pg_basebackup: base backup completed" in standby.log()  # The cluster's options.
     # With certificates whose keys have a password, which is shown to nobody.
     service = standby.dir / "pgpass.service"
     assert service.read_text(encoding="utf-8").count(f"sslpassword={KEY_PASSWORD}\n") == 2

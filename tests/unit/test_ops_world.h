@@ -83,7 +83,6 @@ static inline void make_ops(struct node *n, const char *script)
                                            .post_bootstrap = script,
                                            .bootstrap_method = n->method,
                                            .bootstrap_settings = &n->settings,
-                                           .basebackup = &n->basebackup,
                                            .ttl_ms = 3000,
                                            .on_change = nothing,
                                            .data = NULL});
@@ -101,6 +100,7 @@ static inline void fill_options(struct node *n)
                                      .replica_methods = &n->methods,
                                      .replica_settings = &n->settings,
                                      .bootstrap_recovery = &n->recovery,
+                                     .basebackup_options = &n->basebackup,
                                      .listen_addresses = "127.0.0.1",
                                      .port = n->port,
                                      .connect_host = "127.0.0.1",
