@@ -210,14 +210,19 @@ class Rows:
 def wait_converged(c, kept):
     for node in c.nodes.values():
         assert node.running, f"{node.name} ended: {node.log()[-2000:]}"
-    primary = c.wait_healthy(90)
+    c.wait_healthy(90)
     for node in c.postgres_nodes:  # Not catching up any more, nothing under way.
         wait(
             lambda node=node: node.status()["veche"]["node_rule"] in ("primary", "standby"),
             60,
             f"{node.name} has nothing left to do",
         )
-    assert not primary.sql_value("select pg_is_in_recovery()")
+    # A switchover that was interrupted goes on: by now it may be another one.
+    wait(
+        lambda: not c.primary().sql_value("select pg_is_in_recovery()"),
+        60,
+        "a primary that takes writes",
+    )
     kept.wait_everywhere()
     for node in c.postgres_nodes:
         assert not mark_of(node).exists(), f"{mark_of(node)} stays"
