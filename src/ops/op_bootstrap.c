@@ -460,15 +460,6 @@ static enum seq_next open_run(struct seq *s)
     return op_conf_run(s);
 }
 
-static enum seq_next open_done(struct seq *s)
-{
-    if (s->status != 0) {
-        return SEQ_FAIL;
-    }
-    pg_reload(op_pg(op_of(s)));
-    return SEQ_NEXT;
-}
-
 static enum seq_next script_run(struct seq *s)
 {
     struct op *o = op_of(s);
@@ -539,7 +530,7 @@ const struct seq_step op_bootstrap_steps[] = {
     {"wait until ready",  op_ready_run,     op_ready_run, NULL,          MINUTES(5),  NULL},
     {"post bootstrap",    script_run,       NULL,         op_kill_child, SCRIPT_MS,   NULL},
     {"unmark scripted",   unmark_scripted_run, NULL,      NULL,          MINUTES(1),  NULL},
-    {"open",              open_run,         open_done,    NULL,          MINUTES(1),  NULL},
+    {"open",              open_run,         op_open_done, NULL,          MINUTES(1),  NULL},
     {0},
 };
 /* clang-format on */

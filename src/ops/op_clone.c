@@ -463,15 +463,6 @@ static enum seq_next open_run(struct seq *s)
     return op_conf_run(s);
 }
 
-static enum seq_next open_done(struct seq *s)
-{
-    if (s->status != 0) {
-        return SEQ_FAIL;
-    }
-    pg_reload(op_pg(op_of(s)));
-    return SEQ_NEXT;
-}
-
 /* clang-format off */
 const struct seq_step op_clone_steps[] = {
     /* name               run               done               abort          limit ms       progress */
@@ -491,7 +482,7 @@ const struct seq_step op_clone_steps[] = {
     {"ask position",      ask_position_run, ask_position_done, op_kill_child, ASK_MS,        NULL},
     {"catch up",          catch_up_run,     catch_up_run,      NULL,          COPY_STILL_MS, NULL},
     {"unmark copy",       unmark_copy_run,  NULL,              NULL,          MINUTES(1),    NULL},
-    {"open",              open_run,         open_done,         NULL,          MINUTES(1),    NULL},
+    {"open",              open_run,         op_open_done,      NULL,          MINUTES(1),    NULL},
     {0},
 };
 /* clang-format on */

@@ -55,6 +55,15 @@ enum seq_next op_run_child(struct op *o, const char *const *argv, const struct k
     return o->child != NULL ? SEQ_WAIT : SEQ_FAIL;
 }
 
+enum seq_next op_open_done(struct seq *s)
+{
+    if (s->status != 0) {
+        return SEQ_FAIL;
+    }
+    pg_reload(op_pg(op_of(s)));
+    return SEQ_NEXT;
+}
+
 enum seq_next op_run_script(struct op *o, const char *label, const char *command)
 {
     static const char *const none[] = {NULL};

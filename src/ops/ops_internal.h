@@ -108,6 +108,8 @@ struct op_args;
 enum seq_next op_run_child(struct op *o, const char *const *argv, const struct kv_list *env);
 /* The same for a client of another server, with its service file if it needs one. */
 enum seq_next op_run_client(struct op *o, const struct op_args *args, struct kv_list *env);
+/* After op_conf_run() of a server that was closed to clients: it reads that they may come. */
+enum seq_next op_open_done(struct seq *s);
 /* Starts a command of the operator as the operation of the step; SEQ_NEXT if there is none. */
 enum seq_next op_run_script(struct op *o, const char *label, const char *command);
 void op_kill_child(struct seq *s); /* abort of steps with a child. */
