@@ -5,6 +5,7 @@
 #   tests/debian13.sh                      stages build, unit, sim, integration
 #   tests/debian13.sh --suite forky unit   another release, only these stages
 #   VECHE_ROOT=DIR tests/debian13.sh       keeps the root there and uses it again
+#   VECHE_PYTEST="FILE -k NAME" ...         only these of the integration tests
 #
 # The mirror is the one this machine is configured for. proc, dev and sys are
 # mounted in a mount namespace, and everything runs in a process namespace: both

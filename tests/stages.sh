@@ -85,7 +85,7 @@ PY
 run_integration() { # args...
     run_pytest -n 5 --dist loadgroup --ignore=tests/integration/test_no_false_alarm.py \
         --deselect tests/integration/test_guard.py::test_205_busy_processes_are_frozen_in_time \
-        "$@" tests/integration
+        "$@" ${VECHE_PYTEST:-tests/integration}
 }
 
 # Cores and disk at their limits for that long: no failover and no freeze.
