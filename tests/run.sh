@@ -32,11 +32,15 @@ stage_sanitize() {
     check 'configure with sanitizers' configure "$build-asan" -Dwerror=true \
         -Db_sanitize=address,undefined -Db_lundef=false &&
         check 'compile with sanitizers' compile "$build-asan"
-    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 run_meson "$build-asan" --num-processes 4 --no-suite sim --no-suite model -t 4
-    check '100 seeds with sanitizers' "$build-asan/tests/sim/sim" --seeds 100
-    # REST, whose parsers anybody reaches; long.sh runs all of them so.
-    local build="$build-asan"
+    local -x UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    run_meson "$build-asan" --num-processes 4 --no-suite sim --no-suite model -t 4
+    # REST, whose parsers anybody reaches; long.sh runs all of them so. These wait most of the
+    # time, the seeds do not.
+    local build="$build-asan" seeds
+    "$build/tests/sim/sim" --seeds 100 >"$build/seeds.log" 2>&1 &
+    seeds=$!
     run_pytest tests/integration/test_rest.py
+    check '100 seeds with sanitizers' ended_well "$seeds" "$build/seeds.log"
 }
 
 stage_clang() {

@@ -24,6 +24,10 @@ check() { # name command...: one test that is a command
     fi
 }
 
+ended_well() { # pid log: of a command that runs beside others
+    if wait "$1"; then tail -n 1 "$2"; else cat "$2"; return 1; fi
+}
+
 configure() { # directory option...
     local dir=$1
     shift
