@@ -249,6 +249,7 @@ static struct conf_node *parse_value(const struct conf_row *row, const char *pla
 static void forget_lines(struct conf_node *node)
 {
     node->line = node->column = node->key_line = node->key_column = 0;
+    node->alias_line = node->alias_column = 0;
     for (struct conf_node *at = node->first; at != NULL; at = at->next) {
         forget_lines(at); /* As deep as CONF_DEPTH_MAX. */
     }

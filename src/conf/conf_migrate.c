@@ -385,6 +385,9 @@ static bool judge_unknown(struct migrating *m, const struct conf_walk *w,
     if (is_local && conf_schema_find(&conf_schema_dynamic, path) != NULL) {
         add_note(m, CONF_NOTE_DROPPED, node, key,
                  "the cluster's, so Patroni ignored it here too; it belongs into bootstrap.dcs");
+    } else if (conf_walk_is_definition(w, node, path)) {
+        add_note(m, CONF_NOTE_DROPPED, node, key,
+                 "its anchors are written out where they are named");
     } else {
         add_note(m, CONF_NOTE_DROPPED, node, key, "no such key");
     }

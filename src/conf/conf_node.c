@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "conf/conf_scalar.h"
 
-/* "file:line:column", or what there is of it. */
+/* "file:line:column (alias at line:column)", or what there is of it. */
 static void add_position(struct sbuf *b, const struct conf_node *node)
 {
     bool at_key = node->key_line > 0;
@@ -18,6 +18,9 @@ static void add_position(struct sbuf *b, const struct conf_node *node)
     if (at_key || node->line > 0) {
         sbuf_printf(b, ":%u:%u", at_key ? node->key_line : node->line,
                     at_key ? node->key_column : node->column);
+    }
+    if (node->alias_line > 0) {
+        sbuf_printf(b, " (alias at %u:%u)", node->alias_line, node->alias_column);
     }
 }
 

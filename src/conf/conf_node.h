@@ -26,14 +26,17 @@ enum conf_node_kind {
 
 struct conf_node {
     enum conf_node_kind kind;
-    bool quoted;                    /* Scalar: written in quotes, as a block or as !!str. */
-    unsigned line, column;          /* From 1; of the value. 0 = none (JSON). */
-    unsigned key_line, key_column;  /* Of the key, when parent is a map. */
-    char *file;                     /* NULL = none (JSON). */
-    char *key;                      /* NULL unless the parent is a map. */
-    char *text;                     /* Scalar: as written, without its quotes. */
-    struct conf_node *first, *last; /* Children of a list or map, in order. */
-    struct conf_node *next;         /* Sibling. */
+    bool quoted;                       /* Scalar: written in quotes, as a block or as !!str. */
+    bool is_merge;                     /* YAML's key <<; none is left when its map has ended. */
+    bool has_anchor;                   /* Written to be named elsewhere in the file. */
+    unsigned line, column;             /* From 1; of the value. 0 = none (JSON). */
+    unsigned key_line, key_column;     /* Of the key, when parent is a map; 0 = key of an alias. */
+    unsigned alias_line, alias_column; /* Of the alias that put it here; 0 = written here. */
+    char *file;                        /* NULL = none (JSON). */
+    char *key;                         /* NULL unless the parent is a map. */
+    char *text;                        /* Scalar: as written, without its quotes. */
+    struct conf_node *first, *last;    /* Children of a list or map, in order. */
+    struct conf_node *next;            /* Sibling. */
 };
 
 /* Where complaints go. */
@@ -46,14 +49,15 @@ struct conf_diag {
 
 /* "file:line:column: key: <text>" to diag->fail, and into diag->err if it is the first;
  * always -1. What can be judged without the value goes on and fails in the end. The place is
- * the node's key if it has one, else its value; node NULL or without a file: no place. An
- * empty key is left out. */
+ * the node's key if it has one, else its value (see conf_node_place); node NULL or without a file:
+ * no place. An empty key is left out. */
 int conf_fail(const struct conf_diag *diag, const struct conf_node *node, const char *key,
               const char *format, ...) PRINTF_LIKE(4, 5);
 void conf_warn(const struct conf_diag *diag, const struct conf_node *node, const char *key,
                const char *format, ...) PRINTF_LIKE(4, 5);
 
-/* "file:line:column" of a node that was read from a file; cut when too long. */
+/* "file:line:column" of a node that was read from a file, where it is written; "(alias at
+ * line:column)" follows where an alias or a merge key put it. Cut when too long. */
 void conf_node_place(const struct conf_node *node, char *text, size_t size);
 
 /* `"text"`, `a list`, `a section` or `nothing`, for "got ...". Returns text. */

@@ -58,6 +58,24 @@ static void rename_alias(const struct conf_walk *w, struct conf_node *root,
     conf_node_add(section, old);
 }
 
+bool conf_walk_is_definition(const struct conf_walk *w, const struct conf_node *node,
+                             const char *path)
+{
+    bool all = node->first != NULL;
+    bool is_hidden = path[0] == '.' || path[0] == '_' || str_starts_with(path, "x-");
+
+    if (w->schema != &conf_schema_local || strchr(path + is_hidden, '.') != NULL) {
+        return false;
+    }
+    if (!is_hidden && conf_schema_nearest(w->schema, path) != NULL) {
+        return false; /* A mistyped key may have an anchor, too. */
+    }
+    for (const struct conf_node *at = node->first; at != NULL; at = at->next) {
+        all = all && at->has_anchor;
+    }
+    return node->has_anchor || all;
+}
+
 static void warn_unknown(const struct conf_walk *w, const struct conf_node *node, const char *path)
 {
     const char *nearest = conf_schema_nearest(w->schema, path);
@@ -65,6 +83,9 @@ static void warn_unknown(const struct conf_walk *w, const struct conf_node *node
     char key[2 * CONF_KEY_SIZE];
 
     (void)snprintf(key, sizeof(key), "%s%s", w->prefix, path); /* Cut when too long. */
+    if (conf_walk_is_definition(w, node, path)) {
+        return;
+    }
     if (is_local && conf_schema_find(&conf_schema_dynamic, path) != NULL) {
         conf_warn(w->diag, node, key,
                   "ignored here, belongs into bootstrap.dcs (later: the store's configuration)");

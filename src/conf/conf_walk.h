@@ -26,6 +26,10 @@ void conf_walk_rename(const struct conf_walk *w, struct conf_node *root);
 
 /* The value says what happens anyway: nothing to warn about. */
 bool conf_walk_is_default(const struct conf_row *row, const struct conf_node *node);
+/* A section or list at the top of a file that is there for its anchors: what they name is used
+ * where aliases put it. */
+bool conf_walk_is_definition(const struct conf_walk *w, const struct conf_node *node,
+                             const char *path);
 /* bootstrap.method: x makes a section bootstrap.x, and likewise each entry of
  * postgresql.create_replica_methods. */
 bool conf_walk_is_method(const struct conf_node *section, const char *key);

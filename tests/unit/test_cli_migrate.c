@@ -1,7 +1,8 @@
 /*
- * vechectl migrate on the configuration files of the four installations, and on one with a
- * bootstrap method, callbacks and older spellings of its own: each result is a golden
- * file, and an agent takes it. `test_cli_migrate --print NAME` prints one.
+ * vechectl migrate on the configuration files of the four installations, on one with a bootstrap
+ * method, callbacks and older spellings of its own, and on one that writes its values once and
+ * names them: each result is a golden file, and an agent takes it.
+ * `test_cli_migrate --print NAME` prints one.
  */
 #include "test_conf_common.h"
 
@@ -42,7 +43,7 @@ static void remove_all(char *text, const char *part)
 
 static void each_installation_becomes_its_golden_file(void **state)
 {
-    static const char *const names[] = {"i1", "i2", "i3", "i4", "custom"};
+    static const char *const names[] = {"i1", "i2", "i3", "i4", "custom", "anchors"};
     int n_wrong = 0;
 
     (void)state;
@@ -66,7 +67,7 @@ static void each_installation_becomes_its_golden_file(void **state)
 
 static void an_agent_takes_each_result(void **state)
 {
-    static const char *const names[] = {"i1", "i2", "i3", "i4", "custom"};
+    static const char *const names[] = {"i1", "i2", "i3", "i4", "custom", "anchors"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
