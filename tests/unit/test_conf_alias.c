@@ -29,6 +29,10 @@ static void what_is_named_is_written_out(void **state)
         {"&r\na: 1\n", "{'a':1}"},
         {"a: &x |\n  two\n  lines\nb: *x\n", "{'a':'two\\nlines\\n','b':'two\\nlines\\n'}"},
 
+        /* Sixteen levels: as deep as it may be. */
+        {"a: &x [[[[[[[[]]]]]]]]\nb: [[[[[[[*x]]]]]]]\n",
+         "{'a':[[[[[[[[]]]]]]]],'b':[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]}"},
+
         /* Merge keys: an own key wins, wherever it is written. */
         {"a: &x {b: 1, c: 2}\nd: {<<: *x}\n", "{'a':{'b':1,'c':2},'d':{'b':1,'c':2}}"},
         {"a: &x {b: 1, c: 2}\nd: {<<: *x, c: 3}\n", "{'a':{'b':1,'c':2},'d':{'b':1,'c':3}}"},
