@@ -203,6 +203,15 @@ static void fill_conf(struct agent *a, struct view_conf *v)
     (void)str_copy(v->scope, sizeof(v->scope), a->conf->scope); /* Checked by conf. */
 }
 
+/* As Patroni writes it; conf sees to it that it fits. */
+static void fill_proxy(const struct conf *c, struct store_proxy *p)
+{
+    if (c->mode == CONF_MODE_POSTGRES && c->pg_proxy_address != NULL) {
+        (void)snprintf(p->url, sizeof(p->url), "postgres://%s/%s", c->pg_proxy_address,
+                       c->pg_database);
+    }
+}
+
 static void fill_member(struct agent *a, struct store_member *m)
 {
     const struct conf *c = a->conf;
@@ -231,6 +240,7 @@ static void fill_member(struct agent *a, struct store_member *m)
     (void)str_copy(m->replicatefrom, sizeof(m->replicatefrom),
                    c->replicatefrom != NULL ? c->replicatefrom : "");
     (void)str_copy(m->tags, sizeof(m->tags), c->tags_json != NULL ? c->tags_json : "{}");
+    fill_proxy(c, &m->proxy);
 }
 
 static void fill_raft(struct agent *a, struct view_raft *v)

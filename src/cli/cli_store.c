@@ -27,19 +27,27 @@ static void add_json(struct tree *t, const char *key, json_t *value)
     json_decref(value);
 }
 
+/* "10.0.0.1", "::1" -> "postgres://10.0.0.1:5432/postgres", "postgres://[::1]:5432/postgres". */
+static json_t *conn_url(const char *host, json_int_t port)
+{
+    return json_sprintf(strchr(host, ':') != NULL ? "postgres://[%s]:%lld/postgres"
+                                                  : "postgres://%s:%lld/postgres",
+                        host, (long long)port);
+}
+
 /* "http://10.0.0.1:8008/patroni" and host, port -> what a member says of itself. */
 static void add_member(struct tree *t, const json_t *member)
 {
     static const char *const keys[] = {
-        "state", "role", "timeline", "pending_restart", "scheduled_restart", "tags", "api_url"};
+        "state", "role", "timeline", "pending_restart", "scheduled_restart", "tags", "api_url",
+        "proxy_url"};
     json_t *value = json_object();
     char key[160];
 
     if (json_object_get(member, "port") != NULL) {
-        json_object_set_new(
-            value, "conn_url",
-            json_sprintf("postgres://%s:%lld/postgres", cli_text(member, "host"),
-                         (long long)json_integer_value(json_object_get(member, "port"))));
+        json_object_set_new(value, "conn_url",
+                            conn_url(cli_text(member, "host"),
+                                     json_integer_value(json_object_get(member, "port"))));
     }
     for (size_t i = 0; i < ARRAY_LENGTH(keys); i++) {
         if (json_object_get(member, keys[i]) != NULL) {

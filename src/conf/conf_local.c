@@ -10,6 +10,7 @@
 #include "conf/conf_walk.h"
 
 #define HOST_SIZE 256
+#define URL_SIZE  256 /* Of what others are told. */
 
 /* Stands in synchronous_standby_names for nobody, also in Patroni's clusters. */
 #define PLACEHOLDER "__patroni_strict_sync_replica_placeholder__"
@@ -276,6 +277,22 @@ static int check_told(const struct conf_node *root, const struct conf *c, const 
     return 0;
 }
 
+static int check_proxy(const struct conf_node *root, const struct conf *c,
+                       const struct conf_diag *diag)
+{
+    const char *key = "postgresql.proxy_address";
+    const char *address = c->pg_proxy_address;
+
+    if (address != NULL &&
+        strlen("postgres:///") + strlen(address) + strlen(c->pg_database) >= URL_SIZE) {
+        return conf_fail(diag, conf_node_find(root, key), key,
+                         "too long with postgresql.database, expected less than %d bytes as "
+                         "postgres://host:port/database",
+                         URL_SIZE);
+    }
+    return check_told(root, c, key, address, diag);
+}
+
 static int check_connect_addresses(const struct conf_node *root, const struct conf *c,
                                    const struct conf_diag *diag)
 {
@@ -286,8 +303,10 @@ static int check_connect_addresses(const struct conf_node *root, const struct co
                        strchr(c->pg_connect_host, ':') != NULL ? "[%s]:%u" : "%s:%u",
                        c->pg_connect_host, c->pg_connect_port);
     }
-    return worse(check_told(root, c, "restapi.connect_address", c->restapi_connect_address, diag),
-                 check_told(root, c, "postgresql.connect_address", text, diag));
+    return worse(check_proxy(root, c, diag),
+                 worse(check_told(root, c, "restapi.connect_address", c->restapi_connect_address,
+                                  diag),
+                       check_told(root, c, "postgresql.connect_address", text, diag)));
 }
 
 static int check_restapi(const struct conf_node *root, const struct conf *c,

@@ -127,7 +127,7 @@ static const struct conf_row rows[] = {
     {"postgresql", CONF_SECTION, CONF_MUST, "The local PostgreSQL; none on a witness", USED},
     {"postgresql.listen", CONF_LISTEN, CONF_MUST, "host,host:port: listen_addresses and port", AT(pg_listen_addresses), WITH_PORT(pg_port), .reload = CONF_RELOAD, .need = CONF_NEEDED_POSTGRES, .min = 5432},
     {"postgresql.connect_address", CONF_HOST_PORT, CONF_MUST, "host:port told to others", AT(pg_connect_host), WITH_PORT(pg_connect_port), .reload = CONF_RELOAD, .derived = "postgresql.listen; on all interfaces: host of raft.self_addr", .min = 5432},
-    {"postgresql.proxy_address", CONF_ADDRESS, CONF_SHOULD, "host:port of a pooler in front, told to others", LATER, AT(pg_proxy_address), .min = 5432},
+    {"postgresql.proxy_address", CONF_ADDRESS, CONF_SHOULD, "host:port of a pooler in front, told to others as `proxy_url`", AT(pg_proxy_address), .reload = CONF_RELOAD, .min = 5432},
     {"postgresql.data_dir", CONF_PATH, CONF_MUST, "data directory", AT(pg_data_dir), .need = CONF_NEEDED_POSTGRES},
     {"postgresql.config_dir", CONF_PATH, CONF_MUST, "directory of postgresql.conf", AT(pg_config_dir), .derived = "postgresql.data_dir"},
     {"postgresql.bin_dir", CONF_PATH, CONF_MUST, "directory of postgres, initdb, ...; empty: PATH", AT(pg_bin_dir), .fallback = ""},

@@ -60,11 +60,14 @@ static void publish_member(const struct view *view, uint64_t bits, struct decisi
 
     m.pg_version = version_of(view, known);
     m.last_state = stopped ? PG_STATE_STOPPED : PG_STATE_RUNNING;
-    if (!(bits & F(CAUGHT_UP)) || view->store->cluster.id == 0 || m.name[0] == '\0' || m.id == 0 ||
-        (known != NULL && members_are_same(known, &m))) {
+    if (!(bits & F(CAUGHT_UP)) || view->store->cluster.id == 0 || m.name[0] == '\0' || m.id == 0) {
         return;
     }
-    propose_member(view, d, &m);
+    if (known == NULL || !members_are_same(known, &m)) {
+        propose_member(view, d, &m);
+    } else if (!str_equal(known->proxy.url, m.proxy.url)) {
+        propose_member_proxy(view, d, &m);
+    }
 }
 
 static void say_held(const struct view *view, uint64_t bits, struct decision *d)

@@ -32,6 +32,7 @@ static const struct {
 #define PACE_ORDER_SET       1000
 #define PACE_ORDER_BEGIN     300
 #define PACE_ORDER_END       500
+#define PACE_MEMBER_PROXY    1000
     COMMANDS(KIND)
 #undef KIND
 };
@@ -78,6 +79,22 @@ static void fill_member_set(const struct store_member *m, struct command_member_
     (void)str_copy(c->replicatefrom, sizeof(c->replicatefrom), m->replicatefrom);
     (void)str_copy(c->tags, sizeof(c->tags), m->tags);
     c->last_state = m->last_state;
+}
+
+static void fill_member_proxy(const struct store_member *m, struct command_member_proxy *c)
+{
+    (void)str_copy(c->name, sizeof(c->name), m->name);
+    c->id = m->id;
+    (void)str_copy(c->url, sizeof(c->url), m->proxy.url);
+}
+
+void propose_member_proxy(const struct view *view, struct decision *d, const struct store_member *m)
+{
+    struct command *c = propose_begin(view, d, COMMAND_MEMBER_PROXY);
+
+    if (c != NULL) {
+        fill_member_proxy(m, &c->member_proxy);
+    }
 }
 
 void propose_member(const struct view *view, struct decision *d, const struct store_member *m)

@@ -14,8 +14,10 @@ struct command *propose_begin(const struct view *view, struct decision *d, enum 
 /* Look again at that time; 0 and times that have passed are ignored. */
 void propose_wake(const struct view *view, struct decision *d, uint64_t at_ms);
 
-/* Proposes that record of a member. */
+/* Proposes that record of a member, without its pooler; and its pooler. */
 void propose_member(const struct view *view, struct decision *d, const struct store_member *m);
+void propose_member_proxy(const struct view *view, struct decision *d,
+                          const struct store_member *m);
 
 /* Proposes that line: timeline, parent and lsn of `line`, with the node's rule and
  * evidence of the decision. */

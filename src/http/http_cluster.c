@@ -101,6 +101,9 @@ static json_t *member_of(const struct view *v, const struct store_member *m)
     }
     json_object_set_new(o, "host", json_string(m->pg_host));
     json_object_set_new(o, "port", json_integer((json_int_t)m->pg_port));
+    if (m->proxy.url[0] != '\0') {
+        json_object_set_new(o, "proxy_url", http_text(m->proxy.url));
+    }
     if (timeline != 0) {
         json_object_set_new(o, "timeline", json_integer((json_int_t)timeline));
     }

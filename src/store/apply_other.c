@@ -127,6 +127,9 @@ enum apply_result apply_member_set(struct apply *a, const struct command_member_
         return APPLY_REFUSED_LIMIT;
     }
     fill_member(&fresh, c);
+    if (old != NULL) {
+        fresh.proxy = old->proxy;
+    }
     if (old == NULL) {
         insert_member(s, &fresh);
     } else if (store_member_equal(old, &fresh)) {
@@ -135,6 +138,22 @@ enum apply_result apply_member_set(struct apply *a, const struct command_member_
         memcpy(&s->members[old - s->members], &fresh, sizeof(fresh));
     }
     orders_of_nobody(s); /* It may be a witness now. */
+    a->changes |= CHANGE_MEMBERS;
+    return APPLY_DONE;
+}
+
+enum apply_result apply_member_proxy(struct apply *a, const struct command_member_proxy *c)
+{
+    struct store *s = a->s;
+    const struct store_member *m = store_find_member(s, c->name);
+
+    if (m == NULL || m->id != c->id) {
+        return APPLY_REFUSED_VALUE;
+    }
+    if (str_equal(m->proxy.url, c->url)) {
+        return APPLY_UNCHANGED;
+    }
+    PUT(s->members[m - s->members].proxy.url, c->url);
     a->changes |= CHANGE_MEMBERS;
     return APPLY_DONE;
 }

@@ -65,7 +65,10 @@ static const struct command_ops {
 
 unsigned command_kind_version(enum command_kind kind)
 {
-    return kind < COMMAND_ORDER_SET ? 1 : 2;
+    if (kind >= COMMAND_MEMBER_PROXY) {
+        return 3;
+    }
+    return kind >= COMMAND_ORDER_SET ? 2 : 1;
 }
 
 static bool kind_is_known(uint32_t kind)

@@ -20,7 +20,7 @@
 #include "base/err.h"
 #include "store/store.h"
 
-#define COMMAND_VERSION  2 /* The newest: of orders. */
+#define COMMAND_VERSION  3 /* The newest: of poolers. */
 #define COMMAND_SIZE_MAX (CONFIG_SIZE + 4096) /* Encoded, at most. */
 
 /*
@@ -52,7 +52,9 @@
     /* Since version 2: */ \
     X(ORDER_SET,        order_set,        "order-set")        /* restart or reinit of a member */ \
     X(ORDER_BEGIN,      order_begin,      "order-begin") \
-    X(ORDER_END,        order_end,        "order-end")
+    X(ORDER_END,        order_end,        "order-end") \
+    /* Since version 3: */ \
+    X(MEMBER_PROXY,     member_proxy,     "member-proxy")     /* where a member's pooler is */
 
 #define COMMAND_FIELDS_cluster_create(F) \
     F(U64, cluster_id) F(NAME, scope)
@@ -143,6 +145,9 @@
 
 #define COMMAND_FIELDS_order_end(F) /* By the member, or by whoever takes it back. */ \
     F(U64, order_id) F(FLAG, done) F(TEXT, text) F(I64, time_us) F(NAME, node)
+
+#define COMMAND_FIELDS_member_proxy(F) /* Of the member of that name and id; empty: it has none. */ \
+    F(NAME, name) F(U64, id) F(HOST, url)
 
 /* How each field kind is declared. */
 #define COMMAND_DECLARE(kind, name)            COMMAND_DECLARE_##kind(name)

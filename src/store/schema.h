@@ -26,6 +26,9 @@
     F(FLAG, nosync) F(FLAG, nostream) F(U32, failover_priority) F(NAME, replicatefrom) \
     F(TAGS, tags) F(ENUM_PG_STATE, last_state)
 
+#define STORE_FIELDS_proxy(F) /* Of a member. */ \
+    F(HOST, url)
+
 #define STORE_FIELDS_sync(F) \
     F(NAME, primary) F(NAMES, names) F(U32, quorum) F(U64, revision)
 
@@ -56,7 +59,7 @@
 /* Every part: `struct store_<part>`. */
 #define STORE_PARTS(X) \
     X(cluster) X(primary) X(member) X(sync) X(request) X(outcome) X(history) X(progress) \
-    X(line) X(ledger_entry) X(order)
+    X(line) X(ledger_entry) X(order) X(proxy)
 /* clang-format on */
 
 /* Entries of the ledger that are still there. */

@@ -29,9 +29,36 @@ STORE_PARTS(GENERATE_PART)
 _Static_assert(HEADER_SIZE + 64 + ONE(cluster) + ONE(primary) + ONE(sync) + ONE(request) +
                ONE(outcome) + ONE(progress) + ONE(line) + MEMBERS_MAX * ONE(member) +
                HISTORY_MAX * ONE(history) + LEDGER_MAX * ONE(ledger_entry) + ORDERS_MAX * ONE(order) +
+               MEMBERS_MAX * ONE(proxy) +
                FIELD_SIZE_CONFIG <= SNAPSHOT_SIZE_MAX, "a full store fits");
 #undef ONE
 /* clang-format on */
+
+/* The oldest that can tell all there is, so that a Veche of before reads it if it can. */
+static unsigned version_of(const struct store *s)
+{
+    for (uint32_t i = 0; i < s->n_members; i++) {
+        if (s->members[i].proxy.url[0] != '\0') {
+            return 3;
+        }
+    }
+    return s->n_orders > 0 ? 2 : 1;
+}
+
+static void write_orders(struct encoder *e, const struct store *s)
+{
+    encode_u32(e, s->n_orders);
+    for (uint32_t i = 0; i < s->n_orders; i++) {
+        encode_order(e, &s->orders[i]);
+    }
+}
+
+static void write_proxies(struct encoder *e, const struct store *s)
+{
+    for (uint32_t i = 0; i < s->n_members; i++) {
+        encode_proxy(e, &s->members[i].proxy);
+    }
+}
 
 static void write_store(struct encoder *e, const struct store *s)
 {
@@ -59,11 +86,11 @@ static void write_store(struct encoder *e, const struct store *s)
     }
     encode_u64(e, s->config_revision);
     field_encode_config(e, s->config);
-    if (s->n_orders > 0) {
-        encode_u32(e, s->n_orders);
+    if (version_of(s) >= 2) {
+        write_orders(e, s);
     }
-    for (uint32_t i = 0; i < s->n_orders; i++) {
-        encode_order(e, &s->orders[i]);
+    if (version_of(s) >= 3) {
+        write_proxies(e, s);
     }
 }
 
@@ -82,7 +109,7 @@ int snapshot_encode(const struct store *s, void *data, size_t size, struct err *
     }
     encoder_init(&head, data, HEADER_SIZE);
     encode_u32(&head, SNAPSHOT_MAGIC);
-    encode_u16(&head, s->n_orders > 0 ? 2 : 1);
+    encode_u16(&head, (uint16_t)version_of(s));
     encode_u16(&head, 0);
     encode_u32(&head, (uint32_t)(e.used - HEADER_SIZE));
     ASSERT(head.used == CRC_OFFSET);
@@ -139,7 +166,7 @@ static const char *read_singles(struct decoder *d, struct store *s)
         return broken;
 }
 
-static const char *read_members(struct decoder *d, struct store *s)
+static const char *read_members(struct decoder *d, uint32_t *ret_n, struct store *s)
 {
     uint32_t n = decode_u32(d);
     const char *broken = n <= MEMBERS_MAX ? NULL : "n_members";
@@ -147,6 +174,7 @@ static const char *read_members(struct decoder *d, struct store *s)
     for (uint32_t i = 0; broken == NULL && i < n; i++) {
         broken = decode_member(d, s != NULL ? &s->members[i] : NULL);
     }
+    *ret_n = n;
     if (s != NULL) {
         s->n_members = n;
     }
@@ -194,10 +222,11 @@ static const char *read_config(struct decoder *d, struct store *s)
     return d->failed ? "config" : NULL;
 }
 
-static const char *read_orders(struct decoder *d, struct store *s)
+/* Version 2 is of a store that has some. */
+static const char *read_orders(struct decoder *d, unsigned version, struct store *s)
 {
     uint32_t n = decode_u32(d);
-    const char *broken = n > 0 && n <= ORDERS_MAX ? NULL : "n_orders";
+    const char *broken = (n > 0 || version > 2) && n <= ORDERS_MAX ? NULL : "n_orders";
 
     for (uint32_t i = 0; broken == NULL && i < n; i++) {
         broken = decode_order(d, s != NULL ? &s->orders[i] : NULL);
@@ -208,20 +237,47 @@ static const char *read_orders(struct decoder *d, struct store *s)
     return broken;
 }
 
+/* One a member; version 3 is of a store that has some. */
+static const char *read_proxies(struct decoder *d, uint32_t n, struct store *s)
+{
+    const char *broken = NULL;
+    bool has_some = false;
+
+    for (uint32_t i = 0; broken == NULL && i < n; i++) {
+        struct store_proxy proxy = {""};
+
+        broken = decode_proxy(d, &proxy);
+        has_some = has_some || proxy.url[0] != '\0';
+        if (s != NULL) {
+            s->members[i].proxy = proxy;
+        }
+    }
+    return broken == NULL && !has_some ? "proxies" : broken;
+}
+
 /* The whole body into s, or, when s is NULL, only looking. Returns what is out
  * of its bounds, or NULL. */
 static const char *read_store(struct decoder *d, unsigned version, struct store *s)
 {
     static const char *(*const readers[])(struct decoder * d, struct store * s) = {
-        read_singles, read_members, read_history, read_ledger, read_config,
+        read_history,
+        read_ledger,
+        read_config,
     };
-    const char *broken = NULL;
+    uint32_t n_members = 0;
+    const char *broken = read_singles(d, s);
 
+    if (broken == NULL) {
+        broken = read_members(d, &n_members, s);
+    }
     for (size_t i = 0; broken == NULL && i < ARRAY_LENGTH(readers); i++) {
         broken = readers[i](d, s);
     }
     if (broken == NULL && version >= 2) {
-        broken = read_orders(d, s);
+        broken = read_orders(d, version, s);
+    }
+    if (broken == NULL && version >= 3) {
+        broken = read_proxies(d, n_members, s);
     }
     return broken == NULL && !decoder_is_done(d) ? "size" : broken;
 }

@@ -11,7 +11,7 @@
 #include "store/store.h"
 
 #define SNAPSHOT_MAGIC    0x53484356 /* "VCHS" */
-#define SNAPSHOT_VERSION  2 /* 1: of a store that never had an order. */
+#define SNAPSHOT_VERSION  3 /* 2: no member told of a pooler. 1: nor was there ever an order. */
 #define SNAPSHOT_SIZE_MAX (2 * 1024 * 1024)
 
 /* Returns the bytes written, or -1 if size is too small. */

@@ -123,7 +123,7 @@ static bool singles_are_in_bounds(const struct store *s)
 static bool tables_are_in_bounds(const struct store *s)
 {
     for (uint32_t i = 0; i < s->n_members; i++) {
-        if (!member_is_in_bounds(&s->members[i])) {
+        if (!member_is_in_bounds(&s->members[i]) || !proxy_is_in_bounds(&s->members[i].proxy)) {
             return false;
         }
     }

@@ -38,6 +38,12 @@ struct store_primary {
                                 * (take-over back-off); 0 once this one did. */
 };
 
+/* A pooler in front of a member's PostgreSQL, for whoever looks for it. Apart from the rest,
+ * as it came into commands and snapshots later. */
+struct store_proxy {
+    char url[HOST_SIZE]; /* postgres://host:port/database; empty = none. */
+};
+
 struct store_member {
     char name[NAME_SIZE];
     node_id id;
@@ -54,6 +60,7 @@ struct store_member {
     char replicatefrom[NAME_SIZE];
     char tags[TAGS_SIZE];     /* All tags as JSON, as configured, for display. */
     enum pg_state last_state; /* Said on a clean stop; shown while it is silent. */
+    struct store_proxy proxy; /* Kept when the rest is set anew. */
 };
 
 struct store_sync {

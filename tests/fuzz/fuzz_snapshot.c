@@ -1,7 +1,7 @@
 /*
  * A snapshot from a disk or a leader. First byte: whether size and check sum are
- * put right, so that the body is read at all; with 'c' what follows is a recipe for
- * a body (snapshot_recipe.h).
+ * put right, so that the body is read at all, and as which version ('p', 'q', 't': 1, 2,
+ * 3); with 'c' what follows is a recipe for a body (snapshot_recipe.h).
  */
 #include "fuzz.h"
 
@@ -104,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     copy = fuzz_copy(data, size);
     if (how != 'r' && size >= HEADER_SIZE) {
-        put_right(copy, size, how, 1 + how % 2);
+        put_right(copy, size, how, how == 't' ? 3 : 1 + how % 2);
     }
     (void)take(copy, size);
     free(copy);

@@ -62,7 +62,7 @@ static void put_store(struct rng *rng)
         }
     }
     n = snapshot_encode(&store, bytes, sizeof(bytes), &err);
-    put("snapshot", 'p', bytes, (size_t)n);
+    put("snapshot", (uint8_t)" pqt"[bytes[4]], bytes, (size_t)n); /* By its version. */
 }
 
 static void put_files(void)

@@ -8,7 +8,7 @@
  * A recipe is: for members, names of the synchronous state, history, ledger and
  * configuration how many (two bytes each: written, said); then for each of two
  * odd fields its number in the order of writing (two bytes) and how; then how the
- * header is spoilt; then how many orders.
+ * header is spoilt; then how many orders; then which members have a pooler, a bit each.
  */
 #ifndef VECHE_FUZZ_SNAPSHOT_RECIPE_H
 #define VECHE_FUZZ_SNAPSHOT_RECIPE_H
@@ -289,16 +289,38 @@ static inline struct recipe_count recipe_take_orders(struct recipe *r)
     return orders;
 }
 
-/* A store without orders is written as it was before there were any. */
+/* A store without poolers, and without orders, is written as it was before there were any. */
 static inline void recipe_write_orders(struct recipe *r, struct recipe_count orders)
 {
-    r->version = orders.written > 0 ? 2 : 1;
-    if (orders.written > 0) {
+    if (r->version == 1) {
+        r->version = orders.written > 0 ? 2 : 1;
+    }
+    if (r->version > 1) {
         encode_u32(&r->out, (uint32_t)orders.said);
     }
     for (uint64_t i = 1; i <= orders.written; i++) {
         recipe_write_order(r, i);
     }
+}
+
+/* One must be there, or it were not of this version. */
+static inline void recipe_write_proxies(struct recipe *r, uint64_t n_members, uint8_t which)
+{
+    unsigned before = r->n_fields;
+    bool is_odd = false;
+    bool is_there = false;
+
+    for (uint64_t i = 0; i < n_members; i++) {
+        bool has_one = (which >> i % 8 & 1) != 0;
+
+        recipe_text(r, has_one ? "postgres://a:6432/postgres" : "", 255);
+        is_there = is_there || has_one;
+    }
+    for (unsigned i = 0; i < RECIPE_ODD; i++) {
+        is_odd = is_odd || (r->odd[i].field > before && r->odd[i].field <= r->n_fields);
+    }
+    r->is_unsure = r->is_unsure || is_odd;
+    r->is_bad = r->is_bad || (!is_there && !is_odd);
 }
 
 /* The body alone; returns its size. */
@@ -310,6 +332,7 @@ static inline size_t recipe_follow(struct recipe *r, uint8_t *body, size_t size)
     struct recipe_count ledger = recipe_take_ledger(r);
     struct recipe_count config = recipe_take_count(r, 262143);
     struct recipe_count orders;
+    uint8_t proxies;
 
     for (unsigned i = 0; i < RECIPE_ODD; i++) {
         r->odd[i].field = fuzz_byte(&r->data, &r->size);
@@ -318,6 +341,8 @@ static inline size_t recipe_follow(struct recipe *r, uint8_t *body, size_t size)
     }
     r->head = fuzz_byte(&r->data, &r->size);
     orders = recipe_take_orders(r);
+    proxies = fuzz_byte(&r->data, &r->size);
+    r->version = proxies != 0 ? 3 : 1;
     r->is_unsure = r->is_unsure || names.written >= members.written ||
                    (orders.written + 1) / 2 > members.written;
     encoder_init(&r->out, body, size);
@@ -343,6 +368,9 @@ static inline size_t recipe_follow(struct recipe *r, uint8_t *body, size_t size)
     }
     recipe_write_config(r, config);
     recipe_write_orders(r, orders);
+    if (proxies != 0) {
+        recipe_write_proxies(r, members.written, proxies);
+    }
     REQUIRE(!r->out.failed);
     return r->out.used;
 }

@@ -26,6 +26,7 @@ MEMBERS = [
     {
         "name": "pg1", "role": "sync_standby", "state": "streaming", "api_url": API % 2,
         "host": "10.0.0.2", "port": 5432, "timeline": 3,
+        "proxy_url": "postgres://10.0.0.2:6432/postgres",
         "scheduled_restart": {"schedule": "2026-08-01T10:00:00+00:00", "postgres_version": "15.9"},
         "receive_lag": 96, "receive_lsn": "0/4000088", "replay_lag": 2109096,
         "replay_lsn": "0/3DFD240", "lag": 96, "lsn": "0/4000088",

@@ -35,6 +35,10 @@ def with_footer(agent):
     }  # fmt: skip
 
 
+def on_ipv6(agent):
+    agent.member(PG1)["host"] = "fd00::2"
+
+
 def chained(agent):
     """pg2 streams from pg1; two that name each other; a witness; ports that differ."""
     plain(agent)
@@ -531,6 +535,7 @@ CASES = [
     (nothing, "store --keys-only"),
     (nothing, "store leader"),
     (nothing, "store /service/batman/members/ --keys-only"),
+    (on_ipv6, "store members/pg1"),
     (nothing, "store lead"),
     (nothing, "store /service/batman --keys-only"),
     (sync_with_two, "store sync"),

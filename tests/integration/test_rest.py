@@ -556,6 +556,30 @@ def test_what_changes_something_is_refused_from_another_address(by_role, other_a
     assert by_role["primary"].is_primary()
 
 
+def test_a_pooler_is_told_by_all_from_a_reload_on(by_role):
+    """Where Patroni has it: `proxy_url` of the member's key."""
+    node, other = by_role["standby"], by_role["witness"]
+
+    def reload(address):
+        node.overrides["postgresql.proxy_address"] = address
+        node.write_config()
+        assert code_of(ask_socket(node, request("POST", "/reload"))) == 202
+
+    def told():
+        members = {m["name"]: m for m in other.http("/cluster").json["members"]}
+        assert not any("proxy_url" in m for name, m in members.items() if name != node.name)
+        return members[node.name].get("proxy_url")
+
+    try:
+        reload("127.0.0.1:6432")
+        wait(lambda: told() == "postgres://127.0.0.1:6432/postgres", 60, "the pooler to be told")
+        key = other.ctl("store", f"members/{node.name}").stdout.splitlines()
+        assert json.loads(key[1])["proxy_url"] == told(), key
+    finally:
+        reload(None)
+    wait(lambda: told() is None, 60, "it to be told no more")
+
+
 @contextlib.contextmanager
 def restapi(node, **keys):
     """Other settings of restapi: on a node that runs; afterwards those of before."""

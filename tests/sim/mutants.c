@@ -47,6 +47,7 @@ uint64_t *command_expect_epoch(struct command *c)
     case COMMAND_ORDER_SET:
     case COMMAND_ORDER_BEGIN:
     case COMMAND_ORDER_END:
+    case COMMAND_MEMBER_PROXY:
     case COMMAND_KINDS:
         break;
     }

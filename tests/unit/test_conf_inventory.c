@@ -115,7 +115,7 @@ static const struct entry local[] = {
     /* postgresql. */
     {"postgresql.listen", NULL, "'10.0.0.1,127.0.0.1:5433'", "'a,,b:1'", NOTHING},
     {"postgresql.connect_address", NULL, "10.0.0.1:5433", "a:99999", NOTHING},
-    {"postgresql.proxy_address", NULL, "10.0.0.1:6432", "a:b", LATER},
+    {"postgresql.proxy_address", NULL, "10.0.0.1:6432", "a:b", NOTHING},
     {"postgresql.data_dir", NULL, "/data", "[a]", NOTHING},
     {"postgresql.config_dir", NULL, "/etc/pg", "[a]", NOTHING},
     {"postgresql.bin_dir", "", "/bin", "[a]", NOTHING},

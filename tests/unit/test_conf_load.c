@@ -4,6 +4,9 @@
  */
 #include "test_conf_common.h"
 
+#define X60       "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define LONG_NAME X60 X60 X60 X60
+
 static void bad_files_are_refused_with_place_key_value_and_expectation(void **state)
 {
     static const struct {
@@ -105,6 +108,17 @@ static void bad_files_are_refused_with_place_key_value_and_expectation(void **st
         {GOOD "  connect_address: '*:5432'\n",
          "t.yml:11:3: postgresql.connect_address: not reachable for others, got \"*:5432\", "
          "expected an address of this machine"},
+        {GOOD "  proxy_address: '*:6432'\n",
+         "t.yml:11:3: postgresql.proxy_address: not reachable for others, got \"*:6432\", "
+         "expected an address of this machine"},
+        {"name: n\nscope: s\nraft: {self_addr: 10.0.0.1, password: x}\n"
+         "postgresql: {listen: '*:5432', data_dir: /d, proxy_address: localhost,\n"
+         " authentication: {superuser: {username: a}, replication: {username: b}}}\n",
+         "t.yml:4:46: postgresql.proxy_address: not reachable for others, got \"localhost:5432\", "
+         "expected an address of this machine"},
+        {GOOD "  proxy_address: a\n  database: " LONG_NAME "\n",
+         "t.yml:11:3: postgresql.proxy_address: too long with postgresql.database, expected less "
+         "than 256 bytes as postgres://host:port/database"},
         {"name: w\nscope: s\nmode: witness\nraft: {self_addr: 10.0.0.1, password: x}\n"
          "restapi: {connect_address: localhost}\n",
          "t.yml:5:11: restapi.connect_address: not reachable for others, got \"localhost:8008\", "

@@ -1645,6 +1645,43 @@ static void a_member_publishes_what_it_is_but_not_in_a_stream(void **state)
     free(s);
 }
 
+static void a_member_publishes_its_pooler(void **state)
+{
+    /* It has one now; the proposal is on the way; the others know it; it has none any more.
+     * What else changed comes first. */
+    struct scene *s = scene_new_standby();
+    const struct command *c;
+
+    (void)state;
+    (void)scene_decide(s);
+    assert_null(scene_find(s, COMMAND_MEMBER_PROXY));
+    (void)str_copy(s->view.self.member.proxy.url, HOST_SIZE, "postgres://10.0.0.1:6432/postgres");
+    (void)scene_decide(s);
+    assert_null(scene_find(s, COMMAND_MEMBER_SET));
+    c = scene_find(s, COMMAND_MEMBER_PROXY);
+    assert_string_equal(c->member_proxy.name, s->view.self.member.name);
+    assert_int_equal(c->member_proxy.id, s->view.self.member.id);
+    assert_string_equal(c->member_proxy.url, "postgres://10.0.0.1:6432/postgres");
+
+    s->view.proposed_ms[COMMAND_MEMBER_PROXY] = TEST_NOW - 999;
+    (void)scene_decide(s);
+    assert_null(scene_find(s, COMMAND_MEMBER_PROXY));
+    s->view.proposed_ms[COMMAND_MEMBER_PROXY] = 0;
+    (void)scene_decide(s);
+    scene_apply(s, scene_find(s, COMMAND_MEMBER_PROXY));
+    (void)scene_decide(s);
+    assert_null(scene_find(s, COMMAND_MEMBER_PROXY));
+
+    s->view.self.member.proxy.url[0] = '\0';
+    s->view.self.member.clonefrom = true;
+    (void)scene_decide(s);
+    assert_null(scene_find(s, COMMAND_MEMBER_PROXY));
+    scene_apply(s, scene_find(s, COMMAND_MEMBER_SET));
+    (void)scene_decide(s);
+    assert_string_equal(scene_find(s, COMMAND_MEMBER_PROXY)->member_proxy.url, "");
+    free(s);
+}
+
 static bool publishes_version(struct scene *s, uint32_t seen, bool runs)
 {
     s->view.self.member.pg_version = seen;
@@ -1829,6 +1866,7 @@ int main(void)
         cmocka_unit_test(a_switchover_does_not_end_while_the_owner_is_about_to_hand_over),
         cmocka_unit_test(a_scheduled_switchover_waits_for_its_time),
         cmocka_unit_test(a_member_publishes_what_it_is_but_not_in_a_stream),
+        cmocka_unit_test(a_member_publishes_its_pooler),
         cmocka_unit_test(a_stop_and_a_start_do_not_change_the_known_version),
         cmocka_unit_test(a_stopping_standby_says_so_and_leaves),
         cmocka_unit_test(a_walsender_nobody_listens_to_is_ended),

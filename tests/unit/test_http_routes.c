@@ -49,6 +49,8 @@ static void add_member(const char *name, node_id id, enum node_mode mode, uint16
     }
     (void)str_copy(m->tags, sizeof(m->tags),
                    id == 2 ? "{\"zone\":\"b\",\"clonefrom\":true}" : "{}");
+    (void)str_copy(m->proxy.url, sizeof(m->proxy.url),
+                   id == 2 ? "postgres://10.0.0.2:6432/postgres" : "");
 }
 
 static struct status status_of(const char *name, node_id id, enum pg_role role)

@@ -123,6 +123,48 @@ static void every_field_of_a_member_is_kept(void **state)
     free(w);
 }
 
+static struct command_member_proxy *proxy_command(struct world *w, const char *name, node_id id,
+                                                  const char *url)
+{
+    struct command_member_proxy *c = COMMAND(w, MEMBER_PROXY, member_proxy);
+
+    (void)str_copy(c->name, sizeof(c->name), name);
+    c->id = id;
+    (void)str_copy(c->url, sizeof(c->url), url);
+    return c;
+}
+
+static void a_members_pooler_is_its_own_and_stays_when_the_rest_changes(void **state)
+{
+    /* Of pg2; then said again, kept under a new id, shortened, taken back; of nobody, and of the
+     * id that pg2 had before. */
+    struct world *w = world_with_members();
+    const struct store_proxy *proxy = &w->store.members[1].proxy;
+
+    (void)state;
+    proxy_command(w, "pg2", 2, "postgres://10.0.0.2:6432/postgres");
+    assert_int_equal(run(w), APPLY_DONE);
+    assert_int_equal(w->changes, CHANGE_MEMBERS);
+    assert_string_equal(proxy->url, "postgres://10.0.0.2:6432/postgres");
+    assert_string_equal(w->store.members[0].proxy.url, "");
+    assert_int_equal(run(w), APPLY_UNCHANGED);
+    member_command(w, "pg2", 2);
+    assert_int_equal(run(w), APPLY_UNCHANGED);
+    member_command(w, "pg2", 22);
+    assert_int_equal(run(w), APPLY_DONE);
+    assert_string_equal(proxy->url, "postgres://10.0.0.2:6432/postgres");
+    proxy_command(w, "pg2", 2, "postgres://a:1/a");
+    assert_int_equal(run(w), APPLY_REFUSED_VALUE);
+    proxy_command(w, "pg9", 9, "postgres://a:1/a");
+    assert_int_equal(run(w), APPLY_REFUSED_VALUE);
+    proxy_command(w, "pg2", 22, "postgres://a:1/a");
+    assert_int_equal(run(w), APPLY_DONE);
+    proxy_command(w, "pg2", 22, "");
+    assert_int_equal(run(w), APPLY_DONE);
+    assert_memory_equal(proxy, &(struct store_proxy){""}, sizeof(*proxy));
+    free(w);
+}
+
 static void member_without_identity_or_with_anothers_is_refused(void **state)
 {
     /* No name, no id, the id of pg1, the name of pg1 in capitals. */
@@ -387,6 +429,7 @@ int main(void)
         cmocka_unit_test(deposed_initialiser_comes_too_late),
         cmocka_unit_test(members_are_sorted_and_replaced_by_name),
         cmocka_unit_test(every_field_of_a_member_is_kept),
+        cmocka_unit_test(a_members_pooler_is_its_own_and_stays_when_the_rest_changes),
         cmocka_unit_test(member_without_identity_or_with_anothers_is_refused),
         cmocka_unit_test(table_of_members_has_an_end),
         cmocka_unit_test(member_is_removed_by_name_and_id),
