@@ -142,7 +142,7 @@ static void on_step(struct raft *r)
     n_across += l->committed_index == 1 && l->voters_index == 4 ? 1 : 0;
 }
 
-static int start(void **state)
+static int set_up(void **state)
 {
     static const struct raft_io io = {
         .version = 2,
@@ -174,7 +174,7 @@ static void closed(struct raft *r)
     (void)r;
 }
 
-static int stop(void **state)
+static int tear_down(void **state)
 {
     (void)state;
     thread->raft.legacy.step_cb = NULL;
@@ -257,7 +257,7 @@ static void without_the_work_around_both_are_forgotten(void **state)
     assert_int_equal(l.n_voters, 3);
 }
 
-#define CHANGES_TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define CHANGES_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
