@@ -14,5 +14,7 @@
  * then has this header with the member's name; without it nothing was passed on. */
 #define VECHE_PATH_MEMBERS  "/members/"
 #define VECHE_HEADER_MEMBER "X-Veche-Member"
+/* The agent asked can not reach the member: nothing happened, ask the member itself. */
+#define VECHE_CODE_NOT_PASSED 502
 
 #endif

@@ -397,6 +397,7 @@ static void close_modules(struct agent *a)
         agent_guard_close(a, on_let_go, a);
     }
     agent_actions_close(a); /* Before http/ and those who still answer them. */
+    agent_passed_close(a);
     if (a->http != NULL) {
         a->n_open++;
         http_close(a->http, on_let_go, a);
@@ -474,6 +475,7 @@ static int start(struct agent *a, struct err *err)
         identity_saver_save(a->saver, &a->identity); /* Until it stands there again. */
     }
     agent_reload_init(a);
+    list_init(&a->passed);
     code = open_peer(a, err);
     if (code != VECHE_EXIT_OK) {
         return code;

@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/rng.h"
 #include "conf/conf.h"
 #include "consensus/consensus.h"
@@ -122,8 +123,8 @@ struct agent {
     struct consensus *consensus; /* NULL until a cluster is formed. */
     struct peer *peer;
     struct http *http;
-    struct pg *pg;   /* NULL on a witness. */
-    struct ops *ops; /* NULL on a witness. */
+    struct pg *pg;         /* NULL on a witness. */
+    struct ops *ops;       /* NULL on a witness. */
     struct hooks *hooks;   /* NULL on a witness, and before they are made. */
     uint32_t reloads_told; /* pg_reloads() then. */
 
@@ -223,6 +224,7 @@ struct agent {
 
     /* Requests over REST. */
     struct action actions[AGENT_ACTIONS_MAX];
+    struct list passed; /* Asked of other agents (agent/passed.c). */
 
     /* Stopping. */
     uv_signal_t sigterm, sigint, sighup, sigusr1;
@@ -292,6 +294,8 @@ typedef void (*reload_cb)(void *data, const struct reload_result *result);
 void agent_reload_init(struct agent *a);
 bool agent_reload(struct agent *a, reload_cb cb, void *data);
 void agent_reload_close(struct agent *a, void (*cb)(void *data), void *data);
+/* For whoever asked over REST. */
+void agent_describe_reload(const struct reload_result *result, struct strbuf *text);
 void agent_fill_secrets(const struct conf *c, struct peer_secrets *secrets);
 
 /* proposals.c: sends a command to the leader, from wherever it is. */
@@ -407,6 +411,12 @@ int agent_change_config(void *data, const char *body, bool replace, struct comma
 /* Answers all that wait: the agent stops. */
 void agent_actions_close(struct agent *a);
 void agent_actions_tick(struct agent *a, uint64_t now_ms);
+
+/* passed.c: what is asked of one member by way of the agent of another: hooks of http/ and peer/.
+ */
+void agent_on_reload(void *data, struct http_action *http, const char *member);
+void agent_on_action(void *data, uint64_t token, const char *from, enum peer_action action);
+void agent_passed_close(struct agent *a); /* Before http/ is closed. */
 
 /* runtime.c */
 int runtime_open(struct runtime *r, const char *directory, struct err *err);

@@ -255,6 +255,7 @@ void agent_peer_hooks(struct agent *a, struct peer_hooks *hooks)
         .on_renew = agent_on_renew,
         .on_grant = agent_on_grant,
         .on_propose = on_propose,
+        .on_action = agent_on_action,
         .on_ask_positions = on_ask_positions,
         .on_positions = on_positions,
         .on_raft_stream = on_raft_stream,

@@ -264,6 +264,22 @@ static void take_over(struct reload *r)
     r->result = (struct reload_result){true, "", r->changed.data, r->restart.data};
 }
 
+/* Patroni's words first; then what it does not tell. */
+void agent_describe_reload(const struct reload_result *result, struct strbuf *text)
+{
+    strbuf_add_text(text,
+                    result->taken ? "reload scheduled" : "the configuration was not reloaded");
+    if (!result->taken) {
+        strbuf_printf(text, ", everything goes on as before: %s", result->why);
+    }
+    if (result->changed[0] != '\0') {
+        strbuf_printf(text, "; in force: %s", result->changed);
+    }
+    if (result->restart[0] != '\0') {
+        strbuf_printf(text, "; waiting for a restart of the agent: %s", result->restart);
+    }
+}
+
 static void on_async(uv_async_t *async)
 {
     struct reload *r = async->data;

@@ -25,33 +25,6 @@ static const char *get_config(void *data)
     return a->store.config_revision != 0 ? a->store.config : NULL;
 }
 
-/* Patroni's words first; then what it does not tell. */
-static void on_reloaded(void *data, const struct reload_result *result)
-{
-    struct strbuf text = {0};
-
-    strbuf_add_text(&text,
-                    result->taken ? "reload scheduled" : "the configuration was not reloaded");
-    if (!result->taken) {
-        strbuf_printf(&text, ", everything goes on as before: %s", result->why);
-    }
-    if (result->changed[0] != '\0') {
-        strbuf_printf(&text, "; in force: %s", result->changed);
-    }
-    if (result->restart[0] != '\0') {
-        strbuf_printf(&text, "; waiting for a restart of the agent: %s", result->restart);
-    }
-    http_action_end(data, result->taken ? 202 : 500, text.data);
-    strbuf_deinit(&text);
-}
-
-static void on_reload(void *data, struct http_action *action)
-{
-    if (!agent_reload(data, on_reloaded, action)) {
-        http_action_end(action, 503, "too many wait for a reload already, or the agent stops");
-    }
-}
-
 static enum http_verify verify_of(const char *text)
 {
     if (text != NULL && strcmp(text, "required") == 0) {
@@ -107,7 +80,7 @@ int agent_rest_open(struct agent *a, struct err *err)
                   .stats = agent_stats,
                   .change_config = agent_change_config,
                   .on_request = agent_on_request,
-                  .on_reload = on_reload},
+                  .on_reload = agent_on_reload},
     };
 
     if (options.setup == NULL) {

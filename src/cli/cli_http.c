@@ -375,6 +375,25 @@ static bool is_here(const struct cli *c, const char *name)
     return here;
 }
 
+/* What the agent here answers is the member's word, or that it could not be asked. */
+static bool is_from(const struct cli_reply *reply, const char *name)
+{
+    return str_equal(reply->relayed, name) && reply->code != VECHE_CODE_NOT_PASSED;
+}
+
+/* An agent that passes nothing on has done nothing: its path is unknown there, or it can not
+ * reach the member, which it says. */
+static void note_not_passed(struct cli_reply *reply, const char *name)
+{
+    struct cli_reply anew = {0};
+
+    if (str_equal(reply->relayed, name)) {
+        remember_failure(&anew, "peer port", cli_reply_text(reply));
+    }
+    cli_reply_deinit(reply);
+    *reply = anew;
+}
+
 bool cli_member_request(const struct cli *c, const json_t *member, const char *method,
                         const char *path, const char *body, struct cli_reply *reply)
 {
@@ -388,15 +407,13 @@ bool cli_member_request(const struct cli *c, const json_t *member, const char *m
         return try_one("http://localhost", c->config.sockets[0], &there, reply);
     }
     (void)snprintf(passed, sizeof(passed), VECHE_PATH_MEMBERS "%s%s", name, path);
-    if (try_all(c, &here, reply) && str_equal(reply->relayed, name)) {
+    if (try_all(c, &here, reply) && is_from(reply, name)) {
         return true;
     }
     if (reply->sent) {
         return false;
     }
-    /* An agent that passes nothing on has done nothing: its path is unknown there. */
-    cli_reply_deinit(reply);
-    *reply = (struct cli_reply){0};
+    note_not_passed(reply, name);
     return try_direct(member, &there, reply);
 }
 

@@ -128,6 +128,18 @@ static long long loop_wait(const struct cli *c)
     return seconds;
 }
 
+/* What Patroni does not tell: what is in force now, and what waits. */
+static void say_reloaded(const char *name, const char *text)
+{
+    static const char *const begin = "reload scheduled";
+
+    if (str_equal(text, begin)) {
+        printf("%s: no setting has changed\n", name);
+    } else if (str_starts_with(text, begin)) {
+        printf("%s: %s\n", name, text + strlen(begin) + strspn(text + strlen(begin), "; "));
+    }
+}
+
 static int reload_one(struct cli *c, const json_t *member, long long seconds)
 {
     const char *name = cli_text(member, "name");
@@ -140,6 +152,7 @@ static int reload_one(struct cli *c, const json_t *member, long long seconds)
     } else if (reply.code == 202) {
         printf("Reload request received for member %s and will be processed within %lld seconds\n",
                name, seconds);
+        say_reloaded(name, cli_reply_text(&reply));
     } else {
         code = say_failed("reload", member, &reply);
     }

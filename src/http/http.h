@@ -33,8 +33,9 @@ struct http_hooks { /* On the agent loop. */
      * that an unfenced primary is dead (epoch-unfenced); already checked against the view.
      * Answer once, later, by http_action_end. */
     void (*on_request)(void *data, struct http_action *action, const struct command *command);
-    /* Someone asks for the configuration to be read again. Answer in the same way. */
-    void (*on_reload)(void *data, struct http_action *action);
+    /* Someone asks for the configuration to be read again, by that member; NULL = this node.
+     * Answer in the same way. */
+    void (*on_reload)(void *data, struct http_action *action, const char *member);
 };
 
 enum http_verify { /* restapi.verify_client: a client's certificate is needed */

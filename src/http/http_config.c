@@ -151,7 +151,8 @@ void http_handle_config_put(const struct http_request *r, struct http_reply *rep
     change(r, true, reply);
 }
 
-/* With any body and without one. */
+/* With any body and without one; of any member, whatever the state of the cluster: it may be
+ * what mends that. */
 void http_handle_reload(const struct http_request *r, struct http_reply *reply)
 {
     (void)r;

@@ -110,7 +110,14 @@ const char *http_member_path(const char *path, char *member, size_t size)
 
 bool http_heeds_member(const struct http_route *route)
 {
-    return strcmp(route->path, "/restart") == 0 || strcmp(route->path, "/reinitialize") == 0;
+    static const char *const paths[] = {"/reload", "/restart", "/reinitialize"};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(paths); i++) {
+        if (strcmp(route->path, paths[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void http_reply_text(struct http_reply *reply, unsigned code, const char *text)

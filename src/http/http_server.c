@@ -155,7 +155,8 @@ static enum MHD_Result suspend(struct http_action *a, const struct http_reply *r
     list_push_back(&h->actions, &a->node);
     MHD_suspend_connection(a->connection);
     if (reply->wants_reload) {
-        h->options.hooks.on_reload(h->options.hooks.data, a);
+        h->options.hooks.on_reload(h->options.hooks.data, a,
+                                   a->member[0] != '\0' ? a->member : NULL);
     } else {
         h->options.hooks.on_request(h->options.hooks.data, a, &reply->command);
     }

@@ -181,6 +181,7 @@ static void start(struct peer *p)
                                          .wire_buffer = xmalloc(LINK_READ_SIZE),
                                          .plain_buffer = xmalloc(LINK_READ_SIZE)};
     forward_init(p);
+    acting_init(p);
     dial_start(p);
 }
 
@@ -580,6 +581,7 @@ void peer_close(struct peer *p, void (*cb)(void *data), void *data)
     uv_close((uv_handle_t *)&p->listener, peer_handle_gone);
     uv_close((uv_handle_t *)&p->soon_timer, peer_handle_gone);
     forward_close(p);
+    acting_close(p);
     dial_close(p);
     resolver_close(p->resolver, on_resolver_gone, p);
     LIST_FOREACH (it, &p->links) {

@@ -38,6 +38,23 @@ struct peer_result {
     uint64_t index;
 };
 
+#define PEER_OUTCOME_TEXT 2048
+
+enum peer_action {              /* What an operator asks of a node by way of another one. */
+                   PEER_RELOAD, /* Read your configuration again. */
+                   PEER_ACTION_MAX = PEER_RELOAD,
+};
+
+enum peer_outcome {
+    PEER_DONE,
+    PEER_REFUSED, /* It can not, everything there goes on as before. */
+    PEER_BUSY,    /* Not now. */
+    PEER_OUTCOME_MAX = PEER_BUSY,
+    /* Not said by the other side: */
+    PEER_NOT_SENT, /* It is not connected: nothing happened. */
+    PEER_UNKNOWN,  /* It was told, and has not answered. */
+};
+
 struct peer_hooks {
     void *data;
     /* Someone answered at this configured address (peers only, never ourselves). */
@@ -53,6 +70,9 @@ struct peer_hooks {
     /* Answer by peer_answer_positions(from, ...). */
     void (*on_ask_positions)(void *data, node_id from, uint64_t epoch);
     void (*on_positions)(void *data, node_id from, const struct positions *positions);
+    /* An operator asks that of this node, by way of the node of that name. Answer by
+     * peer_answer_action(token, ...), now or later, once. */
+    void (*on_action)(void *data, uint64_t token, const char *from, enum peer_action action);
     /* A Raft connection of that peer; fd is ours to pass on. */
     void (*on_raft_stream)(void *data, node_id from, int fd);
     /* Judges bytes for libraft (consensus/raft_check.h): new state per
@@ -136,6 +156,16 @@ typedef void (*peer_result_cb)(void *data, bool answered, const struct peer_resu
 void peer_propose(struct peer *p, node_id leader, const void *bytes, size_t size, peer_result_cb cb,
                   void *data);
 void peer_answer_proposal(struct peer *p, uint64_t token, const struct peer_result *result);
+
+/* text: what the other node says of it; valid during the call. */
+typedef void (*peer_outcome_cb)(void *data, enum peer_outcome outcome, const char *text);
+
+/* Asks that of one node, straight. cb exactly once, never before returning, also when we close;
+ * PEER_UNKNOWN after limit_ms without an answer. */
+void peer_act(struct peer *p, node_id to, enum peer_action action, uint64_t limit_ms,
+              peer_outcome_cb cb, void *data);
+void peer_answer_action(struct peer *p, uint64_t token, enum peer_outcome outcome,
+                        const char *text);
 
 typedef void (*peer_raft_cb)(void *data, int fd); /* fd -1: not reachable now. */
 /* Opens a Raft connection to that node. cb exactly once, never before returning. */

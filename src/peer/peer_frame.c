@@ -30,6 +30,8 @@ static const struct {
     [FRAME_ASK_POSITIONS] = {"ask-positions", 8,                      PHASE_PEER},
     [FRAME_POSITIONS]     = {"positions",     64,                     PHASE_PEER},
     [FRAME_RAFT_DATA]     = {"raft-data",     FRAME_RAFT_DATA_MAX,    PHASE_RAFT},
+    [FRAME_ACTION]        = {"action",        16,                     PHASE_PEER},
+    [FRAME_OUTCOME]       = {"outcome",       PEER_OUTCOME_TEXT + 16, PHASE_PEER},
     /* clang-format on */
 };
 

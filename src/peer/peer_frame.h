@@ -35,6 +35,8 @@ enum frame_type {
     FRAME_ASK_POSITIONS,
     FRAME_POSITIONS,
     FRAME_RAFT_DATA, /* A piece of libraft's stream. */
+    FRAME_ACTION,    /* An operator asks something of you. */
+    FRAME_OUTCOME,   /* What became of it. */
     FRAME_TYPES
 };
 

@@ -5,6 +5,7 @@
  *   peer_dial.c     partners: whom we dial, when, at which address
  *   peer_session.c  who is at the other end; frames to hooks
  *   peer_forward.c  proposals and their results
+ *   peer_action.c   what is asked of one node by way of another
  *   peer_pump.c     libraft's stream
  *   peer_link*.c    one connection
  */
@@ -72,6 +73,14 @@ struct forward {          /* peer_forward.c */
     uv_timer_t timer;
 };
 
+struct acting {        /* peer_action.c */
+    struct list asked; /* By us of others. */
+    struct list tasks; /* Of us by others, not answered yet. */
+    size_t n_tasks;
+    uint64_t last_id;
+    uv_timer_t timer;
+};
+
 struct peer {
     /* As configured. */
     uv_loop_t *loop;
@@ -90,6 +99,7 @@ struct peer {
     uv_timer_t soon_timer;
     struct list soon;
     struct forward forward;
+    struct acting acting;
 
     /* State. */
     bool has_hello;
@@ -146,6 +156,13 @@ void forward_on_propose(struct peer_link *link, const struct frame *frame);
 void forward_on_result(struct peer_link *link, const struct frame *frame);
 void forward_link_closed(struct peer_link *link);
 void forward_close(struct peer *p);
+
+/* peer_action.c */
+void acting_init(struct peer *p);
+void acting_on_action(struct peer_link *link, const struct frame *frame);
+void acting_on_outcome(struct peer_link *link, const struct frame *frame);
+void acting_link_closed(struct peer_link *link);
+void acting_close(struct peer *p);
 
 /* peer_pump.c */
 MUST_USE int pump_start(struct peer_link *link, int *ret_fd, struct err *err);

@@ -101,6 +101,15 @@
     F(u8,   result.result,       0)                            \
     F(u64,  result.index,        0)
 
+#define ACTION_FIELDS(F)                                       \
+    F(u64,  request,             0)                            \
+    F(enum, action,              PEER_ACTION_MAX)
+
+#define OUTCOME_FIELDS(F)                                      \
+    F(u64,  request,             0)                            \
+    F(enum, outcome,             PEER_OUTCOME_MAX)             \
+    F(text, text,                0)
+
 #define REFUSAL_FIELDS(F)                                      \
     F(enum, cause,               CAUSES - 1)                   \
     F(text, why,                 0)
@@ -276,6 +285,8 @@ DEFINE_MESSAGE(renew, lease_renew, RENEW_FIELDS, true)
 DEFINE_MESSAGE(grant, lease_grant, GRANT_FIELDS, true)
 DEFINE_MESSAGE(positions, positions, POSITIONS_FIELDS, true)
 DEFINE_MESSAGE(result, proposal_result, RESULT_FIELDS, true)
+DEFINE_MESSAGE(action, action_message, ACTION_FIELDS, true)
+DEFINE_MESSAGE(outcome, outcome_message, OUTCOME_FIELDS, true)
 DEFINE_MESSAGE(refusal, refusal_message, REFUSAL_FIELDS, s.cause != CAUSE_NONE)
 
 size_t message_encode_number(uint64_t number, uint8_t *buffer)

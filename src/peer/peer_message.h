@@ -30,6 +30,17 @@ struct proposal_result {
     struct peer_result result;
 };
 
+struct action_message {
+    uint64_t request; /* Of the sender, for the outcome. */
+    enum peer_action action;
+};
+
+struct outcome_message {
+    uint64_t request;
+    enum peer_outcome outcome;
+    char text[PEER_OUTCOME_TEXT];
+};
+
 struct refusal_message {
     enum peer_cause cause;
     char why[TEXT_SIZE];
@@ -41,6 +52,8 @@ size_t message_encode_renew(const struct lease_renew *renew, uint8_t *buffer);
 size_t message_encode_grant(const struct lease_grant *grant, uint8_t *buffer);
 size_t message_encode_positions(const struct positions *positions, uint8_t *buffer);
 size_t message_encode_result(const struct proposal_result *result, uint8_t *buffer);
+size_t message_encode_action(const struct action_message *action, uint8_t *buffer);
+size_t message_encode_outcome(const struct outcome_message *outcome, uint8_t *buffer);
 size_t message_encode_refusal(const struct refusal_message *refusal, uint8_t *buffer);
 size_t message_encode_number(uint64_t number, uint8_t *buffer); /* Ping, pong, ask_positions. */
 /* buffer: PROPOSAL_HEAD_SIZE + size bytes. */
@@ -52,6 +65,8 @@ MUST_USE bool message_decode_renew(const void *bytes, size_t size, struct lease_
 MUST_USE bool message_decode_grant(const void *bytes, size_t size, struct lease_grant *ret);
 MUST_USE bool message_decode_positions(const void *bytes, size_t size, struct positions *ret);
 MUST_USE bool message_decode_result(const void *bytes, size_t size, struct proposal_result *ret);
+MUST_USE bool message_decode_action(const void *bytes, size_t size, struct action_message *ret);
+MUST_USE bool message_decode_outcome(const void *bytes, size_t size, struct outcome_message *ret);
 MUST_USE bool message_decode_refusal(const void *bytes, size_t size, struct refusal_message *ret);
 MUST_USE bool message_decode_number(const void *bytes, size_t size, uint64_t *ret);
 MUST_USE bool message_decode_proposal(const void *bytes, size_t size, struct proposal *ret);

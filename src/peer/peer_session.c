@@ -449,6 +449,12 @@ static void on_frame(struct peer_link *link, const struct frame *frame)
     case FRAME_POSITIONS:
         on_positions(link, frame);
         break;
+    case FRAME_ACTION:
+        acting_on_action(link, frame);
+        break;
+    case FRAME_OUTCOME:
+        acting_on_outcome(link, frame);
+        break;
     case FRAME_RAFT_DATA:
         pump_on_data(link, frame);
         break;
@@ -486,6 +492,7 @@ static void on_closed(struct peer_link *link)
         link->raft_cb(link->raft_data, -1);
     }
     forward_link_closed(link);
+    acting_link_closed(link);
     dial_link_closed(link);
     if (was_peer && peer_find_link(p, link->who.id) == NULL &&
         peer_find_node(p, link->who.id) != NULL) {

@@ -32,6 +32,8 @@ ROUND_TRIP(grant, lease_grant)
 ROUND_TRIP(positions, positions)
 ROUND_TRIP(result, proposal_result)
 ROUND_TRIP(refusal, refusal_message)
+ROUND_TRIP(action, action_message)
+ROUND_TRIP(outcome, outcome_message)
 ROUND_TRIP(proposal, proposal)
 /* clang-format on */
 
@@ -70,6 +72,12 @@ static void take(uint8_t type, const uint8_t *data, size_t size)
         break;
     case FRAME_POSITIONS:
         positions(data, size);
+        break;
+    case FRAME_ACTION:
+        action(data, size);
+        break;
+    case FRAME_OUTCOME:
+        outcome(data, size);
         break;
     default:
         number(data, size);

@@ -105,6 +105,8 @@ static void put_peer(void)
     struct positions positions = {.epoch = 1, .valid = true, .timeline = 2};
     struct proposal_result result = {.request = 1, .answered = true};
     struct refusal_message refusal = {.cause = CAUSE_SCOPE, .why = "another scope"};
+    struct action_message action = {.request = 1, .action = PEER_RELOAD};
+    struct outcome_message outcome = {.request = 1, .outcome = PEER_REFUSED, .text = "a.yml:3:1"};
     struct proposal proposal = {.request = 1, .leader = 2, .bytes = bytes, .size = 8};
 
 #define MESSAGE(type, what)                                                            \
@@ -122,6 +124,8 @@ static void put_peer(void)
     MESSAGE(FRAME_RESULT, result);
     MESSAGE(FRAME_REFUSE, refusal);
     MESSAGE(FRAME_PROPOSE, proposal);
+    MESSAGE(FRAME_ACTION, action);
+    MESSAGE(FRAME_OUTCOME, outcome);
     stream[0] = 10;                 /* Bytes a piece, less one. */
     put("frames", 2, stream, used); /* Phase peer. */
 }

@@ -332,6 +332,8 @@ def test_a_stopped_member_stays_listed(three):
             "what it said last to be forgotten",
         )
 
+    r = of(three["w1"], "reload", standby.name, "--force")
+    assert r.returncode == UNREACHABLE and "is not connected to this one" in r.stdout, r
     # The stopped one may have been the Raft leader: the request waits for the next.
     r = of(three["w1"], "switchover", "--candidate", standby.name, "--force")
     still_primary = three.primary() is primary
@@ -524,6 +526,34 @@ def test_a_standby_is_copied_anew_and_waited_for(three):
     assert three.wait_healthy() is primary
     r = of(three["w1"], "reinit", primary.name, "--force")
     assert r.returncode == USAGE and "No replica among" in r.stderr
+
+
+def test_members_are_reloaded_from_one_node_whose_rest_lets_nobody(three):
+    """By way of the witness's agent: what is in force, what is wrong in which file, and nothing."""
+    primary, standby = three.primary(), three.standbys()[0]
+    nodes = (primary, standby)
+    before = {node: dict(node.overrides) for node in nodes}
+    try:
+        for node in nodes:
+            password = {"username": "admin", "password": "secret"}
+            node.overrides |= {"restapi.authentication": password, "tags": {"rack": "7"}}
+            node.write_config()
+        r = of(three["w1"], "reload", primary.name, standby.name, "--force")
+        assert r.returncode == DONE, r
+        for node in nodes:
+            assert f"\n{node.name}: in force: " in r.stdout and ", tags\n" in r.stdout, r
+            assert node.http("/reload", "POST").status == 401
+        standby.overrides |= {"watchdog.mode": "sometimes"}
+        standby.write_config()
+        r = of(three["w1"], "reload", "--force")
+        assert r.returncode == FAILED and f"{primary.name}: no setting has changed\n" in r.stdout, r
+        assert f"member {standby.name}, status code=500" in r.stdout, r
+        assert "veche.yml:" in r.stdout and "watchdog.mode: not a known value" in r.stdout, r
+    finally:
+        for node in nodes:
+            node.overrides = before[node]
+            node.write_config()
+        assert of(three["w1"], "reload", "--force").returncode == DONE
 
 
 def check_is_well(node):

@@ -80,6 +80,21 @@ def test_a_member_is_asked_by_its_socket_by_the_agent_here_or_by_rest(tmp_path):
             assert r.returncode == UNREACHABLE and "nobody answered" in r.stdout
 
 
+def test_a_member_that_the_agent_here_can_not_reach_is_asked_itself(tmp_path):
+    with Agent() as agent, Agent(relays=False, name="pg1") as other:
+        agent.replies["POST /members/pg1/reload"] = (502, "the agent of pg1 is not connected")
+        other.replies["POST /reload"] = (202, "reload scheduled; in force: ttl")
+        agent.member("pg1")["api_url"] = other.url + "/patroni"
+        with socket_of(agent, tmp_path / "run"):
+            run = {"VECHE_RUNTIME_DIR": str(tmp_path / "run")}
+            r = vechectl("reload", "pg1", "--force", **run)
+            assert r.returncode == DONE and "pg1: in force: ttl" in r.stdout, r
+            assert other.asked == ["POST /reload {}"]
+            agent.member("pg1")["api_url"] = "http://127.0.0.1:1/patroni"
+            r = vechectl("reload", "pg1", "--force", **run)
+            assert r.returncode == UNREACHABLE and "peer port: the agent of pg1 is not" in r.stdout, r
+
+
 def test_a_reply_of_another_member_is_not_taken_for_this_ones():
     """An answer without the header, or with another name in it, was passed on to nobody."""
     with Agent() as agent:

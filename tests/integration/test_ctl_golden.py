@@ -172,7 +172,9 @@ def restarts_badly(agent):
     agent.replies["POST /members/pg2/restart"] = (200, "restarted successfully")
     agent.replies["POST /members/pg0/reload"] = (200, "nothing has changed")
     agent.replies["POST /members/pg1/reload"] = (500, "pg1.yml:3:1: ttl: not a duration")
-    agent.replies["POST /members/pg2/reload"] = (202, "reload scheduled")
+    agent.replies["POST /members/pg2/reload"] = (
+        202, "reload scheduled; in force: log.level; waiting for a restart of the agent: name"
+    )  # fmt: skip
 
 
 def rolls(agent, old="100", new="200"):

@@ -35,6 +35,7 @@ static struct view view;
 static struct decision decision;
 static struct http_stats stats;
 static struct http_action *reload; /* Waits for an answer. */
+static char reload_of[NAME_SIZE];  /* Whose; "" = of this node. */
 static enum command_kind commands[4];
 static size_t n_commands;
 static bool is_under_way;
@@ -96,10 +97,11 @@ static int change_config(void *data, const char *body, bool replace, struct comm
     return err_set(err, "%s could not be read", body);
 }
 
-static void on_reload(void *data, struct http_action *action)
+static void on_reload(void *data, struct http_action *action, const char *member)
 {
     (void)data;
     reload = action;
+    (void)str_copy(reload_of, sizeof(reload_of), member != NULL ? member : "");
 }
 
 /* A cluster whose description has some 10 kB. */
@@ -445,6 +447,36 @@ static void who_is_not_slow_keeps_the_place(void **state)
     strbuf_deinit(&text);
 }
 
+/* Of this node, or of another one by way of this. */
+static void a_reload_is_of_the_member_that_is_named(void **state)
+{
+    static const struct {
+        const char *path, *member;
+    } table[] = {{"/reload", ""}, {"/members/pg2/reload", "pg2"}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        struct strbuf text = {0};
+        char request[128];
+        int fd = connect_client();
+
+        (void)snprintf(request, sizeof(request), "POST %s HTTP/1.1\r\nHost: a\r\n\r\n",
+                       table[i].path);
+        reload = NULL;
+        send_all(fd, request);
+        for (int turns = 0; reload == NULL && turns < 1000; turns++) {
+            look();
+        }
+        assert_non_null(reload);
+        assert_string_equal(reload_of, table[i].member);
+        http_action_end(reload, 500, "pg2.yml:3:1: ttl");
+        assert_true(read_until(fd, &text, "pg2.yml:3:1: ttl"));
+        assert_int_equal(strstr(text.data, "X-Veche-Member: pg2\r\n") != NULL, i == 1);
+        strbuf_deinit(&text);
+        (void)close(fd);
+    }
+}
+
 /* ---- Forms of requests ---- */
 
 #define EXPECT "POST /failover HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
@@ -464,7 +496,7 @@ static void requests_come_in_many_forms(void **state)
         {"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\nGET /liveness HTTP/1.1\r\nHost: a\r\n\r\n",
          " 200 OK"},
         {"GET /members/pg2/primary HTTP/1.1\r\nHost: a\r\n\r\n", " 503 Service Unavailable"},
-        {"POST /members/pg2/reload HTTP/1.1\r\nHost: a\r\n\r\n", " 501 Not Implemented"},
+        {"POST /members/pg2/switchover HTTP/1.1\r\nHost: a\r\n\r\n", " 501 Not Implemented"},
         {"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", " 501 Not Implemented"},
         {EXPECT "Content-Length: 2\r\n\r\n", " 100 Continue"},
         {EXPECT "Content-Length: 2\r\n\r\n{}", "only to a specific candidate"},
@@ -594,6 +626,7 @@ int main(void)
         server_test(who_sends_a_byte_now_and_then_loses_the_place),
         server_test(who_does_not_read_the_answer_loses_the_place),
         server_test(who_is_not_slow_keeps_the_place),
+        server_test(a_reload_is_of_the_member_that_is_named),
         cmocka_unit_test_setup_teardown(a_star_listens_to_both_kinds_of_addresses, open_everywhere,
                                         close_server),
         server_test(requests_come_in_many_forms),

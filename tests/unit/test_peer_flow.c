@@ -209,6 +209,127 @@ static void a_proposal_without_an_answer_ends_as_unknown(void **state)
     node_stop(&nodes[0]);
 }
 
+struct told { /* What became of an action. */
+    int n;
+    enum peer_outcome outcome;
+    char text[PEER_OUTCOME_TEXT];
+};
+
+static void on_told(void *data, enum peer_outcome outcome, const char *text)
+{
+    struct told *t = data;
+
+    t->n++;
+    t->outcome = outcome;
+    (void)str_copy(t->text, sizeof(t->text), text);
+}
+
+static void reload(struct node *from, const struct node *to, uint64_t limit_ms, struct told *told)
+{
+    int n = told->n;
+
+    peer_act(from->peer, to->options.id, PEER_RELOAD, limit_ms, on_told, told);
+    assert_int_equal(told->n, n); /* Never before returning. */
+}
+
+static void an_action_comes_back_with_what_became_of_it(void **state)
+{
+    struct node n[2];
+    struct told told = {0};
+    char long_text[2 * PEER_OUTCOME_TEXT];
+
+    (void)state;
+    start_two(n);
+    reload(&n[0], &n[1], LIVE_MS, &told);
+    WAIT_UNTIL(told.n == 1, LIVE_MS);
+    assert_int_equal(told.outcome, PEER_REFUSED);
+    assert_string_equal(told.text, "pg.yml:3:1: ttl");
+    assert_int_equal(n[1].action, PEER_RELOAD);
+    assert_string_equal(n[1].action_from, "n0");
+
+    /* What nobody asked, and what is said twice, is nothing; a long text is cut. */
+    n[1].is_mute = true;
+    memset(long_text, 'x', sizeof(long_text));
+    long_text[sizeof(long_text) - 1] = '\0';
+    reload(&n[0], &n[1], LIVE_MS, &told);
+    WAIT_UNTIL(n[1].n_action == 2, LIVE_MS);
+    peer_answer_action(n[1].peer, n[1].token + 1, PEER_BUSY, "nobody asked that");
+    peer_answer_action(n[1].peer, n[1].token, PEER_DONE, long_text);
+    peer_answer_action(n[1].peer, n[1].token, PEER_BUSY, "said twice");
+    WAIT_UNTIL(told.n == 2, LIVE_MS);
+    assert_int_equal(told.outcome, PEER_DONE);
+    assert_int_equal(strlen(told.text), PEER_OUTCOME_TEXT - 1);
+    run_for(50);
+    assert_int_equal(told.n, 2);
+    node_stop(&n[0]);
+    node_stop(&n[1]);
+}
+
+static void an_action_without_an_answer_ends_as_unknown(void **state)
+{
+    struct node n[2];
+    struct told late = {0}, broken = {0}, nobody = {0}, ours = {0};
+    uint64_t start_ms;
+
+    (void)state;
+    start_two(n);
+    n[1].is_mute = true;
+    start_ms = clock_ms();
+    reload(&n[0], &n[1], LIVE_MS, &broken);
+    reload(&n[0], &n[1], 300, &late);
+    WAIT_UNTIL(late.n == 1, LIVE_MS);
+    assert_true(clock_ms() - start_ms >= 290);
+    assert_int_equal(late.outcome, PEER_UNKNOWN);
+    assert_int_equal(broken.n, 0);
+    peer_answer_action(n[1].peer, n[1].token, PEER_DONE, "too late");
+
+    node_stop(&n[1]);
+    WAIT_UNTIL(broken.n == 1, LIVE_MS);
+    assert_int_equal(broken.outcome, PEER_UNKNOWN);
+    WAIT_UNTIL(!peer_is_up(n[0].peer, n[1].options.id), LIVE_MS);
+    reload(&n[0], &n[1], LIVE_MS, &nobody);
+    WAIT_UNTIL(nobody.n == 1, LIVE_MS);
+    assert_int_equal(nobody.outcome, PEER_NOT_SENT);
+
+    node_start(&n[1]); /* We stop while one is under way, and one not even sent. */
+    WAIT_UNTIL(are_up(&n[0], &n[1]), LIVE_MS);
+    reload(&n[0], &n[1], LIVE_MS, &ours);
+    peer_act(n[0].peer, 77, PEER_RELOAD, LIVE_MS, on_told, &nobody);
+    node_stop(&n[0]);
+    assert_int_equal(ours.n, 1);
+    assert_int_equal(ours.outcome, PEER_UNKNOWN);
+    assert_int_equal(nobody.n, 2);
+    assert_int_equal(late.n, 1);
+    node_stop(&n[1]);
+}
+
+/* A node that asks and asks does not fill our memory. */
+static void so_many_actions_wait_and_no_more(void **state)
+{
+    struct node n[2];
+    struct told told[20] = {{0}};
+    int n_busy = 0;
+
+    (void)state;
+    start_two(n);
+    n[1].is_mute = true;
+    for (size_t i = 0; i < ARRAY_LENGTH(told); i++) {
+        reload(&n[0], &n[1], LIVE_MS, &told[i]);
+    }
+    WAIT_UNTIL(told[ARRAY_LENGTH(told) - 1].n == 1, LIVE_MS);
+    for (size_t i = 0; i < ARRAY_LENGTH(told); i++) {
+        n_busy += told[i].n == 1 && told[i].outcome == PEER_BUSY;
+    }
+    assert_int_equal(n_busy, 4);
+    assert_int_equal(n[1].n_action, 16);
+    peer_answer_action(n[1].peer, n[1].token, PEER_DONE, "");
+    n[1].is_mute = false;
+    reload(&n[0], &n[1], LIVE_MS, &told[0]); /* There is room again. */
+    WAIT_UNTIL(told[0].n == 1 && told[0].outcome == PEER_REFUSED, LIVE_MS);
+    node_stop(&n[0]);
+    node_stop(&n[1]);
+}
+
 /* Without a common cluster only hello passes; with it, everything. */
 static void before_the_cluster_is_formed_only_hello_passes(void **state)
 {
@@ -587,6 +708,9 @@ int main(void)
         cmocka_unit_test(a_large_proposal_arrives),
         cmocka_unit_test(a_proposal_goes_through_a_node_that_hears_the_leader),
         cmocka_unit_test(a_proposal_without_an_answer_ends_as_unknown),
+        cmocka_unit_test(an_action_comes_back_with_what_became_of_it),
+        cmocka_unit_test(an_action_without_an_answer_ends_as_unknown),
+        cmocka_unit_test(so_many_actions_wait_and_no_more),
         cmocka_unit_test(before_the_cluster_is_formed_only_hello_passes),
         cmocka_unit_test(the_last_hello_on_every_link_is_the_newest),
         cmocka_unit_test(a_peer_behind_a_silent_network_is_noticed_and_back_within_2_s),

@@ -52,7 +52,10 @@ struct node { /* One peer and what its hooks saw. */
     size_t proposal_size;
     uint8_t proposal_first;
     bool is_barrier;
-    bool is_mute; /* Proposals are not answered. */
+    bool is_mute; /* Proposals and actions are not answered. */
+    int n_action;
+    enum peer_action action;
+    char action_from[NAME_SIZE];
     int n_raft;
     int raft_fd;        /* The newest stream; -1 = none. */
     bool check_refuses; /* raft_check says no. */
@@ -179,6 +182,19 @@ static inline void on_propose(void *data, uint64_t token, const void *bytes, siz
     }
 }
 
+static inline void on_action(void *data, uint64_t token, const char *from, enum peer_action action)
+{
+    struct node *n = data;
+
+    n->n_action++;
+    n->token = token;
+    n->action = action;
+    (void)str_copy(n->action_from, sizeof(n->action_from), from);
+    if (!n->is_mute) {
+        peer_answer_action(n->peer, token, PEER_REFUSED, "pg.yml:3:1: ttl");
+    }
+}
+
 static inline void on_ask(void *data, node_id from, uint64_t epoch)
 {
     struct node *n = data;
@@ -264,6 +280,7 @@ static inline void node_init(struct node *n, unsigned number, uint16_t port)
                   .on_renew = on_renew,
                   .on_grant = on_grant,
                   .on_propose = on_propose,
+                  .on_action = on_action,
                   .on_ask_positions = on_ask,
                   .on_positions = on_positions,
                   .on_raft_stream = on_raft_stream,

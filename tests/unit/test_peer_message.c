@@ -146,14 +146,19 @@ static void messages_are_read_as_written_and_nothing_else_is(void **state)
     struct proposal_result result = {
         .request = 1, .answered = true, .result = {.status = 2, .result = 3, .index = 4}};
     struct refusal_message refusal = {.cause = CAUSE_TWIN, .why = "two nodes"};
+    struct action_message action = {.request = 1, .action = PEER_RELOAD};
+    struct outcome_message outcome = {.request = 1, .outcome = PEER_BUSY};
 
     (void)state;
+    memset(outcome.text, 'x', sizeof(outcome.text) - 1); /* As long as it gets. */
     CHECK_MESSAGE(hello, hello, sample_hello(), FRAME_HELLO);
     CHECK_MESSAGE(status, status, sample_status(), FRAME_STATUS);
     CHECK_MESSAGE(renew, lease_renew, renew, FRAME_RENEW);
     CHECK_MESSAGE(grant, lease_grant, sample_grant(), FRAME_GRANT);
     CHECK_MESSAGE(positions, positions, positions, FRAME_POSITIONS);
     CHECK_MESSAGE(result, proposal_result, result, FRAME_RESULT);
+    CHECK_MESSAGE(action, action_message, action, FRAME_ACTION);
+    CHECK_MESSAGE(outcome, outcome_message, outcome, FRAME_OUTCOME);
     CHECK_MESSAGE(refusal, refusal_message, refusal, FRAME_REFUSE);
 }
 
