@@ -327,6 +327,7 @@ static enum seq_next roles_run(struct seq *s)
     op_args_add(&args, "%s", pg->data_dir);
     if (by_method(o)) { /* The one in the data directory, if any, is not what was written. */
         op_args_add(&args, "--config_file=%s/%s.conf", pg->config_dir, pg->config_base_name);
+        op_args_add(&args, "--data_directory=%s", pg->data_dir);
         op_args_add(&args, "--default_transaction_read_only=off");
         op_args_add(&args, "--synchronous_commit=local"); /* Nobody streams yet. */
     }

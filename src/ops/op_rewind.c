@@ -29,8 +29,8 @@
 
 #include "base/log.h"
 
-#define ASK_MS       SECONDS(20)
-#define STILL_MS     MINUTES(5)
+#define ASK_MS   SECONDS(20)
+#define STILL_MS MINUTES(5)
 
 #define CONNINFO_SIZE 2048
 
@@ -113,7 +113,7 @@ static enum seq_next look_run(struct seq *s)
  */
 static const char recover_script[] =
     "rm -f \"$2/standby.signal\" \"$2/recovery.signal\" && "
-    "exec \"$1\" --single -D \"$2\" --config_file=\"$3\" --archive_mode=on "
+    "exec \"$1\" --single -D \"$2\" --config_file=\"$3\" --data_directory=\"$2\" --archive_mode=on "
     "--archive_command=false --wal_keep_size=1TB --max_slot_wal_keep_size=-1 template1 "
     "< /dev/null";
 
@@ -160,7 +160,7 @@ static enum seq_next recover_done(struct seq *s)
  */
 static const char archive_script[] =
     "postgres=$1 conf=$3; cd \"$2\" || exit 1\n"
-    "setting() { \"$postgres\" -D . --config_file=\"$conf\" -C \"$1\"; }\n"
+    "setting() { \"$postgres\" -D . --config_file=\"$conf\" --data_directory=. -C \"$1\"; }\n"
     "mode=$(setting archive_mode) || { echo 'archive_mode can not be read'; exit 1; }\n"
     "[ \"$mode\" != off ] || { rm -f pg_wal/archive_status/*.ready; exit 0; }\n"
     "command=$(setting archive_command)\n"
@@ -248,7 +248,8 @@ enum seq_next op_keep_run(struct seq *s)
  */
 static const char rewind_script[] =
     "postgres=$1 rewind=$2 data=$3 conf=$4; shift 4\n"
-    "restore=$(\"$postgres\" -D \"$data\" --config_file=\"$conf\" -C restore_command)\n"
+    "restore=$(\"$postgres\" -D \"$data\" --config_file=\"$conf\" --data_directory=\"$data\""
+    " -C restore_command)\n"
     "if [ -n \"$restore\" ]; then\n"
     "  if \"$rewind\" --help | grep -q -e --config-file; then\n"
     "    set -- \"$@\" --restore-target-wal --config-file=\"$conf\"\n"

@@ -39,7 +39,8 @@ static const struct controlled {
 };
 
 /* Derived from elsewhere; a configured value is dropped. */
-static const char *const derived[] = {"listen_addresses", "port", "cluster_name"};
+static const char *const derived[] = {"listen_addresses", "port", "cluster_name", "data_directory",
+                                      "config_file"};
 
 static const char *const recovery[] = {
     "archive_cleanup_command",  "recovery_end_command",   "recovery_min_apply_delay",

@@ -50,7 +50,8 @@ enum column {
 
 /* What only a restart brings into force, with its value now and as the files have it: the
  * files are read for that only while there is something. One that is not in them any more
- * goes back to what is built in. Parameters of recovery are ours to change. */
+ * goes back to what is built in. Parameters of recovery are ours to change, and
+ * where the data is is ours to say. */
 #define PENDING                                                                              \
     "string_agg(concat_ws(E'\\x1f', name, " CLEAN("current_setting(name, true)") ", "        \
     "coalesce(unit, ''), " CLEAN("coalesce((SELECT f.setting FROM pg_file_settings f"        \
@@ -58,7 +59,7 @@ enum column {
     "), E'\\x1e' ORDER BY name)"                                                             \
     " FILTER (WHERE pending_restart AND name <> 'hot_standby' AND name !~ '^recovery_'"      \
     "  AND name NOT IN ('primary_conninfo', 'primary_slot_name', 'restore_command',"         \
-    "  'archive_cleanup_command', 'promote_trigger_file'))"
+    "  'archive_cleanup_command', 'promote_trigger_file', 'data_directory'))"
 
 /*
  * Positions are read before the timelines, which are made to depend on them: a

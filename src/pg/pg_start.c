@@ -132,6 +132,9 @@ static void fill_argv(const struct start *s, struct kv_list *texts, const char *
     (void)snprintf(text, sizeof(text), "--config_file=%s/%s.conf", o->config_dir,
                    o->config_base_name);
     kv_add(texts, text, NULL);
+    /* The one of a configuration file would count before -D. */
+    (void)snprintf(text, sizeof(text), "--data_directory=%s", o->data_dir);
+    kv_add(texts, text, NULL);
     for (size_t i = 0; i < s->params.n; i++) {
         (void)snprintf(text, sizeof(text), "--%s=%s", s->params.items[i].key,
                        s->params.items[i].value);
@@ -234,7 +237,7 @@ static int fork_it(struct start *s, const char *const *argv, struct err *err)
 static int launch(struct start *s, struct err *err)
 {
     struct kv_list texts = {0};
-    const char **argv = xmalloc((s->params.n + 8) * sizeof(*argv));
+    const char **argv = xmalloc((s->params.n + 9) * sizeof(*argv));
     int status;
 
     fill_argv(s, &texts, argv);

@@ -211,6 +211,7 @@ static struct node *node_new(const char *name)
     kv_add(&n->parameters, "fsync", "off");
     kv_add(&n->parameters, "logging_collector", "on");
     kv_add(&n->parameters, "stats_temp_directory", "/nowhere"); /* Gone since 15. */
+    kv_add(&n->parameters, "data_directory", "/nowhere");       /* Ours to say. */
     kv_add(&n->hba, "local all all trust", NULL);
     kv_add(&n->hba, "host all all 127.0.0.1/32 trust", NULL);
     kv_add(&n->hba, "host replication all 127.0.0.1/32 trust", NULL);
@@ -262,12 +263,26 @@ static void run_child(struct node *n, const char *const *argv)
     wait_done(n);
 }
 
+/* As a distribution's file does, which becomes the base of ours. */
+static void name_another_directory(const struct node *n)
+{
+    char path[256];
+    FILE *out;
+
+    snprintf(path, sizeof(path), "%s/postgresql.conf", n->data_dir);
+    out = fopen(path, "ae");
+    assert_non_null(out);
+    assert_true(fputs("data_directory = '/nowhere'\n", out) >= 0);
+    assert_int_equal(fclose(out), 0);
+}
+
 static void initdb(struct node *n)
 {
     const char *argv[] = {"initdb", "-D",    n->data_dir,        "-U", "postgres", "--no-sync",
                           "-A",     "trust", "--data-checksums", NULL};
 
     run_child(n, argv);
+    name_another_directory(n);
 }
 
 static void write_conf(struct node *n, const struct pg_start *start)
