@@ -8,11 +8,22 @@
 #define VECHE_CONF_CONF_CONTROLLED_H
 
 #include "base/kv.h"
+#include "conf/conf.h"
 #include "conf/conf_node.h"
 
-/* Removes them from a node's own parameters; warns at `place`, the section. */
-void conf_controlled_drop(struct kv_list *parameters, const struct conf_node *place,
-                          const struct conf_diag *diag);
+/* The lists of one configuration. */
+struct conf_parameters {
+    struct kv_list *base, *of_role; /* postgresql.parameters; and of CONF_N_ROLES roles. */
+    const struct kv_list *recovery; /* postgresql.recovery_conf */
+    const struct conf_node *root;
+    const char *prefix; /* In front of keys in texts. */
+    bool of_node;       /* Its own file, not the cluster's configuration. */
+    const struct conf_diag *diag;
+};
+
+/* Removes them from a node's own parameters and from those of a role, and warns of that and
+ * of what has no effect where it stands. */
+void conf_parameters_check(const struct conf_parameters *p);
 
 /* Replaces bad values by defaults and removes what only the agent sets, warning at
  * `place`; turns wal_keep_segments into wal_keep_size. */

@@ -19,6 +19,8 @@ static void adjust_times(struct conf_dynamic *d, const struct conf_node *root, c
     uint64_t least = MIN(MIN(LOOP_WAIT_LEAST, d->ttl_ms / 3), d->loop_wait_ms);
     char key[CONF_KEY_SIZE];
     struct conf_dynamic old = *d;
+    bool whole = d->ttl_ms % SECONDS(1) == 0 && d->loop_wait_ms % SECONDS(1) == 0 &&
+                 d->retry_timeout_ms % SECONDS(1) == 0;
 
     if (d->loop_wait_ms + 2 * d->retry_timeout_ms <= d->ttl_ms) {
         return;
@@ -28,6 +30,9 @@ static void adjust_times(struct conf_dynamic *d, const struct conf_node *root, c
     } else {
         d->loop_wait_ms = least;
         d->retry_timeout_ms = (d->ttl_ms - least) / 2;
+        if (whole && d->retry_timeout_ms >= SECONDS(1)) { /* As Patroni's. */
+            d->retry_timeout_ms -= d->retry_timeout_ms % SECONDS(1);
+        }
     }
     (void)snprintf(key, sizeof(key), "%sttl", prefix);
     conf_warn(diag, conf_node_child(root, "ttl"), key,
@@ -55,6 +60,13 @@ static void check_sync(const struct conf_dynamic *d, const struct conf_node *roo
         conf_warn(diag, conf_node_child(root, "synchronous_node_count"), key,
                   "more than one is not there yet, got %llu; using 1",
                   (unsigned long long)d->synchronous_node_count);
+    }
+    if (strcmp(d->synchronous_mode, "off") != 0 &&
+        kv_has(&d->parameters, "synchronous_standby_names")) {
+        (void)snprintf(key, sizeof(key), "%spostgresql.parameters.synchronous_standby_names",
+                       prefix);
+        conf_warn(diag, conf_node_find(root, "postgresql.parameters.synchronous_standby_names"),
+                  key, "ignored, with synchronous_mode the agent sets it");
     }
 }
 
@@ -111,6 +123,8 @@ int conf_dynamic_read(struct conf_node *root, const char *prefix, struct conf_dy
         conf_dynamic_deinit(&d);
         return -1;
     }
+    conf_parameters_check(&(struct conf_parameters){&d.parameters, d.parameters_of,
+                                                    &d.recovery_conf, root, prefix, false, diag});
     adjust_times(&d, root, prefix, diag);
     check_sync(&d, root, prefix, diag);
     conf_controlled_check(&d.parameters, conf_node_find(root, "postgresql.parameters"), prefix,

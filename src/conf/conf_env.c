@@ -52,7 +52,7 @@ static const struct rename older[] = {
 
 /* Variables of other stores, by their beginning. */
 static const char *const other_stores[] = {
-    "ETCD", "CONSUL_", "ZOOKEEPER_", "EXHIBITOR_", "KUBERNETES_", "CITUS_",
+    "ETCD", "CONSUL_", "ZOOKEEPER_", "EXHIBITOR_", "KUBERNETES_",
 };
 
 static void make_name(const char *prefix, const char *key, char *name, size_t size)
@@ -255,6 +255,14 @@ static void forget_lines(struct conf_node *node)
     }
 }
 
+static bool is_utf8(const char *text)
+{
+    json_t *string = json_string(text);
+
+    json_decref(string);
+    return string != NULL;
+}
+
 static int set_from(const struct conf_row *row, const char *name, const char *text,
                     struct conf_node *root, const struct conf_diag *diag)
 {
@@ -263,6 +271,10 @@ static int set_from(const struct conf_row *row, const char *name, const char *te
     struct conf_node *node;
 
     (void)snprintf(place, sizeof(place), "environment variable %s", name); /* A known name fits. */
+    if (!is_utf8(text)) {
+        return conf_fail(diag, &(struct conf_node){.file = place}, row->path,
+                         "not a text, got bytes that are no UTF-8, expected UTF-8");
+    }
     value = parse_value(row, place, text, diag);
     if (value == NULL) {
         return -1;
@@ -289,7 +301,9 @@ static void warn_unknown(const char *name, const struct conf_diag *diag)
             return;
         }
     }
-    conf_warn(diag, &place, name, "no such variable, ignored");
+    conf_warn(diag, &place, name,
+              str_starts_with(variable, "CITUS_") ? "has no effect: Citus is not supported"
+                                                  : "no such variable, ignored");
 }
 
 static int merge_one(const struct kv_list *env, const struct kv *item, struct conf_node *root,

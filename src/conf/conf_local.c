@@ -309,6 +309,26 @@ static int check_connect_addresses(const struct conf_node *root, const struct co
                        check_told(root, c, "postgresql.connect_address", text, diag)));
 }
 
+static void warn_without_certificate(const struct conf_node *root, const struct conf_diag *diag)
+{
+    static const char *const keys[] = {"restapi.keyfile",       "restapi.keyfile_password",
+                                       "restapi.cafile",        "restapi.ciphers",
+                                       "restapi.verify_client", "restapi.https_extra_headers"};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(keys); i++) {
+        const struct conf_node *node = conf_node_find(root, keys[i]);
+
+        bool empty = node != NULL && node->kind == CONF_NODE_SCALAR && node->text[0] == '\0';
+
+        if (node != NULL && !empty &&
+            !conf_walk_is_default(conf_schema_find(&conf_schema_local, keys[i]), node)) {
+            conf_warn(diag, node, keys[i],
+                      "has no effect without restapi.certfile: no TLS, and "
+                      "nobody is asked for a certificate");
+        }
+    }
+}
+
 static int check_restapi(const struct conf_node *root, const struct conf *c,
                          const struct conf_diag *diag)
 {
@@ -316,6 +336,21 @@ static int check_restapi(const struct conf_node *root, const struct conf *c,
         return conf_fail(diag, conf_node_find(root, "restapi.authentication"),
                          "restapi.authentication", "only %s, expected username and password",
                          c->restapi_username != NULL ? "a username" : "a password");
+    }
+    if (c->restapi_username != NULL &&
+        (c->restapi_username[0] == '\0' || c->restapi_password[0] == '\0')) {
+        return conf_fail(diag, conf_node_find(root, "restapi.authentication"),
+                         "restapi.authentication", "an empty %s, expected username and password",
+                         c->restapi_username[0] == '\0' ? "username" : "password");
+    }
+    if (c->restapi_username != NULL && strchr(c->restapi_username, ':') != NULL) {
+        return conf_fail(diag, conf_node_find(root, "restapi.authentication.username"),
+                         "restapi.authentication.username",
+                         "not possible, got a colon in it, expected a name without: HTTP puts one "
+                         "behind it");
+    }
+    if (c->restapi_certfile == NULL) {
+        warn_without_certificate(root, diag);
     }
     if (conf_is_loopback(c->restapi_listen) && !conf_is_loopback(c->raft_self_addr)) {
         conf_warn(diag, conf_node_find(root, "restapi.listen"), "restapi.listen",
@@ -419,7 +454,8 @@ int conf_local_read(struct conf_node *root, struct conf *c, const struct conf_di
     if (rv < 0) {
         return -1;
     }
-    conf_controlled_drop(&c->pg_parameters, conf_node_find(root, "postgresql.parameters"), diag);
+    conf_parameters_check(&(struct conf_parameters){&c->pg_parameters, c->pg_parameters_of,
+                                                    &c->pg_recovery_conf, root, "", true, diag});
     derive_defaults(c);
     check_watchdog(root, c, diag);
     return 0;

@@ -53,6 +53,16 @@ static void add_text(struct sbuf *b, const char *format, va_list args)
     sbuf_add(b, text);
 }
 
+/* A value may hold line ends, or what a terminal obeys: one message is one line. */
+static void tame(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f) {
+            *text = '?';
+        }
+    }
+}
+
 int conf_fail(const struct conf_diag *diag, const struct conf_node *node, const char *key,
               const char *format, ...)
 {
@@ -65,6 +75,7 @@ int conf_fail(const struct conf_diag *diag, const struct conf_node *node, const 
     va_start(args, format);
     add_text(&b, format, args);
     va_end(args);
+    tame(data);
     if (diag->fail != NULL) {
         diag->fail(diag->data, data);
     }
@@ -86,6 +97,7 @@ void conf_warn(const struct conf_diag *diag, const struct conf_node *node, const
     va_start(args, format);
     add_text(&b, format, args);
     va_end(args);
+    tame(data);
     diag->warn(diag->data, data);
 }
 

@@ -234,13 +234,15 @@ static void print_addresses(const struct conf *c, size_t depth, FILE *out)
 
 static void print_host_port(const struct conf *c, const struct conf_row *row, FILE *out)
 {
-    const char *host = text_of(c, row);
-    bool bare_ipv6 = strchr(host, ':') != NULL && strchr(host, ',') == NULL;
+    const char *hosts = text_of(c, row);
+    const char *comma = strrchr(hosts, ',');
+    const char *last = comma != NULL ? comma + 1 : hosts;
     struct strbuf text = {0};
     uint16_t port;
 
     memcpy(&port, member(c, row->second_offset), sizeof(port));
-    strbuf_printf(&text, bare_ipv6 ? "[%s]:%u" : "%s:%u", host, port);
+    strbuf_add(&text, hosts, (size_t)(last - hosts));
+    strbuf_printf(&text, strchr(last, ':') != NULL ? "[%s]:%u" : "%s:%u", last, port);
     conf_print_text(text.data, out);
     strbuf_deinit(&text);
 }

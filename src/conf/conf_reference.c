@@ -87,8 +87,8 @@ const char *conf_reference_type(const struct conf_row *row)
 
 static bool has_choices(const struct conf_row *row)
 {
-    return row->type == CONF_CHOICE || row->type == CONF_MODE || row->type == CONF_LOG_LEVEL ||
-           row->type == CONF_SYNC_MODE;
+    return (row->type == CONF_ENTRY && row->choices != NULL) || row->type == CONF_CHOICE ||
+           row->type == CONF_MODE || row->type == CONF_LOG_LEVEL || row->type == CONF_SYNC_MODE;
 }
 
 /* "off, on, quorum", "1 to 3600 s", "0 to 4096". */

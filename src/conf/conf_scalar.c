@@ -179,14 +179,16 @@ bool conf_parse_duration_ms(const char *text, uint64_t *ret_ms)
     uint64_t millionths = 0;
     uint64_t whole = 0;
 
-    if (n_digits == 0 || n_digits > DIGITS_MAX) {
-        return false;
+    if ((n_digits == 0 && at[0] != '.') || n_digits > DIGITS_MAX) {
+        return false; /* .5 is a number of YAML. */
     }
     for (size_t i = 0; i < n_digits; i++) {
         whole = whole * 10 + (uint64_t)(text[i] - '0');
     }
     if (at[0] == '.' && at[1] >= '0' && at[1] <= '9') {
         at = parse_fraction(at + 1, &millionths);
+    } else if (n_digits == 0) {
+        return false;
     }
     at += strspn(at, " ");
     for (size_t i = 0; i < ARRAY_LENGTH(units); i++) {

@@ -21,20 +21,22 @@
                           .effect = CONF_OTHER_STORE
 #define SSL_ROW(user, key, member, text) \
     {user "." key, CONF_ENTRY, CONF_MUST, text, AT(member.ssl), .reload = CONF_RELOAD}
+#define SSL_CHOICE(user, key, member, text, words) \
+    {user "." key, CONF_ENTRY, CONF_MUST, text, AT(member.ssl), .reload = CONF_RELOAD, .choices = words}
 #define USER_ROWS(user, member, what, needed) \
     {user, CONF_SECTION, CONF_MUST, what, USED}, \
     {user ".username", CONF_TEXT, CONF_MUST, "role", AT(member.username), .need = needed, .reload = CONF_RELOAD}, \
     {user ".password", CONF_SECRET, CONF_MUST, "its password", AT(member.password), .reload = CONF_RELOAD}, \
-    SSL_ROW(user, "sslmode", member, "libpq's sslmode"), \
+    SSL_CHOICE(user, "sslmode", member, "libpq's sslmode", "disable|allow|prefer|require|verify-ca|verify-full"), \
     SSL_ROW(user, "sslcert", member, "client certificate"), \
     SSL_ROW(user, "sslkey", member, "key of the client certificate"), \
     SSL_ROW(user, "sslpassword", member, "password of sslkey"), \
     SSL_ROW(user, "sslrootcert", member, "CA of the server's certificate"), \
     SSL_ROW(user, "sslcrl", member, "revoked certificates"), \
     SSL_ROW(user, "sslcrldir", member, "directory of revoked certificates (14 and later)"), \
-    SSL_ROW(user, "gssencmode", member, "libpq's gssencmode"), \
-    SSL_ROW(user, "channel_binding", member, "libpq's channel_binding"), \
-    SSL_ROW(user, "sslnegotiation", member, "libpq's sslnegotiation (17 and later)")
+    SSL_CHOICE(user, "gssencmode", member, "libpq's gssencmode", "disable|prefer|require"), \
+    SSL_CHOICE(user, "channel_binding", member, "libpq's channel_binding", "disable|prefer|require"), \
+    SSL_CHOICE(user, "sslnegotiation", member, "libpq's sslnegotiation (17 and later)", "postgres|direct")
 
 #define ROLE_ROWS(key, type, member, text) \
     {key "_primary", type, CONF_MUST, text " on a primary", AT(member[CONF_ROLE_PRIMARY]), .reload = CONF_RELOAD}, \
@@ -100,7 +102,7 @@ static const struct conf_row rows[] = {
     {"restapi.keyfile", CONF_PATH, CONF_MUST, "its key", AT(restapi_keyfile), .reload = CONF_RELOAD, .derived = "restapi.certfile"},
     {"restapi.keyfile_password", CONF_SECRET, CONF_MUST, "password of the key", AT(restapi_keyfile_password), .reload = CONF_RELOAD},
     {"restapi.cafile", CONF_PATH, CONF_MUST, "CA of clients", AT(restapi_cafile), .reload = CONF_RELOAD},
-    {"restapi.ciphers", CONF_TEXT, CONF_MUST, "TLS ciphers, as GnuTLS priorities or OpenSSL names", AT(restapi_ciphers), .reload = CONF_RELOAD},
+    {"restapi.ciphers", CONF_TEXT, CONF_MUST, "TLS ciphers, as a priority string of GnuTLS; a list of OpenSSL's is warned about, and the default used", AT(restapi_ciphers), .reload = CONF_RELOAD},
     {"restapi.verify_client", CONF_CHOICE, CONF_MUST, "client certificates: optional asks for one where something is changed, required for everything", AT(restapi_verify_client), .reload = CONF_RELOAD, .fallback = "none", .choices = "none|optional|required"},
     {"restapi.allowlist", CONF_WORDS, CONF_MUST, "addresses, networks and host names that may use unsafe methods", AT(restapi_allowlist), .reload = CONF_RELOAD},
     {"restapi.allowlist_include_members", CONF_BOOL, CONF_MUST, "and the members", AT(restapi_allowlist_include_members), .reload = CONF_RELOAD, .fallback = "false"},
@@ -134,7 +136,7 @@ static const struct conf_row rows[] = {
     {"postgresql.pgpass", CONF_PATH, CONF_MUST, "password file the agent writes, 0600", AT(pg_pgpass), .derived = "<runtime_dir>/pgpass"},
     {"postgresql.database", CONF_TEXT, CONF_SHOULD, "database of the agent's sessions", AT(pg_database), .reload = CONF_RELOAD, .fallback = "postgres"},
     {"postgresql.use_unix_socket", CONF_BOOL, CONF_MUST, "the agent's sessions use the socket", AT(pg_use_unix_socket), .reload = CONF_RELOAD, .fallback = "false"},
-    {"postgresql.use_unix_socket_repl", CONF_BOOL, CONF_MUST, "the agent has no local replication sessions: it asks its own server in ordinary ones", SILENT, .fallback = "false"},
+    {"postgresql.use_unix_socket_repl", CONF_BOOL, CONF_MUST, "the agent has no local replication sessions: it asks its own server in ordinary ones", NO_EFFECT, .fallback = "false"},
     {"postgresql.krbsrvname", CONF_TEXT, CONF_SHOULD, "Kerberos service name of PostgreSQL, for all roles", AT(pg_krbsrvname)},
     {"postgresql.superuser", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.authentication.superuser"},
     {"postgresql.replication", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "postgresql.authentication.replication"},
@@ -147,7 +149,7 @@ static const struct conf_row rows[] = {
     ROLE_ROWS("postgresql.pg_hba", CONF_LINES, pg_hba_of, "instead of pg_hba,"),
     ROLE_ROWS("postgresql.pg_ident", CONF_LINES, pg_ident_of, "instead of pg_ident,"),
     {"postgresql.custom_conf", CONF_PATH, CONF_MUST, "file included instead of the renamed postgresql.conf", AT(pg_custom_conf), .reload = CONF_RELOAD},
-    {"postgresql.config_base_name", CONF_TEXT, CONF_SHOULD, "first part of the name of postgresql.conf", AT(pg_config_base_name), .fallback = "postgresql"},
+    {"postgresql.config_base_name", CONF_NAME, CONF_SHOULD, "first part of the name of postgresql.conf", AT(pg_config_base_name), .fallback = "postgresql"},
     {"postgresql.basebackup", CONF_OPTIONS, CONF_MUST, "options of pg_basebackup", AT(pg_basebackup), .reload = CONF_RELOAD, .choices = CONF_NOT_OF_BASEBACKUP},
     {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "command run before a promotion; a code other than 0 refuses it", AT(pg_pre_promote), .reload = CONF_RELOAD},
     {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "command run before PostgreSQL is stopped", AT(pg_before_stop), .reload = CONF_RELOAD},
@@ -180,7 +182,8 @@ static const struct conf_row rows[] = {
     {"bootstrap.<method>", CONF_METHODS, CONF_MUST, "that section: command (gets --scope= --datadir=, unless no_params), recovery_conf, keep_existing_recovery_conf; any other key becomes --key=value", AT(bootstrap_settings), .reload = CONF_ONCE},
     {"bootstrap.initdb", CONF_OPTIONS, CONF_MUST, "options of initdb", AT(bootstrap_initdb), .reload = CONF_ONCE, .choices = "pgdata|nosync|pwfile|sync-only|version"},
     {"bootstrap.pg_hba", CONF_LINES, CONF_SHOULD, "lines added to initdb's pg_hba.conf", AT(bootstrap_pg_hba), .reload = CONF_ONCE},
-    {"bootstrap.users", CONF_USERS, CONF_MUST, "roles to make: name: {password, options: [createdb]}", AT(bootstrap_users), .reload = CONF_ONCE},
+    {"bootstrap.users", CONF_USERS, CONF_MUST, "roles to make: name: {password, options: [createdb]}", AT(bootstrap_users), .reload = CONF_ONCE,
+     .choices = "superuser|nosuperuser|createdb|nocreatedb|createrole|nocreaterole|inherit|noinherit|login|nologin|replication|noreplication|bypassrls|nobypassrls"},
     {"bootstrap.post_bootstrap", CONF_TEXT, CONF_MUST, "command run after it, with a connection string", AT(bootstrap_post_bootstrap), .reload = CONF_ONCE},
     {"bootstrap.post_init", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "bootstrap.post_bootstrap"},
 

@@ -2,6 +2,8 @@
  * One value into the struct, by the type of its row (conf_walk.h). Small
  * functions, one a type, each naming what it got and what it wants.
  */
+#include <ctype.h>
+
 #include "base/kv.h"
 #include "base/str.h"
 #include "conf/conf_scalar.h"
@@ -287,42 +289,98 @@ static int set_host_port(const struct conf_walk *w, const struct conf_row *row,
     return 0;
 }
 
+/* One of the hosts that are not last, behind those there are; brackets are of no use to
+ * PostgreSQL. False: it has a port, or nothing. */
+static bool add_host(struct strbuf *hosts, const char *host, size_t length)
+{
+    bool bracketed;
+
+    while (length > 0 && *host == ' ') {
+        host++;
+        length--;
+    }
+    while (length > 0 && host[length - 1] == ' ') {
+        length--;
+    }
+    bracketed = length > 2 && host[0] == '[' && host[length - 1] == ']';
+    host += bracketed ? 1 : 0;
+    length -= bracketed ? 2 : 0;
+    if (length == 0 || memchr(host, ' ', length) != NULL || memchr(host, ']', length) != NULL ||
+        (memchr(host, ':', length) != NULL &&
+         memchr(host, ':', length) == memrchr(host, ':', length))) {
+        return false; /* One colon: no address of IPv6. */
+    }
+    strbuf_add(hosts, host, length);
+    strbuf_add_text(hosts, ",");
+    return true;
+}
+
 /* "h1,h2:port"; the port may be missing. Splits at the colon behind the last
  * comma and bracket. */
+static bool read_listen(const char *text, int64_t default_port, struct strbuf *hosts,
+                        uint16_t *ret_port)
+{
+    char last[HOST_SIZE + 16];
+    char host[HOST_SIZE];
+    const char *comma;
+
+    while ((comma = strchr(text, ',')) != NULL) {
+        if (!add_host(hosts, text, (size_t)(comma - text))) {
+            return false;
+        }
+        text = comma + 1;
+    }
+    text += strspn(text, " ");
+    if (!conf_normalize_address(text, default_port, last, sizeof(last)) ||
+        !conf_split_address(last, host, sizeof(host), ret_port)) {
+        return false;
+    }
+    strbuf_add_text(hosts, host);
+    return true;
+}
+
 static int set_listen(const struct conf_walk *w, const struct conf_row *row,
                       const struct conf_node *node)
 {
-    const char *last = strrchr(node->text, ',');
-    const char *tail = last != NULL ? last + 1 : node->text;
-    size_t before = (size_t)(tail - node->text);
     struct strbuf hosts = {0};
-    char text[HOST_SIZE + 16];
-    char host[HOST_SIZE];
     uint16_t port;
+    int rv = 0;
 
-    tail += strspn(tail, " ");
-    if (node->text[0] == ',' || strstr(node->text, ",,") != NULL ||
-        !conf_normalize_address(tail, row->min, text, sizeof(text)) ||
-        !conf_split_address(text, host, sizeof(host), &port)) {
-        return conf_fail_value(w, row, node, "not an address", "host,host:port");
+    if (read_listen(node->text, row->min, &hosts, &port)) {
+        conf_replace(at(w, row->offset), hosts.data);
+        memcpy(at(w, row->second_offset), &port, sizeof(port));
+    } else {
+        rv = conf_fail_value(w, row, node, "not an address", "host,host:port");
     }
-    for (size_t i = 0; i < before; i++) {
-        if (node->text[i] != ' ') {
-            strbuf_add(&hosts, &node->text[i], 1);
-        }
-    }
-    strbuf_add_text(&hosts, host);
-    conf_replace(at(w, row->offset), hosts.data);
-    memcpy(at(w, row->second_offset), &port, sizeof(port));
     strbuf_deinit(&hosts);
-    return 0;
+    return rv;
 }
 
+/* One of libpq's words has to be in lower case. */
 static int set_entry(const struct conf_walk *w, const struct conf_row *row,
                      const struct conf_node *node)
 {
-    kv_set(at(w, row->offset), strrchr(row->path, '.') + 1, node->text);
+    char *value;
+
+    if (row->choices != NULL && node->text[0] != '\0' &&
+        !conf_choice_find(row->choices, node->text, NULL)) {
+        return fail_choice(w, row, node);
+    }
+    value = xstrdup(node->text);
+    for (char *c = value; row->choices != NULL && *c != '\0'; c++) {
+        *c = (char)tolower((unsigned char)*c);
+    }
+    kv_set(at(w, row->offset), strrchr(row->path, '.') + 1, value);
+    free(value);
     return 0;
+}
+
+/* Without a path there is none, as if nothing were written. */
+static void store_path(const struct conf_walk *w, const struct conf_row *row, const char *value)
+{
+    if (value[0] != '\0' || row->fallback != NULL) {
+        store_text(w, row, value);
+    }
 }
 
 static int set_scalar(const struct conf_walk *w, const struct conf_row *row,
@@ -331,8 +389,10 @@ static int set_scalar(const struct conf_walk *w, const struct conf_row *row,
     switch (row->type) {
     case CONF_TEXT:
     case CONF_SECRET:
-    case CONF_PATH:
         store_text(w, row, node->text);
+        return 0;
+    case CONF_PATH:
+        store_path(w, row, node->text);
         return 0;
     case CONF_NAME:
         return set_name(w, row, node);

@@ -271,6 +271,37 @@ static int set_addresses(const struct conf_walk *w, const struct conf_row *row,
     return rv;
 }
 
+/* Left out a misspelt password would make a role that nobody can use, or one without. */
+static int check_user(const struct conf_walk *w, const struct conf_row *row,
+                      const struct conf_node *user, const char *options)
+{
+    const struct conf_node *place = conf_node_child(user, "options");
+    char *copy = xstrdup(options);
+    char *rest = copy;
+    char *word;
+    char key[2 * CONF_KEY_SIZE];
+    int rv = 0;
+
+    (void)snprintf(key, sizeof(key), "%s%s.%.100s", w->prefix, row->path, user->key);
+    while (rv == 0 && (word = strsep(&rest, ",")) != NULL) {
+        word = trim(word);
+        if (word[0] != '\0' && !conf_choice_find(row->choices, word, NULL)) {
+            rv = conf_fail(w->diag, place, key,
+                           "not an option of a role, got \"%.60s\", expected createdb, "
+                           "createrole, replication, superuser or the like",
+                           word);
+        }
+    }
+    free(copy);
+    for (const struct conf_node *at = user->first; at != NULL; at = at->next) {
+        if (strcmp(at->key, "password") != 0 && strcmp(at->key, "options") != 0) {
+            conf_warn(w->diag, at, key,
+                      "unknown key, ignored: %.60s; expected password and options", at->key);
+        }
+    }
+    return rv;
+}
+
 /* "password\toption,option" */
 static int add_user(const struct conf_walk *w, const struct conf_row *row,
                     const struct conf_node *node)
@@ -294,6 +325,9 @@ static int add_user(const struct conf_walk *w, const struct conf_row *row,
         rv = join(w, row, options, &text);
     } else if (options != NULL && options->kind == CONF_NODE_SCALAR) {
         strbuf_add_text(&text, options->text);
+    }
+    if (rv == 0) {
+        rv = check_user(w, row, node, strchr(text.data, '\t') + 1);
     }
     if (rv == 0) {
         kv_set(list_at(w, row), node->key, text.data);

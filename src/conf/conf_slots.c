@@ -178,7 +178,11 @@ static int add_permanent(const struct conf_walk *w, const struct conf_row *row,
     if (list->n == PERMANENT_MAX) {
         return fail_number(w, row, node, PERMANENT_MAX);
     }
-    if (!says(e.fields[CLUSTER_TYPE], "standby")) {
+    if (says(e.fields[CLUSTER_TYPE], "standby")) {
+        (void)snprintf(key, sizeof(key), "%s%s.%.70s", w->prefix, row->path, node->key);
+        conf_warn(w->diag, node, key,
+                  "accepted, but not acted on yet: it is for standby clusters alone");
+    } else {
         add(list, node->key, logical ? "logical" : "physical",
             logical ? &e : &(struct entry){{NULL}});
     }
@@ -206,6 +210,7 @@ static int add_ignored(const struct conf_walk *w, const struct conf_row *row,
                        const struct conf_node *node)
 {
     struct kv_list *list = list_at(w, row);
+    char key[2 * CONF_KEY_SIZE];
     struct entry e;
 
     if (node->kind != CONF_NODE_MAP) {
@@ -213,6 +218,10 @@ static int add_ignored(const struct conf_walk *w, const struct conf_row *row,
     }
     if (read_entry(w, row, NULL, node, &e) < 0) {
         return -1;
+    }
+    if (node->first == NULL) {
+        conf_warn(w->diag, node, full_key(w, row, key),
+                  "an empty entry fits every slot: none is ever dropped, nor spoken of");
     }
     if (list->n == IGNORED_MAX) {
         return fail_number(w, row, node, IGNORED_MAX);

@@ -84,6 +84,26 @@ static int read_pair(const struct conf_node *tags, const struct pair *names, boo
     return 0;
 }
 
+static int read_source(const struct conf_node *from, struct conf *c, const struct conf_diag *diag)
+{
+    char got[100];
+
+    if (from == NULL || from->kind == CONF_NODE_NULL) {
+        return 0;
+    }
+    if (from->kind != CONF_NODE_SCALAR) {
+        return conf_fail(diag, from, "tags.replicatefrom",
+                         "wrong type, got %s, expected the name of a member",
+                         conf_node_show(from, got, sizeof(got)));
+    }
+    if (c->name != NULL && strcmp(from->text, c->name) == 0) {
+        conf_warn(diag, from, "tags.replicatefrom", "ignored, it is this node's own name");
+        return 0;
+    }
+    conf_replace(&c->replicatefrom, from->text);
+    return 0;
+}
+
 static int read_known(const struct conf_node *tags, struct conf *c, const struct conf_diag *diag)
 {
     const struct conf_node *from = conf_node_child(tags, "replicatefrom");
@@ -104,10 +124,7 @@ static int read_known(const struct conf_node *tags, struct conf *c, const struct
     }
     c->failover_priority = (uint32_t)failover;
     c->sync_priority = (uint32_t)sync;
-    if (from != NULL && from->kind == CONF_NODE_SCALAR) {
-        conf_replace(&c->replicatefrom, from->text);
-    }
-    return 0;
+    return read_source(from, c, diag);
 }
 
 /* As Patroni tells them: a flag that is off says nothing, but beside the number that it

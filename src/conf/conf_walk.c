@@ -40,6 +40,7 @@ static void rename_alias(const struct conf_walk *w, struct conf_node *root,
     struct conf_node *old = conf_node_find(root, row->path);
     struct conf_node *from;
     struct conf_node *section;
+    char key[2 * CONF_KEY_SIZE];
 
     if (old == NULL) {
         return;
@@ -47,7 +48,8 @@ static void rename_alias(const struct conf_walk *w, struct conf_node *root,
     from = conf_node_section(root, row->path, old_dot != NULL ? (size_t)(old_dot - row->path) : 0);
     section = conf_node_section(root, new_path, new_dot != NULL ? (size_t)(new_dot - new_path) : 0);
     if (section == NULL || conf_node_find(root, new_path) != NULL) {
-        conf_warn(w->diag, old, row->path, "ignored, because %s%s is given", w->prefix, new_path);
+        (void)snprintf(key, sizeof(key), "%s%s", w->prefix, row->path);
+        conf_warn(w->diag, old, key, "ignored, because %s%s is given", w->prefix, new_path);
         conf_node_remove(from, old);
         conf_node_free(old);
         return;
@@ -144,6 +146,15 @@ static void warn_no_effect(const struct conf_walk *w, const struct conf_row *row
     }
 }
 
+static void warn_local_only(const struct conf_walk *w, const struct conf_row *row,
+                            const struct conf_node *node)
+{
+    char key[2 * CONF_KEY_SIZE];
+
+    (void)snprintf(key, sizeof(key), "%s%s", w->prefix, row->path);
+    conf_warn(w->diag, node, key, "ignored here, belongs into the node's own file");
+}
+
 /* Of "a, b": blanks around are no part of a word. */
 static bool is_word_of(const char *text, const char *word)
 {
@@ -193,7 +204,7 @@ static int walk_key(const struct conf_walk *w, const struct conf_row *row,
         warn_other_store(w, node);
         return 0;
     case CONF_LOCAL_ONLY:
-        conf_warn(w->diag, node, row->path, "ignored here, belongs into the node's own file");
+        warn_local_only(w, row, node);
         return 0;
     case CONF_LATER:
         note_later(later, row, node);

@@ -69,17 +69,33 @@ static struct conf_node *top(const struct reader *r)
     return r->depth > 0 ? r->stack[r->depth - 1].node : NULL;
 }
 
+/* "restapi.listen", of a key in the section that is open. */
+static void name_key(const struct reader *r, char *path, size_t size)
+{
+    struct sbuf b;
+
+    sbuf_init(&b, path, size);
+    for (size_t i = 0; i < r->depth; i++) {
+        if (r->stack[i].node->key != NULL) {
+            sbuf_printf(&b, "%s.", r->stack[i].node->key);
+        }
+    }
+    sbuf_add(&b, r->key);
+}
+
 static int check_twice(struct reader *r, const struct conf_node *map)
 {
     const struct conf_node *old = conf_node_child(map, r->key);
     struct conf_node place = place_of(r, r->key_mark);
     char first[CONF_KEY_SIZE];
+    char path[2 * CONF_KEY_SIZE];
 
     if (old == NULL || r->key_is_merge) {
         return 0;
     }
+    name_key(r, path, sizeof(path));
     conf_node_place(old, first, sizeof(first));
-    return conf_fail(r->diag, &place, r->key, "given twice, first at %s", first);
+    return conf_fail(r->diag, &place, path, "given twice, first at %s", first);
 }
 
 /* Puts the node where the parser stands. The tree owns it in any case. */

@@ -250,6 +250,12 @@ static void wrong_variables_are_named(void **state)
          "environment variable VECHE_POSTGRESQL_LISTEN: postgresql.listen: not an address, got "
          "\"a,,b:1\", expected host,host:port",
          ""},
+        {"PATRONI_NAMESPACE=/\xe9t\xe9",
+         "environment variable PATRONI_NAMESPACE: namespace: not a text, got bytes that are no "
+         "UTF-8, expected UTF-8",
+         ""},
+        {"PATRONI_CITUS_GROUP=1", "",
+         "environment: PATRONI_CITUS_GROUP: has no effect: Citus is not supported\n"},
         {"PATRONI_ETCD3_HOSTS=a:1|PATRONI_RESTAPI_LISTE=b:1", "",
          "environment: PATRONI_ETCD3_HOSTS: not used: raft: takes the place of another store\n"
          "environment: PATRONI_RESTAPI_LISTE: no such variable, ignored\n"},

@@ -28,17 +28,17 @@ struct entry {
 #define USER(name)                                                  \
     {name ".username", NULL, "me", "[a]", NOTHING},                 \
         {name ".password", NULL, "'#1'", "[a]", NOTHING},           \
-        {name ".sslmode", NULL, "verify-full", "[a]", NOTHING},     \
+        {name ".sslmode", NULL, "verify-full", "much", NOTHING},     \
         {name ".sslcert", NULL, "/c", "[a]", NOTHING},              \
         {name ".sslkey", NULL, "/k", "[a]", NOTHING},               \
         {name ".sslpassword", NULL, "p", "[a]", NOTHING},           \
         {name ".sslrootcert", NULL, "/r", "[a]", NOTHING},          \
         {name ".sslcrl", NULL, "/l", "[a]", NOTHING},               \
         {name ".sslcrldir", NULL, "/d", "[a]", NOTHING},            \
-        {name ".gssencmode", NULL, "disable", "[a]", NOTHING},      \
-        {name ".channel_binding", NULL, "require", "[a]", NOTHING}, \
+        {name ".gssencmode", NULL, "disable", "much", NOTHING},      \
+        {name ".channel_binding", NULL, "require", "much", NOTHING}, \
     {                                                               \
-        name ".sslnegotiation", NULL, "direct", "[a]", NOTHING      \
+        name ".sslnegotiation", NULL, "direct", "much", NOTHING      \
     }
 
 #define ROLES(name, good, bad, heard)                                                     \
@@ -129,7 +129,7 @@ static const struct entry local[] = {
     {"postgresql.pgpass", NULL, "/tmp/pgpass", "[a]", NOTHING},
     {"postgresql.database", "postgres", "admin", "[a]", NOTHING},
     {"postgresql.use_unix_socket", "false", "on", "maybe", NOTHING},
-    {"postgresql.use_unix_socket_repl", "false", "on", "maybe", NOTHING},
+    {"postgresql.use_unix_socket_repl", "false", "on", "maybe", NO_EFFECT},
     USER("postgresql.authentication.superuser"),
     USER("postgresql.authentication.replication"),
     USER("postgresql.authentication.rewind"),
@@ -138,7 +138,7 @@ static const struct entry local[] = {
     {"postgresql.create_replica_methods", NULL, "[basebackup]", "{a: b}", NOTHING},
     {"postgresql.pg_ctl_timeout", NULL, "120", "never", NOTHING},
     {"postgresql.custom_conf", NULL, "/etc/my.conf", "[a]", NOTHING},
-    {"postgresql.config_base_name", "postgresql", "pg", "[a]", NOTHING},
+    {"postgresql.config_base_name", "postgresql", "pg", "a/b", NOTHING},
     {"postgresql.basebackup", NULL, "[verbose, {max-rate: 100M}]", "fast", NOTHING},
     {"postgresql.use_pg_rewind", "true", "off", "maybe", NO_EFFECT},
     {"postgresql.rewind", NULL, "[debug]", "fast", NOTHING},
@@ -251,7 +251,7 @@ static void load_entry(struct load *l, const char *prefix, const char *path, con
         strbuf_add_text(&b, "}");
     }
     strbuf_add_text(&b, "\n");
-    write_file("c/1.yml", GOOD "restapi: {authentication: {username: x, password: y}}\n");
+    write_file("c/1.yml", GOOD "restapi: {authentication: {username: x, password: y}, certfile: /b}\n");
     write_file("c/2.yml", b.data);
     strbuf_deinit(&b);
     load_path(l, "c");

@@ -22,7 +22,7 @@ static void bad_files_are_refused_with_place_key_value_and_expectation(void **st
         {"- a\n", "t.yml:1:1: not a configuration, got a list, expected sections"},
         {"word\n", "t.yml:1:1: not a configuration, got \"word\", expected sections"},
         {"name: a\nscope: b\nname: c\n", "t.yml:3:1: name: given twice, first at t.yml:1:1"},
-        {"raft: {a: 1, b: 2, a: 3}\n", "t.yml:1:20: a: given twice, first at t.yml:1:8"},
+        {"raft: {a: 1, b: 2, a: 3}\n", "t.yml:1:20: raft.a: given twice, first at t.yml:1:8"},
         {"a: !!int 1\n", "t.yml:1:4: YAML tags are not supported, expected the value alone"},
         {"a: !!set {b}\n", "t.yml:1:4: YAML tags are not supported, expected the value alone"},
         {"a: !!map []\n", "t.yml:1:4: YAML tags are not supported, expected the value alone"},
@@ -58,6 +58,27 @@ static void bad_files_are_refused_with_place_key_value_and_expectation(void **st
          "raft: {self_addr: 127.0.0.1}\nmode: witness\n",
          "t.yml:1:1: name: reserved, got \"__patroni_strict_sync_replica_placeholder__\", expected "
          "another name"},
+        {GOOD "log: {level: \"\\e[31m\\nX\"}\n",
+         "t.yml:11:7: log.level: not a known value, got \"?[31m?X\", expected DEBUG, INFO, "
+         "WARNING, WARN, ERROR, FATAL or CRITICAL"},
+        {GOOD "  config_base_name: a/b\n",
+         "t.yml:11:3: postgresql.config_base_name: not a name, got \"a/b\", expected 1 to 63 ASCII "
+         "letters, digits, - _ or ."},
+        {GOOD "    rewind: {sslmode: always}\n",
+         "t.yml:11:14: postgresql.authentication.rewind.sslmode: not a known value, got "
+         "\"always\", expected disable, allow, prefer, require, verify-ca or verify-full"},
+        {GOOD "restapi: {authentication: {username: '', password: ''}}\n",
+         "t.yml:11:11: restapi.authentication: an empty username, expected username and password"},
+        {GOOD "restapi: {authentication: {username: a, password: ''}}\n",
+         "t.yml:11:11: restapi.authentication: an empty password, expected username and password"},
+        {GOOD "restapi: {authentication: {username: 'a:b', password: c}}\n",
+         "t.yml:11:28: restapi.authentication.username: not possible, got a colon in it, expected "
+         "a name without: HTTP puts one behind it"},
+        {GOOD "bootstrap: {users: {a: {password: p, options: [createdb, fly]}}}\n",
+         "t.yml:11:38: bootstrap.users.a: not an option of a role, got \"fly\", expected createdb, "
+         "createrole, replication, superuser or the like"},
+        {GOOD "tags: {replicatefrom: [n2]}\n",
+         "t.yml:11:8: tags.replicatefrom: wrong type, got a list, expected the name of a member"},
         {"mode: observer\n",
          "t.yml:1:1: mode: not a known value, got \"observer\", expected postgres or witness"},
         {"log: DEBUG\n", "t.yml:1:1: log: wrong type, got \"DEBUG\", expected a section"},
@@ -328,6 +349,55 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
     } cases[] = {
         {GOOD, ""},
         {WITNESS, ""},
+        {GOOD "log: {dir: ''}\nrestapi: {certfile: '', cafile: ''}\n", ""},
+        {GOOD "restapi: {verify_client: required, cafile: /c, keyfile: /k}\n",
+         "t.yml:11:48: restapi.keyfile: has no effect without restapi.certfile: no TLS, and nobody "
+         "is asked for a certificate\n"
+         "t.yml:11:36: restapi.cafile: has no effect without restapi.certfile: no TLS, and nobody "
+         "is asked for a certificate\n"
+         "t.yml:11:11: restapi.verify_client: has no effect without restapi.certfile: no TLS, and "
+         "nobody is asked for a certificate\n"},
+        {GOOD "restapi: {verify_client: required, cafile: /c, keyfile: /k, certfile: /d}\n", ""},
+        {GOOD "restapi: {verify_client: none}\n", ""},
+        {GOOD "  use_unix_socket_repl: off\n", ""},
+        {GOOD "  use_unix_socket_repl: on\n",
+         "t.yml:11:3: postgresql.use_unix_socket_repl: has no effect: the agent has no local "
+         "replication sessions: it asks its own server in ordinary ones\n"},
+        {GOOD "bootstrap: {users: {a: {pasword: p, options: [createdb, NoLogin]}}}\n",
+         "t.yml:11:25: bootstrap.users.a: unknown key, ignored: pasword; expected password and "
+         "options\n"},
+        {GOOD "tags: {replicatefrom: n1}\n",
+         "t.yml:11:8: tags.replicatefrom: ignored, it is this node's own name\n"},
+        {GOOD "  parameters: {data_directory: /x, Max_Connections: 9, 'a b': c, a.b: d}\n"
+              "  parameters_primary: {max_connections: 9, work_mem: 1MB, primary_conninfo: x}\n"
+              "  recovery_conf: {restore_command: x, recovery_target_time: y, work_mem: 1MB}\n",
+         "t.yml:12:24: postgresql.parameters_primary.max_connections: ignored, it is the same on "
+         "every node: belongs into bootstrap.dcs\n"
+         "t.yml:12:59: postgresql.parameters_primary.primary_conninfo: ignored, the agent itself "
+         "sets it\n"
+         "t.yml:11:16: postgresql.parameters.data_directory: ignored, the agent derives it from "
+         "other keys\n"
+         "t.yml:11:36: postgresql.parameters.Max_Connections: ignored, it is the same on every "
+         "node: belongs into bootstrap.dcs\n"
+         "t.yml:11:56: postgresql.parameters.a b: not the name of a parameter, ignored\n"
+         "t.yml:13:39: postgresql.recovery_conf.recovery_target_time: ignored, the agent itself "
+         "sets it\n"
+         "t.yml:13:64: postgresql.recovery_conf.work_mem: no parameter of recovery, ignored: "
+         "belongs into postgresql.parameters\n"},
+        {WITNESS "bootstrap:\n  dcs:\n    synchronous_mode: on\n    master_start_timeout: 1\n"
+                 "    primary_start_timeout: 2\n    postgresql:\n      pgpass: /p\n"
+                 "      parameters: {max_connections: 262144, synchronous_standby_names: a}\n"
+                 "      parameters_replica: {wal_level: logical}\n",
+         "t.yml:9:5: bootstrap.dcs.master_start_timeout: ignored, because "
+         "bootstrap.dcs.primary_start_timeout is given\n"
+         "t.yml:12:7: bootstrap.dcs.postgresql.pgpass: ignored here, belongs into the node's own "
+         "file\n"
+         "t.yml:14:28: bootstrap.dcs.postgresql.parameters_replica.wal_level: ignored, it is the "
+         "same on every node: belongs into postgresql.parameters\n"
+         "t.yml:13:45: bootstrap.dcs.postgresql.parameters.synchronous_standby_names: ignored, "
+         "with synchronous_mode the agent sets it\n"
+         "t.yml:13:20: bootstrap.dcs.postgresql.parameters.max_connections: not possible, got "
+         "\"262144\", using 100\n"},
         {WITNESS "  tls: {cert: /c, key: /k, ca: /a}\n", ""},
         {WITNESS "  password: a\n  tls: {cert: /c, key: /k, ca: /a}\n",
          "t.yml:7:3: raft.tls: wins over raft.password, which is not used\n"},
@@ -387,7 +457,7 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
          "Defaulting to nosync: True\n"},
         {WITNESS "bootstrap:\n  dcs: {ttl: 20, loop_wait: 10, retry_timeout: 10}\n",
          "t.yml:7:9: bootstrap.dcs.ttl: loop_wait + 2 * retry_timeout must not exceed ttl, got 10 "
-         "+ 2 * 10 > 20 s; using loop_wait 1 and retry_timeout 9.5\n"},
+         "+ 2 * 10 > 20 s; using loop_wait 1 and retry_timeout 9\n"},
         {WITNESS "bootstrap:\n  dcs: {slots: {a: {typ: x}}, standby_cluster: {primary_slot_name: "
                  "x}, wat: 1}\n",
          "t.yml:7:21: bootstrap.dcs.slots: typ is not known there, ignored\n"
@@ -485,6 +555,52 @@ static void parameters_keep_their_scalars_exactly(void **state)
     conf_dynamic_deinit(&d);
     strbuf_deinit(&yaml);
     load_end(&l);
+}
+
+static void addresses_to_listen_on_have_one_port(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *addresses; /* NULL = refused. */
+        uint16_t port;
+    } cases[] = {
+        {"a,b:5433", "a,b", 5433},
+        {"a, b :5433", NULL, 0},
+        {"a , b:5433", "a,b", 5433},
+        {"*", "*", 5432},
+        {"[::1]:5433", "::1", 5433},
+        {"[::1],10.0.0.1:5433", "::1,10.0.0.1", 5433},
+        {"10.0.0.1,[::1]:5433", "10.0.0.1,::1", 5433},
+        {"a:5433,b:5434", NULL, 0},
+        {"a:5433,b", NULL, 0},
+        {"a,,b", NULL, 0},
+        {",b", NULL, 0},
+        {"[],b", NULL, 0},
+        {"a c,b", NULL, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct strbuf yaml = {0};
+        struct load l;
+
+        print_message("  listen \"%s\"\n", cases[i].text);
+        strbuf_printf(&yaml, "postgresql: {listen: '%s'}\n", cases[i].text);
+        assert_int_equal(mkdir("l", 0700), 0);
+        write_file("l/1.yml", GOOD);
+        write_file("l/2.yml", yaml.data);
+        load_path(&l, "l");
+        assert_int_equal(l.conf != NULL, cases[i].addresses != NULL);
+        if (l.conf != NULL) {
+            assert_string_equal(l.conf->pg_listen_addresses, cases[i].addresses);
+            assert_int_equal(l.conf->pg_port, cases[i].port);
+        }
+        load_end(&l);
+        strbuf_deinit(&yaml);
+        (void)unlink("l/1.yml");
+        (void)unlink("l/2.yml");
+        assert_int_equal(rmdir("l"), 0);
+    }
 }
 
 static void the_watchdog_is_as_written(void **state)
@@ -774,6 +890,7 @@ int main(void)
         cmocka_unit_test(one_error_anywhere_is_enough),
         cmocka_unit_test(what_is_odd_but_harmless_is_warned_about),
         cmocka_unit_test(parameters_keep_their_scalars_exactly),
+        cmocka_unit_test(addresses_to_listen_on_have_one_port),
         cmocka_unit_test(the_watchdog_is_as_written),
         cmocka_unit_test(a_section_of_comments_is_empty),
         cmocka_unit_test(defaults_follow_from_other_keys),
