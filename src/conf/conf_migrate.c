@@ -205,6 +205,20 @@ static void convert_segments(struct migrating *m)
     node->text = xstrdup(text);
 }
 
+/* One standby by name is the stricter of the two: nothing that was acknowledged can be lost. */
+static void convert_quorum(struct migrating *m)
+{
+    static const char key[] = "bootstrap.dcs.synchronous_mode";
+    struct conf_node *node = conf_node_find(m->root, key);
+
+    if (node == NULL || node->kind != CONF_NODE_SCALAR || !str_equal(node->text, "quorum")) {
+        return;
+    }
+    add_note(m, CONF_NOTE_CHANGED, node, key, "quorum commit is not there yet, now on");
+    free(node->text);
+    node->text = xstrdup("on");
+}
+
 /* ---- raft ---- */
 
 /* "h:1", "http://h:1/": the host. False: it is something else. */
@@ -556,6 +570,7 @@ static int migrate(struct migrating *m, const struct kv_list *partners, struct e
     drop_gone(m, "postgresql.parameters");
     drop_gone(m, "bootstrap.dcs.postgresql.parameters");
     convert_segments(m);
+    convert_quorum(m);
     if (make_raft(m, partners, err) < 0) {
         return -1;
     }

@@ -160,6 +160,26 @@ static void a_logical_slot_is_to_be_looked_at_before_17(void **state)
     }
 }
 
+/* None of the four has it either. */
+static void quorum_commit_becomes_one_standby_by_name(void **state)
+{
+    struct kv_list none = {0};
+    struct conf_migration m;
+    struct err err = {""};
+
+    (void)state;
+    write_file(TEST_FILE, "scope: s\nname: n\nrestapi: {connect_address: 'h:1'}\n"
+                          "postgresql: {listen: 'h:5432', data_dir: /d, authentication: "
+                          "{superuser: {username: a}, replication: {username: b}}}\n"
+                          "bootstrap: {dcs: {synchronous_mode: quorum}}\n");
+    assert_int_equal(conf_migrate(TEST_FILE, &none, &m, &err), 0);
+    assert_non_null(strstr(m.json, "\"synchronous_mode\": true"));
+    assert_true(kv_has(&m.notes[CONF_NOTE_CHANGED],
+                       TEST_FILE ":5:19: bootstrap.dcs.synchronous_mode: quorum commit is not "
+                                 "there yet, now on"));
+    conf_migration_deinit(&m);
+}
+
 static void what_can_not_be_migrated_is_refused(void **state)
 {
     static const struct {
@@ -202,6 +222,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_values_that_matter_are_kept),
         cmocka_unit_test(partners_that_are_given_take_the_place_of_guesses),
         cmocka_unit_test(a_logical_slot_is_to_be_looked_at_before_17),
+        cmocka_unit_test(quorum_commit_becomes_one_standby_by_name),
         cmocka_unit_test(what_can_not_be_migrated_is_refused),
     };
 

@@ -116,7 +116,7 @@ static void values_are_read_whether_text_number_or_boolean(void **state)
     (void)state;
     parse(&p, "{\"ttl\": \"4500ms\", \"loop_wait\": 0.5, \"retry_timeout\": 2, \"pause\": \"on\","
               " \"maximum_lag_on_failover\": \"1MB\", \"master_start_timeout\": 0,"
-              " \"check_timeline\": true, \"synchronous_mode\": \"quorum\","
+              " \"check_timeline\": true, \"synchronous_mode\": \"On\","
               " \"postgresql\": {\"use_slots\": \"off\","
               "   \"pg_hba\": [\"local all all trust\"],"
               "   \"parameters\": {\"work_mem\": \"4MB\", \"max_connections\": 50, \"ssl\": true,"
@@ -131,7 +131,7 @@ static void values_are_read_whether_text_number_or_boolean(void **state)
     assert_true(p.dynamic.pause);
     assert_true(p.dynamic.check_timeline);
     assert_false(p.dynamic.use_slots);
-    assert_string_equal(p.dynamic.synchronous_mode, "quorum");
+    assert_string_equal(p.dynamic.synchronous_mode, "on");
     assert_string_equal(p.dynamic.hba.items[0].key, "local all all trust");
     assert_string_equal(kv_get(&p.dynamic.parameters, "max_connections"), "50");
     assert_string_equal(kv_get(&p.dynamic.parameters, "ssl"), "true");
@@ -192,6 +192,9 @@ static void bad_json_and_bad_values_are_refused_with_a_reason(void **state)
         {"{\"pause\": \"maybe\"}", "pause: not a boolean, got \"maybe\", expected on or off"},
         {"{\"synchronous_mode\": \"strong\"}",
          "synchronous_mode: not a known value, got \"strong\", expected off, on or quorum"},
+        {"{\"synchronous_mode\": \"quorum\"}",
+         "synchronous_mode: quorum commit is not there yet, got \"quorum\", expected on (one "
+         "standby, by name) or off"},
         {"{\"synchronous_node_count\": 0}",
          "synchronous_node_count: out of range, got \"0\", expected 1 to 100"},
         {"{\"postgresql\": []}", "postgresql: wrong type, got a list, expected a section"},
@@ -255,8 +258,7 @@ static void keys_that_do_not_belong_here_are_warned_about(void **state)
         {"{\"master_start_timeout\": 1, \"primary_start_timeout\": 2}",
          "master_start_timeout: ignored, because primary_start_timeout is given\n"},
         {"{\"primary_stop_timeout\": 2, \"slots\": {\"a\": 1}}", ""},
-        {"{\"synchronous_mode\": \"quorum\", \"synchronous_node_count\": 2}",
-         "synchronous_mode: quorum is not there yet, taken as on: one standby by name\n"
+        {"{\"synchronous_mode\": \"on\", \"synchronous_node_count\": 2}",
          "synchronous_node_count: more than one is not there yet, got 2; using 1\n"},
         {"{\"synchronous_mode\": false, \"failsafe_mode\": true}", ""},
         {"{\"postgresql\": {\"parameters\": {\"port\": 1}}}",
