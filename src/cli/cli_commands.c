@@ -69,7 +69,12 @@ static const struct cli_flag
     of_proxy    = {"proxy",        0,  CLI_SWITCH, NULL,   AT(check_proxy),    NULL,   "files of HAProxy and keepalived on this machine"},
     of_all      = {"full",         0,  CLI_SWITCH, NULL,   AT(check_full),     NULL,   "all of it, also what is in order"},
     root        = {"root",         0,  CLI_TEXT,   "DIRECTORY", AT(root),      "FILE", "where the files of the system are, in the place of /"},
-    haproxy     = {"haproxy",      0,  CLI_TEXT,   "FILE", AT(haproxy),        "FILE", "this haproxy.cfg"};
+    haproxy     = {"haproxy",      0,  CLI_TEXT,   "FILE", AT(haproxy),        "FILE", "this haproxy.cfg"},
+    /* demote-cluster: with its flags it is refused as without */
+    host        = {"host",              0, CLI_IGNORED, "HOST",    0, NULL, "where the primary of the other cluster is"},
+    port        = {"port",              0, CLI_IGNORED, "PORT",    0, NULL, "its port"},
+    restore     = {"restore-command",   0, CLI_IGNORED, "COMMAND", 0, NULL, "where WAL comes from"},
+    slot        = {"primary-slot-name", 0, CLI_IGNORED, "NAME",    0, NULL, "the slot there"};
 
 const struct cli_flag *const cli_global_flags[] = {&config_file, &url, &dcs_url, &dcs, &insecure, &group, &help, NULL};
 
@@ -119,7 +124,7 @@ const struct cli_command cli_commands[] = {
     {"check", "[CLUSTER]", 1, "is all well? With the exit codes of monitoring plugins", cli_check,
      {&of_store, &of_postgres, &of_agent, &of_cluster, &of_proxy, &of_all, &haproxy, &root}},
     {"demote-cluster", "[CLUSTER]", 1, "not built yet: make this a standby cluster", cli_standby_cluster,
-     {&force}},
+     {&host, &port, &restore, &slot, &force}},
     {"promote-cluster", "[CLUSTER]", 1, "not built yet: end a standby cluster", cli_standby_cluster,
      {&force}},
     {"completion", "bash|zsh|man", 1, "completion for a shell, or the manual page, on the standard output", cli_completion,

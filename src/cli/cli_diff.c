@@ -143,6 +143,16 @@ static size_t end_of_hunk(const struct diff *d, size_t from)
     return MIN(last + CONTEXT + 1, d->n);
 }
 
+/* "3,2"; a single line has no number behind it. */
+static void print_range(FILE *out, char sign, size_t before, size_t n)
+{
+    fprintf(out, "%c%zu", sign, before + (n > 0));
+    if (n != 1) {
+        fprintf(out, ",%zu", n);
+    }
+    fputc(' ', out);
+}
+
 static void print_hunk(const struct diff *d, size_t from, size_t to, FILE *out)
 {
     size_t n_old = 0;
@@ -153,8 +163,10 @@ static void print_hunk(const struct diff *d, size_t from, size_t to, FILE *out)
         n_old += d->changes[i].sign != '+';
         n_new += d->changes[i].sign != '-';
     }
-    fprintf(out, "@@ -%zu,%zu +%zu,%zu @@\n", first->old + (n_old > 0), n_old,
-            first->new + (n_new > 0), n_new);
+    fputs("@@ ", out);
+    print_range(out, '-', first->old, n_old);
+    print_range(out, '+', first->new, n_new);
+    fputs("@@\n", out);
     for (size_t i = from; i < to; i++) {
         char sign = d->changes[i].sign;
         const char *colour = sign == ' ' ? "" : sign == '+' ? CLI_GREEN : CLI_RED;

@@ -305,14 +305,33 @@ static int judge(const struct cli_reply *reply)
     return cli_exit_code(reply->code);
 }
 
+/* An agent takes no empty configuration in the place of one, as Patroni's does not: what is
+ * there is taken away by name. */
+static json_t *removal_of_all(const struct edit *e)
+{
+    json_t *change = json_object();
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(e->before, key, value)
+    {
+        json_object_set_new(change, key, json_null());
+    }
+    return change;
+}
+
 static int send_change(const struct cli *c, const struct edit *e)
 {
-    char *text = json_dumps(e->change, 0);
+    bool empties = e->replace && json_object_size(e->change) == 0;
+    json_t *change = empties ? removal_of_all(e) : json_incref(e->change);
+    char *text = json_dumps(change, 0);
     struct cli_reply reply;
     int code;
 
     ASSERT(text != NULL);
-    code = cli_request_if(c, e->replace ? "PUT" : "PATCH", "/config", text, e->etag, &reply)
+    json_decref(change);
+    code = cli_request_if(c, e->replace && !empties ? "PUT" : "PATCH", "/config", text, e->etag,
+                          &reply)
                ? judge(&reply)
                : cli_unreachable(&reply);
     cli_reply_deinit(&reply);

@@ -6,15 +6,28 @@
 #define EXIT_CODES \
     "Exit codes: 0 done, 1 failed, 2 usage, 3 refused by the cluster, 4 nobody answered"
 
-static void print_flag(const struct cli_flag *flag, FILE *out)
+#define CHECK_CODES \
+    "Exit codes: 0 in order, 1 warning, 2 critical, 3 unknown, as monitoring plugins have them"
+
+static void print_flag(const struct cli_flag *flag, char letter, FILE *out)
 {
     char text[80];
 
-    (void)snprintf(text, sizeof(text), "%s%c%s--%s%s%s", flag->letter != 0 ? "-" : " ",
-                   flag->letter != 0 ? flag->letter : ' ', flag->letter != 0 ? ", " : "  ",
-                   flag->name, flag->value != NULL ? " " : "",
-                   flag->value != NULL ? flag->value : "");
+    (void)snprintf(text, sizeof(text), "%s%c%s--%s%s%s", letter != 0 ? "-" : " ",
+                   letter != 0 ? letter : ' ', letter != 0 ? ", " : "  ", flag->name,
+                   flag->value != NULL ? " " : "", flag->value != NULL ? flag->value : "");
     fprintf(out, "  %-28s %s\n", text, flag->help);
+}
+
+/* Behind that command: its own flag of that letter is meant then. */
+static char letter_behind(const struct cli_command *command, const struct cli_flag *flag)
+{
+    for (size_t i = 0; i < CLI_COMMAND_FLAGS_MAX && command->flags[i] != NULL; i++) {
+        if (command->flags[i]->letter == flag->letter) {
+            return 0;
+        }
+    }
+    return flag->letter;
 }
 
 void cli_print_usage(FILE *out)
@@ -25,7 +38,7 @@ void cli_print_usage(FILE *out)
     }
     fputs("\nOptions:\n", out);
     for (size_t i = 0; cli_global_flags[i] != NULL; i++) {
-        print_flag(cli_global_flags[i], out);
+        print_flag(cli_global_flags[i], cli_global_flags[i]->letter, out);
     }
     fputs("\nvechectl COMMAND --help tells more. " EXIT_CODES "\n", out);
 }
@@ -39,11 +52,11 @@ void cli_print_help(const struct cli_command *command, FILE *out)
         fputs("\nOptions:\n", out);
     }
     for (size_t i = 0; i < CLI_COMMAND_FLAGS_MAX && command->flags[i] != NULL; i++) {
-        print_flag(command->flags[i], out);
+        print_flag(command->flags[i], command->flags[i]->letter, out);
     }
     fputs("\nOptions of all commands:\n", out);
     for (size_t i = 0; cli_global_flags[i] != NULL; i++) {
-        print_flag(cli_global_flags[i], out);
+        print_flag(cli_global_flags[i], letter_behind(command, cli_global_flags[i]), out);
     }
-    fputs("\n" EXIT_CODES "\n", out);
+    fprintf(out, "\n%s\n", command->run == cli_check ? CHECK_CODES : EXIT_CODES);
 }

@@ -98,8 +98,10 @@ def standby_leader(agent):
 
 
 def edits(agent):
-    agent.replies["PATCH /config"] = (200, {})
-    agent.replies["PUT /config"] = (200, {})
+    for method in ("PATCH", "PUT"):
+        agent.replies[f"{method} /config"] = lambda body: (
+            (400, "The body is empty") if body == "{}" else (200, {})
+        )
 
 
 def is_raced(agent):
@@ -368,6 +370,32 @@ def broken(agent):
     agent.replies["GET /members/pg2/patroni"] = (503, "")
 
 
+def two(agent):
+    agent.cluster["members"] = plain_members()[:2]
+
+
+def leaves_nobody(agent):
+    """Neither standby may take over; the primary's guard is gone."""
+    plain(agent)
+    agent.member(PG1)["timeline"] = 2
+    agent.member(PG2)["tags"] = {"nofailover": True}
+    status = {**agent.status(PG0), "role": "primary"}
+    status["veche"] = {"version": "0.1.0", "fenced": "no", "guard": {"up": False}}
+    agent.replies["GET /members/pg0/patroni"] = (200, status)
+
+
+def rolls_onto_nobody(agent):
+    rolls(agent)
+    agent.replies["POST /switchover"] = (412, "Switchover failed: pg1 is primary, timeline 4")
+
+
+def is_silent(agent):
+    """The agent of pg2 is not there; nobody passes on what is for it."""
+    plain(agent)
+    agent.relays = False
+    agent.member(PG2)["api_url"] = "http://127.0.0.1:1/patroni"
+
+
 def pauses_slowly(agent):
     """pg2 follows when it was looked at three times."""
     pauses(agent)
@@ -382,6 +410,12 @@ def pauses_slowly(agent):
 
     agent.replies["GET /members/pg2/patroni"] = status
 
+
+COMMANDS = (
+    "list topology members switchover failover pause resume reload restart reinit flush remove"
+    " history show-config edit-config dsn query version migrate store check demote-cluster"
+    " promote-cluster completion"
+).split()
 
 # Setup of the agent, words of the command, what is typed.
 CASES = [
@@ -556,6 +590,29 @@ CASES = [
     (nothing, "query"),
     (nothing, "query -c select -m pg9"),
     (nothing, "query -c select -f x.sql"),
+    # what is left: wrong use, and a text that nothing above has
+    (nothing, ""),
+    (nothing, "nosuch"),
+    (nothing, "list --nosuch"),
+    (nothing, "list -f"),
+    (nothing, "list -f xml"),
+    (nothing, "list -w soon"),
+    (nothing, "history batman more"),
+    (nothing, "demote-cluster --host h --port 5432 --restore-command c --primary-slot-name s --force"),
+    (edits, "edit-config -s ttl --force"),
+    (edits, "edit-config -s a..b=1 --force"),
+    (chained, "dsn -m w"),
+    (chained, "restart w --force"),
+    (chained, "reload w --force"),
+    (chained, "reinit w --force"),
+    (is_silent, "restart pg2 --force"),
+    (is_silent, "reload pg2 --force"),
+    (is_silent, "reinit pg2 --force"),
+    (is_silent, "version batman pg2"),
+    (rolls_onto_nobody, "restart --rolling --force"),
+    (two, "check --store --full --root /nonexistent"),
+    (leaves_nobody, "check --cluster --agent --root /nonexistent"),
+    *((nothing, command) for command in ("--help", *(f"{name} --help" for name in COMMANDS))),
 ]
 
 
