@@ -164,8 +164,11 @@ static bool is_filtered(struct order_case *c)
         return true;
     }
     if (o->pg_version != 0 && s->pg_version >= o->pg_version) {
-        sbuf_printf(&c->text, "restart conditions are not satisfied: PostgreSQL is %" PRIu32,
-                    s->pg_version);
+        sbuf_printf(&c->text,
+                    "restart conditions are not satisfied: PostgreSQL is %" PRIu32 ".%" PRIu32
+                    ", not older than %" PRIu32 ".%" PRIu32,
+                    s->pg_version / 10000, s->pg_version % 10000, o->pg_version / 10000,
+                    o->pg_version % 10000);
         return true;
     }
     sbuf_add(&c->text, "restart conditions are not satisfied: no restart is pending");

@@ -249,7 +249,8 @@ static void its_conditions_are_judged_when_it_is_due(void **state)
     o.pg_version = 150009;
     s->view.self.status.pg_version = 150009;
     give(s, &o);
-    assert_end(s, false, "restart conditions are not satisfied");
+    assert_end(s, false,
+               "restart conditions are not satisfied: PostgreSQL is 15.9, not older than 15.9");
     s->view.self.status.pg_version = 150008;
     assert_node(s, "restart-begins", ACTION_NONE);
     free(s);
