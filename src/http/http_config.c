@@ -35,7 +35,7 @@ void http_handle_config(const struct http_request *r, struct http_reply *reply)
     reply->code = 200;
     reply->content_type = "application/json";
     make_etag(r->config, reply->etag, sizeof(reply->etag));
-    strbuf_add_text(&reply->body, r->config);
+    http_add_json(&reply->body, r->config);
 }
 
 static bool ends_with(const char *text, const char *end)

@@ -6,7 +6,7 @@
 
 #include "http/http_routes.h"
 
-static bool is_on(const char *config)
+bool http_failsafe_is_on(const char *config)
 {
     json_t *dynamic = config != NULL ? json_loads(config, 0, NULL) : NULL;
     bool on = http_is_yes(json_object_get(dynamic, "failsafe_mode"));
@@ -20,7 +20,7 @@ void http_handle_failsafe(const struct http_request *r, struct http_reply *reply
     const struct store *store = r->view->store;
     json_t *members;
 
-    if (!is_on(r->config)) {
+    if (!http_failsafe_is_on(r->config)) {
         http_reply_text(reply, 502, "failsafe_mode is off");
         return;
     }

@@ -33,6 +33,7 @@ static void add_patroni(struct strbuf *b, const struct http_request *r)
     bool running = s->mode == MODE_POSTGRES && http_runs(v);
     bool primary = http_is_primary(v);
     bool standby = http_is_standby(v);
+    bool failsafe = http_failsafe_is_on(r->config);
     const struct http_metric metrics[] = {
         {"patroni_version", "gauge", "Patroni version whose interface this is.", VECHE_PATRONI_VERSION_NUM},
         {"patroni_postgres_running", "gauge", "Value is 1 if PostgreSQL is running, 0 otherwise.", running},
@@ -52,8 +53,8 @@ static void add_patroni(struct strbuf *b, const struct http_request *r)
         {"patroni_postgres_server_version", "gauge", "Version of PostgreSQL, 0 if it is not running.", running ? (double)s->pg_version : 0},
         {"patroni_cluster_unlocked", "gauge", "Value is 1 if nobody is known to hold the lease, 0 otherwise.", http_is_unlocked(v)},
         {"patroni_failsafe_mode_is_active", "gauge", "Always 0: there is no failsafe mode, the lease does it.", 0},
-        {"patroni_failsafe_mode_enabled", "gauge", "Always 0: there is no failsafe mode, the lease does it.", 0},
-        {"patroni_failsafe_member", "gauge", "Always 0: there is no failsafe mode, the lease does it.", 0},
+        {"patroni_failsafe_mode_enabled", "gauge", "Value is 1 if failsafe_mode is on; the lease does what it is for either way.", failsafe},
+        {"patroni_failsafe_member", "gauge", "Value is 1 if failsafe_mode is on and GET /failsafe lists this node.", failsafe && s->mode == MODE_POSTGRES},
         {"patroni_postgres_timeline", "gauge", "Timeline of this node, 0 if PostgreSQL is not running.", running ? (double)s->timeline : 0},
         {"patroni_dcs_last_seen", "gauge", "Epoch seconds when this node last heard a majority of the voters, 0 if it never did.", (double)(r->stats->contact_us / 1000000)},
         {"patroni_pending_restart", "gauge", "Value is 1 if PostgreSQL needs a restart, 0 otherwise.", s->pending.n > 0},

@@ -20,6 +20,7 @@ struct wish {
     "send a JSON body such as {\"leader\": \"pg1\"} or {\"leader\": \"pg1\", \"candidate\": " \
     "\"pg2\"}"
 #define EXAMPLE_FAILOVER "send a JSON body such as {\"candidate\": \"pg2\"}"
+#define EXAMPLE_DEAD     "send a JSON body such as {\"primary\": \"pg1\"}"
 
 static bool take_name(const json_t *body, const char *key, char *name, struct http_reply *reply)
 {
@@ -79,29 +80,12 @@ static bool take_schedule(const struct view *v, const json_t *body, struct wish 
     return true;
 }
 
-static json_t *read_body(const struct http_request *r, const char *example,
-                         struct http_reply *reply)
-{
-    json_t *body = json_loads(r->body, 0, NULL);
-    char text[512];
-
-    if (!json_is_object(body)) {
-        (void)snprintf(text, sizeof(text), "%s: %s",
-                       r->body[0] == '\0' ? "The request has no body"
-                                          : "The body is not a JSON object",
-                       example);
-        http_reply_text(reply, 400, text);
-        json_decref(body);
-        return NULL;
-    }
-    return body;
-}
-
 /* In Patroni's order, so that of several mistakes the same one is told. */
 static bool parse(const struct http_request *r, const char *example, struct wish *w,
                   struct http_reply *reply)
 {
-    json_t *body = read_body(r, example, reply);
+    static const char *const keys[] = {"leader", "candidate", "member", "scheduled_at", NULL};
+    json_t *body = http_read_body(r, keys, false, example, reply);
     bool fine = body != NULL && take_name(body, "leader", w->from, reply) &&
                 take_name(body, "member", w->to, reply) &&
                 take_name(body, "candidate", w->to, reply);
@@ -331,15 +315,16 @@ static bool may_be_dead(const struct view *v, const char *name, struct http_repl
 
 void http_handle_primary_is_dead(const struct http_request *r, struct http_reply *reply)
 {
+    static const char *const keys[] = {"primary", NULL};
     struct command_epoch_unfenced *c = &reply->command.epoch_unfenced;
-    json_t *body = json_loads(r->body, 0, NULL);
+    json_t *body = http_read_body(r, keys, false, EXAMPLE_DEAD, reply);
     char name[NAME_SIZE] = "";
-    bool fine = take_name(body, "primary", name, reply);
+    bool fine = body != NULL && take_name(body, "primary", name, reply);
     struct sbuf b;
 
     json_decref(body);
     if (fine && name[0] == '\0') {
-        http_reply_text(reply, 400, "send a JSON body such as {\"primary\": \"pg1\"}");
+        http_reply_text(reply, 400, "The body names no primary: " EXAMPLE_DEAD);
         return;
     }
     if (!fine || !may_be_dead(r->view, name, reply)) {

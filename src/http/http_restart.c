@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "http/http_routes.h"
 
+#define EXAMPLE "send a JSON object such as {}"
+
 void http_add_pending(json_t *object, const struct status *status)
 {
     const struct pending_restart *p = &status->pending;
@@ -162,34 +164,47 @@ static const struct {
     {"restart_pending", take_pending},
 };
 
-/* NULL, or why not. */
-static const char *take_filter(const char *key, const json_t *value, struct command_order_set *c,
-                               char *text, size_t size)
+/* False: `text` says why not, in Patroni's words, and what there was. */
+static bool take_filter(const char *key, const json_t *value, struct command_order_set *c,
+                        char *text, size_t size)
 {
+    const char *wrong;
+    char *got;
+
     if (strcmp(key, "schedule") == 0) {
-        return NULL;
+        return true;
     }
     for (size_t i = 0; i < ARRAY_LENGTH(filters); i++) {
         if (strcmp(filters[i].key, key) == 0) {
-            return filters[i].take(value, c);
+            wrong = filters[i].take(value, c);
+            if (wrong == NULL) {
+                return true;
+            }
+            got = json_dumps(value, JSON_ENCODE_ANY);
+            (void)snprintf(text, size, "%s, got %.60s", wrong, got);
+            free(got);
+            return false;
         }
     }
-    (void)snprintf(text, size, "Unknown filter for the scheduled restart: %.60s", key);
-    return text;
+    (void)snprintf(text, size,
+                   "Unknown filter for the scheduled restart: %.60s, expected schedule, role, "
+                   "postgres_version, timeout or restart_pending",
+                   key);
+    return false;
 }
 
-/* Without a body it is an empty one. */
-static json_t *parse_body(const struct http_request *r, struct http_reply *reply)
+static bool take_filters(json_t *body, struct command_order_set *c, char *text, size_t size)
 {
-    json_t *body =
-        r->body[strspn(r->body, " \r\n\t")] == '\0' ? json_object() : json_loads(r->body, 0, NULL);
+    const char *key;
+    json_t *value;
 
-    if (!json_is_object(body)) {
-        http_reply_text(reply, 400, "The body is not a JSON object: send one such as {}");
-        json_decref(body);
-        return NULL;
+    json_object_foreach(body, key, value)
+    {
+        if (!take_filter(key, value, c, text, size)) {
+            return false;
+        }
     }
-    return body;
+    return true;
 }
 
 /* Whom it is about: this member, or the one that the path names. */
@@ -274,25 +289,20 @@ static bool may_restart(const struct http_request *r, bool scheduled, struct htt
 
 void http_handle_restart(const struct http_request *r, struct http_reply *reply)
 {
-    json_t *body = parse_body(r, reply);
+    json_t *body = http_read_body(r, NULL, true, EXAMPLE, reply); /* Keys: see take_filter(). */
     struct command_order_set *c;
-    const char *wrong = NULL;
-    const char *key;
-    json_t *value;
-    char text[128];
+    char text[256];
+    bool fine;
 
     if (body == NULL) {
         return;
     }
     c = begin_order(r, REQUEST_RESTART, reply);
-    json_object_foreach(body, key, value)
-    {
-        wrong = wrong != NULL ? wrong : take_filter(key, value, c, text, sizeof(text));
-    }
+    fine = take_filters(body, c, text, sizeof(text));
     if (r->view->conf.pause && json_object_get(body, "schedule") != NULL) { /* First, as there. */
         http_reply_text(reply, 500, "Can't schedule restart in the paused state");
-    } else if (wrong != NULL) {
-        http_reply_text(reply, 400, wrong);
+    } else if (!fine) {
+        http_reply_text(reply, 400, text);
     } else if (take_schedule(r, json_object_get(body, "schedule"), &c->at_us, reply) &&
                knows(r, reply) && may_restart(r, c->at_us != 0, reply)) {
         reply->has_command = true;
@@ -324,7 +334,8 @@ void http_handle_restart_delete(const struct http_request *r, struct http_reply 
 
 void http_handle_reinitialize(const struct http_request *r, struct http_reply *reply)
 {
-    json_t *body = parse_body(r, reply);
+    static const char *const keys[] = {"force", "from_leader", "from-leader", NULL};
+    json_t *body = http_read_body(r, keys, true, EXAMPLE, reply);
     const struct view *v = r->view;
     const struct store_member *leader = http_leader(v);
     struct command_order_set *c;
@@ -334,7 +345,8 @@ void http_handle_reinitialize(const struct http_request *r, struct http_reply *r
         return;
     }
     force = http_is_yes(json_object_get(body, "force"));
-    from_leader = http_is_yes(json_object_get(body, "from_leader")); /* No other method. */
+    from_leader = http_is_yes(json_object_get(body, "from_leader")) || /* No other method. */
+                  http_is_yes(json_object_get(body, "from-leader"));   /* So in Patroni's manual. */
     json_decref(body);
     if (!knows(r, reply)) {
         return;

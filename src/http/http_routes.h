@@ -139,12 +139,22 @@ void http_handle_config(const struct http_request *request, struct http_reply *r
 void http_handle_config_patch(const struct http_request *request, struct http_reply *reply);
 void http_handle_config_put(const struct http_request *request, struct http_reply *reply);
 
+/* http_failsafe.c */
+bool http_failsafe_is_on(const char *config); /* The dynamic configuration; NULL = there is none. */
+
 /* http_values.c */
 /* "16kB", "1.5 MB", "100" in bytes, "5min", "1500ms", "30" in seconds; false: neither. */
 bool http_parse_size(const char *text, double *ret_bytes);
 bool http_parse_seconds(const char *text, double *ret_seconds);
 /* true, 1, "on", "true", "yes", "1"; NULL is no. */
 bool http_is_yes(const struct json_t *value);
+/* The body, an object with none but these keys (NULL ends them, or is any; a key that is null says
+ * nothing); where `may_be_empty` no body is an empty one. NULL: the reply says why not, with
+ * `example`, a sentence of what to send. */
+struct json_t *http_read_body(const struct http_request *r, const char *const *keys,
+                              bool may_be_empty, const char *example, struct http_reply *reply);
+/* JSON with a space behind each colon and comma, as all other answers have them, and Patroni's. */
+void http_add_json(struct strbuf *b, const char *json);
 /* Text that others made: what is no UTF-8, as half a character where it was cut, becomes '?'. */
 struct json_t *http_text(const char *text);
 

@@ -334,13 +334,13 @@ bool http_action_again(struct http_action *a)
     return true;
 }
 
-static void end_action(struct http_action *a, unsigned code, const char *type, const char *text)
+/* With what its text has by now. */
+static void end_action(struct http_action *a, unsigned code, const char *type)
 {
     PRE(a->suspended && !a->answered);
     a->answered = true;
     a->code = code;
     a->type = type;
-    strbuf_add_text(&a->text, text);
     resume(a);
 }
 
@@ -349,12 +349,14 @@ void http_action_end(struct http_action *a, unsigned code, const char *text)
     if (a->is_first && code == 200 && http_action_again(a)) {
         return;
     }
-    end_action(a, code, "text/plain; charset=utf-8", text);
+    strbuf_add_text(&a->text, text);
+    end_action(a, code, "text/plain; charset=utf-8");
 }
 
 void http_action_end_json(struct http_action *a, const char *json)
 {
-    end_action(a, 200, "application/json", json);
+    http_add_json(&a->text, json);
+    end_action(a, 200, "application/json");
 }
 
 /* ---- Start, change and end ---- */

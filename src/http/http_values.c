@@ -72,6 +72,76 @@ bool http_is_yes(const json_t *value)
     return found;
 }
 
+static bool is_one_of(const char *const *keys, const char *key)
+{
+    while (*keys != NULL && strcmp(*keys, key) != 0) {
+        keys++;
+    }
+    return *keys != NULL;
+}
+
+/* A key that is misspelt would else be left out, and something else done than was asked for. */
+static bool has_only(const json_t *body, const char *const *keys, const char *example,
+                     struct http_reply *reply)
+{
+    const char *key;
+    json_t *value;
+    char text[512];
+
+    json_object_foreach((json_t *)body, key, value)
+    {
+        if (!json_is_null(value) && !is_one_of(keys, key)) {
+            (void)snprintf(text, sizeof(text), "The body has an unknown key \"%.60s\": %s", key,
+                           example);
+            http_reply_text(reply, 400, text);
+            return false;
+        }
+    }
+    return true;
+}
+
+json_t *http_read_body(const struct http_request *r, const char *const *keys, bool may_be_empty,
+                       const char *example, struct http_reply *reply)
+{
+    bool empty = r->body[strspn(r->body, " \r\n\t")] == '\0';
+    json_error_t error;
+    json_t *body = empty && may_be_empty ? json_object() : json_loads(r->body, 0, &error);
+    char text[512];
+
+    if (empty && body == NULL) {
+        (void)snprintf(text, sizeof(text), "The request has no body: %s", example);
+    } else if (body == NULL) {
+        (void)snprintf(text, sizeof(text), "The body is not a JSON object (%d:%d: %s): %s",
+                       error.line, error.column, error.text, example);
+    } else if (!json_is_object(body)) {
+        (void)snprintf(text, sizeof(text), "The body is not a JSON object: %s", example);
+    } else if (keys == NULL || has_only(body, keys, example, reply)) {
+        return body;
+    } else {
+        json_decref(body);
+        return NULL;
+    }
+    json_decref(body);
+    http_reply_text(reply, 400, text);
+    return NULL;
+}
+
+void http_add_json(struct strbuf *b, const char *json)
+{
+    bool quoted = false;
+
+    for (const char *at = json; *at != '\0'; at++) {
+        strbuf_add(b, at, 1);
+        if (*at == '"') {
+            quoted = !quoted;
+        } else if (*at == '\\' && at[1] != '\0') { /* Only in a string. */
+            strbuf_add(b, ++at, 1);
+        } else if (!quoted && (*at == ':' || *at == ',') && at[1] != ' ') {
+            strbuf_add(b, " ", 1);
+        }
+    }
+}
+
 /* How many bytes the character there has; 0 = it is none of UTF-8. */
 static size_t length_of(const unsigned char *c)
 {

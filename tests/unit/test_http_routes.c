@@ -749,6 +749,8 @@ static void restart_and_reinitialize_are_checked(void **state)
         {"w", "/restart", "{}", 503, "no PostgreSQL"},
         {"pg2", "/reinitialize", "", 0, ""},
         {"pg2", "/reinitialize", "{\"force\":true,\"from_leader\":true}", 0, ""},
+        {"pg2", "/reinitialize", "{\"from-leader\":true}", 0, ""},
+        {"pg2", "/reinitialize", "{\"forced\":true}", 400, "unknown key \"forced\""},
         {"pg2", "/reinitialize", "7", 400, "not a JSON object"},
         {"pg1", "/reinitialize", "{}", 503, "I am the leader, can not reinitialize"},
         {"w", "/reinitialize", "{}", 503, "no PostgreSQL"},
@@ -768,7 +770,7 @@ static void restart_and_reinitialize_are_checked(void **state)
             assert_null(command_broken_field(&reply.command));
             assert_string_equal(
                 reply.command.order_set.kind == REQUEST_REINIT ? reply.command.order_set.role : "",
-                strstr(table[i].body, "from_leader") != NULL ? "primary" : "");
+                strstr(table[i].body, "leader") != NULL ? "primary" : "");
         }
         strbuf_deinit(&reply.body);
     }
@@ -955,6 +957,8 @@ static void switchover_and_failover_are_checked(void **state)
         {"/switchover", "{\"leader\":\"pg1\",\"candidate\":\"pg9\"}", 412, "does not exist"},
         {"/switchover", "{\"leader\":\"pg1\",\"candidate\":\"w\"}", 412, "does not exist"},
         {"/switchover", "{\"leader\":7}", 400, "leader"},
+        {"/switchover", "{\"leader\":\"pg1\",\"candidat\":\"pg2\"}", 400, "key \"candidat\""},
+        {"/switchover", "{\"leader\":\"pg1\",\"group\":null}", 0, ""},
         {"/switchover", "{\"leader\":\"pg1\"}", 0, ""},
         {"/switchover", "{\"leader\":\"pg1\",\"member\":\"pg2\"}", 0, ""},
         {"/failover", "", 400, "no body"},
@@ -1053,6 +1057,21 @@ static void what_is_scheduled_gives_way(void **state)
     store.request =
         (struct store_request){.id = 9, .kind = REQUEST_SWITCHOVER, .at_us = view.wall_us + 1};
     expect("POST", "/failover", "{\"candidate\":\"pg9\"}", 412, "does not exist");
+}
+
+/* As all other answers, and Patroni's: who looks for "ttl": 3 with grep finds it. */
+static void a_configuration_is_told_with_its_spaces(void **state)
+{
+    struct http_reply reply;
+
+    (void)state;
+    build("pg1");
+    config = "{\"a\":\"x:y,\\\"z\\\\\",\"b\":[1,2],\"c\": {\"d\":0.1}}";
+    reply = ask("GET", "/config", "");
+    assert_string_equal(reply.body.data,
+                        "{\"a\": \"x:y,\\\"z\\\\\", \"b\": [1, 2], \"c\": {\"d\": 0.1}}");
+    strbuf_deinit(&reply.body);
+    config = "{\"ttl\": 3}";
 }
 
 /* An edit is of the version it was made of: of another one nothing is changed. */
@@ -1446,9 +1465,213 @@ static void collect(struct strbuf *all)
     collect_eventful(all);
 }
 
-static char *read_golden(void)
+/* ---- Golden refusals ---- */
+
+#define LATER  "2030-01-01T00:00Z"
+#define TO_PG9 "{\"leader\":\"pg1\",\"candidate\":\"pg9\"}"
+
+static void is_paused(void)
 {
-    FILE *file = fopen(GOLDEN_DIR "/http.txt", "r");
+    view.conf.pause = true;
+}
+
+static void catches_up(void)
+{
+    view.raft.caught_up = false;
+}
+
+static void has_no_config(void)
+{
+    config = NULL;
+}
+
+static void is_edited_meanwhile(void)
+{
+    if_match = "\"00000000\"";
+}
+
+static void is_afar(void)
+{
+    is_remote = true;
+}
+
+static void is_busy(void)
+{
+    view.op.running = ACTION_CLONE;
+}
+
+static void starts(void)
+{
+    view.self.status.pg_state = PG_STATE_STARTING;
+}
+
+static void has_a_schedule(void)
+{
+    store.n_orders = 1;
+    store.orders[0] =
+        (struct store_order){.id = 7, .kind = REQUEST_RESTART, .member = "pg1", .at_us = 1};
+}
+
+static void is_switching(void)
+{
+    store.request = (struct store_request){
+        .id = 9, .kind = REQUEST_SWITCHOVER, .from = "pg1", .at_us = view.wall_us};
+}
+
+static void is_synchronous(void)
+{
+    view.conf.sync_mode = SYNC_ON;
+}
+
+static void has_only_witnesses(void)
+{
+    store.members[1].mode = MODE_WITNESS;
+}
+
+static void has_nobody_good(void)
+{
+    store.members[1].nofailover = true;
+}
+
+static void has_no_leader(void)
+{
+    view.peers[0].status.lease_epoch = 0;
+}
+
+static void asks_pg9(void)
+{
+    for_member = "pg9";
+}
+
+static void is_unfenced(void)
+{
+    store.primary.unfenced = true;
+}
+
+static void does_not_stream(void)
+{
+    view.self.status.streaming = false;
+}
+
+static void lags(void)
+{
+    view.self.status.replayed = 1;
+}
+
+static void is_down(void)
+{
+    view.self.status.pg_state = PG_STATE_STOPPED;
+}
+
+static void is_in_no_cluster(void)
+{
+    view.raft.usable = false;
+}
+
+/* What is refused here, with its reason. What becomes a command is answered by the agent:
+ * test_agent_actions. */
+static const struct refusal {
+    void (*prepare)(void);
+    const char *scene, *node, *method, *path, *body;
+} refusals[] = {
+    /* clang-format off */
+    {NULL, "", "pg1", "POST", "/switchover", ""},
+    {NULL, "", "pg1", "POST", "/switchover", "leader=pg1"},
+    {NULL, "", "pg1", "POST", "/switchover", "[1]"},
+    {NULL, "", "pg1", "POST", "/switchover", "{}"},
+    {NULL, "", "pg1", "POST", "/switchover", "{\"leader\":7}"},
+    {NULL, "", "pg1", "POST", "/switchover", "{\"leader\":\"pg1\",\"candidat\":\"pg2\"}"},
+    {NULL, "", "pg1", "POST", "/switchover", "{\"leader\":\"pg1\",\"candidate\":[]}"},
+    {NULL, "", "pg1", "POST", "/switchover", "{\"leader\":\"pg2\"}"},
+    {NULL, "", "pg1", "POST", "/switchover", "{\"leader\":\"pg1\",\"candidate\":\"pg1\"}"},
+    {NULL, "", "pg1", "POST", "/switchover", TO_PG9},
+    {NULL, "", "pg1", "POST", "/switchover", AT("2030-01-01T00:00")},
+    {NULL, "", "pg1", "POST", "/switchover", AT("2020-01-01T00:00Z")},
+    {NULL, "", "pg1", "POST", "/switchover", AT("tomorrow")},
+    {NULL, "", "pg1", "POST", "/switchover", "{\"leader\":\"pg1\",\"candidate\":\"pg9\",\"scheduled_at\":\"" LATER "\"}"},
+    {is_paused, "paused", "pg1", "POST", "/switchover", FROM_PG1},
+    {is_paused, "paused", "pg1", "POST", "/switchover", AT(LATER)},
+    {catches_up, "catching up", "pg1", "POST", "/switchover", FROM_PG1},
+    {is_switching, "switching", "pg1", "POST", "/switchover", FROM_PG1},
+    {is_synchronous, "synchronous without a standby", "pg1", "POST", "/switchover", FROM_PG1},
+    {is_synchronous, "synchronous without a standby", "pg1", "POST", "/switchover", TO_PG2},
+    {has_only_witnesses, "only witnesses", "pg1", "POST", "/switchover", FROM_PG1},
+    {has_nobody_good, "nobody may", "pg1", "POST", "/switchover", FROM_PG1},
+    {NULL, "", "pg1", "POST", "/failover", ""},
+    {NULL, "", "pg1", "POST", "/failover", "{\"leader\": \"pg102\"}"},
+    {NULL, "", "pg1", "POST", "/failover", "{\"candidate\":\"pg1\"}"},
+    {NULL, "", "pg1", "POST", "/failover", "{\"candidate\":\"pg9\"}"},
+    {NULL, "", "pg1", "POST", "/failover", "{\"candidate\":\"pg2\",\"scheduled_at\":\"" LATER "\"}"},
+    {NULL, "", "pg1", "DELETE", "/switchover", ""},
+    {is_switching, "switching", "pg1", "DELETE", "/switchover", ""},
+    {catches_up, "catching up", "pg1", "DELETE", "/switchover", ""},
+    {NULL, "", "pg1", "POST", "/restart", "now"},
+    {NULL, "", "pg1", "POST", "/restart", "{\"role\":\"master\"}"},
+    {NULL, "", "pg1", "POST", "/restart", "{\"postgres_version\":15}"},
+    {NULL, "", "pg1", "POST", "/restart", "{\"timeout\":\"soon\"}"},
+    {NULL, "", "pg1", "POST", "/restart", "{\"colour\":1}"},
+    {NULL, "", "pg1", "POST", "/restart", "{\"schedule\":\"2030-01-01T00:00\"}"},
+    {NULL, "", "pg1", "POST", "/restart", "{\"schedule\":\"2020-01-01T00:00Z\"}"},
+    {NULL, "", "pg1", "POST", "/restart", "{\"schedule\":\"soon\"}"},
+    {has_a_schedule, "scheduled", "pg1", "POST", "/restart", "{\"schedule\":\"" LATER "\"}"},
+    {is_paused, "paused", "pg1", "POST", "/restart", "{\"schedule\":\"" LATER "\"}"},
+    {is_busy, "busy", "pg1", "POST", "/restart", ""},
+    {starts, "starting", "pg1", "POST", "/restart", ""},
+    {catches_up, "catching up", "pg1", "POST", "/restart", ""},
+    {asks_pg9, "of pg9", "pg1", "POST", "/restart", ""},
+    {NULL, "", "w", "POST", "/restart", ""},
+    {NULL, "", "pg1", "DELETE", "/restart", ""},
+    {NULL, "", "pg1", "POST", "/reinitialize", ""},
+    {NULL, "", "pg2", "POST", "/reinitialize", "{\"forced\":true}"},
+    {is_busy, "busy", "pg2", "POST", "/reinitialize", ""},
+    {has_no_leader, "leaderless", "pg2", "POST", "/reinitialize", ""},
+    {NULL, "", "pg1", "PATCH", "/config", ""},
+    {NULL, "", "pg1", "PATCH", "/config", "{}"},
+    {NULL, "", "pg1", "PATCH", "/config", "bad"},
+    {NULL, "", "pg1", "PUT", "/config", "{}"},
+    {catches_up, "catching up", "pg1", "PUT", "/config", "{\"ttl\":5}"},
+    {has_no_config, "no configuration", "pg1", "GET", "/config", ""},
+    {has_no_config, "no configuration", "pg1", "PATCH", "/config", "{\"ttl\":5}"},
+    {is_edited_meanwhile, "another version", "pg1", "PATCH", "/config", "{\"ttl\":5}"},
+    {is_afar, "from afar", "pg1", "PATCH", "/config", "{\"postgresql\":{\"parameters\":{\"archive_command\":\"rm\"}}}"},
+    {NULL, "", "pg1", "GET", "/failsafe", ""},
+    {NULL, "", "pg1", "POST", "/failsafe", "{\"name\":\"pg1\"}"},
+    {NULL, "", "pg1", "POST", "/primary-is-dead", ""},
+    {NULL, "", "pg1", "POST", "/primary-is-dead", "{}"},
+    {NULL, "", "pg1", "POST", "/primary-is-dead", "{\"primary\":\"pg1\"}"},
+    {is_unfenced, "unfenced", "pg2", "POST", "/primary-is-dead", "{\"primary\":\"pg1\"}"},
+    {is_down, "down", "pg2", "GET", "/readiness", ""},
+    {does_not_stream, "not streaming", "pg2", "GET", "/readiness", ""},
+    {lags, "lagging", "pg2", "GET", "/readiness", ""},
+    {is_in_no_cluster, "in no cluster", "w", "GET", "/readiness", ""},
+    /* clang-format on */
+};
+
+static void collect_refusals(struct strbuf *all)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(refusals); i++) {
+        const struct refusal *r = &refusals[i];
+        struct http_reply reply;
+
+        build(r->node);
+        if (r->prepare != NULL) {
+            r->prepare();
+        }
+        reply = ask(r->method, r->path, r->body);
+        strbuf_printf(all, "== %s%s%s: %s %s %s\n%u %s\n", r->node, r->scene[0] != '\0' ? ", " : "",
+                      r->scene, r->method, r->path, r->body, reply.has_command ? 0 : reply.code,
+                      reply.has_command ? "handed over" : reply.body.data);
+        strbuf_deinit(&reply.body);
+        config = "{\"ttl\": 3}";
+        if_match = NULL;
+        for_member = NULL;
+        is_remote = false;
+    }
+}
+
+static char *read_golden(const char *name)
+{
+    FILE *file = fopen(name, "r");
     char *text = calloc(1, 1 << 20);
     size_t n;
 
@@ -1605,6 +1828,21 @@ static void a_histogram_counts_each_value_once(void **state)
     assert_int_equal(rules[HTTP_RULES_MAX - 1].n, 1);
 }
 
+static int metric(const char *name)
+{
+    struct http_reply reply = ask("GET", "/metrics", "");
+    char line[128];
+    const char *at;
+    int value;
+
+    (void)snprintf(line, sizeof(line), "\n%s{", name);
+    at = strstr(reply.body.data, line);
+    assert_non_null(at);
+    value = (int)strtol(strchr(at, '}') + 2, NULL, 10);
+    strbuf_deinit(&reply.body);
+    return value;
+}
+
 /* Only where failsafe_mode is set, as it is spelled in YAML or JSON; nobody is ever asked. */
 static void failsafe_lists_the_members_when_it_is_on(void **state)
 {
@@ -1622,10 +1860,19 @@ static void failsafe_lists_the_members_when_it_is_on(void **state)
         assert_string_equal(reply.body.data, "{\"pg1\": \"http://10.0.0.1:8008/patroni\", "
                                              "\"pg2\": \"http://10.0.0.2:8008/patroni\"}");
         strbuf_deinit(&reply.body);
+        assert_int_equal(metric("patroni_failsafe_mode_enabled"), 1);
+        assert_int_equal(metric("patroni_failsafe_member"), 1);
+        assert_int_equal(metric("patroni_failsafe_mode_is_active"), 0);
     }
+    build("w"); /* It is asked by nobody. */
+    assert_int_equal(metric("patroni_failsafe_mode_enabled"), 1);
+    assert_int_equal(metric("patroni_failsafe_member"), 0);
+    build("pg2");
     for (size_t i = 0; i < ARRAY_LENGTH(off); i++) {
         config = off[i];
         assert_int_equal(code_of("/failsafe"), 502);
+        assert_int_equal(metric("patroni_failsafe_mode_enabled"), 0);
+        assert_int_equal(metric("patroni_failsafe_member"), 0);
     }
     config = "{\"ttl\": 3}";
     reply = ask("POST", "/failsafe", "{}");
@@ -1637,10 +1884,24 @@ static void failsafe_lists_the_members_when_it_is_on(void **state)
 static void bodies_are_as_reviewed(void **state)
 {
     struct strbuf all = {0};
-    char *golden = read_golden();
+    char *golden = read_golden(GOLDEN_DIR "/http.txt");
 
     (void)state;
     collect(&all);
+    assert_string_equal(all.data, golden);
+    strbuf_deinit(&all);
+    free(golden);
+}
+
+/* Every text that refuses something. */
+static void refusals_are_as_reviewed(void **state)
+{
+    struct strbuf all = {0};
+    char *golden = read_golden(GOLDEN_DIR "/http_refusals.txt");
+
+    (void)state;
+    collect_refusals(&all);
+    assert_null(strstr(all.data, "\n0 "));
     assert_string_equal(all.data, golden);
     strbuf_deinit(&all);
     free(golden);
@@ -1678,6 +1939,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_switchover_to_nobody_is_refused_with_its_reason),
         cmocka_unit_test(a_scheduled_switchover_is_deleted),
         cmocka_unit_test(a_change_of_the_configuration_is_checked),
+        cmocka_unit_test(a_configuration_is_told_with_its_spaces),
         cmocka_unit_test(a_change_of_another_version_is_refused),
         cmocka_unit_test(a_path_may_have_its_host_before_it),
         cmocka_unit_test(text_of_others_is_told_whatever_its_encoding),
@@ -1690,13 +1952,18 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_histogram_counts_each_value_once),
         cmocka_unit_test(failsafe_lists_the_members_when_it_is_on),
         cmocka_unit_test(bodies_are_as_reviewed),
+        cmocka_unit_test(refusals_are_as_reviewed),
     };
     int failed;
 
-    if (argc > 1 && strcmp(argv[1], "--print") == 0) {
+    if (argc > 1 && str_starts_with(argv[1], "--print")) { /* --print, --print-refusals */
         struct strbuf all = {0};
 
-        collect(&all);
+        if (strcmp(argv[1], "--print") == 0) {
+            collect(&all);
+        } else {
+            collect_refusals(&all);
+        }
         fputs(all.data, stdout);
         strbuf_deinit(&all);
         return 0;
