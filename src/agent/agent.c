@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/log_file.h"
 #include "base/str.h"
+#include "core/lookup.h"
 #include "veche/api.h"
 #include "veche/exitcode.h"
 
@@ -24,11 +25,13 @@ static void on_change(void *data)
 static void on_status_timer(uv_timer_t *timer)
 {
     struct agent *a = timer->data;
+    uint64_t now_ms = clock_ms();
 
     if (a->closing) {
         return;
     }
-    agent_fill_status(a, clock_ms(), &a->last_status);
+    agent_fill_status(a, now_ms, &a->last_status);
+    lookup_tell(&a->view, now_ms, &a->last_status);
     peer_send_status(a->peer, &a->last_status);
     uv_timer_start(&a->status_timer, on_status_timer, agent_status_period_ms(a), 0);
 }

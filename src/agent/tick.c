@@ -8,6 +8,7 @@
 #include "agent/agent_state.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "core/lookup.h"
 
 #define LEAVE_POLL_MS 50
 #define GUARD_POLL_MS 10
@@ -85,11 +86,14 @@ static bool is_news(const struct status *a, const struct status *b)
            !str_equal(a->operation, b->operation);
 }
 
-static void tell_news(struct agent *a)
+static void tell_news(struct agent *a, uint64_t now_ms)
 {
-    bool news = is_news(&a->last_status, &a->view.self.status);
+    struct status told = a->view.self.status;
+    bool news;
 
-    a->last_status = a->view.self.status;
+    lookup_tell(&a->view, now_ms, &told);
+    news = is_news(&a->last_status, &told);
+    a->last_status = told;
     if (news) {
         peer_send_status(a->peer, &a->last_status);
         agent_update_hello(a);
@@ -285,7 +289,7 @@ void agent_tick(struct agent *a)
     log_change(a);
     log_problem(a);
     act(a, now_ms);
-    tell_news(a);
+    tell_news(a, now_ms);
     agent_actions_tick(a, now_ms);
     http_on_tick(a->http);
     a->last_tick_ms = now_ms;

@@ -352,7 +352,8 @@ static bool owner_recovers(const struct view *view, struct cluster_facts *f)
 
     if (!p->has_owner || !p->held || s == NULL || !lookup_is_heard(view, s->id) || s->raft_fails ||
         s->data != DATA_VALID || s->timeline < lookup_newest_timeline(view) ||
-        s->pg_state == PG_STATE_RUNNING || s->pg_state == PG_STATE_START_FAILED) {
+        s->pg_state == PG_STATE_RUNNING || s->pg_state == PG_STATE_START_FAILED ||
+        s->pg_state == PG_STATE_UNKNOWN) { /* With valid data: it is up, and hangs. */
         return false;
     }
     f->recovery_ms = since + view->conf.primary_start_timeout_ms;

@@ -3,6 +3,8 @@
 
 #include "base/str.h"
 
+#define SILENT_MS SECONDS(10) /* Of a server that is asked about once a second. */
+
 const struct view_peer *lookup_peer(const struct view *view, node_id id)
 {
     PRE(view->n_peers <= MEMBERS_MAX);
@@ -46,6 +48,22 @@ bool lookup_is_heard_since(const struct view *view, node_id id, uint64_t since_m
 bool lookup_is_heard(const struct view *view, node_id id)
 {
     return lookup_is_heard_since(view, id, 0);
+}
+
+bool lookup_answers(const struct view *view, uint64_t now_ms)
+{
+    uint64_t since_ms = MAX(view->pg.seen_ms, view->self.started_ms);
+
+    return view->self.status.mode == MODE_WITNESS ||
+           (!view->pg.frozen && now_ms <= since_ms + SILENT_MS);
+}
+
+void lookup_tell(const struct view *view, uint64_t now_ms, struct status *status)
+{
+    if (status->pg_role == PG_ROLE_STANDBY && status->pg_state == PG_STATE_RUNNING &&
+        !lookup_answers(view, now_ms)) {
+        status->pg_state = PG_STATE_UNKNOWN;
+    }
 }
 
 bool lookup_is_voter(const struct view *view, node_id id)

@@ -23,6 +23,14 @@ bool lookup_is_heard(const struct view *view, node_id id);
 /* As lookup_is_heard(), and it came in at or after `since_ms`. */
 bool lookup_is_heard_since(const struct view *view, node_id id, uint64_t since_ms);
 
+/* PostgreSQL here has answered within 10 s: one that hangs, or is frozen, has all its processes
+ * and serves nobody. A witness has none that could hang. */
+bool lookup_answers(const struct view *view, uint64_t now_ms);
+
+/* Makes this node's status what the others are told: a standby that does not answer is unknown
+ * to them as it is to itself, so nobody chooses it. Of a primary the lease tells. */
+void lookup_tell(const struct view *view, uint64_t now_ms, struct status *status);
+
 bool lookup_is_voter(const struct view *view, node_id id);
 
 /* More than half of the voters. */

@@ -18,14 +18,17 @@ static const char *role_of(const struct view *v, const struct store_member *m)
     return http_is_synchronous(v, m->name) ? "sync_standby" : "replica";
 }
 
-static const char *state_of(const struct store_member *m, const struct status *s)
+static const char *state_of(const struct view *v, const struct store_member *m,
+                            const struct status *s)
 {
+    enum pg_state state;
+
     if (s == NULL) {
         return m->last_state == PG_STATE_STOPPED ? pg_state_name(PG_STATE_STOPPED)
                                                  : pg_state_name(PG_STATE_UNKNOWN);
     }
-    if (s->mode == MODE_POSTGRES && s->pg_role == PG_ROLE_STANDBY &&
-        s->pg_state == PG_STATE_RUNNING) {
+    state = s == &v->self.status ? http_state(v) : s->pg_state;
+    if (s->mode == MODE_POSTGRES && s->pg_role == PG_ROLE_STANDBY && state == PG_STATE_RUNNING) {
         if (s->streaming) {
             return "streaming";
         }
@@ -33,7 +36,7 @@ static const char *state_of(const struct store_member *m, const struct status *s
             return "in archive recovery";
         }
     }
-    return pg_state_name(s->pg_state);
+    return pg_state_name(state);
 }
 
 static void add_position(json_t *o, const char *prefix, lsn_t lsn, lsn_t primary)
@@ -93,7 +96,7 @@ static json_t *member_of(const struct view *v, const struct store_member *m)
 
     json_object_set_new(o, "name", json_string(m->name));
     json_object_set_new(o, "role", json_string(role_of(v, m)));
-    json_object_set_new(o, "state", json_string(state_of(m, s)));
+    json_object_set_new(o, "state", json_string(state_of(v, m, s)));
     json_object_set_new(o, "api_url", json_string(m->api_url));
     if (m->mode == MODE_WITNESS) {
         add_tags(o, m);

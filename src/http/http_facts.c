@@ -7,9 +7,8 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "core/lookup.h"
 #include "core/syncset.h"
-
-#define SILENT_MS SECONDS(10) /* Of a server that is asked about once a second. */
 
 bool http_is_primary(const struct view *view)
 {
@@ -48,14 +47,9 @@ bool http_is_synchronous(const struct view *view, const char *name)
            !str_equal(view->store->sync.primary, name) && syncset_confirms(view->store, name);
 }
 
-/* One that hangs, or is frozen, has all its processes, and serves nobody. */
 bool http_runs(const struct view *view)
 {
-    const struct status *s = &view->self.status;
-    uint64_t since_ms = MAX(view->pg.seen_ms, view->self.started_ms);
-
-    return s->pg_state == PG_STATE_RUNNING &&
-           (s->mode == MODE_WITNESS || (!view->pg.frozen && view->now_ms <= since_ms + SILENT_MS));
+    return view->self.status.pg_state == PG_STATE_RUNNING && lookup_answers(view, view->now_ms);
 }
 
 enum pg_state http_state(const struct view *view)

@@ -506,6 +506,11 @@ def test_a_monitoring_plugin_sees_what_changes(by_role, three):
     says(nodes, "cluster_has_replica", OK)
 
 
+def state_told(node, of):
+    members = {m["name"]: m for m in node.http("/cluster").json["members"]}
+    return members[of.name]["state"]
+
+
 def test_a_standby_that_hangs_is_none(by_role, three):
     """Its processes are there; nobody is sent to it."""
     standby = by_role["standby"]
@@ -522,10 +527,16 @@ def test_a_standby_that_hangs_is_none(by_role, three):
         codes = [standby.http(p).status for p in ("/health", "/readiness", "/async", "/read-only")]
         assert codes == [503] * 4
         assert standby.status()["state"] == "unknown"
+        for node in by_role.values():
+            wait(lambda: state_told(node, standby) == "unknown", 30, "all to tell it")
+        row = [r for r in by_role["primary"].ctl("list").stdout.splitlines() if standby.name in r]
+        assert len(row) == 1 and " unknown " in row[0] and "streaming" not in row[0], row
         assert standby.http("/liveness").status == 200  # The agent is well.
     finally:
         signal_all(signal.SIGCONT)
     wait(lambda: standby.http("/replica").status == 200, 60, "it to be back")
+    for node in by_role.values():
+        wait(lambda: state_told(node, standby) == "streaming", 30, "all to tell that")
     three.wait_healthy()
 
 

@@ -264,6 +264,57 @@ static void a_stopped_server_is_better_than_none(void **state)
     free(s);
 }
 
+static void a_server_that_hangs_is_better_than_none(void **state)
+{
+    /* pg2 has more, and says that its PostgreSQL does not answer; then pg1 says so, too. */
+    struct scene *s = scene_new();
+    struct status *pg2 = &s->view.peers[0].status;
+
+    (void)state;
+    pg2->flushed = 11 * MB;
+    s->view.pg.seen_ms = TEST_NOW - 10001;
+    s->view.self.started_ms = 0;
+    lookup_tell(&s->view, TEST_NOW, pg2);
+    assert_int_equal(pg2->pg_state, PG_STATE_UNKNOWN);
+    assert_string_equal(best(s, (struct candidate_question){.named = NULL})->name, "pg1");
+    assert_null(best(s, (struct candidate_question){.running_only = true, .named = "pg2"}));
+    s->view.self.status.pg_state = PG_STATE_UNKNOWN;
+    assert_string_equal(best(s, (struct candidate_question){.named = NULL})->name, "pg2");
+    free(s);
+}
+
+static void what_others_are_told_of_a_server_that_hangs(void **state)
+{
+    /* For 10 s it may only be slow, and so it may while the agent is new; a primary is what its
+     * lease says; what does not run is not looked at; a witness has no server. */
+    struct scene *s = scene_new();
+    struct status told = s->view.self.status;
+
+    (void)state;
+    s->view.self.started_ms = 0;
+    s->view.pg.seen_ms = TEST_NOW;
+    lookup_tell(&s->view, TEST_NOW + 10000, &told);
+    assert_int_equal(told.pg_state, PG_STATE_RUNNING);
+    s->view.self.started_ms = TEST_NOW + 1;
+    lookup_tell(&s->view, TEST_NOW + 10001, &told);
+    assert_int_equal(told.pg_state, PG_STATE_RUNNING);
+    s->view.self.started_ms = 0;
+    told.pg_role = PG_ROLE_PRIMARY;
+    lookup_tell(&s->view, TEST_NOW + 10001, &told);
+    assert_int_equal(told.pg_state, PG_STATE_RUNNING);
+    told.pg_role = PG_ROLE_STANDBY;
+    told.pg_state = PG_STATE_STOPPED;
+    lookup_tell(&s->view, TEST_NOW + 10001, &told);
+    assert_int_equal(told.pg_state, PG_STATE_STOPPED);
+    told.pg_state = PG_STATE_RUNNING;
+    s->view.self.status.mode = MODE_WITNESS;
+    assert_true(lookup_answers(&s->view, TEST_NOW + 10001));
+    s->view.self.status.mode = MODE_POSTGRES;
+    lookup_tell(&s->view, TEST_NOW + 10001, &told);
+    assert_int_equal(told.pg_state, PG_STATE_UNKNOWN);
+    free(s);
+}
+
 static void nobody_is_better_than_a_member_that_is_stopping(void **state)
 {
     /* It would release the epoch at once, also one that an operator orders for it. */
@@ -478,6 +529,8 @@ int main(void)
         cmocka_unit_test(the_synchronous_set_decides),
         cmocka_unit_test(a_confirmed_synchronous_standby_is_exempt_from_the_bound),
         cmocka_unit_test(a_stopped_server_is_better_than_none),
+        cmocka_unit_test(a_server_that_hangs_is_better_than_none),
+        cmocka_unit_test(what_others_are_told_of_a_server_that_hangs),
         cmocka_unit_test(nobody_is_better_than_a_member_that_is_stopping),
         cmocka_unit_test(who_gave_up_comes_only_when_nobody_else_does),
         cmocka_unit_test(an_order_by_name_passes_lag_and_sync_and_says_so),

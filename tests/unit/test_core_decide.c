@@ -1416,6 +1416,8 @@ static void the_last_owner_is_waited_for_while_it_recovers(void **state)
 
     pg2->pg_state = PG_STATE_START_FAILED;
     assert_cluster(s, "take-over");
+    pg2->pg_state = PG_STATE_UNKNOWN; /* It is up, and hangs. */
+    assert_cluster(s, "take-over");
     free(s);
 }
 

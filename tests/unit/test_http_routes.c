@@ -421,12 +421,15 @@ static void a_server_that_does_not_answer_is_not_running(void **state)
         assert_int_equal(code_of(paths[i]), 503);
     }
     assert_true(says("/patroni", "{\"state\": \"unknown\", \"role\": \"replica\", \"dcs_last"));
+    assert_true(says("/cluster", "\"pg2\", \"role\": \"replica\", \"state\": \"unknown\""));
     assert_true(says("/metrics", "patroni_postgres_running{scope=\"batman\",name=\"pg2\"} 0\n"));
     assert_true(says("/metrics", "patroni_postgres_state{scope=\"batman\",name=\"pg2\"} -1\n"));
     build("pg1"); /* Who writes is another question: Patroni's answer to it is the lease. */
     view.self.started_ms = 0;
     assert_int_equal(code_of("/primary"), 200);
     assert_int_equal(code_of("/health"), 503);
+    assert_true(says("/cluster", "\"pg1\", \"role\": \"leader\", \"state\": \"unknown\""));
+    assert_true(says("/cluster", "\"state\": \"streaming\"")); /* Of the others what they say. */
     build("w");
     view.self.started_ms = 0;
     assert_int_equal(code_of("/health"), 200);
