@@ -59,7 +59,9 @@ static void end_busy(struct action *action)
         end(action, 409, "Another restart is already scheduled");
     } else {
         (void)snprintf(text, sizeof(text), "%s already in progress",
-                       o != NULL ? request_kind_name(o->kind) : "another order is");
+                       o == NULL                   ? "another order is"
+                       : o->kind == REQUEST_REINIT ? "reinitialize"
+                                                   : request_kind_name(o->kind));
         end(action, 503, text);
     }
 }
@@ -70,6 +72,16 @@ static void begin_anew(struct action *action, uint64_t index)
     action->overtaken = true;
     action->request_id = MAX(index, 1);
     agent_mark_dirty(action->agent);
+}
+
+/* Others were first, or the store here is older than what is asked about. */
+static bool was_overtaken(enum command_kind kind, enum apply_result result)
+{
+    if (kind == COMMAND_REQUEST_END || kind == COMMAND_ORDER_END) {
+        return result != APPLY_DONE; /* Also if others ended it. */
+    }
+    return result == APPLY_REFUSED_REVISION ||
+           (result == APPLY_REFUSED_BUSY && kind == COMMAND_REQUEST_SET);
 }
 
 static void on_set(void *data, const struct propose_result *result)
@@ -92,13 +104,10 @@ static void on_set(void *data, const struct propose_result *result)
             action->kind == COMMAND_REQUEST_SET
                 ? "failed to write failover key into DCS: no Raft leader answered"
                 : "failed to write it into the store: no Raft leader answered");
-    } else if (result->result == APPLY_REFUSED_REVISION ||
-               (result->result == APPLY_REFUSED_BUSY && action->kind == COMMAND_REQUEST_SET)) {
+    } else if (was_overtaken(action->kind, result->result)) {
         begin_anew(action, result->index); /* What came before is not known here yet. */
     } else if (result->result == APPLY_REFUSED_BUSY) {
         end_busy(action);
-    } else if (apply_result_is_refusal(result->result) && action->kind == COMMAND_REQUEST_END) {
-        end(action, 409, "it is another one, or under way already: look at it, then retry");
     } else if (apply_result_is_refusal(result->result)) {
         end(action, 412, apply_result_name(result->result));
     } else {
@@ -226,7 +235,9 @@ static void end_applied(struct agent *a, struct action *action)
     if (overtaken && http_action_again(http)) {
         return;
     }
-    if (overtaken && kind == COMMAND_REQUEST_SET) {
+    if (overtaken && kind != COMMAND_CONFIG_SET && kind != COMMAND_REQUEST_SET) {
+        http_action_end(http, 409, "it changes all the time: look at it, then retry");
+    } else if (overtaken && kind == COMMAND_REQUEST_SET) {
         http_action_end(http, 503, "Another switchover or failover is pending");
     } else if (kind == COMMAND_REQUEST_SET) {
         http_action_end(http, 202, "Switchover scheduled");
@@ -259,9 +270,8 @@ static void look_at_applied(struct agent *a, struct action *action, uint64_t now
 /* One that is due at once: how it ended. */
 static void look_at_order(struct agent *a, struct action *action, uint64_t now_ms)
 {
-    const struct store_order *o = action->request_id != 0
-                                      ? store_find_order_by_id(&a->store, action->request_id)
-                                      : NULL;
+    const struct store_order *o =
+        action->request_id != 0 ? store_find_order_by_id(&a->store, action->request_id) : NULL;
     bool is_here = action->request_id != 0 && a->store.applied_index >= action->request_id;
 
     if (o != NULL && o->ended) {

@@ -91,7 +91,7 @@ struct action {             /* What was asked for over REST, and waits for its o
     char to[NAME_SIZE];   /* Candidate asked for; empty = any. */
     bool failover;
     bool scheduled; /* Answered as soon as it is in the store. */
-    bool overtaken; /* Another change of the configuration was first, or may have been. */
+    bool overtaken; /* Another change was first, or may have been. */
 };
 
 struct sync_memory { /* agent/sync.c: what the rules of synchronous modes want remembered. */

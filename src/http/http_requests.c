@@ -269,6 +269,19 @@ void http_handle_failover(const struct http_request *r, struct http_reply *reply
     ask(r, REQUEST_FAILOVER, EXAMPLE_FAILOVER, reply);
 }
 
+static bool is_scheduled(const struct store_request *request)
+{
+    return request->id != 0 && request->at_us != 0 && request->kind == REQUEST_SWITCHOVER;
+}
+
+/* Of what others wrote just now a node that follows knows nothing yet: a command that ends
+ * nothing is refused by the log, and behind it the store here is as new. */
+static void look_again(const struct http_request *r, struct http_reply *reply)
+{
+    make_end(r, "asked for", reply);
+    reply->command.request_end.request_id = 0;
+}
+
 /* One that is due already is under way, and not to be taken back. */
 void http_handle_switchover_delete(const struct http_request *r, struct http_reply *reply)
 {
@@ -276,7 +289,9 @@ void http_handle_switchover_delete(const struct http_request *r, struct http_rep
 
     if (!r->view->raft.caught_up) {
         http_reply_text(reply, 503, "this node does not know the state of the cluster yet");
-    } else if (request->id == 0 || request->at_us == 0 || request->kind != REQUEST_SWITCHOVER) {
+    } else if (!is_scheduled(request) && !r->is_again) {
+        look_again(r, reply);
+    } else if (!is_scheduled(request)) {
         http_reply_text(reply, 404, "no switchover is scheduled");
     } else if (!is_for_later(r->view)) {
         http_reply_text(reply, 409, "the scheduled switchover is due already");

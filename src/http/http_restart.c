@@ -310,23 +310,27 @@ void http_handle_restart(const struct http_request *r, struct http_reply *reply)
     json_decref(body);
 }
 
+/* Of none, id 0, nothing ends: but what the log refuses is known here afterwards, and all that
+ * was written before it, perhaps by another node just now. */
 void http_handle_restart_delete(const struct http_request *r, struct http_reply *reply)
 {
     const struct store_order *o;
     struct command_order_end *c = &reply->command.order_end;
     struct sbuf b;
+    bool found;
 
     if (!knows(r, reply)) {
         return;
     }
     o = store_find_order(r->view->store, target(r), true);
-    if (o == NULL || o->begun) {
+    found = o != NULL && !o->begun;
+    if (!found && r->is_again) {
         http_reply_text(reply, 404, "no restarts are scheduled");
         return;
     }
     reply->has_command = true;
     reply->command.kind = COMMAND_ORDER_END;
-    *c = (struct command_order_end){.order_id = o->id, .time_us = r->view->wall_us};
+    *c = (struct command_order_end){.order_id = found ? o->id : 0, .time_us = r->view->wall_us};
     (void)str_copy(c->node, sizeof(c->node), r->view->self.status.name); /* As long. */
     sbuf_init(&b, c->text, sizeof(c->text));
     sbuf_printf(&b, "taken back by %s", r->client);

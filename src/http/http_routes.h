@@ -27,6 +27,7 @@ struct http_request {
     const char *client;             /* Address of the one who asks, for the ledger. */
     const char *member;             /* Whom it is for; NULL = this node. See http_member_path. */
     const char *if_match;           /* The version it is about, an ETag; NULL = any. */
+    bool is_again;                  /* The store here is newer than when it was first handled. */
     const struct http_hooks *hooks; /* For changes of the configuration only. */
 };
 

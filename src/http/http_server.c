@@ -192,6 +192,7 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
         .client = who,
         .member = a->member[0] != '\0' ? a->member : NULL,
         .if_match = MHD_lookup_connection_value(a->connection, MHD_HEADER_KIND, "If-Match"),
+        .is_again = a->n_again > 0,
         .hooks = hooks,
     };
     enum MHD_Result rv;

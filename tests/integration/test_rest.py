@@ -816,6 +816,24 @@ def test_a_change_takes_what_others_did_just_before_into_account(by_role):
         assert "check_timeline" not in off.http("/config", "PATCH", {"check_timeline": None}).json
 
 
+def test_what_another_node_was_told_just_before_is_taken_back(by_role):
+    """A node that follows has it a moment later: it does not say that there is nothing."""
+    nodes = list(by_role.values())
+    later = {"leader": by_role["primary"].name, "scheduled_at": "2040-01-01T00:00Z"}
+
+    def scheduled(node):
+        reply = node.http("/switchover", "POST", later)
+        assert (reply.status, reply.text) == (202, "Switchover scheduled")
+
+    for i in range(6):
+        on, off = nodes[i % 3], nodes[(i + 1) % 3]
+        eventually(lambda on=on: scheduled(on))
+        reply = off.http("/switchover", "DELETE")
+        assert (reply.status, reply.text) == (200, "scheduled switchover deleted")
+        reply = on.http("/switchover", "DELETE")
+        assert (reply.status, reply.text) == (404, "no switchover is scheduled")
+
+
 def test_changes_at_once_do_not_undo_each_other(by_role):
     """Compare-and-set: who is overtaken begins anew, and what was answered is there."""
     before = by_role["primary"].http("/config").json

@@ -21,6 +21,7 @@ static struct decision decision;
 static struct kv_list query;
 static uint64_t late_ms; /* The request, after the view. */
 static bool is_remote;   /* It comes from another machine. */
+static bool is_again;    /* It was handed over, and the store is newer since. */
 
 static struct http_stats stats = {
     .n_configured = 2,
@@ -193,6 +194,7 @@ static struct http_reply ask(const char *method, const char *path, const char *b
                                    .client = "127.0.0.1",
                                    .member = for_member,
                                    .if_match = if_match,
+                                   .is_again = is_again,
                                    .hooks = &hooks};
 
     assert_non_null(reply);
@@ -883,6 +885,22 @@ static struct http_reply expect(const char *method, const char *path, const char
     return reply;
 }
 
+/* Perhaps another node took an order just now: first the log is asked, by ending nothing. */
+static void expect_none(const char *path, const char *text)
+{
+    struct http_reply reply = ask("DELETE", path, "");
+
+    assert_true(reply.has_command);
+    assert_null(command_broken_field(&reply.command));
+    assert_int_equal(reply.command.kind == COMMAND_ORDER_END ? reply.command.order_end.order_id
+                                                             : reply.command.request_end.request_id,
+                     0);
+    strbuf_deinit(&reply.body);
+    is_again = true;
+    (void)expect("DELETE", path, "", 404, text);
+    is_again = false;
+}
+
 /* The words of what is handed over; what is scheduled is in the way of the next, and is shown. */
 static void what_is_scheduled_can_be_taken_back(void **state)
 {
@@ -893,8 +911,8 @@ static void what_is_scheduled_can_be_taken_back(void **state)
 
     (void)state;
     build("pg1");
-    (void)expect("DELETE", "/restart", "", 404, "no restarts are scheduled");
-    (void)expect("DELETE", "/switchover", "", 404, "no switchover is scheduled");
+    expect_none("/restart", "no restarts are scheduled");
+    expect_none("/switchover", "no switchover is scheduled");
     reply = expect("POST", "/restart", later, 0, "");
     assert_int_equal(reply.command.kind, COMMAND_ORDER_SET);
     assert_int_equal(reply.command.order_set.kind, REQUEST_RESTART);
@@ -923,7 +941,7 @@ static void what_is_scheduled_can_be_taken_back(void **state)
     assert_int_equal(reply.command.kind, COMMAND_ORDER_END);
     assert_true(reply.command.order_end.order_id == 7 && !reply.command.order_end.done);
     o->ended = true;
-    (void)expect("DELETE", "/restart", "", 404, "no restarts are scheduled");
+    expect_none("/restart", "no restarts are scheduled");
     view.conf.pause = true;
     (void)expect("POST", "/restart", later, 500, "Can't schedule restart in the paused state");
     (void)expect("POST", "/restart", "{\"role\":\"x\",\"schedule\":\"soon\"}", 500, "paused state");
@@ -941,7 +959,7 @@ static void what_is_scheduled_can_be_taken_back(void **state)
     assert_int_equal(reply.command.kind, COMMAND_REQUEST_END);
     assert_true(reply.command.request_end.request_id == 9 && !reply.command.request_end.done);
     store.request.at_us = 0;
-    (void)expect("DELETE", "/switchover", "", 404, "no switchover is scheduled");
+    expect_none("/switchover", "no switchover is scheduled");
 
     build("pg2");
     view.peers[0].status.lease_epoch = 0;
@@ -1231,9 +1249,9 @@ static void a_scheduled_switchover_is_deleted(void **state)
 
     (void)state;
     build("pg2");
-    expect_answer("DELETE", "/switchover", "", 404, "no switchover is scheduled");
+    expect_none("/switchover", "no switchover is scheduled");
     store.request = (struct store_request){.id = 9, .kind = REQUEST_SWITCHOVER, .from = "pg1"};
-    expect_answer("DELETE", "/switchover", "", 404, "no switchover is scheduled");
+    expect_none("/switchover", "no switchover is scheduled");
     store.request.at_us = view.wall_us;
     expect_answer("DELETE", "/switchover", "", 409, "the scheduled switchover is due already");
     store.request.at_us = view.wall_us + 1;
@@ -1546,6 +1564,11 @@ static void asks_pg9(void)
     for_member = "pg9";
 }
 
+static void asks_twice(void)
+{
+    is_again = true;
+}
+
 static void is_unfenced(void)
 {
     store.primary.unfenced = true;
@@ -1605,7 +1628,7 @@ static const struct refusal {
     {NULL, "", "pg1", "POST", "/failover", "{\"candidate\":\"pg1\"}"},
     {NULL, "", "pg1", "POST", "/failover", "{\"candidate\":\"pg9\"}"},
     {NULL, "", "pg1", "POST", "/failover", "{\"candidate\":\"pg2\",\"scheduled_at\":\"" LATER "\"}"},
-    {NULL, "", "pg1", "DELETE", "/switchover", ""},
+    {asks_twice, "asked again", "pg1", "DELETE", "/switchover", ""},
     {is_switching, "switching", "pg1", "DELETE", "/switchover", ""},
     {catches_up, "catching up", "pg1", "DELETE", "/switchover", ""},
     {NULL, "", "pg1", "POST", "/restart", "now"},
@@ -1623,7 +1646,7 @@ static const struct refusal {
     {catches_up, "catching up", "pg1", "POST", "/restart", ""},
     {asks_pg9, "of pg9", "pg1", "POST", "/restart", ""},
     {NULL, "", "w", "POST", "/restart", ""},
-    {NULL, "", "pg1", "DELETE", "/restart", ""},
+    {asks_twice, "asked again", "pg1", "DELETE", "/restart", ""},
     {NULL, "", "pg1", "POST", "/reinitialize", ""},
     {NULL, "", "pg2", "POST", "/reinitialize", "{\"forced\":true}"},
     {is_busy, "busy", "pg2", "POST", "/reinitialize", ""},
@@ -1669,6 +1692,7 @@ static void collect_refusals(struct strbuf *all)
         if_match = NULL;
         for_member = NULL;
         is_remote = false;
+        is_again = false;
     }
 }
 
