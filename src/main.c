@@ -352,22 +352,30 @@ static char *take_secret(char *argument)
     return copy;
 }
 
+static int take_job(struct arguments *args, enum job job)
+{
+    if (args->job != JOB_RUN && args->job != job) {
+        fprintf(stderr, "veched: two things to do, expected one of --validate-config, "
+                        "--print-config, --generate-config, --generate-sample-config\n"
+                        "Try veched --help.\n");
+        return VECHE_EXIT_USAGE;
+    }
+    args->job = job;
+    return -1;
+}
+
 /* Returns an exit code, or -1 to go on. */
 static int take_option(struct arguments *args, int option)
 {
     switch (option) {
     case 'v':
-        args->job = JOB_VALIDATE;
-        return -1;
+        return take_job(args, JOB_VALIDATE);
     case 'c':
-        args->job = JOB_PRINT;
-        return -1;
+        return take_job(args, JOB_PRINT);
     case 's':
-        args->job = JOB_SAMPLE;
-        return -1;
+        return take_job(args, JOB_SAMPLE);
     case 'g':
-        args->job = JOB_GENERATE;
-        return -1;
+        return take_job(args, JOB_GENERATE);
     case 'd':
         free(args->dsn);
         args->dsn = take_secret(optarg);
@@ -389,19 +397,30 @@ static int take_option(struct arguments *args, int option)
     case 'h':
         usage(stdout);
         return VECHE_EXIT_OK;
-    default:
-        usage(stderr);
+    default: /* getopt has said which. */
+        fprintf(stderr, "Try veched --help.\n");
         return VECHE_EXIT_USAGE;
     }
 }
 
-static bool are_valid(const struct arguments *args, int n_left, const struct kv_list *env)
+/* What is wrong with the arguments together; n_left have no dash. NULL = nothing. */
+static const char *judge(const struct arguments *args, int n_left, const struct kv_list *env)
 {
     bool generates = args->job == JOB_SAMPLE || args->job == JOB_GENERATE;
 
-    return n_left <= 1 && (n_left == 1 || generates || env->n > 0) &&
-           ((!args->ignore_ports && !args->print) || args->job == JOB_VALIDATE) &&
-           (args->dsn == NULL || args->job == JOB_GENERATE);
+    if (n_left > 1) {
+        return "expected one FILE or directory, got several";
+    }
+    if (n_left == 0 && !generates && env->n == 0) {
+        return "no FILE, and no VECHE_* or PATRONI_* in the environment: expected a configuration";
+    }
+    if ((args->ignore_ports || args->print) && args->job != JOB_VALIDATE) {
+        return args->print ? "-p, --print goes with --validate-config alone"
+                           : "-i, --ignore-listen-port goes with --validate-config alone";
+    }
+    return args->dsn != NULL && args->job != JOB_GENERATE
+               ? "--dsn goes with --generate-config alone"
+               : NULL;
 }
 
 int main(int argc, char **argv)
@@ -422,6 +441,7 @@ int main(int argc, char **argv)
     };
     struct arguments args = {.job = JOB_RUN};
     struct kv_list env = {0};
+    const char *wrong;
     int code = -1;
     int option;
 
@@ -429,8 +449,8 @@ int main(int argc, char **argv)
         code = take_option(&args, option);
     }
     conf_env_take(&env); /* No child ever gets it. */
-    if (code < 0 && !are_valid(&args, argc - optind, &env)) {
-        usage(stderr);
+    if (code < 0 && (wrong = judge(&args, argc - optind, &env)) != NULL) {
+        fprintf(stderr, "veched: %s\nTry veched --help.\n", wrong);
         code = VECHE_EXIT_USAGE;
     }
     args.path = optind < argc ? argv[optind] : NULL;

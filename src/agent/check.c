@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <netdb.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -61,13 +62,92 @@ static void check_log(const struct conf *c, const struct conf_told *told)
     }
 }
 
+/* ---- What PostgreSQL and libpq read ---- */
+
+static void fail_file(const struct conf *c, const char *key, const char *path, const char *expected,
+                      const struct conf_told *told)
+{
+    struct err err = {""};
+    int errnum = errno;
+
+    tell(told, conf_fail_at(c, key, &err, "%s: %s, expected %s", path, strerror(errnum), expected),
+         &err);
+}
+
+/* Of libpq: "system" is the CAs of the machine, an empty one is none. */
+static void check_role(const struct conf *c, const char *role, const struct kv_list *ssl,
+                       const struct conf_told *told)
+{
+    static const char *const names[] = {"sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir"};
+    char key[128];
+
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        const char *path = kv_get(ssl, names[i]);
+        bool is_path = path != NULL && path[0] != '\0' && !str_equal(path, "system");
+
+        (void)snprintf(key, sizeof(key), "postgresql.authentication.%s.%s", role, names[i]);
+        if (is_path && access(path, R_OK) != 0) {
+            fail_file(c, key, path, "a file that the agent's user may read", told);
+        }
+    }
+}
+
+/* The last of a path is made by the agent, in a directory that has to be there. */
+static void check_pgpass(const struct conf *c, const struct conf_told *told)
+{
+    const char *slash = strrchr(c->pg_pgpass, '/');
+    struct stat st;
+    char *directory;
+
+    if (!kv_has(&c->places, "postgresql.pgpass")) {
+        return; /* In the runtime directory, which the agent makes. */
+    }
+    if (stat(c->pg_pgpass, &st) == 0 && S_ISDIR(st.st_mode)) {
+        errno = EISDIR;
+        fail_file(c, "postgresql.pgpass", c->pg_pgpass, "the name of a file", told);
+        return;
+    }
+    directory = xstrdup(slash != NULL ? c->pg_pgpass : ".");
+    directory[slash != NULL ? (slash == c->pg_pgpass ? 1 : slash - c->pg_pgpass) : 1] = '\0';
+    if (access(directory, W_OK | X_OK) != 0) {
+        fail_file(c, "postgresql.pgpass", directory,
+                  "a directory in which the agent's user may write", told);
+    }
+    free(directory);
+}
+
+static void check_named_files(const struct conf *c, const struct conf_told *told)
+{
+    const char *custom = c->pg_custom_conf;
+
+    check_role(c, "superuser", &c->superuser.ssl, told);
+    check_role(c, "replication", &c->replication.ssl, told);
+    check_role(c, "rewind", &c->rewind.ssl, told);
+    check_pgpass(c, told);
+    if (custom != NULL && custom[0] == '/' && access(custom, R_OK) != 0) {
+        fail_file(c, "postgresql.custom_conf", custom,
+                  "a file to include: without it PostgreSQL does not start", told);
+    }
+    if (conf_watchdog(c) == CONF_WATCHDOG_REQUIRED && access(c->watchdog_device, W_OK) != 0) {
+        fail_file(c, "watchdog.device", c->watchdog_device,
+                  "a device that the agent's user may write to: mode is required", told);
+    }
+}
+
 void agent_check_files(const struct conf *c, const struct conf_told *told)
 {
     struct err err = {""};
 
     tell(told, check_restapi(c, &err), &err);
-    tell(told, check_raft(c, &err), &err);
+    err.text[0] = '\0';
+    if (check_raft(c, &err) < 0) {
+        conf_place_error(c, &err);
+        told->fail(told->data, err.text);
+    }
     check_log(c, told);
+    if (c->mode != CONF_MODE_WITNESS) {
+        check_named_files(c, told);
+    }
 }
 
 /* ---- Ports ---- */
@@ -161,6 +241,15 @@ void agent_check_postgres(const struct conf *c, const struct conf_told *told)
     struct err why = {""};
 
     if (c->mode == CONF_MODE_WITNESS) {
+        return;
+    }
+    if (!pg_may_be_used(c->pg_data_dir, &why)) {
+        tell(told,
+             conf_fail_at(c, "postgresql.data_dir", &why,
+                          "%s, expected a database, an empty "
+                          "directory or none",
+                          why.text),
+             &why);
         return;
     }
     switch (pg_judge_programs(c->pg_bin_dir, &c->pg_bin_names, c->pg_data_dir, &why)) {

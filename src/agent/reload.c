@@ -84,6 +84,7 @@ static void read_all(struct reload *r)
     }
     r->secrets = peer_load_secrets(&secrets, r->scope, r->name, &r->err);
     if (r->secrets == NULL) {
+        conf_place_error(r->conf, &r->err);
         conf_free(r->conf);
         r->conf = NULL;
     }

@@ -60,8 +60,13 @@ struct http_setup *agent_rest_load(const struct conf *c, struct err *err)
         .https_headers = &c->restapi_https_extra_headers,
         .tokens = tokens_of(c->restapi_server_tokens),
     };
+    struct http_setup *setup;
 
-    return http_setup_load(&settings, err);
+    setup = http_setup_load(&settings, err);
+    if (setup == NULL) {
+        conf_place_error(c, err);
+    }
+    return setup;
 }
 
 int agent_rest_open(struct agent *a, struct err *err)

@@ -147,7 +147,7 @@ struct conf {
 
     /* bootstrap: */
     bool has_bootstrap;
-    char *bootstrap_dcs; /* Canonical JSON of bootstrap.dcs, "{}" if none. */
+    char *bootstrap_dcs;               /* Canonical JSON of bootstrap.dcs, "{}" if none. */
     char *bootstrap_method;            /* "initdb", or one that has settings: */
     struct kv_list bootstrap_settings; /* "<method>.<key>" -> value; recovery_conf: three words. */
     struct kv_list bootstrap_initdb;
@@ -191,6 +191,9 @@ void conf_take(struct conf *running, struct conf *fresh, struct strbuf *ret_chan
 /* "file:line:column: key: <text>" for what was found wrong after it was read. Always -1. */
 int conf_fail_at(const struct conf *c, const char *key, struct err *err, const char *format, ...)
     PRINTF_LIKE(4, 5);
+
+/* Of an error whose text begins with a key: puts "file:line:column: " in front. */
+void conf_place_error(const struct conf *c, struct err *err);
 
 /* Moves every variable of ours (VECHE_ and PATRONI_) out of this process's environment into the
  * list: no child gets it, and its bytes are overwritten. Before there is a thread. */

@@ -173,6 +173,21 @@ int conf_fail_at(const struct conf *c, const char *key, struct err *err, const c
                    text);
 }
 
+void conf_place_error(const struct conf *c, struct err *err)
+{
+    size_t length = strcspn(err->text, ":, ");
+    char key[CONF_KEY_SIZE];
+    const char *place;
+
+    if (length < sizeof(key)) {
+        (void)snprintf(key, sizeof(key), "%.*s", (int)length, err->text); /* Fits. */
+        place = kv_get(&c->places, key);
+        if (place != NULL) {
+            (void)err_wrap(err, "%s", place); /* Still the same failure. */
+        }
+    }
+}
+
 void conf_free(struct conf *c)
 {
     if (c == NULL) {

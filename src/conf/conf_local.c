@@ -3,11 +3,14 @@
  */
 #include "conf/conf_local.h"
 
+#include <sys/un.h>
+
 #include "base/kv.h"
 #include "base/str.h"
 #include "conf/conf_controlled.h"
 #include "conf/conf_dynamic.h"
 #include "conf/conf_walk.h"
+#include "veche/api.h"
 
 #define HOST_SIZE 256
 #define URL_SIZE  256 /* Of what others are told. */
@@ -303,10 +306,10 @@ static int check_connect_addresses(const struct conf_node *root, const struct co
                        strchr(c->pg_connect_host, ':') != NULL ? "[%s]:%u" : "%s:%u",
                        c->pg_connect_host, c->pg_connect_port);
     }
-    return worse(check_proxy(root, c, diag),
-                 worse(check_told(root, c, "restapi.connect_address", c->restapi_connect_address,
-                                  diag),
-                       check_told(root, c, "postgresql.connect_address", text, diag)));
+    return worse(
+        check_proxy(root, c, diag),
+        worse(check_told(root, c, "restapi.connect_address", c->restapi_connect_address, diag),
+              check_told(root, c, "postgresql.connect_address", text, diag)));
 }
 
 static void warn_without_certificate(const struct conf_node *root, const struct conf_diag *diag)
@@ -357,6 +360,21 @@ static int check_restapi(const struct conf_node *root, const struct conf *c,
                   "nobody on another machine reaches %s, HAProxy would see this node down; use "
                   "0.0.0.0 or an address of this machine",
                   c->restapi_listen);
+    }
+    return 0;
+}
+
+/* A path of a socket in it has to fit into a sockaddr_un. */
+static int check_runtime_dir(const struct conf_node *root, const struct conf *c,
+                             const struct conf_diag *diag)
+{
+    const struct conf_node *node = conf_node_child(root, "runtime_dir");
+    const size_t max = sizeof(((struct sockaddr_un *)0)->sun_path) - sizeof("/" VECHE_SOCKET_NAME);
+
+    if (c->runtime_dir != NULL && strlen(c->runtime_dir) > max) {
+        return conf_fail(diag, node, "runtime_dir",
+                         "too long for a socket in it, got %zu characters, expected at most %zu",
+                         strlen(c->runtime_dir), max);
     }
     return 0;
 }
@@ -429,6 +447,7 @@ static int check_together(const struct conf_node *root, struct conf *c,
 {
     int rv = worse(check_log(root, c, diag), check_methods(root, c, diag));
 
+    rv = worse(rv, check_runtime_dir(root, c, diag));
     if (c->name != NULL) {
         rv = worse(rv, check_name(root, c, diag));
     }

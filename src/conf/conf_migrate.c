@@ -512,13 +512,22 @@ static void note_logical_slots(struct migrating *m)
     }
 }
 
+/* Without one of its own the server has no TLS to ask for others' in. */
+static bool asks_for_certificates(const struct migrating *m)
+{
+    const struct conf_node *verify = conf_node_find(m->root, "restapi.verify_client");
+
+    return conf_node_find(m->root, "restapi.certfile") != NULL && verify != NULL &&
+           verify->kind == CONF_NODE_SCALAR && !conf_choice_find("none", verify->text, NULL);
+}
+
 static void note_differences(struct migrating *m)
 {
     const struct conf_node *dcs = conf_node_find(m->root, "bootstrap.dcs");
     const struct conf_node *ttl = conf_node_find(m->root, "bootstrap.dcs.ttl");
     bool has_guards = conf_node_find(m->root, "restapi.authentication") != NULL ||
                       conf_node_find(m->root, "restapi.allowlist") != NULL ||
-                      conf_node_find(m->root, "restapi.verify_client") != NULL;
+                      asks_for_certificates(m);
 
     add_note(m, CONF_NOTE_CHECK, dcs, "bootstrap.dcs",
              "Patroni's store may say otherwise by now: compare with patronictl show-config, and "
@@ -527,6 +536,15 @@ static void note_differences(struct migrating *m)
         add_note(m, CONF_NOTE_CHECK, ttl, "bootstrap.dcs.ttl",
                  "a dead primary is replaced after this time. Here it may be short: 3 s is the "
                  "default");
+    }
+    if (conf_node_find(m->root, "bootstrap.dcs.postgresql.use_pg_rewind") == NULL) {
+        add_note(m, CONF_NOTE_CHECK, NULL, "bootstrap.dcs.postgresql.use_pg_rewind",
+                 "not given: off with Patroni, on here. What a rewind gives up is kept "
+                 "(postgresql.diverged_keep); off: a node whose WAL diverged waits for somebody");
+    }
+    if (ttl == NULL) {
+        add_note(m, CONF_NOTE_CHECK, NULL, "bootstrap.dcs.ttl",
+                 "not given: 30 s with Patroni, 3 s here, loop_wait and retry_timeout 1 s");
     }
     note_logical_slots(m);
     if (!has_guards) {

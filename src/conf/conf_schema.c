@@ -150,7 +150,7 @@ static const struct conf_row rows[] = {
     ROLE_ROWS("postgresql.pg_ident", CONF_LINES, pg_ident_of, "instead of pg_ident,"),
     {"postgresql.custom_conf", CONF_PATH, CONF_MUST, "file included instead of the renamed postgresql.conf", AT(pg_custom_conf), .reload = CONF_RELOAD},
     {"postgresql.config_base_name", CONF_NAME, CONF_SHOULD, "first part of the name of postgresql.conf", AT(pg_config_base_name), .fallback = "postgresql"},
-    {"postgresql.basebackup", CONF_OPTIONS, CONF_MUST, "options of pg_basebackup", AT(pg_basebackup), .reload = CONF_RELOAD, .choices = CONF_NOT_OF_BASEBACKUP},
+    {"postgresql.basebackup", CONF_OPTIONS, CONF_MUST, "options of pg_basebackup (compress: server-... alone)", AT(pg_basebackup), .reload = CONF_RELOAD, .choices = CONF_NOT_OF_BASEBACKUP},
     {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "command run before a promotion; a code other than 0 refuses it", AT(pg_pre_promote), .reload = CONF_RELOAD},
     {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "command run before PostgreSQL is stopped", AT(pg_before_stop), .reload = CONF_RELOAD},
     {"postgresql.create_replica_methods", CONF_WORDS, CONF_MUST, "ways to make a standby, in order: basebackup, or names of sections with a command", AT(pg_replica_methods), .reload = CONF_RELOAD, .derived = "the cluster's: basebackup"},

@@ -43,8 +43,9 @@ enum conf_type {
 };
 
 /* Options that the agent itself gives these programs, or that would defeat it. */
-#define CONF_NOT_OF_BASEBACKUP                                                                  \
-    "pgdata|format|wal-method|xlog-method|gzip|version|dbname|host|port|username|password"
+#define CONF_NOT_OF_BASEBACKUP                                                              \
+    "pgdata|format|wal-method|xlog-method|gzip|version|dbname|host|port|username|password|" \
+    "compress|target|no-password|no-sync|nosync|write-recovery-conf|help"
 #define CONF_NOT_OF_REWIND                                                                      \
     "target-pgdata|source-pgdata|source-server|write-recovery-conf|dry-run|restore-target-wal|" \
     "config-file|no-ensure-shutdown|no-sync|version|help"

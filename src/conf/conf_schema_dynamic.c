@@ -64,7 +64,7 @@ static const struct conf_row rows[] = {
     {"postgresql.remove_data_directory_on_rewind_failure", CONF_BOOL, CONF_MUST, "clone when pg_rewind failed 5 times; what is discarded is kept as diverged_keep says", AT(remove_on_rewind_failure), .fallback = "false"},
     {"postgresql.remove_data_directory_on_diverged_timelines", CONF_BOOL, CONF_MUST, "clone then, and when pg_rewind can not be tried", AT(remove_on_diverged_timelines), .fallback = "false"},
     {"postgresql.rewind", CONF_OPTIONS, CONF_SHOULD, "options of pg_rewind, unless the node's file has some", AT(rewind), .choices = CONF_NOT_OF_REWIND},
-    {"postgresql.basebackup", CONF_OPTIONS, CONF_MUST, "options of pg_basebackup, unless the node's file has some", AT(basebackup), .choices = CONF_NOT_OF_BASEBACKUP},
+    {"postgresql.basebackup", CONF_OPTIONS, CONF_MUST, "options of pg_basebackup (compress: server-... alone), unless the node's file has some", AT(basebackup), .choices = CONF_NOT_OF_BASEBACKUP},
     {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "command run before a promotion; a code other than 0 refuses it", AT(pre_promote)},
     {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "command run before PostgreSQL is stopped", AT(before_stop)},
     {"postgresql.create_replica_methods", CONF_WORDS, CONF_MUST, "ways to make a standby, in order: basebackup, or names of sections with a command, here or in the nodes' files", AT(replica_methods), .fallback = "basebackup"},

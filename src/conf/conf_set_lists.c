@@ -147,6 +147,27 @@ static int set_words(const struct conf_walk *w, const struct conf_row *row,
     return 0;
 }
 
+/* "--compress=9" is compress, too. A copy is a directory of plain files: the server may
+ * compress on the way, from PostgreSQL 15 on, pg_basebackup itself may not. */
+static bool is_refused(const struct conf_row *row, const char *option, const char *value)
+{
+    char name[64];
+    size_t length;
+
+    option += str_starts_with(option, "--") ? 2 : 0;
+    length = strcspn(option, "=");
+    if (length >= sizeof(name)) {
+        return false;
+    }
+    memcpy(name, option, length);
+    name[length] = '\0';
+    if (value == NULL && option[length] == '=') {
+        value = option + length + 1;
+    }
+    return conf_choice_find(row->choices, name, NULL) &&
+           (strcmp(name, "compress") != 0 || value == NULL || !str_starts_with(value, "server-"));
+}
+
 static int add_option(const struct conf_walk *w, const struct conf_row *row,
                       const struct conf_node *node)
 {
@@ -161,7 +182,7 @@ static int add_option(const struct conf_walk *w, const struct conf_row *row,
     if (name == NULL) {
         return 0; /* An empty entry of the list. */
     }
-    if (conf_choice_find(row->choices, name, NULL)) {
+    if (is_refused(row, name, value)) {
         conf_warn(w->diag, node, row->path, "%s is set by the agent itself, ignored", name);
         return 0;
     }

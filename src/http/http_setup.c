@@ -5,10 +5,12 @@
 #include "http/http_setup.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <gnutls/gnutls.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "base/str.h"
@@ -26,14 +28,17 @@ static char *read_file(const char *key, const char *path, struct err *err)
     size_t n;
 
     if (file == NULL) {
-        (void)err_set_errno(err, errno, "%s: cannot open %s", key, path); /* Always -1. */
+        (void)err_set_errno(
+            err, errno, "%s: cannot open %s, expected a PEM file that the agent's user may read",
+            key, path); /* Always -1. */
         return NULL;
     }
     while ((n = fread(block, 1, sizeof(block), file)) > 0 && text.length < FILE_MAX_BYTES) {
         strbuf_add(&text, block, n);
     }
     if (ferror(file) || text.length == 0 || text.length >= FILE_MAX_BYTES) {
-        (void)err_set(err, "%s: %s cannot be read, is empty or too large", key, path);
+        (void)err_set(err, "%s: %s cannot be read, is empty or too large, expected a PEM file", key,
+                      path);
         strbuf_deinit(&text);
     }
     (void)fclose(file); /* It was only read. */
@@ -278,6 +283,28 @@ static void take_credentials(struct http_setup *s, const struct http_settings *f
     }
 }
 
+static bool is_header(const char *name, const char *value)
+{
+    for (const char *at = value; *at != '\0'; at++) {
+        if (((unsigned char)*at < ' ' && *at != '\t') || *at == 0x7f) {
+            return false;
+        }
+    }
+    for (const char *at = name; *at != '\0'; at++) {
+        if (!isalnum((unsigned char)*at) && strchr("!#$%&'*+-.^_`|~", *at) == NULL) {
+            return false; /* RFC 9110: token */
+        }
+    }
+    return name[0] != '\0';
+}
+
+/* With another one of these a client would not find the end of an answer. */
+static bool is_of_the_server(const char *name)
+{
+    return strcasecmp(name, "Content-Length") == 0 || strcasecmp(name, "Connection") == 0 ||
+           strcasecmp(name, "Transfer-Encoding") == 0;
+}
+
 static int take_headers(struct http_setup *s, const char *key, const struct kv_list *from,
                         struct err *err)
 {
@@ -285,9 +312,13 @@ static int take_headers(struct http_setup *s, const char *key, const struct kv_l
         const char *name = from->items[i].key;
         const char *value = from->items[i].value != NULL ? from->items[i].value : "";
 
-        if (name[0] == '\0' || strpbrk(name, " \t\r\n:") != NULL ||
-            strpbrk(value, "\r\n") != NULL) {
-            return err_set(err, "%s: \"%s\" is no header of one line", key, name);
+        if (!is_header(name, value)) {
+            return err_set(err, "%s: \"%s\" is no header of one line, expected name: value", key,
+                           name);
+        }
+        if (is_of_the_server(name)) {
+            return err_set(err, "%s: \"%s\" is the server's own, expected another header", key,
+                           name);
         }
         kv_set(&s->headers, name, value);
     }

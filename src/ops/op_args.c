@@ -33,11 +33,23 @@ static bool has_name(const char *option, const char *name)
     return strncmp(option, name, length) == 0 && (option[length] == '\0' || option[length] == '=');
 }
 
-static bool is_refused(const char *option, const char *const *refused)
+/* A copy is a directory of plain files: the server may compress on the way, from PostgreSQL 15
+ * on, pg_basebackup itself may not. */
+static bool is_on_the_way(const char *option, const char *value)
+{
+    const char *equals = strchr(option, '=');
+
+    return has_name(option, "compress") && str_starts_with(value != NULL    ? value
+                                                           : equals != NULL ? equals + 1
+                                                                            : "",
+                                                           "server-");
+}
+
+static bool is_refused(const char *option, const char *value, const char *const *refused)
 {
     for (; *refused != NULL; refused++) {
         if (has_name(option, *refused)) {
-            return true;
+            return !is_on_the_way(option, value);
         }
     }
     return false;
@@ -53,7 +65,7 @@ void op_args_add_options(struct op_args *args, const struct kv_list *options,
         if (str_starts_with(name, "--")) {
             name += 2;
         }
-        if (is_refused(name, refused)) {
+        if (is_refused(name, value, refused)) {
             log_warning("Option is not for the configuration to set, ignored. section=%s option=%s",
                         where, name);
         } else if (args->n == OP_ARGS_MAX) {

@@ -180,6 +180,19 @@ int pg_describe(const char *dsn, struct pg_description *ret, struct err *err)
     return rv;
 }
 
+bool pg_may_be_used(const char *data_dir, struct err *err)
+{
+    const struct pg_options o = {.data_dir = data_dir};
+    struct pg_disk disk = {.problem = ""};
+    enum data_state state = pg_look_data(&o, &disk);
+
+    if (state == DATA_FOREIGN || state == DATA_UNKNOWN) {
+        (void)err_set(err, "%s", disk.problem); /* The answer says that it is one. */
+        return false;
+    }
+    return true;
+}
+
 enum pg_programs pg_judge_programs(const char *bin_dir, const struct kv_list *bin_names,
                                    const char *data_dir, struct err *err)
 {

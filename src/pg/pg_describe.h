@@ -22,6 +22,9 @@ struct pg_description {
 MUST_USE int pg_describe(const char *dsn, struct pg_description *ret, struct err *err);
 void pg_description_deinit(struct pg_description *d);
 
+/* False: what is there is neither empty nor a database, or can not be read. err says which. */
+bool pg_may_be_used(const char *data_dir, struct err *err);
+
 enum pg_programs {
     PG_PROGRAMS_FIT,     /* Also when there is no data directory yet. */
     PG_PROGRAMS_MISSING, /* err says which, and where they were looked for. */

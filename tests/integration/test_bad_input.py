@@ -207,9 +207,9 @@ def test_garbage_in_the_configuration_is_told_with_its_place(tmp_path, text, whe
         assert r.stdout == ""
 
 
-def check(text, path):
+def check(text, path, *flags):
     path.write_text(text, encoding="utf-8")
-    r = subprocess.run([str(BUILD / "src/veched"), "--validate-config", str(path)],
+    r = subprocess.run([str(BUILD / "src/veched"), "--validate-config", *flags, str(path)],
                        capture_output=True, text=True, timeout=30, check=False)
     assert (r.returncode, r.stdout) == (CONFIG, ""), r
     return r.stderr.splitlines()
@@ -235,6 +235,46 @@ def test_every_error_of_a_configuration_is_told(tmp_path):
     for line, part in zip(lines, ("restapi.certfile: ", "raft.bind_addr: nobody can listen",
                                   "restapi.listen: nobody can listen"), strict=True):
         assert line.startswith("veched: ") and part in line
+
+
+def test_files_that_are_named_are_looked_at(tmp_path):
+    path = tmp_path / "bad.yml"
+    text = (
+        "name: n\nscope: s\nraft: {self_addr: 127.0.0.1}\n"
+        "restapi: {http_extra_headers: {X Y: z}}\n"
+        "watchdog: {mode: required, device: /none/watchdog}\n"
+        "postgresql:\n  listen: 127.0.0.1\n  data_dir: /usr\n  pgpass: /none/pgpass\n"
+        "  custom_conf: /none/my.conf\n  authentication:\n    replication: {username: r}\n"
+        "    superuser: {username: p, sslkey: /none/key, sslrootcert: system, sslcert: ''}\n")
+    assert check(text, path, "-i") == [f"veched: {path}:{line}" for line in (
+        '4:11: restapi.http_extra_headers: "X Y" is no header of one line, expected name: value',
+        "13:30: postgresql.authentication.superuser.sslkey: /none/key: No such file or directory, "
+        "expected a file that the agent's user may read",
+        "9:3: postgresql.pgpass: /none: No such file or directory, expected a directory in which "
+        "the agent's user may write",
+        "10:3: postgresql.custom_conf: /none/my.conf: No such file or directory, expected a file "
+        "to include: without it PostgreSQL does not start",
+        "5:28: watchdog.device: /none/watchdog: No such file or directory, expected a device that "
+        "the agent's user may write to: mode is required",
+        "8:3: postgresql.data_dir: /usr is not empty and not a database: no PG_VERSION, expected a "
+        "database, an empty directory or none",
+    )]
+
+
+@pytest.mark.parametrize("arguments, said", [
+    ([], "no FILE, and no VECHE_* or PATRONI_* in the environment"),
+    (["a", "b"], "expected one FILE or directory, got several"),
+    (["-i", "a"], "-i, --ignore-listen-port goes with --validate-config alone"),
+    (["--print", "a"], "-p, --print goes with --validate-config alone"),
+    (["--dsn", "x", "a"], "--dsn goes with --generate-config alone"),
+    (["--validate-config", "--print-config", "a"], "two things to do, expected one of"),
+    (["--frobnicate"], "'--frobnicate'"),
+])
+def test_a_wrong_argument_is_named(arguments, said):
+    r = subprocess.run([BUILD / "src/veched", *arguments], capture_output=True, text=True,
+                       env={"PATH": os.environ["PATH"]})
+    assert (r.returncode, r.stdout) == (2, "")
+    assert said in r.stderr and "Try veched --help." in r.stderr
 
 
 def test_a_missing_configuration_is_told():

@@ -133,6 +133,42 @@ static void partners_that_are_given_take_the_place_of_guesses(void **state)
 }
 
 /* Which the four installations have none of, and the fifth on a PostgreSQL that can do it. */
+static bool is_told(const struct conf_migration *m, const char *part)
+{
+    for (size_t i = 0; i < m->notes[CONF_NOTE_CHECK].n; i++) {
+        if (strstr(m->notes[CONF_NOTE_CHECK].items[i].key, part) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is not written is something else here. */
+static void other_defaults_are_to_be_looked_at(void **state)
+{
+    static const char yaml[] =
+        "scope: s\nname: n\nrestapi: {connect_address: 'h:1', verify_client: required}\n"
+        "postgresql: {listen: 'h:5432', data_dir: /d, authentication: "
+        "{superuser: {username: a}, replication: {username: b}}}\n%s";
+    static const char given[] = "bootstrap: {dcs: {ttl: 30, postgresql: {use_pg_rewind: false}}}\n";
+
+    (void)state;
+    for (int i = 0; i <= 1; i++) {
+        struct kv_list none = {0};
+        struct conf_migration m;
+        struct err err = {""};
+        char text[sizeof(yaml) + sizeof(given)];
+
+        (void)snprintf(text, sizeof(text), yaml, i == 0 ? "" : given);
+        write_file(TEST_FILE, text);
+        assert_int_equal(conf_migrate(TEST_FILE, &none, &m, &err), 0);
+        assert_int_equal(is_told(&m, "use_pg_rewind: not given"), i == 0);
+        assert_int_equal(is_told(&m, "ttl: not given"), i == 0);
+        assert_true(is_told(&m, "restapi: without")); /* No TLS to ask for certificates in. */
+        conf_migration_deinit(&m);
+    }
+}
+
 static void a_logical_slot_is_to_be_looked_at_before_17(void **state)
 {
     static const char yaml[] =
@@ -147,15 +183,11 @@ static void a_logical_slot_is_to_be_looked_at_before_17(void **state)
         struct conf_migration m;
         struct err err = {""};
         char text[sizeof(yaml)];
-        bool told = false;
 
         (void)snprintf(text, sizeof(text), yaml, major);
         write_file(TEST_FILE, text);
         assert_int_equal(conf_migrate(TEST_FILE, &none, &m, &err), 0);
-        for (size_t i = 0; i < m.notes[CONF_NOTE_CHECK].n; i++) {
-            told = told || strstr(m.notes[CONF_NOTE_CHECK].items[i].key, "a logical slot") != NULL;
-        }
-        assert_int_equal(told, major == 16);
+        assert_int_equal(is_told(&m, "a logical slot"), major == 16);
         conf_migration_deinit(&m);
     }
 }
@@ -221,6 +253,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_agent_takes_each_result),
         cmocka_unit_test(the_values_that_matter_are_kept),
         cmocka_unit_test(partners_that_are_given_take_the_place_of_guesses),
+        cmocka_unit_test(other_defaults_are_to_be_looked_at),
         cmocka_unit_test(a_logical_slot_is_to_be_looked_at_before_17),
         cmocka_unit_test(quorum_commit_becomes_one_standby_by_name),
         cmocka_unit_test(what_can_not_be_migrated_is_refused),

@@ -79,6 +79,12 @@ static void bad_files_are_refused_with_place_key_value_and_expectation(void **st
          "createrole, replication, superuser or the like"},
         {GOOD "tags: {replicatefrom: [n2]}\n",
          "t.yml:11:8: tags.replicatefrom: wrong type, got a list, expected the name of a member"},
+        {GOOD
+         "runtime_dir: /run/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+         "aaaaaaaaaaaaaaaaaaaa\n",
+         "t.yml:11:1: runtime_dir: too long for a socket in it, got 96 characters, expected at "
+         "most "
+         "95"},
         {"mode: observer\n",
          "t.yml:1:1: mode: not a known value, got \"observer\", expected postgres or witness"},
         {"log: DEBUG\n", "t.yml:1:1: log: wrong type, got \"DEBUG\", expected a section"},
@@ -446,6 +452,11 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
          "postgresql.authentication.superuser is given\n"},
         {GOOD "bootstrap:\n  initdb:\n  - pwfile: x\n  - encoding: UTF8\n",
          "t.yml:13:5: bootstrap.initdb: pwfile is set by the agent itself, ignored\n"},
+        {GOOD "  basebackup: [{compress: 5}, {compress: server-lz4}, '--compress=server-zstd:3', "
+              "--compress=9, compress, {max-rate: 1M}]\n",
+         "t.yml:11:17: postgresql.basebackup: compress is set by the agent itself, ignored\n"
+         "t.yml:11:83: postgresql.basebackup: --compress=9 is set by the agent itself, ignored\n"
+         "t.yml:11:97: postgresql.basebackup: compress is set by the agent itself, ignored\n"},
         {WITNESS "tags: {nofailover: true, failover_priority: 2}\n",
          "t.yml:6:26: tags: Conflicting configuration between nofailover: True and "
          "failover_priority: 2. Defaulting to nofailover: True\n"},

@@ -260,6 +260,9 @@ static void what_is_wrong_is_refused_with_its_place(void **state)
     kv_add(&list, "X-A: b", "c");
     expect_refused(&(struct http_settings){.http_headers = &list}, "restapi.http_extra_headers");
     kv_deinit(&list);
+    kv_add(&list, "content-length", "0");
+    expect_refused(&(struct http_settings){.http_headers = &list}, "is the server's own");
+    kv_deinit(&list);
     kv_add(&list, "X-A", "b\r\nX-B: c");
     expect_refused(&(struct http_settings){.http_headers = &list}, "no header of one line");
     kv_deinit(&list);

@@ -67,12 +67,41 @@ static void every_row_has_a_run(void **state)
     }
 }
 
+/* pg_basebackup can not compress a directory; the server can, on the way. */
+static void an_option_that_harms_is_left_out(void **state)
+{
+    static const char *const refused[] = {"compress", "pgdata", NULL};
+    struct kv_list options = {0};
+    struct op_args args = {0};
+
+    (void)state;
+    kv_add(&options, "--pgdata=/x", NULL);
+    kv_add(&options, "compress", "9");
+    kv_add(&options, "--compress=9", NULL);
+    kv_add(&options, "compress", NULL);
+    kv_add(&options, "compress", "server-lz4");
+    kv_add(&options, "--compress=server-gzip", NULL);
+    kv_add(&options, "--max-rate", "1M");
+    kv_add(&options, "verbose", NULL);
+
+    op_args_add_options(&args, &options, refused, "test");
+
+    assert_int_equal(args.n, 4);
+    assert_string_equal(op_args_list(&args)[0], "--compress=server-lz4");
+    assert_string_equal(op_args_list(&args)[1], "--compress=server-gzip");
+    assert_string_equal(op_args_list(&args)[2], "--max-rate=1M");
+    assert_string_equal(op_args_list(&args)[3], "--verbose");
+    op_args_deinit(&args);
+    kv_deinit(&options);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_steps_are_those_of_the_golden_file),
         cmocka_unit_test(a_name_stands_once_in_its_table),
         cmocka_unit_test(every_row_has_a_run),
+        cmocka_unit_test(an_option_that_harms_is_left_out),
     };
 
     if (argc == 2 && str_equal(argv[1], "--print")) {
