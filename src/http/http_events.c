@@ -11,15 +11,19 @@
 
 #include "base/clock.h"
 
-#define STREAMS_MAX 32
-#define UNSENT_MAX  (256 * 1024)
-#define BLOCK_SIZE  4096
-#define COMMENT_MS  15000
+#define STREAMS_MAX    32
+#define OTHERS_MAX     24 /* Of other machines: they never keep this one out, */
+#define OF_ADDRESS_MAX 8  /* nor one address all others. */
+#define UNSENT_MAX     (256 * 1024)
+#define BLOCK_SIZE     4096
+#define COMMENT_MS     15000
 
 struct stream {
     struct list node; /* In http.streams. */
     struct server *server;
     struct MHD_Connection *connection;
+    struct sockaddr_storage address;
+    bool is_own; /* Of this machine. */
     struct strbuf pending;
     size_t n_sent; /* Of pending. */
     bool suspended;
@@ -134,6 +138,29 @@ static unsigned drop_gone(struct http *h)
     return n;
 }
 
+const char *http_events_refuse(struct http *h, const struct http_client *client)
+{
+    const struct sockaddr *address = (const struct sockaddr *)&client->address;
+    bool is_own = http_access_is_own(client);
+    unsigned n = drop_gone(h);
+    unsigned n_others = 0;
+    unsigned n_of_address = 0;
+
+    for (const struct list *at = h->streams.next; at != &h->streams; at = at->next) {
+        const struct stream *s = CONTAINER_OF(at, struct stream, node);
+        bool counts = !s->ends && !s->is_own;
+
+        n_others += counts ? 1 : 0;
+        n_of_address +=
+            counts && http_same_host((const struct sockaddr *)&s->address, address) ? 1 : 0;
+    }
+    if (n >= STREAMS_MAX || (!is_own && n_others >= OTHERS_MAX)) {
+        return "too many listen already";
+    }
+    return !is_own && n_of_address >= OF_ADDRESS_MAX ? "too many of your address listen already"
+                                                     : NULL;
+}
+
 /* Returns the event, to be freed by strbuf_deinit(). */
 static struct strbuf event_of(struct http *h, const char *cluster)
 {
@@ -201,7 +228,8 @@ static struct MHD_Response *response_of(struct stream *s)
     return r;
 }
 
-enum MHD_Result http_events_begin(struct http *h, struct server *server, struct MHD_Connection *c)
+enum MHD_Result http_events_begin(struct http *h, struct server *server, struct MHD_Connection *c,
+                                  const struct http_client *client)
 {
     static struct http_reply reply; /* As above. */
     struct stream *s;
@@ -209,12 +237,11 @@ enum MHD_Result http_events_begin(struct http *h, struct server *server, struct 
     struct strbuf event;
     enum MHD_Result rv;
 
-    if (drop_gone(h) >= STREAMS_MAX) {
-        return MHD_NO;
-    }
     s = xmalloc(sizeof(*s));
     s->server = server;
     s->connection = c;
+    s->address = client->address;
+    s->is_own = http_access_is_own(client);
     reply.body = (struct strbuf){0};
     cluster_now(h, &reply);
     if (list_is_empty(&h->streams)) { /* Nobody looked meanwhile. */

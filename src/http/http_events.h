@@ -8,8 +8,11 @@
 
 #include "http/http_server.h"
 
-/* Answers with a stream, or with 503 when there are too many. */
-enum MHD_Result http_events_begin(struct http *h, struct server *s, struct MHD_Connection *c);
+/* Why nobody from there may listen now; NULL = it may. */
+const char *http_events_refuse(struct http *h, const struct http_client *client);
+/* Answers with a stream; MHD_NO: there is no memory, nothing was done. */
+enum MHD_Result http_events_begin(struct http *h, struct server *s, struct MHD_Connection *c,
+                                  const struct http_client *client);
 /* After a tick: whatever is new is sent. */
 void http_events_look(struct http *h);
 /* Those of that server (NULL = all) end. */

@@ -163,11 +163,13 @@ static enum MHD_Result suspend(struct http_action *a, const struct http_reply *r
     return MHD_YES;
 }
 
-static enum MHD_Result begin_events(struct http_action *a)
+static enum MHD_Result begin_events(struct http_action *a, const struct http_client *client)
 {
-    enum MHD_Result rv = http_events_begin(a->server->http, a->server, a->connection);
+    struct http *h = a->server->http;
+    const char *why = http_events_refuse(h, client);
 
-    return rv == MHD_YES ? rv : send_text(a, 503, "too many listen already");
+    return why != NULL ? send_text(a, 503, why)
+                       : http_events_begin(h, a->server, a->connection, client);
 }
 
 static enum MHD_Result handle(struct http_action *a, const struct http_route *route,
@@ -213,7 +215,7 @@ static enum MHD_Result handle(struct http_action *a, const struct http_route *ro
     kv_deinit(&query);
     (void)str_copy(a->etag, sizeof(a->etag), reply.etag); /* Same size. */
     if (reply.wants_events && strcmp(method, "GET") == 0) {
-        rv = begin_events(a);
+        rv = begin_events(a, client);
     } else if (reply.has_command || reply.wants_reload) {
         rv = suspend(a, &reply);
     } else {

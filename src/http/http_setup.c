@@ -178,6 +178,15 @@ bool http_net_has(const struct http_net *net, const struct sockaddr *address)
     return rest == 0 || ((bytes[whole] ^ net->bytes[whole]) >> (8 - rest)) == 0;
 }
 
+bool http_same_host(const struct sockaddr *a, const struct sockaddr *b)
+{
+    uint8_t bytes[2][16];
+    bool has_a = to_bytes(a, bytes[0]);
+    bool has_b = to_bytes(b, bytes[1]);
+
+    return has_a == has_b && (!has_a || memcmp(bytes[0], bytes[1], sizeof(bytes[0])) == 0);
+}
+
 bool http_url_host(const char *url, char *host, size_t size)
 {
     const char *at = strstr(url, "://");

@@ -39,6 +39,8 @@ bool http_setup_same_tls(const struct http_setup *a, const struct http_setup *b)
 /* "10.0.0.0/8", "::1"; false: neither an address nor a network. */
 bool http_net_parse(const char *text, struct http_net *ret_net);
 bool http_net_has(const struct http_net *net, const struct sockaddr *address);
+/* Of one host, whatever the ports; what is neither IPv4 nor IPv6 is all one. */
+bool http_same_host(const struct sockaddr *a, const struct sockaddr *b);
 
 /* Of "http://host:port/patroni" the host. False: there is none. */
 bool http_url_host(const char *url, char *host, size_t size);

@@ -52,6 +52,17 @@ uint64_t __wrap_clock_ms(void)
     return __real_clock_ms() + ahead_ms;
 }
 
+bool __wrap_http_access_is_own(const struct http_client *c);
+
+/* 127.0.0.1 is this machine; all other loopback addresses stand for others. */
+bool __wrap_http_access_is_own(const struct http_client *c)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&c->address;
+
+    return c->is_local ||
+           (in->sin_family == AF_INET && in->sin_addr.s_addr == htonl(INADDR_LOOPBACK));
+}
+
 static const struct view *get_view(void *data)
 {
     (void)data;
@@ -185,6 +196,36 @@ static int connect_client(void)
     return fd;
 }
 
+static in_port_t port_of_server(void)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(http->tcp->daemon, MHD_DAEMON_INFO_LISTEN_FD);
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+
+    assert_non_null(info);
+    assert_int_equal(getsockname(info->listen_fd, (struct sockaddr *)&address, &length), 0);
+    return address.ss_family == AF_INET6
+               ? ((const struct sockaddr_in6 *)(const void *)&address)->sin6_port
+               : ((const struct sockaddr_in *)(const void *)&address)->sin_port;
+}
+
+/* From 127.0.0.n. */
+static int connect_from(uint32_t n)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET,
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + n)};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = port_of_server(),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (const struct sockaddr *)&from, sizeof(from)), 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    return fd;
+}
+
 static void send_all(int fd, const char *text)
 {
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
@@ -263,6 +304,64 @@ static int listen_to_events(void)
     send_all(fd, "GET /events HTTP/1.0\r\n\r\n");
     turn();
     return fd;
+}
+
+/* Asks for events; what is answered has `answer` in it. */
+static int ask_for_events(int fd, const char *answer)
+{
+    struct strbuf text = {0};
+
+    send_all(fd, "GET /events HTTP/1.0\r\n\r\n");
+    assert_true(read_until(fd, &text, answer));
+    strbuf_deinit(&text);
+    return fd;
+}
+
+static bool is_let(int fd)
+{
+    struct strbuf text = {0};
+    bool let;
+
+    send_all(fd, "GET /events HTTP/1.0\r\n\r\n");
+    assert_true(read_until(fd, &text, "\r\n\r\n"));
+    let = strstr(text.data, "too many") == NULL && strstr(text.data, " 200 ") != NULL;
+    strbuf_deinit(&text);
+    (void)close(fd);
+    return let;
+}
+
+/* 8 of an address of others, 24 of all of them, and 32. */
+static void nobody_takes_all_places_of_those_who_listen(void **state)
+{
+    int others[24];
+    int own[8];
+    size_t n = 0;
+
+    (void)state;
+    for (uint32_t address = 2; address <= 4; address++) {
+        for (int i = 0; i < 8; i++) {
+            others[n++] = ask_for_events(connect_from(address), "event: cluster");
+        }
+        if (address < 4) { /* It has its share, the next one has its own. */
+            (void)close(ask_for_events(connect_from(address), "too many of your address"));
+        }
+    }
+    (void)close(ask_for_events(connect_from(5), "\r\n\r\ntoo many listen already"));
+    for (int i = 0; i < 8; i++) {
+        own[i] = ask_for_events(i % 4 == 3 ? connect_client() : connect_from(1), "event: cluster");
+    }
+    (void)close(ask_for_events(connect_client(), "\r\n\r\ntoo many listen already"));
+    (void)close(others[0]); /* Its place is free for anybody, as soon as the end is seen. */
+    for (int i = 0; !is_let(connect_from(5)); i++) {
+        assert_in_range(i, 0, 60000);
+        (void)poll(NULL, 0, 1);
+    }
+    for (size_t i = 1; i < n; i++) {
+        (void)close(others[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(own); i++) {
+        (void)close(own[i]);
+    }
 }
 
 /* All of it: N_EVENTS times 10 kB. */
@@ -540,20 +639,6 @@ static int open_everywhere(void **state)
     return rv;
 }
 
-static in_port_t port_of_server(void)
-{
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(http->tcp->daemon, MHD_DAEMON_INFO_LISTEN_FD);
-    struct sockaddr_storage address;
-    socklen_t length = sizeof(address);
-
-    assert_non_null(info);
-    assert_int_equal(getsockname(info->listen_fd, (struct sockaddr *)&address, &length), 0);
-    return address.ss_family == AF_INET6
-               ? ((const struct sockaddr_in6 *)(const void *)&address)->sin6_port
-               : ((const struct sockaddr_in *)(const void *)&address)->sin_port;
-}
-
 /* -1: there is no such family here. */
 static int connect_loopback(int family)
 {
@@ -622,6 +707,7 @@ static void a_request_that_replaces_another_is_handled_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        server_test(nobody_takes_all_places_of_those_who_listen),
         server_test(a_listener_that_never_reads_costs_nobody_anything),
         server_test(a_listener_that_lags_costs_no_more_as_time_goes_by),
         server_test(who_sends_a_byte_now_and_then_loses_the_place),
