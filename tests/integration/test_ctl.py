@@ -251,6 +251,50 @@ def test_what_the_cluster_refuses_ends_with_3(three):
     assert primary.status()["veche"]["epoch"] == epoch
 
 
+def test_whatever_is_refused_or_fails_says_so_and_changes_nothing(three):
+    """Of each command that has not been refused above: exit code, text, and nothing after it."""
+    primary = three.wait_healthy()
+    standby = three.standbys()[0]
+    before = primary.http("/config").text, primary.status()["veche"]["epoch"], started(standby)
+    sql = ["-U", "postgres", "-d", "postgres"]
+    removal = f"{three.scope}\nYes I am aware\n{primary.name}\n"
+    for args, code, part, *answers in (
+        (["restart", standby.name, "--scheduled", "2001-01-01T12:00Z", "--force"], REFUSED, "in the past"),
+        (["restart", standby.name, "--timeout", "0", "--force"], REFUSED, "Timeout should be a positive"),
+        (["restart", standby.name, "--pg-version", "10", "--force"], FAILED, "not older than 10.0"),
+        (["restart", "nobody", "--force"], USAGE, "nobody is not a member"),
+        (["restart", "w1", "--force"], USAGE, "No member with PostgreSQL to restart"),
+        (["restart", "-r", "standby-leader", "--any", "--force"], USAGE, "No standby-leader"),
+        (["restart", standby.name], FAILED, "Aborted restart", "now\nn\n"),
+        (["reload", "nobody", "--force"], USAGE, "nobody is not a member"),
+        (["reload"], FAILED, "Aborted reload", "n\n"),
+        (["reinit", primary.name, "--force"], USAGE, "No replica among provided members"),
+        (["reinit", standby.name], FAILED, "Aborted reinit", "n\n"),
+        (["flush", standby.name, "restart", "--force"], DONE, "No scheduled restart for member"),
+        (["flush", "switchover"], DONE, "No pending scheduled switchover"),
+        (["resume"], FAILED, "Cluster is not paused"),
+        (["demote-cluster", "--host", "h", "--port", "5432", "--force"], REFUSED, "not built yet"),
+        (["promote-cluster", "--force"], REFUSED, "not built yet"),
+        (["remove"], REFUSED, "is running, nothing was removed", removal),
+        (["edit-config", "-s", "synchronous_mode=quorum", "--force"], REFUSED, "quorum commit is not"),
+        (["edit-config", "-s", "standby_cluster.host=h", "--force"], REFUSED, "standby clusters are not"),
+        (["dsn", "-m", "nobody"], USAGE, "nobody is not a member"),
+        (["dsn", "-m", "w1"], REFUSED, "w1 has no PostgreSQL"),
+        (["store", "nothing"], FAILED, "there is no key nothing"),
+        (["show-config", "other"], USAGE, "this is cluster"),
+        (["check", "other"], 3, "this is cluster"),
+        (["query", *sql, "-c", "select 1/0"], FAILED, "division by zero"),
+        (["query", *sql, "-m", standby.name, "-c", "create table t()"], FAILED, "read-only"),
+        (["query", *sql, "-m", "w1", "-c", "select 1"], REFUSED, "w1 has no PostgreSQL"),
+    ):  # fmt: skip
+        r = vechectl(
+            "-c", str(three["w1"].config_path), *args, answers="".join(answers), PGPASSWORD="super secret"
+        )  # fmt: skip
+        assert r.returncode == code and part in r.stdout + r.stderr, (args, r)
+    after = primary.http("/config").text, primary.status()["veche"]["epoch"], started(standby)
+    assert after == before and "scheduled" not in primary.http("/cluster").text
+
+
 # ---- Prompts
 
 
@@ -561,6 +605,13 @@ def check_is_well(node):
     assert r.returncode == 0 and "VECHE OK" in r.stdout, r
 
 
+def check_has_every_section(node):
+    """Whether the guard may do all that it would like to depends on the machine."""
+    r = of(node, "check", "--full", "--root", "/nonexistent")
+    for part in ("store: 3 of 3", "cluster: pg", "postgres: max_wal_senders", "agent: w1 runs"):
+        assert f"\nOK {part}" in r.stdout and r.returncode in (0, 1), r
+
+
 def test_query_store_dsn_and_check_of_a_real_cluster(three):
     primary = three.primary()
     r = of(three["w1"], "dsn")
@@ -568,6 +619,9 @@ def test_query_store_dsn_and_check_of_a_real_cluster(three):
     r = of(three["w1"], "store", "leader")
     assert r.stdout.splitlines()[1] == primary.name
     eventually(lambda: check_is_well(three["w1"]))
+    eventually(lambda: check_has_every_section(three["w1"]))
+    r = of(primary, "show-config", "--origin")
+    assert r.returncode == DONE and r.stdout.startswith("before: bootstrap.dcs of "), r
     r = of(primary, "reload", "--force")
     assert r.returncode == DONE and r.stdout.count("Reload request received") == 3, r
     user = vechectl(
