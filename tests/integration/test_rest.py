@@ -23,6 +23,7 @@ from test_tls import Authority
 from veche import (
     BUILD,
     ROOT,
+    TTL,
     Cluster,
     Writer,
     eventually,
@@ -282,6 +283,45 @@ def test_metrics_can_be_parsed_and_agree_with_the_role(by_role):
         names = re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE)
         assert len(names) == len(set(names))
         assert text.endswith("\n")
+
+
+def labelled(node, name, label):
+    """Values of a metric by that label."""
+    lines = re.findall(rf'^{name}\{{(.*)\}} (.*)$', node.http("/metrics").text, re.MULTILINE)
+    return {re.search(rf'{label}="([^"]*)"', labels)[1]: float(value) for labels, value in lines}
+
+
+def assert_metrics_are_true(by_role, renewals):
+    """Beside what the agents say elsewhere, and what can be counted from here."""
+    nodes = list(by_role.values())
+    values = [metrics_of(node) for node in nodes]
+    told = [node.status()["veche"] for node in nodes]
+    assert len({v["veche_raft_applied_index"] for v in values}) == 1
+    for node, v, status in zip(nodes, values, told):
+        assert v["veche_raft_term"] == status["raft_term"] == told[0]["raft_term"]
+        assert v["veche_raft_leader"] == status["raft_leader"]
+        assert v["veche_epoch"] == status["epoch"] == told[0]["epoch"]
+        round_trips = labelled(node, "veche_peer_round_trip_seconds", "peer")
+        assert set(round_trips) == {n.name for n in nodes} - {node.name}
+        assert all(0 < seconds < 10 for seconds in round_trips.values())
+        rules = labelled(node, 'veche_decisions_total(?={.*kind="node")', "rule")
+        assert rules[status["node_rule"]] >= 1
+        for name in ("veche_tick_duration_seconds", "veche_dirty_to_act_seconds"):
+            buckets = labelled(node, f"{name}_bucket", "le")
+            assert list(buckets.values()) == sorted(buckets.values())
+            assert 0 < metrics_of(node)[f"{name}_sum"] < 60
+    primary = values[0]
+    assert primary["veche_guard_up"] == 1 and primary["veche_guard_frozen"] == 0
+    assert primary["veche_lease_renewals_total"] > renewals  # It goes on.
+    assert primary["veche_lease_rounds_total"] >= primary["veche_lease_renewals_total"]
+    margins = primary["veche_lease_margin_seconds_count"]
+    assert 0 < primary["veche_lease_margin_seconds_sum"] / margins <= TTL
+    assert 0 < primary["veche_lease_remaining_seconds"] <= TTL
+
+
+def test_metrics_tell_the_truth(by_role):
+    renewals = by_role["primary"].metric("veche_lease_renewals_total")
+    eventually(lambda: assert_metrics_are_true(by_role, renewals))
 
 
 def without_positions(cluster):
