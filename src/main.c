@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "agent/agent.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "consensus/consensus.h"
 #include "guard/guard_cgroup.h"
 #include "guard/guard_oom.h"
@@ -137,13 +139,25 @@ static void print_error(void *data, const char *text)
     fprintf(stderr, "veched: %s\n", text);
 }
 
-/* The runtime directory is often below /run, where only root may create it. */
-static int give_directory(const char *path, const struct passwd *user)
+/* Where they are unless configured, only root may create the runtime directory and raft's, and
+ * what they are in: `path` below `top`. One that is elsewhere is the operator's to make. */
+static int give_directory(const char *top, const char *path, const struct passwd *user)
 {
+    char parent[PATH_MAX];
+
+    if (!str_starts_with(path, top) || !str_copy(parent, sizeof(parent), path)) {
+        return 0;
+    }
+    *strrchr(parent, '/') = '\0';
+    (void)mkdir(parent, 0755); /* Judged below. */
     if (mkdir(path, 0700) != 0 && errno != EEXIST) {
         return 0; /* Its parent is missing or forbidden: the agent says so. */
     }
-    return chown(path, user->pw_uid, user->pw_gid);
+    if (chown(path, user->pw_uid, user->pw_gid) != 0) {
+        log_error("Cannot give %s to \"" RUN_AS "\": %s", path, strerror(errno));
+        return -1;
+    }
+    return 0;
 }
 
 /* libpq, and what PostgreSQL runs, look for files at home: in root's nobody else may. */
@@ -180,12 +194,9 @@ static int give_up_root(const struct conf *conf)
         log_error("Cannot give up root: there is no user \"" RUN_AS "\"");
         return -1;
     }
-    if (strncmp(conf->runtime_dir, "/run/", 5) == 0) {
-        (void)mkdir("/run/veche", 0755); /* Judged below. */
-        if (give_directory(conf->runtime_dir, user) != 0) {
-            log_error("Cannot give %s to \"" RUN_AS "\": %s", conf->runtime_dir, strerror(errno));
-            return -1;
-        }
+    if (give_directory("/run/", conf->runtime_dir, user) != 0 ||
+        give_directory("/var/lib/veche/", conf->raft_data_dir, user) != 0) {
+        return -1;
     }
     if (guard_cgroup_give(user->pw_uid, user->pw_gid, &err) != 0) {
         log_warning("PostgreSQL will be frozen by signals: %s", err.text);

@@ -1,13 +1,15 @@
 """Where the configuration comes from, and what a reload makes of it; one node for all of it."""
 
+import os
 import pathlib
+import pwd
 import signal
 import socket
 import subprocess
 
 import pytest
 
-from veche import BUILD, SUPERUSER_PASSWORD, Cluster, guards_of, processes_of, wait
+from veche import BUILD, SUPERUSER_PASSWORD, Cluster, free_port, guards_of, processes_of, wait
 
 PASSWORD = "from the environment, nowhere else"
 
@@ -177,3 +179,36 @@ def test_a_sample_is_valid(tmp_path):
     checked = veched("--validate-config", "-i", sample)
     assert checked.returncode == 0, checked.stderr
     assert veched("--generate-sample-config").stdout.startswith("# A sample.")
+
+
+def test_as_root_it_makes_what_only_root_can_make(tmp_path):
+    """The directories of the defaults, on a machine where nobody made them before."""
+    name = f"w{os.getpid()}"
+    path = tmp_path / "veche.yml"
+    path.write_text(
+        f"{{scope: s, name: {name}, mode: witness, raft: {{self_addr: '127.0.0.1:{free_port()}'}},"
+        f" restapi: {{listen: '127.0.0.1:{free_port()}'}}}}\n",
+        encoding="utf-8",
+    )
+    log = tmp_path / "log"
+    script = 'mount -t tmpfs none /var/lib && mount -t tmpfs none /run && exec "$@"'
+    with open(log, "wb") as out:
+        agent = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", script, "sh", str(BUILD / "src/veched"), str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        user = pwd.getpwnam("postgres").pw_uid
+        for place in (f"var/lib/veche/s-{name}", f"run/veche/s-{name}"):
+            directory = pathlib.Path(f"/proc/{agent.pid}/root", place)
+            wait(lambda d=directory: any(d.iterdir()), 30, f"files in {place}")
+            assert directory.stat().st_uid == user
+            assert directory.stat().st_mode & 0o777 == 0o700
+    except AssertionError as error:
+        raise AssertionError(log.read_text(encoding="utf-8")) from error
+    finally:
+        agent.kill()
+        agent.wait()
