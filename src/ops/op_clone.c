@@ -66,6 +66,7 @@ static const char ask_script[] =
     "psql=$1 replication=$2 session=$3 sql=$4 answer=$5\n"
     "set -- --no-psqlrc --no-password --tuples-only --no-align\n"
     "rm -f \"$answer\"\n"
+    "(umask 077 && mkdir -p \"${answer%/*}\")\n"
     "\"$psql\" \"$@\" --command=IDENTIFY_SYSTEM --dbname=\"$replication\" || exit\n"
     "export PGPASSWORD=\"$VECHE_SQL_PASSWORD\" PGCONNECT_TIMEOUT=5\n"
     "export PGOPTIONS='-c statement_timeout=5s'\n"

@@ -62,6 +62,22 @@ int pg_file_sync_parent(const char *path, struct err *err)
     return pg_file_sync_dir(dir, err);
 }
 
+void pg_file_make_dirs(const char *path)
+{
+    char part[PATH_MAX];
+    struct err ignored; /* The caller judges what became of path. */
+    size_t n = strlen(path);
+
+    for (size_t i = 1; i <= n; i++) {
+        if (path[i] == '/' || path[i] == '\0') {
+            (void)snprintf(part, sizeof(part), "%.*s", (int)i, path);
+            if (mkdir(part, 0700) == 0 && pg_file_sync_parent(part, &ignored) != 0) {
+                return;
+            }
+        }
+    }
+}
+
 static int write_all(int fd, const char *text, size_t size)
 {
     while (size > 0) {

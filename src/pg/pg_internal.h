@@ -404,6 +404,9 @@ char *pg_file_read(const char *path, size_t size_max);
 MUST_USE int pg_file_remove(const char *path, struct err *err); /* Missing is fine. */
 MUST_USE int pg_file_sync_dir(const char *path, struct err *err);
 MUST_USE int pg_file_sync_parent(const char *path, struct err *err);
+/* A directory with what it is in, as initdb and pg_basebackup would; but durable, so that it is
+ * the same one after a crash. Whether it is there is the caller's question. */
+void pg_file_make_dirs(const char *path);
 /* Identity of a file, also after its inode number was used again; no space in it. Path and
  * flags as of statx; empty = there is none. */
 #define PG_FILE_ID_SIZE 80

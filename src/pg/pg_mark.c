@@ -212,8 +212,10 @@ struct mark_work {
     struct kv_list options; /* Of pg_basebackup then. */
 };
 
+/* What it is in may be missing: a package that makes no cluster leaves no directory for its. */
 static int make_data_dir(const char *data_dir, struct err *err)
 {
+    pg_file_make_dirs(data_dir);
     return mkdir(data_dir, 0700) == 0 || errno == EEXIST
                ? 0
                : err_set_errno(err, errno, "creating %s", data_dir);

@@ -152,23 +152,6 @@ static bool is_linked(const char *data_dir, const struct stat *wanted)
     return found;
 }
 
-/* As pg_basebackup would; but durable, so that it is the same one after a crash. */
-static void make_dirs(const char *path)
-{
-    char part[PATH_MAX];
-    struct err ignored; /* What could not be made is not listed. */
-    size_t n = strlen(path);
-
-    for (size_t i = 1; i <= n; i++) {
-        if (path[i] == '/' || path[i] == '\0') {
-            (void)snprintf(part, sizeof(part), "%.*s", (int)i, path);
-            if (mkdir(part, 0700) == 0 && pg_file_sync_parent(part, &ignored) != 0) {
-                return;
-            }
-        }
-    }
-}
-
 /* Once only: the try before may have listed the same. */
 static void add_line(struct strbuf *list, const char *line)
 {
@@ -187,7 +170,7 @@ static void list_space(const char *data_dir, const char *path, struct strbuf *li
         return; /* Goes with the rest. */
     }
     if (stat(path, &st) != 0 && errno == ENOENT) {
-        make_dirs(path);
+        pg_file_make_dirs(path);
     }
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && path[1] != '\0' &&
         (is_empty(path) || is_linked(data_dir, &st))) {

@@ -758,6 +758,15 @@ static void mark(struct node *n)
     wait_for(n, data_is_incomplete);
 }
 
+static void a_data_directory_is_made_with_what_it_is_in(void **state)
+{
+    struct node *n = node_new("package/without/cluster");
+
+    (void)state;
+    mark(n);
+    node_free(n);
+}
+
 /* A clone was cut off in its copy; then somebody made a database by hand. */
 static void what_is_put_beside_an_old_mark_is_not_ours_to_empty(void **state)
 {
@@ -1411,6 +1420,7 @@ static int run_all(void)
         cmocka_unit_test(the_files_are_of_the_role_that_runs),
         cmocka_unit_test(a_wrong_password_is_no_outage),
         cmocka_unit_test(removal_follows_the_links_of_postgresql_and_no_others),
+        cmocka_unit_test(a_data_directory_is_made_with_what_it_is_in),
         cmocka_unit_test(what_is_put_beside_an_old_mark_is_not_ours_to_empty),
         cmocka_unit_test(a_mark_without_its_token_holds_for_the_files_it_was_made_for),
         cmocka_unit_test(what_is_kept_is_no_loss_before_it_is_given_up),
