@@ -319,6 +319,7 @@ static void open_postgres(struct agent *a)
         .store = &a->store,
         .initdb = &c->bootstrap_initdb,
         .users = &c->bootstrap_users,
+        .pg_hba = &c->bootstrap_pg_hba,
         .post_bootstrap = c->bootstrap_post_bootstrap,
         .bootstrap_method = str_equal(c->bootstrap_method, "initdb") ? NULL : c->bootstrap_method,
         .bootstrap_settings = &c->bootstrap_settings,

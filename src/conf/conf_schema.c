@@ -181,7 +181,7 @@ static const struct conf_row rows[] = {
     {"bootstrap.method", CONF_TEXT, CONF_MUST, "initdb, or the name of a section with a command that makes the data directory", AT(bootstrap_method), .reload = CONF_ONCE, .fallback = "initdb"},
     {"bootstrap.<method>", CONF_METHODS, CONF_MUST, "that section: command (gets --scope= --datadir=, unless no_params), recovery_conf, keep_existing_recovery_conf; any other key becomes --key=value", AT(bootstrap_settings), .reload = CONF_ONCE},
     {"bootstrap.initdb", CONF_OPTIONS, CONF_MUST, "options of initdb", AT(bootstrap_initdb), .reload = CONF_ONCE, .choices = "pgdata|nosync|pwfile|sync-only|version"},
-    {"bootstrap.pg_hba", CONF_LINES, CONF_SHOULD, "lines added to initdb's pg_hba.conf", AT(bootstrap_pg_hba), .reload = CONF_ONCE},
+    {"bootstrap.pg_hba", CONF_LINES, CONF_SHOULD, "lines added to initdb's pg_hba.conf, where postgresql.pg_hba is not given", AT(bootstrap_pg_hba), .reload = CONF_ONCE},
     {"bootstrap.users", CONF_USERS, CONF_MUST, "roles to make: name: {password, options: [createdb]}", AT(bootstrap_users), .reload = CONF_ONCE,
      .choices = "superuser|nosuperuser|createdb|nocreatedb|createrole|nocreaterole|inherit|noinherit|login|nologin|replication|noreplication|bypassrls|nobypassrls"},
     {"bootstrap.post_bootstrap", CONF_TEXT, CONF_MUST, "command run after it, with a connection string", AT(bootstrap_post_bootstrap), .reload = CONF_ONCE},

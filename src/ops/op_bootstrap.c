@@ -385,8 +385,29 @@ static int append_file(const char *path, const struct strbuf *b, struct err *err
     return n == (ssize_t)b->length ? 0 : err_set(err, "%s: short write", path);
 }
 
-/* Without postgresql.pg_hba initdb's file stays, and no other host could
- * replicate. What is added asks for passwords. The copy reaches the standbys. */
+/* What bootstrap.pg_hba says, and no more; without it nobody on another host could replicate,
+ * so the agents' roles are let in, with passwords. */
+static void add_hba_lines(const struct op *o, const struct pg_options *pg, struct strbuf *b)
+{
+    const struct kv_list *lines = o->ops->options.pg_hba;
+
+    if (lines != NULL && lines->n > 0) {
+        strbuf_add_text(b, "\n# Of bootstrap.pg_hba.\n");
+        for (size_t i = 0; i < lines->n; i++) {
+            strbuf_printf(b, "%s\n", lines->items[i].key);
+        }
+        return;
+    }
+    strbuf_add_text(b, "\n# Added because postgresql.pg_hba is not configured.\n");
+    add_hba_line(b, "replication", pg->replication.user);
+    add_hba_line(b, "all", superuser_of(pg));
+    add_hba_line(b, "all", pg->rewind.user);
+    log_info("Neither postgresql.pg_hba nor bootstrap.pg_hba is configured: the agents' roles may "
+             "connect from everywhere with a password, everybody else only from this host.");
+}
+
+/* Without postgresql.pg_hba the file of initdb stays, with lines added. The copy reaches the
+ * standbys. */
 static enum seq_next hba_run(struct seq *s)
 {
     struct op *o = op_of(s);
@@ -398,18 +419,13 @@ static enum seq_next hba_run(struct seq *s)
     if (pg->hba != NULL && pg->hba->n > 0) {
         return SEQ_NEXT;
     }
-    strbuf_add_text(&b, "\n# Added because postgresql.pg_hba is not configured.\n");
-    add_hba_line(&b, "replication", pg->replication.user);
-    add_hba_line(&b, "all", superuser_of(pg));
-    add_hba_line(&b, "all", pg->rewind.user);
+    add_hba_lines(o, pg, &b);
     (void)snprintf(path, sizeof(path), "%s/pg_hba.conf", pg->data_dir); /* Cut: open fails. */
     rc = append_file(path, &b, &s->problem);
     strbuf_deinit(&b);
     if (rc != 0) {
         return SEQ_FAIL;
     }
-    log_info("postgresql.pg_hba is not configured: the agents' roles may connect from everywhere "
-             "with a password, everybody else only from this host.");
     return op_run_child(
         o, (const char *const[]){"initdb", "--sync-only", "--pgdata", pg->data_dir, NULL}, NULL);
 }

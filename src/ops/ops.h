@@ -17,6 +17,7 @@ struct ops_options {
     /* For op_bootstrap. */
     const struct kv_list *initdb;     /* Options: key, or key=value. */
     const struct kv_list *users;      /* bootstrap.users: name -> "password\toption,option". */
+    const struct kv_list *pg_hba;     /* bootstrap.pg_hba: lines as keys. */
     const char *post_bootstrap;       /* NULL = none. */
     const char *bootstrap_method;     /* NULL: initdb. */
     const struct kv_list *bootstrap_settings; /* "<method>.<key>" -> value. */

@@ -47,6 +47,28 @@ static void a_bootstrap_makes_a_database_and_hides_its_secrets(void **state)
     assert_false(file_has(path, "pa$$word"));
 }
 
+/* As the older files of Patroni have it: added to the file of initdb, and nothing beside it. */
+static void a_bootstrap_lets_in_whom_bootstrap_pg_hba_names(void **state)
+{
+    struct node *a = &w->a;
+    char path[PATH_MAX + 64];
+
+    (void)state;
+    kv_add(&a->bootstrap_hba, "host all app 127.0.0.0/8 scram-sha-256", NULL);
+    kv_add(&a->bootstrap_hba, "host all all 198.51.100.0/24 reject", NULL);
+    act(a, ACTION_BOOTSTRAP, NULL);
+    wait_role(a, PG_ROLE_PRIMARY);
+
+    (void)snprintf(path, sizeof(path), "%s/pg_hba.conf", a->data);
+    assert_true(file_has(path, "host all app 127.0.0.0/8 scram-sha-256\n"));
+    assert_true(file_has(path, "host all all 198.51.100.0/24 reject\n"));
+    assert_true(file_has(path, "127.0.0.1/32"));
+    assert_false(file_has(path, "repl\""));
+    assert_string_equal(ask(a, "SELECT count(*) FROM pg_hba_file_rules WHERE error IS NULL AND "
+                               "auth_method = 'reject'"),
+                        "1");
+}
+
 static void a_wrong_option_is_found_before_anything_is_made(void **state)
 {
     struct node *a = &w->a;
@@ -565,6 +587,7 @@ static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
         on_world(a_bootstrap_makes_a_database_and_hides_its_secrets),
+        on_world(a_bootstrap_lets_in_whom_bootstrap_pg_hba_names),
         on_world(a_wrong_option_is_found_before_anything_is_made),
         on_world(a_bootstrap_whose_script_fails_leaves_no_server),
         on_world(stop_is_clean_and_start_brings_it_back),

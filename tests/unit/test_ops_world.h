@@ -42,7 +42,7 @@ struct node {
     char name[NAME_SIZE];
     char dir[PATH_MAX], data[PATH_MAX], pgpass[PATH_MAX], sockets[PATH_MAX];
     uint16_t port;
-    struct kv_list parameters, initdb, users, basebackup, hba;
+    struct kv_list parameters, initdb, users, basebackup, hba, bootstrap_hba;
     struct kv_list methods, settings, recovery, bin_names;
     const char *method; /* bootstrap.method; NULL = initdb. Before make_ops. */
     struct pg_options options;
@@ -80,6 +80,7 @@ static inline void make_ops(struct node *n, const char *script)
                                            .store = n->store,
                                            .initdb = &n->initdb,
                                            .users = &n->users,
+                                           .pg_hba = &n->bootstrap_hba,
                                            .post_bootstrap = script,
                                            .bootstrap_method = n->method,
                                            .bootstrap_settings = &n->settings,
@@ -331,6 +332,7 @@ static inline void node_deinit(struct node *n)
     kv_deinit(&n->users);
     kv_deinit(&n->basebackup);
     kv_deinit(&n->hba);
+    kv_deinit(&n->bootstrap_hba);
     kv_deinit(&n->methods);
     kv_deinit(&n->settings);
     kv_deinit(&n->recovery);
