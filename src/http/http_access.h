@@ -1,8 +1,9 @@
 /*
- * Who may do what. Reading is open to everybody, unless restapi.verify_client is
- * `required`. What changes something goes through Patroni's three gates, in its order and
- * with its words: allowlist, client certificate, basic authentication. Where none of them
- * is configured only the machine itself gets in. The unix socket lies in a directory of
+ * Who may do what. Reading is open to everybody, unless restapi.verify_client is `required`:
+ * then who has no certificate does not get through the handshake (http_daemon.c), or is refused
+ * here if its connection is older. What changes something goes through Patroni's three gates, in
+ * its order and with its words: allowlist, client certificate, basic authentication. Where none
+ * of them is configured only the machine itself gets in. The unix socket lies in a directory of
  * our own user: who reaches it may do everything.
  */
 #ifndef VECHE_HTTP_HTTP_ACCESS_H

@@ -122,6 +122,34 @@ void http_daemon_begin(struct MHD_Connection *connection, bool may_last)
     }
 }
 
+/* In the handshake, also of who has shown none. The other side learns why. */
+static int verify_client(gnutls_session_t session)
+{
+    gnutls_alert_description_t why = GNUTLS_A_BAD_CERTIFICATE;
+    unsigned n = 0;
+
+    if (http_has_certificate(session)) {
+        return 0;
+    }
+    if (gnutls_certificate_get_peers(session, &n) == NULL || n == 0) {
+        why = GNUTLS_A_CERTIFICATE_REQUIRED;
+    }
+    (void)gnutls_alert_send(session, GNUTLS_AL_FATAL, why); /* It ends here in any case. */
+    return GNUTLS_E_CERTIFICATE_ERROR;
+}
+
+/* MHD asks for one and takes what comes. It tells us of a connection when its session is made and
+ * nothing was said yet. */
+static void demand_certificate(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+
+    if (info != NULL && info->tls_session != NULL) {
+        gnutls_session_set_verify_function(info->tls_session, verify_client);
+    }
+}
+
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -135,6 +163,9 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
         p->may_last = false;
         list_push_back(&s->places, &p->node);
         *context = p;
+        if (s->needs_certificate) {
+            demand_certificate(connection);
+        }
     } else if (p != NULL) {
         list_remove(&p->node);
         free(p);
@@ -179,6 +210,7 @@ struct server *http_daemon_open(struct http *h, const struct http_setup *setup, 
     s->is_unix = is_unix;
     list_init(&s->places);
     s->has_tls = !is_unix && setup->cert != NULL;
+    s->needs_certificate = s->has_tls && setup->verify == HTTP_VERIFY_REQUIRED;
     if (s->has_tls) {
         fill_tls(setup, tls);
     }

@@ -85,20 +85,23 @@ static enum MHD_Result send_text(const struct http_action *a, unsigned code, con
 
 /* ---- Who asks ---- */
 
-/* Whether the one at the other end has shown a certificate of restapi.cafile that is not for
- * something else: not a server's. */
-static bool has_certificate(struct MHD_Connection *c)
+bool http_has_certificate(gnutls_session_t session)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-    gnutls_session_t session = info != NULL ? info->tls_session : NULL;
     char purpose[] = GNUTLS_KP_TLS_WWW_CLIENT;
     gnutls_typed_vdata_st data = {.type = GNUTLS_DT_KEY_PURPOSE_OID, .data = (void *)purpose};
     unsigned problems = 0;
     unsigned n = 0;
 
-    return session != NULL && gnutls_certificate_get_peers(session, &n) != NULL && n > 0 &&
+    return gnutls_certificate_get_peers(session, &n) != NULL && n > 0 &&
            gnutls_certificate_verify_peers(session, &data, 1, &problems) == 0 && problems == 0;
+}
+
+static bool has_certificate(struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+
+    return info != NULL && info->tls_session != NULL && http_has_certificate(info->tls_session);
 }
 
 static void fill_client(const struct http_action *a, struct http_client *client)

@@ -4,6 +4,7 @@
 #ifndef VECHE_HTTP_HTTP_SERVER_H
 #define VECHE_HTTP_HTTP_SERVER_H
 
+#include <gnutls/gnutls.h>
 #include <microhttpd.h>
 
 #include "base/list.h"
@@ -30,6 +31,7 @@ struct server {
     bool is_woken; /* While it ran: it has to run again. */
     bool is_unix;
     bool has_tls;
+    bool needs_certificate; /* Of a client, or there is no connection. */
     uint64_t
         leaves_ms; /* It takes no new connections, and ends then at the latest; 0 = it stays. */
 };
@@ -79,6 +81,10 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, co
                                 size_t *data_size, void **state);
 void http_on_completed(void *cls, struct MHD_Connection *connection, void **state,
                        enum MHD_RequestTerminationCode code);
+
+/* Whether the one at the other end has shown a certificate of restapi.cafile that is not for
+ * something else: not a server's. */
+bool http_has_certificate(gnutls_session_t session);
 
 /* What stands in every answer of that server. */
 void http_add_headers(const struct server *s, struct MHD_Response *response);

@@ -710,6 +710,17 @@ def ask_tls(connection, method="GET", path="/patroni", body=None):
     return reply.status, reply.read(), reply.headers
 
 
+def handshake_refuses(node, client=None):
+    """TLS 1.3 tells the client with the first thing it reads, if that is not lost on the way."""
+    try:
+        answer = ask_tls(open_tls(node, client=client))
+    except TimeoutError:
+        raise
+    except OSError:
+        return True
+    raise AssertionError(answer)
+
+
 def test_certificates_of_restapi_are_changed_while_it_runs(by_role, three):
     """Plain, TLS, another certificate, clients with certificates, plain; nobody is cut off."""
     node = by_role["witness"]
@@ -746,19 +757,25 @@ def test_certificates_of_restapi_are_changed_while_it_runs(by_role, three):
         assert ask_tls(open_tls(node))[0] == 200
         refused = (403, b"client certificate required")
         assert ask_tls(open_tls(node), "POST", "/switchover", b"{}")[:2] == refused
-        for shown in (
+        unfit = (
             strangers.sign("a client"),
             authority.sign("a server", usage="serverAuth"),  # Of a node, say.
             authority.sign("a client", clock="-10d"),  # Two days, long ago.
-        ):
+        )
+        for shown in unfit:
             wrong = open_tls(node, client=shown)
             assert ask_tls(wrong, "POST", "/switchover", b"{}")[:2] == refused
         fitting = open_tls(node, client=authority.sign("a client", usage="clientAuth"))
         assert ask_tls(fitting, "POST", "/switchover", b"{}")[0] == 400
         assert ask_tls(open_tls(node, client=client), "POST", "/switchover", b"{}")[0] == 400
+        older = open_tls(node)
+        assert ask_tls(older)[0] == 200
         assert code_of(reload({"verify_client": "required"})) == 202
-        assert ask_tls(open_tls(node))[:2] == refused
+        assert ask_tls(older)[:2] == refused
+        assert all(handshake_refuses(node, shown) for shown in (None, *unfit))
         assert ask_tls(open_tls(node, client=client))[0] == 200
+        assert code_of(reload({"verify_client": "optional"})) == 202
+        assert ask_tls(open_tls(node))[0] == 200
     assert node.http("/patroni").status == 200
 
 
