@@ -36,7 +36,7 @@ static const char *state_of(const struct view *v, const struct store_member *m,
             return "in archive recovery";
         }
     }
-    return pg_state_name(state);
+    return http_shown_state(v, s).name;
 }
 
 static void add_position(json_t *o, const char *prefix, lsn_t lsn, lsn_t primary)

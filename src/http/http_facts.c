@@ -59,6 +59,41 @@ enum pg_state http_state(const struct view *view)
     return state == PG_STATE_RUNNING && !http_runs(view) ? PG_STATE_UNKNOWN : state;
 }
 
+/* A restart that was asked for: between its begin and the next server. */
+static bool is_restarting(const struct view *view, const struct status *s, enum pg_state state)
+{
+    bool found = false;
+
+    for (uint32_t i = 0; i < view->store->n_orders; i++) {
+        const struct store_order *o = &view->store->orders[i];
+
+        found = found || (o->kind == REQUEST_RESTART && o->begun && !o->ended &&
+                          str_equal(o->member, s->name));
+    }
+    return found && (state == PG_STATE_STOPPING || state == PG_STATE_STOPPED);
+}
+
+struct http_shown http_shown_state(const struct view *view, const struct status *s)
+{
+    static const struct {
+        const char *operation; /* How it begins: the longer one first. */
+        struct http_shown state;
+    } makings[] = {{"bootstrap: method", {"running custom bootstrap script", 2}},
+                   {"bootstrap", {"initializing new cluster", 0}},
+                   {"clone", {"creating replica", 4}}};
+    enum pg_state state = s == &view->self.status ? http_state(view) : s->pg_state;
+    bool is_there =
+        state == PG_STATE_RUNNING || state == PG_STATE_STARTING || state == PG_STATE_STOPPING;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(makings) && !is_there; i++) {
+        if (str_starts_with(s->operation, makings[i].operation)) {
+            return makings[i].state;
+        }
+    }
+    state = is_restarting(view, s, state) ? PG_STATE_RESTARTING : state;
+    return (struct http_shown){pg_state_name(state), pg_state_number(state)};
+}
+
 bool http_is_standby(const struct view *view)
 {
     return http_runs(view) && view->self.status.pg_role == PG_ROLE_STANDBY;
@@ -143,6 +178,10 @@ const char *http_role(const struct view *view)
     }
     if (s->data == DATA_EMPTY || s->pg_role == PG_ROLE_UNINITIALIZED) {
         return "uninitialized";
+    }
+    if (s->pg_role != PG_ROLE_PRIMARY && s->pg_state != PG_STATE_RUNNING &&
+        http_holds_lease(view)) {
+        return "primary"; /* It is restarted; files alone would make it a standby. */
     }
     return s->pg_role == PG_ROLE_PRIMARY ? "primary" : "replica";
 }

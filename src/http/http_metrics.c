@@ -59,7 +59,7 @@ static void add_patroni(struct strbuf *b, const struct http_request *r)
         {"patroni_dcs_last_seen", "gauge", "Epoch seconds when this node last heard a majority of the voters, 0 if it never did.", (double)(r->stats->contact_us / 1000000)},
         {"patroni_pending_restart", "gauge", "Value is 1 if PostgreSQL needs a restart, 0 otherwise.", s->pending.n > 0},
         {"patroni_is_paused", "gauge", "Value is 1 if automatic failover is paused, 0 otherwise.", v->conf.pause},
-        {"patroni_postgres_state", "gauge", "State of PostgreSQL as a number.", pg_state_number(http_state(v))},
+        {"patroni_postgres_state", "gauge", "State of PostgreSQL as a number.", http_shown_state(v, s).number},
         {"patroni_failover_priority", "gauge", "Priority of this node as a candidate.", s->nofailover ? 0 : (double)s->failover_priority},
     };
 

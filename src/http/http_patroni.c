@@ -170,7 +170,7 @@ void http_add_patroni_body(const struct http_request *r, struct http_reply *repl
     json_t *o = json_object();
     char *text;
 
-    json_object_set_new(o, "state", json_string(pg_state_name(http_state(v))));
+    json_object_set_new(o, "state", json_string(http_shown_state(v, s).name));
     if (http_runs(v) && s->postmaster_start_us != 0) {
         set_time(o, "postmaster_start_time", s->postmaster_start_us);
     }

@@ -164,8 +164,14 @@ struct json_t *http_text(const char *text);
 void http_reply_json(struct http_reply *reply, struct json_t *object);
 /* As Python prints it: without fractions of a second when there are none. Returns text. */
 const char *http_format_time(int64_t us, char *text, size_t size);
-bool http_runs(const struct view *view);       /* PostgreSQL, and it answers. */
+bool http_runs(const struct view *view); /* PostgreSQL, and it answers. */
 enum pg_state http_state(const struct view *view);
+struct http_shown { /* A state as Patroni has them, of members and in patroni_postgres_state. */
+    const char *name;
+    int number;
+};
+/* With what is done to PostgreSQL while it is not there. */
+struct http_shown http_shown_state(const struct view *view, const struct status *s);
 /* NULL: none of Patroni's. */
 const char *http_replication_state(const struct status *s);
 bool http_is_primary(const struct view *view); /* Lease, running primary, no fence. */

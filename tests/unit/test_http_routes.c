@@ -552,6 +552,73 @@ static void what_a_member_is_busy_with_is_told_by_all(void **state)
     assert_true(says("/cluster", "\"operation\": \"clone: copy, 27 %, 12.3 MB/s\""));
 }
 
+/* A clean stop leaves files that start a standby: who holds the lease goes on as primary. */
+static void a_primary_that_is_restarted_stays_one(void **state)
+{
+    (void)state;
+    build("pg1");
+    view.self.status.pg_role = PG_ROLE_STANDBY;
+    view.self.status.pg_state = PG_STATE_STOPPED;
+    assert_true(says("/patroni", "\"role\": \"primary\""));
+    view.self.status.pg_state = PG_STATE_RUNNING; /* It is about to be promoted. */
+    assert_true(says("/patroni", "\"role\": \"replica\""));
+    view.self.status.pg_state = PG_STATE_STOPPED;
+    view.lease.live = false;
+    assert_true(says("/patroni", "\"role\": \"replica\""));
+    assert_int_equal(code_of("/primary"), 503);
+}
+
+/* Patroni's words and numbers for what is done while PostgreSQL is not there. */
+static void what_is_in_the_making_is_no_stopped_server(void **state)
+{
+    static const struct {
+        const char *operation;
+        enum pg_state pg_state;
+        const char *shown;
+        int number;
+    } table[] = {
+        {"clone: copy, 27 %", PG_STATE_STOPPED, "creating replica", 4},
+        {"clone: remove", PG_STATE_UNKNOWN, "creating replica", 4},
+        {"clone: wait until ready", PG_STATE_STARTING, "starting", 6},
+        {"bootstrap: initdb", PG_STATE_STOPPED, "initializing new cluster", 0},
+        {"bootstrap: method", PG_STATE_STOPPED, "running custom bootstrap script", 2},
+        {"bootstrap: roles", PG_STATE_STARTING, "starting", 6},
+        {"rewind: rewind", PG_STATE_STOPPED, "stopped", 12},
+        {"", PG_STATE_STOPPED, "stopped", 12},
+        {"", PG_STATE_CRASHED, "crashed", 14},
+    };
+    char text[80];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        (void)snprintf(text, sizeof(text), "\"state\": \"%s\"", table[i].shown);
+        build("w"); /* Of another member. */
+        (void)str_copy(view.peers[1].status.operation, NAME_SIZE, table[i].operation);
+        view.peers[1].status.pg_state = table[i].pg_state;
+        assert_true(says("/cluster", text));
+        build("pg2");
+        (void)str_copy(view.self.status.operation, NAME_SIZE, table[i].operation);
+        view.self.status.pg_state = table[i].pg_state;
+        assert_true(says("/cluster", text));
+        assert_true(says("/patroni", text));
+        (void)snprintf(text, sizeof(text),
+                       "patroni_postgres_state{scope=\"batman\",name=\"pg2\"} %d\n",
+                       table[i].number);
+        assert_true(says("/metrics", text));
+    }
+    build("pg2");
+    store.n_orders = 1;
+    store.orders[0] =
+        (struct store_order){.id = 7, .kind = REQUEST_RESTART, .member = "pg2", .begun = true};
+    view.self.status.pg_state = PG_STATE_STOPPED;
+    assert_true(says("/patroni", "\"state\": \"restarting\""));
+    store.orders[0].ended = true;
+    assert_true(says("/patroni", "\"state\": \"stopped\""));
+    store.orders[0].ended = false;
+    view.self.status.pg_state = PG_STATE_STARTING;
+    assert_true(says("/patroni", "\"state\": \"starting\""));
+}
+
 /* As Patroni tells of its queue; with nothing to tell neither field is there (golden). */
 static void what_log_dir_did_not_take_is_told(void **state)
 {
@@ -1475,6 +1542,34 @@ static void collect_eventful(struct strbuf *all)
     }
 }
 
+/* No leader, a copy that is being made, a restart to come, and all else that goes wrong. */
+static void collect_troubled(struct strbuf *all)
+{
+    build("pg2");
+    store.n_orders = 1;
+    store.orders[0] = (struct store_order){.id = 7,
+                                           .kind = REQUEST_RESTART,
+                                           .member = "pg2",
+                                           .role = "replica",
+                                           .pg_version = 150009,
+                                           .pending_only = true,
+                                           .timeout_ms = 90000,
+                                           .at_us = INT64_C(1785664800000000)};
+    store.primary.unfenced = true;
+    view.peers[0].status.lease_epoch = 0;
+    view.self.status.pg_state = PG_STATE_STOPPED;
+    view.self.status.timeline = 0;
+    (void)str_copy(view.self.status.operation, NAME_SIZE, "clone: copy, 27 %, 12.3 MB/s");
+    (void)str_copy(view.self.status.problem, NAME_SIZE, "the disk is full");
+    (void)str_copy(view.raft.problem, sizeof(view.raft.problem), "its disk failed");
+    stats.log.n_waiting = 1001;
+    stats.log.n_elsewhere = 3;
+    print_answer(all, "troubled pg2", "/cluster");
+    print_answer(all, "troubled pg2", "/patroni");
+    stats.log.n_waiting = 0;
+    stats.log.n_elsewhere = 0;
+}
+
 static void collect(struct strbuf *all)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(golden_nodes); i++) {
@@ -1484,6 +1579,7 @@ static void collect(struct strbuf *all)
         }
     }
     collect_eventful(all);
+    collect_troubled(all);
 }
 
 /* ---- Golden refusals ---- */
@@ -1949,6 +2045,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_unfenced_primary_is_the_leader),
         cmocka_unit_test(a_primary_without_lease_or_postgres_is_none),
         cmocka_unit_test(what_a_member_is_busy_with_is_told_by_all),
+        cmocka_unit_test(a_primary_that_is_restarted_stays_one),
+        cmocka_unit_test(what_is_in_the_making_is_no_stopped_server),
         cmocka_unit_test(what_log_dir_did_not_take_is_told),
         cmocka_unit_test(a_restarted_agent_tells_the_epoch_that_its_guard_attests),
         cmocka_unit_test(a_restarted_agent_is_primary_of_the_newest_epoch_only),
