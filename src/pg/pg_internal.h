@@ -142,6 +142,7 @@ struct pg_names { /* pg_names.c */
     ino_t inode;
     time_t changed;
     struct kv_list known, unknown; /* Keys. */
+    struct kv_list taken, refused; /* Values, the one asked about last of each parameter. */
 };
 
 struct pg_waiter { /* A question for fresh positions. */
@@ -422,6 +423,9 @@ void pg_version_ask(const char *const *argv, char *text, size_t size);
 
 /* Parameters of the installed PostgreSQL (pg_names.c); of the thread that writes. */
 bool pg_names_has(struct pg_names *names, const struct pg_options *o, const char *name);
+/* Removes what has a value that it refuses. */
+void pg_names_drop_refused(struct pg_names *names, const struct pg_options *o,
+                           struct kv_list *params);
 void pg_names_parse(const char *text, struct kv_list *names);
 void pg_names_deinit(struct pg_names *names);
 

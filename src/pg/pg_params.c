@@ -398,6 +398,7 @@ void pg_params_plain(const struct pg_options *o, uint32_t major, struct pg_names
     }
     if (names != NULL) {
         drop_unknown(o, names, out);
+        pg_names_drop_refused(names, o, out);
     }
     add_default(out, "wal_keep_size", 128, "MB");
     if (major >= SLOTS_MAJOR_SYNCS && pg_slots_has_logical(o)) {

@@ -594,7 +594,7 @@ static void the_files_are_of_the_role_that_runs(void **state)
 
 /* Gone since a version, or never there: PostgreSQL would not start with it. One that
  * --describe-config does not list, and one of a library, stay. */
-static void what_this_version_does_not_know_is_left_out(void **state)
+static void what_this_version_does_not_take_is_left_out(void **state)
 {
     struct node *n = node_new("unknown");
 
@@ -602,6 +602,12 @@ static void what_this_version_does_not_know_is_left_out(void **state)
     kv_add(&n->parameters, "no_such_parameter", "1");
     kv_add(&n->parameters, "Work_Mem", "3MB");
     kv_add(&n->parameters, "zero_damaged_pages", "on");
+    kv_add(&n->parameters, "maintenance_work_mem", "5 bananas");
+    kv_add(&n->parameters, "TimeZone", "Nowhere");
+    kv_add(&n->parameters, "log_line_prefix", "%m [%p] 5432\n ");
+    kv_add(&n->parameters, "restart_after_crash", "perhaps");
+    kv_add(&n->parameters, "lc_messages", "C");
+    kv_add(&n->parameters, "log_min_messages", "panic");
     kv_add(&n->parameters, "shared_preload_libraries", "auto_explain");
     kv_add(&n->parameters, "auto_explain.log_min_duration", "77");
     close_pg(n);
@@ -612,6 +618,10 @@ static void what_this_version_does_not_know_is_left_out(void **state)
     execute(n, "DO $$ BEGIN ASSERT current_setting('zero_damaged_pages') = 'on'; END $$");
     execute(n, "DO $$ BEGIN"
                " ASSERT current_setting('auto_explain.log_min_duration') = '77ms'; END $$");
+    execute(n, "DO $$ BEGIN ASSERT current_setting('maintenance_work_mem') = '64MB'; END $$");
+    execute(n, "DO $$ BEGIN ASSERT current_setting('log_min_messages') = 'panic'; END $$");
+    assert_int_equal(n->pg->names.refused.n, 3);
+    assert_string_equal(kv_get(&n->pg->names.refused, "TimeZone"), "Nowhere");
     assert_int_equal(n->pg->names.unknown.n, 1);
     assert_string_equal(n->pg->names.unknown.items[0].key, "no_such_parameter");
     node_free(n);
@@ -1416,7 +1426,7 @@ static int run_all(void)
         cmocka_unit_test(changes_take_effect_and_what_waits_for_a_restart_shows),
         cmocka_unit_test(what_was_changed_behind_our_back_shows),
         cmocka_unit_test(the_same_text_is_not_read_again),
-        cmocka_unit_test(what_this_version_does_not_know_is_left_out),
+        cmocka_unit_test(what_this_version_does_not_take_is_left_out),
         cmocka_unit_test(the_files_are_of_the_role_that_runs),
         cmocka_unit_test(a_wrong_password_is_no_outage),
         cmocka_unit_test(removal_follows_the_links_of_postgresql_and_no_others),
