@@ -139,25 +139,46 @@ static void print_error(void *data, const char *text)
     fprintf(stderr, "veched: %s\n", text);
 }
 
+#define RUNTIME_PARENT "/run/veche"
+#define STATE_PARENT   "/var/lib/veche"
+
+/* Nobody but root can put another directory, or a link, in the place of what is in there. */
+static bool is_roots(const char *path)
+{
+    char real[PATH_MAX];
+    struct stat st;
+
+    return realpath(path, real) != NULL && str_equal(real, path) && lstat(path, &st) == 0 &&
+           S_ISDIR(st.st_mode) && st.st_uid == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
 /* Where they are unless configured, only root may create the runtime directory and raft's, and
  * what they are in: `path` below `top`. One that is elsewhere is the operator's to make. */
 static int give_directory(const char *top, const char *path, const struct passwd *user)
 {
     char parent[PATH_MAX];
+    int fd, rc;
 
     if (!str_starts_with(path, top) || !str_copy(parent, sizeof(parent), path)) {
         return 0;
     }
     *strrchr(parent, '/') = '\0';
-    (void)mkdir(parent, 0755); /* Judged below. */
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-        return 0; /* Its parent is missing or forbidden: the agent says so. */
+    if (str_equal(parent, RUNTIME_PARENT) || str_equal(parent, STATE_PARENT)) {
+        (void)mkdir(parent, 0755); /* Judged below. */
     }
-    if (chown(path, user->pw_uid, user->pw_gid) != 0) {
+    if (!is_roots(parent) || (mkdir(path, 0700) != 0 && errno != EEXIST)) {
+        return 0; /* What is missing or forbidden the agent says. */
+    }
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return 0; /* The same. */
+    }
+    rc = fchown(fd, user->pw_uid, user->pw_gid);
+    if (rc != 0) {
         log_error("Cannot give %s to \"" RUN_AS "\": %s", path, strerror(errno));
-        return -1;
     }
-    return 0;
+    (void)close(fd);
+    return rc;
 }
 
 /* libpq, and what PostgreSQL runs, look for files at home: in root's nobody else may. */
@@ -195,7 +216,7 @@ static int give_up_root(const struct conf *conf)
         return -1;
     }
     if (give_directory("/run/", conf->runtime_dir, user) != 0 ||
-        give_directory("/var/lib/veche/", conf->raft_data_dir, user) != 0) {
+        give_directory(STATE_PARENT "/", conf->raft_data_dir, user) != 0) {
         return -1;
     }
     if (guard_cgroup_give(user->pw_uid, user->pw_gid, &err) != 0) {

@@ -181,8 +181,8 @@ def test_a_sample_is_valid(tmp_path):
     assert veched("--generate-sample-config").stdout.startswith("# A sample.")
 
 
-def test_as_root_it_makes_what_only_root_can_make(tmp_path):
-    """The directories of the defaults, on a machine where nobody made them before."""
+def fresh_machine(tmp_path, before="true", after="true"):
+    """A witness with its defaults as root, in /var/lib and /run that are empty."""
     name = f"w{os.getpid()}"
     path = tmp_path / "veche.yml"
     path.write_text(
@@ -190,15 +190,18 @@ def test_as_root_it_makes_what_only_root_can_make(tmp_path):
         f" restapi: {{listen: '127.0.0.1:{free_port()}'}}}}\n",
         encoding="utf-8",
     )
+    script = f"mount -t tmpfs none /var/lib && mount -t tmpfs none /run && {before} && "
+    script += f'"$@"; {after}' if after != "true" else 'exec "$@"'
+    return name, ["unshare", "--mount", "sh", "-c", script, "sh", BUILD / "src/veched", path]
+
+
+def test_as_root_it_makes_what_only_root_can_make(tmp_path):
+    """The directories of the defaults, on a machine where nobody made them before."""
+    name, command = fresh_machine(tmp_path)
     log = tmp_path / "log"
-    script = 'mount -t tmpfs none /var/lib && mount -t tmpfs none /run && exec "$@"'
     with open(log, "wb") as out:
         agent = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", script, "sh", str(BUILD / "src/veched"), str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )
     try:
         user = pwd.getpwnam("postgres").pw_uid
@@ -212,3 +215,24 @@ def test_as_root_it_makes_what_only_root_can_make(tmp_path):
     finally:
         agent.kill()
         agent.wait()
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        "mkdir /var/lib/veche && ln -s /run/victim /var/lib/veche/s-$NAME",
+        "ln -s /run /var/lib/veche && mkdir /run/s-$NAME && mv /run/victim /run/s-$NAME/victim",
+        "mkdir /var/lib/veche && chown postgres /var/lib/veche && mkdir /var/lib/veche/s-$NAME",
+    ],
+    ids=["a link", "a link on the way", "a parent of others"],
+)
+def test_as_root_it_gives_away_nothing_but_its_own(tmp_path, trap):
+    """Who may write below may put anything there: root gives that to nobody."""
+    look = "stat -Lc 'owner %u' /var/lib/veche/s-$NAME"
+    before = "mkdir /run/victim && NAME=w" + str(os.getpid()) + f" && {trap}"
+    _, command = fresh_machine(tmp_path, before, look)
+    ended = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "owner 0" in ended.stdout, ended.stdout + ended.stderr
+    assert "Permission denied" in ended.stdout + ended.stderr
