@@ -172,6 +172,29 @@ static void start_probe(struct pg *pg)
 
 /* ---- What PostgreSQL is told ---- */
 
+#define HBA_WRONG "pg_hba.conf is wrong: "
+
+/* A server that runs keeps the lines of before, one that starts does not start. */
+static const char hba_sql[] =
+    "DO $$ DECLARE t text; BEGIN"
+    " SELECT string_agg(format('line %s: %s', line_number, error), '; ' ORDER BY line_number)"
+    " INTO t FROM pg_hba_file_rules WHERE error IS NOT NULL;"
+    " IF t IS NOT NULL THEN"
+    "  RAISE '" HBA_WRONG "%', t USING ERRCODE = 'config_file_error'; END IF;"
+    " END $$";
+
+static void on_hba_read(void *data, int status, const char *problem)
+{
+    const char *lines = strstr(problem, HBA_WRONG);
+
+    (void)data;
+    if (status != 0 && lines != NULL) {
+        log_error("PostgreSQL does not take the lines of pg_hba.conf: it goes on with those of "
+                  "before, and would not start with these. Mend postgresql.pg_hba. lines=\"%s\"",
+                  lines + strlen(HBA_WRONG));
+    }
+}
+
 static void on_written(void *data, int status, const char *problem)
 {
     struct pg *pg = data;
@@ -188,6 +211,9 @@ static void on_written(void *data, int status, const char *problem)
                   problem);
     } else if (s->tells || s->asked || pg->unread) {
         log_info("PostgreSQL reads its configuration again. pid=%d", (int)pg->postmaster.pid);
+        if (!pg->closing && (s->asked || pg->unread)) {
+            pg_execute(pg, hba_sql, END_MS, on_hba_read, pg);
+        }
         pg->n_reloads += s->asked || (s->configured && pg->unread) ? 1 : 0;
         pg_reload(pg);
     }

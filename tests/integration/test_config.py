@@ -78,6 +78,17 @@ def test_a_reload_takes_all_or_nothing_and_names_what_waits(alone):
     wait(lambda: alone.status()["tags"]["rack"] == "8", 30, "the tag to be told")
 
 
+def test_lines_that_postgresql_does_not_take_are_told(alone):
+    lines = alone.config()["postgresql"]["pg_hba"]
+    said = "does not take the lines of pg_hba.conf"
+    alone.overrides["postgresql.pg_hba"] = [*lines, "hst all all 10.0.0.0/8 trust"]
+    hang_up(alone)
+    wait(lambda: said in alone.log() and 'invalid connection type "hst"' in alone.log(), 60, said)
+    del alone.overrides["postgresql.pg_hba"]
+    hang_up(alone)
+    wait(lambda: alone.sql_value("SELECT count(*) FROM pg_hba_file_rules") == len(lines), 30, "lines")
+
+
 def test_the_log_is_in_files_from_a_reload_on(alone):
     """Reloads are the lines: in the file, on stderr while it can not be written, in it again."""
     logs, away = alone.dir / "logs", alone.dir / "away"
