@@ -282,15 +282,16 @@ const struct http_stats *agent_stats(void *data);
 
 struct reload_result {   /* What became of a reload; texts are valid during the call only. */
     bool taken;          /* False: refused whole, everything goes on as before; */
-    const char *why;     /* file, line, key and what was expected. "" when taken. */
+    bool hangs;          /* or nobody knows yet: it is still being read. */
+    const char *why;     /* File, line, key and what was expected. "" when taken. */
     const char *changed; /* Keys that are in force now, with commas between; "" = none. */
     const char *restart; /* Keys whose change waits for a restart of the agent; "" = none. */
 };
 typedef void (*reload_cb)(void *data, const struct reload_result *result);
 
 /* reload.c: the configuration is read again, soon, whole or not at all. cb (may be NULL) is
- * called once, later, on the loop, also when the agent stops first. False, and it is not called:
- * too many wait already, the agent stops, or no thread can be started. */
+ * called once, within seconds, on the loop, also when the agent stops first. False, and it is not
+ * called: too many wait already, the agent stops, or no thread can be started. */
 void agent_reload_init(struct agent *a);
 bool agent_reload(struct agent *a, reload_cb cb, void *data);
 void agent_reload_close(struct agent *a, void (*cb)(void *data), void *data);

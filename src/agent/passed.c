@@ -69,7 +69,7 @@ static void on_reloaded(void *data, const struct reload_result *result)
     struct strbuf text = {0};
 
     agent_describe_reload(result, &text);
-    http_action_end(data, result->taken ? 202 : 500, text.data);
+    http_action_end(data, result->taken ? 202 : result->hangs ? 503 : 500, text.data);
     strbuf_deinit(&text);
 }
 
@@ -93,10 +93,11 @@ static void on_task_done(void *data, const struct reload_result *result)
 {
     struct task *t = data;
     struct strbuf text = {0};
+    enum peer_outcome outcome = result->taken ? PEER_DONE : PEER_REFUSED;
 
     agent_describe_reload(result, &text);
     if (t->agent->peer != NULL) {
-        peer_answer_action(t->agent->peer, t->token, result->taken ? PEER_DONE : PEER_REFUSED,
+        peer_answer_action(t->agent->peer, t->token, result->hangs ? PEER_BUSY : outcome,
                            text.data);
     }
     strbuf_deinit(&text);

@@ -4,7 +4,8 @@
  * (conf_take; the schema says which keys). All or nothing: a configuration with any error, or
  * certificates that can not be used, change nothing, and whoever asked is told why.
  *
- * Asked during a reload another one follows when that is through.
+ * Asked during a reload another one follows when that is through. Whoever asked waits for 10 s at
+ * most; what is read later than that is taken over all the same.
  */
 #include <pthread.h>
 
@@ -14,15 +15,19 @@
 #include "base/str.h"
 
 #define WAITING_MAX 16
+#define ANSWER_MS   10000 /* Files are read in milliseconds, unless their disk is in trouble. */
 
 struct waiting { /* Who wants to know what became of it. */
     reload_cb cb;
     void *data;
+    uint64_t until_ms;
 };
 
 struct reload {
     struct agent *agent; /* Loop only. */
     uv_async_t async;
+    uv_timer_t timer; /* For the first of those who wait. */
+    unsigned n_handles;
     char *path, *scope, *name;           /* Of the node that runs: others need a restart. */
     struct kv_list env;                  /* What it was given by the environment. */
     bool is_running;                     /* The thread is at work. */
@@ -145,9 +150,42 @@ static void answer(struct reload *r, size_t n, const struct reload_result *resul
     memcpy(told, r->waiting, n * sizeof(told[0]));
     memmove(r->waiting, r->waiting + n, (r->n_waiting - n) * sizeof(told[0]));
     r->n_waiting -= n;
-    r->n_served = 0;
+    r->n_served -= MIN(n, r->n_served);
     for (size_t i = 0; i < n; i++) {
         told[i].cb(told[i].data, result); /* May ask for the next one. */
+    }
+}
+
+static void wait_for_first(struct reload *r);
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct reload *r = timer->data;
+    uint64_t now_ms = clock_ms();
+    size_t n = 0;
+
+    while (n < r->n_waiting && r->waiting[n].until_ms <= now_ms) {
+        n++;
+    }
+    if (n > 0) {
+        log_warning("The configuration is still being read, its disk may hang; whoever asked for "
+                    "a reload is told so, and it goes on. path=%s after_ms=%d",
+                    r->path != NULL ? r->path : "", ANSWER_MS);
+        answer(r, n,
+               &(struct reload_result){.hangs = true, .why = "", .changed = "", .restart = ""});
+    }
+    wait_for_first(r);
+}
+
+static void wait_for_first(struct reload *r)
+{
+    uint64_t now_ms = clock_ms();
+
+    if (r->n_waiting == 0) {
+        uv_timer_stop(&r->timer);
+    } else {
+        uv_timer_start(&r->timer, on_timer,
+                       r->waiting[0].until_ms > now_ms ? r->waiting[0].until_ms - now_ms : 0, 0);
     }
 }
 
@@ -171,7 +209,7 @@ static bool run(struct reload *r)
 static void refuse(struct reload *r, const char *why)
 {
     (void)str_copy(r->why, sizeof(r->why), why);
-    r->result = (struct reload_result){false, r->why, "", ""};
+    r->result = (struct reload_result){.why = r->why, .changed = "", .restart = ""};
     log_error("The configuration was not reloaded, everything goes on as before; mend it and send "
               "SIGHUP again. why=\"%s\"",
               why);
@@ -262,12 +300,20 @@ static void take_over(struct reload *r)
     if (seed_edited) {
         agent_compare_seed(r->agent, true);
     }
-    r->result = (struct reload_result){true, "", r->changed.data, r->restart.data};
+    r->result = (struct reload_result){
+        .taken = true, .why = "", .changed = r->changed.data, .restart = r->restart.data};
 }
 
 /* Patroni's words first; then what it does not tell. */
 void agent_describe_reload(const struct reload_result *result, struct strbuf *text)
 {
+    if (result->hangs) {
+        strbuf_printf(text,
+                      "the configuration could not be read within %d s, its disk may hang; what "
+                      "becomes of it is in the log of the agent",
+                      ANSWER_MS / 1000);
+        return;
+    }
     strbuf_add_text(text,
                     result->taken ? "reload scheduled" : "the configuration was not reloaded");
     if (!result->taken) {
@@ -302,7 +348,8 @@ static void on_async(uv_async_t *async)
         r->is_wanted = false;
         if (!run(r)) {
             answer(r, r->n_waiting,
-                   &(struct reload_result){false, "no thread can be started", "", ""});
+                   &(struct reload_result){
+                       .why = "no thread can be started", .changed = "", .restart = ""});
         }
     }
 }
@@ -321,6 +368,9 @@ void agent_reload_init(struct agent *a)
     rv = uv_async_init(&a->loop, &r->async, on_async);
     ASSERT(rv == 0);
     r->async.data = r;
+    uv_timer_init(&a->loop, &r->timer);
+    r->timer.data = r;
+    r->n_handles = 2;
     a->reload = r;
 }
 
@@ -332,7 +382,8 @@ bool agent_reload(struct agent *a, reload_cb cb, void *data)
         return false;
     }
     if (cb != NULL) {
-        r->waiting[r->n_waiting++] = (struct waiting){cb, data};
+        r->waiting[r->n_waiting++] = (struct waiting){cb, data, clock_ms() + ANSWER_MS};
+        wait_for_first(r);
     }
     if (r->is_running) {
         r->is_wanted = true;
@@ -352,6 +403,10 @@ static void on_closed(uv_handle_t *handle)
     void *data = r->close_data;
     bool is_abandoned;
 
+    r->n_handles--;
+    if (r->n_handles > 0) {
+        return;
+    }
     pthread_mutex_lock(&r->mutex);
     r->is_abandoned = r->is_running && !r->has_ended; /* A disk that hangs. */
     is_abandoned = r->is_abandoned;
@@ -366,9 +421,11 @@ void agent_reload_close(struct agent *a, void (*cb)(void *data), void *data)
 {
     struct reload *r = a->reload;
 
-    answer(r, r->n_waiting, &(struct reload_result){false, "the agent stops", "", ""});
+    answer(r, r->n_waiting,
+           &(struct reload_result){.why = "the agent stops", .changed = "", .restart = ""});
     a->reload = NULL;
     r->close_cb = cb;
     r->close_data = data;
     uv_close((uv_handle_t *)&r->async, on_closed);
+    uv_close((uv_handle_t *)&r->timer, on_closed);
 }

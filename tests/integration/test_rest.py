@@ -551,8 +551,40 @@ def state_told(node, of):
     return members[of.name]["state"]
 
 
+@contextlib.contextmanager
+def hanging_reload(node):
+    """Asked for twice: a pipe that nobody writes to stands for a disk, until it answers after all."""
+    text = node.config_path.read_text()
+    node.config_path.unlink()
+    os.mkfifo(node.config_path)
+    try:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            two = [pool.submit(ask_socket, node, request("POST", "/reload")) for _ in range(2)]
+            yield
+            answers = [f.result() for f in two]
+        for answer in answers:  # One is being served, one waits for the next.
+            assert code_of(answer) == 503 and b"could not be read within 10 s" in answer, answer
+        pipe = os.open(node.config_path, os.O_WRONLY | os.O_NONBLOCK)  # Somebody reads.
+        node.config_path.unlink()
+        node.write_config()  # For the next one.
+        os.write(pipe, text.encode())
+        os.close(pipe)
+        assert code_of(ask_socket(node, request("POST", "/reload"))) == 202
+    finally:
+        with contextlib.suppress(OSError):  # Whoever still waits for it.
+            os.close(os.open(node.config_path, os.O_WRONLY | os.O_NONBLOCK))
+        node.config_path.unlink()
+        node.write_config()
+
+
 def test_a_standby_that_hangs_is_none(by_role, three):
-    """Its processes are there; nobody is sent to it."""
+    """Its processes are there; nobody is sent to it. Beside it, as both take 10 s: who asks for a
+    reload of a configuration that can not be read is told so, and nothing else waits for it."""
+    with hanging_reload(by_role["witness"]):
+        see_a_standby_hang(by_role, three)
+
+
+def see_a_standby_hang(by_role, three):
     standby = by_role["standby"]
     pids = processes_of(standby.data_dir)
 
