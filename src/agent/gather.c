@@ -184,13 +184,13 @@ static void fill_conf(struct agent *a, struct view_conf *v)
     *v = (struct view_conf){
         .ttl_ms = d->ttl_ms,
         .loop_wait_ms = d->loop_wait_ms,
-        .retry_timeout_ms = d->retry_timeout_ms,
         .maximum_lag_on_failover = d->maximum_lag_on_failover,
         .primary_start_timeout_ms = d->primary_start_timeout_ms,
         .fence_margin_ms = MIN(500, d->ttl_ms / 4),
         .status_period_ms = agent_status_period_ms(a),
         .sync_mode = agent_sync_mode(a),
         .maximum_lag_on_syncnode = d->maximum_lag_on_syncnode,
+        .history_lines = (uint32_t)d->max_timelines_history, /* Has a range. */
         .member_slots_ttl_ms = d->member_slots_ttl_ms,
         .check_timeline = d->check_timeline,
         .use_pg_rewind = d->use_pg_rewind,

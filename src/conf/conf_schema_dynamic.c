@@ -21,10 +21,10 @@
 static const struct conf_row rows[] = {
     {"ttl", CONF_DURATION, CONF_MUST, "length of the lease: a dead primary is replaced after it", AT(ttl_ms), .fallback = "3", .min = 1000, .max = HOURS(1)},
     {"loop_wait", CONF_DURATION, CONF_MUST, "longest pause between two looks at everything", AT(loop_wait_ms), .fallback = "1", .min = 100, .max = HOURS(1)},
-    {"retry_timeout", CONF_DURATION, CONF_MUST, "how long one thing is retried; loop_wait + 2 * retry_timeout <= ttl", AT(retry_timeout_ms), .fallback = "1", .min = 100, .max = HOURS(1)},
+    {"retry_timeout", CONF_DURATION, CONF_MUST, "bounds loop_wait alone: loop_wait + 2 * retry_timeout <= ttl. What fails is retried until it works, or the lease ends", AT(retry_timeout_ms), .fallback = "1", .min = 100, .max = HOURS(1)},
     {"maximum_lag_on_failover", CONF_BYTES, CONF_MUST, "a standby further behind does not take over; synchronous ones are exempt", AT(maximum_lag_on_failover), .fallback = "1048576", .max = INT64_MAX},
     {"maximum_lag_on_syncnode", CONF_BYTES, CONF_MUST, "a synchronous standby further behind is replaced; -1: never", AT(maximum_lag_on_syncnode), .fallback = "-1", .min = -1, .max = INT64_MAX},
-    {"max_timelines_history", CONF_INT, CONF_MUST, "lines of /history; 0: all", AT(max_timelines_history), .fallback = "0", .max = 1000000},
+    {"max_timelines_history", CONF_INT, CONF_MUST, "lines of /history, the newest; 0: all that are kept", AT(max_timelines_history), .fallback = "0", .max = 1000000},
     {"primary_race_backoff", CONF_DURATION, CONF_SHOULD, "there is no race: the next primary is chosen", .effect = CONF_NO_EFFECT, .fallback = "0"},
     {"primary_start_timeout", CONF_DURATION, CONF_MUST, "time for a crashed primary to come up before another takes over", AT(primary_start_timeout_ms), .fallback = "300", .max = HOURS(7 * 24)},
     {"primary_stop_timeout", CONF_DURATION, CONF_MUST, "synchronous modes: a fast stop of a primary that takes longer becomes an immediate one; 0: postgresql.pg_ctl_timeout", AT(primary_stop_timeout_ms), .fallback = "0", .max = HOURS(24)},

@@ -53,7 +53,6 @@ struct sync_wait {
 struct view_conf { /* From the dynamic configuration and the file. */
     uint64_t ttl_ms;
     uint64_t loop_wait_ms;
-    uint64_t retry_timeout_ms;
     int64_t maximum_lag_on_failover; /* Bytes; -1 = no bound. */
     uint64_t primary_start_timeout_ms;
     uint64_t fence_margin_ms;  /* So long before its end a promise of a process before this one
@@ -61,6 +60,7 @@ struct view_conf { /* From the dynamic configuration and the file. */
     uint64_t status_period_ms; /* ttl/10 within [100 ms, 1 s]. */
     enum sync_mode sync_mode;
     int64_t maximum_lag_on_syncnode; /* Bytes; 0 and less = no bound. */
+    uint32_t history_lines;       /* Of /history; 0 = all that are kept. */
     uint64_t member_slots_ttl_ms; /* So long the slot of an absent member is kept. */
     bool check_timeline;
     bool use_pg_rewind;

@@ -188,9 +188,11 @@ void http_handle_cluster(const struct http_request *r, struct http_reply *reply)
 
 void http_handle_history(const struct http_request *r, struct http_reply *reply)
 {
+    const uint32_t n = r->view->store->n_history;
+    const uint32_t wanted = r->view->conf.history_lines; /* The newest. */
     json_t *rows = json_array();
 
-    for (uint32_t i = 0; i < r->view->store->n_history; i++) {
+    for (uint32_t i = wanted > 0 && wanted < n ? n - wanted : 0; i < n; i++) {
         const struct store_history *h = &r->view->store->history[i];
         char at[CLOCK_TEXT_SIZE];
         json_t *row = json_array();

@@ -85,7 +85,6 @@ static void fill_conf(const struct sim *s, const struct sim_node *n, struct view
     *v = (struct view_conf){
         .ttl_ms = a->ttl_ms,
         .loop_wait_ms = 1000,
-        .retry_timeout_ms = 1000,
         .maximum_lag_on_failover = s->lag_bound,
         .primary_start_timeout_ms = s->start_timeout_ms,
         .fence_margin_ms = MIN(500, a->ttl_ms / 4),

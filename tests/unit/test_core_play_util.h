@@ -188,7 +188,6 @@ static inline void fill_view(struct play *p, int i)
     v->store = &p->store;
     v->conf = (struct view_conf){.ttl_ms = TTL_MS,
                                  .loop_wait_ms = 1000,
-                                 .retry_timeout_ms = 1000,
                                  .maximum_lag_on_failover = (int64_t)MB,
                                  .primary_start_timeout_ms = 60000,
                                  .fence_margin_ms = 500,

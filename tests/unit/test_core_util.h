@@ -104,7 +104,6 @@ static inline struct scene *scene_new(void)
     v->wall_us = TEST_WALL;
     v->conf = (struct view_conf){.ttl_ms = 3000,
                                  .loop_wait_ms = 1000,
-                                 .retry_timeout_ms = 1000,
                                  .maximum_lag_on_failover = (int64_t)MB,
                                  .primary_start_timeout_ms = 60000,
                                  .fence_margin_ms = 500,

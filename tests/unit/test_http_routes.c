@@ -1227,6 +1227,29 @@ static void text_of_others_is_told_whatever_its_encoding(void **state)
     assert_true(says("/history", "50331976, \"cut ??\", \"2026"));
 }
 
+/* max_timelines_history: the newest lines. */
+static void history_is_as_long_as_configured(void **state)
+{
+    static const struct {
+        uint32_t wanted;
+        bool first, last;
+    } table[] = {{0, true, true}, {3, true, true}, {2, false, true}, {1, false, true}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        build("pg1");
+        store.n_history = 3;
+        store.history[1] = store.history[0];
+        store.history[2] = store.history[0];
+        store.history[1].timeline = 3;
+        store.history[2].timeline = 4;
+        view.conf.history_lines = table[i].wanted;
+        assert_int_equal(says("/history", "[2, 50331976"), table[i].first);
+        assert_int_equal(says("/history", "[3, 50331976"), table[i].wanted != 1);
+        assert_int_equal(says("/history", "[4, 50331976"), table[i].last);
+    }
+}
+
 static void paths_name_members(void **state)
 {
     char name[NAME_SIZE] = "";
@@ -2068,6 +2091,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_change_of_another_version_is_refused),
         cmocka_unit_test(a_path_may_have_its_host_before_it),
         cmocka_unit_test(text_of_others_is_told_whatever_its_encoding),
+        cmocka_unit_test(history_is_as_long_as_configured),
         cmocka_unit_test(paths_name_members),
         cmocka_unit_test(commands_are_not_set_from_afar),
         cmocka_unit_test(a_paused_cluster_says_so_and_lets_nobody_choose),
