@@ -32,6 +32,8 @@ struct node_decision {
     bool diverged;            /* Looks diverged in this view; confirmed when it lasts. */
     bool agrees;              /* We are a standby on the running primary's timeline, and nothing
                                * says that anything here is ours alone. */
+    uint64_t order;           /* For CLONE: of the operator it is made for; a copy that runs and is
+                               * not of that order is given up. 0 = none's: it goes on. */
     bool from_primary;        /* For CLONE: by pg_basebackup, whatever else is configured. */
     bool may_write;           /* PostgreSQL takes writes, or will by itself. */
     bool kill;                /* For FENCE: SIGKILL at once. */

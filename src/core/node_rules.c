@@ -285,6 +285,7 @@ static void add_details(const struct view *view, const struct node_facts *f,
 static void fill_node(const struct view *view, const struct node_facts *f,
                       const struct node_rule *rule, struct node_decision *node)
 {
+    const struct store_order *order = order_reinit(view);
     struct sbuf b;
 
     memset(node, 0, sizeof(*node));
@@ -296,7 +297,10 @@ static void fill_node(const struct view *view, const struct node_facts *f,
     node->may_write = (f->bits & F(MAY_WRITE)) != 0;
     node->kill = (rule->effects & EFFECT_KILL) != 0;
     node->is_problem = (rule->effects & EFFECT_PROBLEM) != 0;
-    node->from_primary = rule->action == ACTION_CLONE && order_is_from_primary(view);
+    if (rule->action == ACTION_CLONE && order != NULL) {
+        node->order = order->id;
+        node->from_primary = str_equal(order->role, "primary");
+    }
     node->diverged = (f->bits & F(DIVERGED)) != 0;
     node->agrees = (f->bits & (F(PRIMARY_RUNS) | F(RUNS_STANDBY))) ==
                        (F(PRIMARY_RUNS) | F(RUNS_STANDBY)) &&

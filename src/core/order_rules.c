@@ -8,7 +8,9 @@
  * it (sync_rules.c); the standby waits for that a moment, so that commits need not wait.
  *
  * A reinit is a clone by order. It is done, as far as the order goes, as soon as the data
- * directory is marked as incomplete: from then on the rule `clone` brings it to its end.
+ * directory is marked as incomplete: from then on the rule `clone` brings it to its end. A copy
+ * or rewind that runs already refuses it; by force it takes their place, at any moment of theirs:
+ * both leave a mark that says that this is no database, and a clone needs none.
  */
 #include "core/order_rules.h"
 
@@ -34,6 +36,7 @@ const struct order_act order_acts[] = {
     {REQUEST_RESTART, ORDER_REPLACES, {"restart",               0,                         F(PG_STOPPED) | F(LEFT_OVERS), ACTION_STOP,         0, "an operator asked for a restart"}},
     {REQUEST_RESTART, ORDER_STARTS,   {"restart-as-primary",    F(PAUSED) | OWNED | F(WAS_PRIMARY) | F(NEWEST_TIMELINE) | DOWN, F(DIVERGED), ACTION_START_PRIMARY, 0, "stopped for a restart while the cluster is paused: it was the primary, and goes on"}},
     {REQUEST_RESTART, ORDER_STARTS,   {"restart-as-standby",    F(PAUSED) | DOWN,          F(OWNER_ME) | F(DIVERGED) | F(UNSURE), ACTION_START_STANDBY, 0, "stopped for a restart while the cluster is paused"}},
+    {REQUEST_REINIT,  ORDER_NEW,      {"reinit-anew",           F(CAUGHT_UP) | F(PRIMARY_RUNS) | F(OWNER_OTHER) | F(OP_KEEPS), F(MAY_WRITE) | F(DATA_STRANGE), ACTION_CLONE, 0, "an operator asked for a new copy in the place of what runs"}},
     {REQUEST_REINIT,  ORDER_NEW,      {"reinit",                F(CAUGHT_UP) | F(PRIMARY_RUNS) | F(OWNER_OTHER), F(MAY_WRITE) | F(DATA_STRANGE) | F(DATA_MISSING), ACTION_CLONE, 0, "an operator asked for a new copy"}},
 };
 /* clang-format on */
@@ -135,11 +138,28 @@ static bool is_restarted(struct order_case *c)
 static bool is_cloning(struct order_case *c)
 {
     const struct view_op *op = &c->view->op;
+    bool idle = op->running == ACTION_NONE;
+    bool ours = op->running == ACTION_CLONE && op->order == c->order->id;
 
     sbuf_add(&c->text, "reinitialize started");
-    return !is_restart(c) && ((c->bits & F(DATA_MISSING)) ||
-                              (op->running == ACTION_NONE && op->last == ACTION_CLONE &&
-                               !op->last_failed && str_equal(op->last_rule, "reinit")));
+    return !is_restart(c) && (((c->bits & F(DATA_MISSING)) && (idle || ours)) ||
+                              (idle && op->last == ACTION_CLONE && !op->last_failed &&
+                               op->last_order == c->order->id));
+}
+
+static bool is_by_force(const struct store_order *o)
+{
+    return o->kind == REQUEST_REINIT && o->pending_only;
+}
+
+/* Begun before, by a rule or for another order. */
+static bool is_busy(struct order_case *c)
+{
+    const struct view_op *op = &c->view->op;
+
+    sbuf_printf(&c->text, "%s already in progress", node_action_name(op->running));
+    return !is_restart(c) && !is_by_force(c->order) && op->order != c->order->id &&
+           (op->running == ACTION_CLONE || op->running == ACTION_REWIND);
 }
 
 static bool has_other_role(const struct order_case *c)
@@ -209,6 +229,7 @@ static const struct {
     /* clang-format off */
     {{"restart-done",       true,  "another server runs than when it was begun"},              is_restarted},
     {{"reinit-done",        true,  "the data directory is given up: the rule clone goes on"},  is_cloning},
+    {{"reinit-busy",        false, "a copy or a rewind is under way that was begun before"},   is_busy},
     {{"restart-filtered",   false, "when it was due its conditions did not hold"},             is_filtered},
     {{"reinit-of-primary",  false, "the owner has the only data that counts"},                 is_of_primary},
     {{"restart-failed",     false, "PostgreSQL does not start"},                               has_failed},
@@ -237,6 +258,40 @@ static bool judge(struct order_case *c, char *text, size_t size, bool *ret_done)
 
 /* ---- What is done for it ---- */
 
+/* Whether a standby may be copied anew in the midst of that. */
+static bool gives_way(enum node_action running)
+{
+    switch (running) {
+    case ACTION_CLONE:
+    case ACTION_REWIND:
+    case ACTION_START_STANDBY:
+    case ACTION_FOLLOW:
+        return true;
+    case ACTION_NONE:
+    case ACTION_BOOTSTRAP:
+    case ACTION_START_PRIMARY:
+    case ACTION_PREPARE:
+    case ACTION_PROMOTE:
+    case ACTION_CHECKPOINT:
+    case ACTION_STOP:
+    case ACTION_FENCE:
+    case ACTION_CLEAN_UP:
+    case ACTIONS:
+        return false;
+    }
+    return false;
+}
+
+static bool may_act(const struct view *view, const struct node_rule *rule,
+                    const struct store_order *o)
+{
+    const struct view_op *op = &view->op;
+
+    return (rule->effects & EFFECT_ORDERS) ||
+           ((rule->effects & EFFECT_KEEP) && is_by_force(o) && gives_way(op->running) &&
+            op->order != o->id);
+}
+
 const struct node_rule *order_rules_act(const struct view *view, const struct node_facts *facts,
                                         const struct node_rule *rule)
 {
@@ -245,7 +300,7 @@ const struct node_rule *order_rules_act(const struct view *view, const struct no
     char text[TEXT_SIZE];
     bool done;
 
-    if (o == NULL || !(rule->effects & EFFECT_ORDERS) || !(facts->bits & F(CAUGHT_UP)) ||
+    if (o == NULL || !may_act(view, rule, o) || !(facts->bits & F(CAUGHT_UP)) ||
         judge(&c, text, sizeof(text), &done)) {
         return NULL;
     }
@@ -262,11 +317,11 @@ const struct node_rule *order_rules_act(const struct view *view, const struct no
     return NULL;
 }
 
-bool order_is_from_primary(const struct view *view)
+const struct store_order *order_reinit(const struct view *view)
 {
     const struct store_order *o = order_due(view);
 
-    return o != NULL && o->kind == REQUEST_REINIT && str_equal(o->role, "primary");
+    return o != NULL && o->kind == REQUEST_REINIT ? o : NULL;
 }
 
 uint64_t order_start_timeout_ms(const struct view *view)

@@ -1,7 +1,8 @@
 /*
  * Operators' orders for this member (store_order): how one ends, a table of named rows, and
  * what is done for it, a second one of node rules. The second is looked at only where the
- * node's own rule says that there is nothing more urgent (EFFECT_ORDERS).
+ * node's own rule says that there is nothing more urgent (EFFECT_ORDERS), or what runs gives
+ * way to a reinit by force.
  */
 #ifndef VECHE_CORE_ORDER_RULES_H
 #define VECHE_CORE_ORDER_RULES_H
@@ -49,7 +50,7 @@ void order_rules_say(const struct view *view, const struct node_facts *facts,
 /* In the place of primary_start_timeout. */
 uint64_t order_start_timeout_ms(const struct view *view);
 
-/* The reinit that is due is to copy the primary by pg_basebackup. */
-bool order_is_from_primary(const struct view *view);
+/* The reinit that is due, or NULL. */
+const struct store_order *order_reinit(const struct view *view);
 
 #endif

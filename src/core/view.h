@@ -218,12 +218,14 @@ struct view_guard { /* For people: what decisions look at is in view_pg and view
 
 struct view_op {              /* ops/: one sequence at a time. */
     enum node_action running; /* ACTION_NONE = none. */
+    uint64_t order;           /* CLONE: of the operator it is made for; 0 = none's. */
     char step[NAME_SIZE];
     char progress[32]; /* Of a copy: "27 %, 12.3 MB/s"; empty = not known. */
     uint64_t started_ms;
     enum node_action last;     /* The one that ended last. */
     char last_rule[NAME_SIZE]; /* The rule that started `last` (node_decision.rule). */
     bool last_failed;
+    uint64_t last_order;     /* As `order`. */
     uint32_t n_failures;     /* Of `last`, in a row. */
     uint64_t retry_ms;       /* Not before this (back-off). */
     uint64_t prepared_epoch;    /* pre_promote let a promotion of that epoch pass, and none was

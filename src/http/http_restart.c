@@ -361,7 +361,8 @@ void http_handle_reinitialize(const struct http_request *r, struct http_reply *r
         http_reply_text(reply, 503, "Cluster has no leader, can not reinitialize");
     } else if (force || !is_busy(r, reply)) {
         c = begin_order(r, REQUEST_REINIT, reply);
-        c->force = force;
+        c->force = force;        /* Over another order, */
+        c->pending_only = force; /* and over what runs. */
         (void)str_copy(c->role, sizeof(c->role), from_leader ? "primary" : ""); /* Fits. */
         reply->has_command = true;
     }

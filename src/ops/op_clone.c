@@ -101,7 +101,8 @@ static int choose_method(struct op *o, struct err *err)
     const struct kv_list *methods = pg_options(op_pg(o))->replica_methods;
     struct ops *ops = o->ops;
 
-    ops->only_basebackup = ops->only_basebackup || o->decision.from_primary;
+    ops->only_basebackup =
+        o->decision.from_primary || (ops->only_basebackup && o->decision.order == 0);
     if (methods == NULL || methods->n == 0 || ops->only_basebackup) {
         return 0;
     }

@@ -82,6 +82,7 @@ static void note_last(struct op *op, bool failed)
     o->last = op->action;
     o->last_rule = op->decision.rule;
     o->last_failed = failed;
+    o->last_order = op->decision.order;
     o->last_ms = op->seq.now_ms;
 }
 
@@ -162,7 +163,7 @@ static void on_end(struct seq *s, int status, const char *step)
 
 /* ---- Reconciliation ---- */
 
-/* A clone or follow of another member is another action. */
+/* A clone or follow of another member is another action, and so is a clone for another order. */
 static bool is_same(const struct op *op, const struct node_decision *decision)
 {
     bool has_upstream =
@@ -174,6 +175,10 @@ static bool is_same(const struct op *op, const struct node_decision *decision)
     /* Before anything is copied a rewind to another timeline is another rewind. */
     if (op->action == ACTION_REWIND && !op->committed &&
         op->decision.timeline != decision->timeline) {
+        return false;
+    }
+    if (op->action == ACTION_CLONE && decision->order != 0 &&
+        op->decision.order != decision->order) {
         return false;
     }
     return !has_upstream || str_equal(op->decision.upstream.name, decision->upstream.name);
@@ -270,6 +275,7 @@ void ops_fill(const struct ops *o, struct view_op *view)
         .started_ms = op->action != ACTION_NONE ? op->started_ms : 0,
         .last = o->last,
         .last_failed = o->last_failed,
+        .last_order = o->last_order,
         .n_failures = o->n_failures[o->last],
         .retry_ms = o->retry_ms[o->last],
         .prepared_epoch = o->prepared_epoch,
@@ -277,6 +283,7 @@ void ops_fill(const struct ops *o, struct view_op *view)
         .rewind_timeline = o->rewind_timeline,
     };
     if (op->action != ACTION_NONE) {
+        view->order = op->decision.order;
         (void)snprintf(view->step, sizeof(view->step), "%s: %s", node_action_name(op->action),
                        seq_step_name(&op->seq)); /* Fits: both are constants. */
     }

@@ -50,6 +50,7 @@ struct ops {
     enum node_action last;
     const char *last_rule;
     bool last_failed;
+    uint64_t last_order;
     uint64_t last_ms;
     uint32_t n_failures[ACTIONS]; /* In a row. */
     uint64_t retry_ms[ACTIONS];   /* Not before this; 0 = no back-off. */

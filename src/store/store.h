@@ -100,6 +100,7 @@ struct store_order {
     /* Reinit: "primary" = a copy of the primary by pg_basebackup. */
     char role[NAME_SIZE]; /* Restart only in that role, as Patroni names it; empty = in any, */
     uint32_t pg_version;  /* only a server older than that; 0 = of any version, */
+    /* Reinit: whatever copies there already is cancelled. */
     bool pending_only;    /* only if a restart is pending. */
     uint64_t timeout_ms;  /* In the place of primary_start_timeout; 0 = that. */
     char who[HOST_SIZE];

@@ -521,6 +521,10 @@ static void order_member(struct sim *s)
     if (c.order_set.kind == REQUEST_RESTART && sim_chance(s, 300)) {
         c.order_set.at_us = now_us + (int64_t)(sim_between(s, 1, 6000) * SIM_MS);
     }
+    if (c.order_set.kind == REQUEST_REINIT && now_us % 3 != 0) { /* Drawn by the clock. */
+        c.order_set.force = true;
+        c.order_set.pending_only = true;
+    }
     c.order_set.time_us = now_us;
     (void)str_copy(c.order_set.member, NAME_SIZE, of->name);
     (void)str_copy(c.order_set.who, HOST_SIZE, "dba");

@@ -85,6 +85,7 @@ void sim_ops_end(struct sim *s, struct sim_node *n, struct sim_op *op, const cha
         o->last = action;
         o->last_rule = op->decision.rule;
         o->last_failed = problem != NULL;
+        o->last_order = op->decision.order;
         o->last_ms = now_ms;
     }
     op->action = ACTION_NONE;
@@ -136,6 +137,7 @@ static bool is_same(const struct sim_op *op, const struct node_decision *d)
     bool has_upstream = op->action == ACTION_CLONE || op->action == ACTION_FOLLOW;
 
     return op->action == d->action &&
+           (op->action != ACTION_CLONE || d->order == 0 || op->decision.order == d->order) &&
            (!has_upstream || str_equal(op->decision.upstream.name, d->upstream.name));
 }
 
@@ -202,11 +204,13 @@ void sim_ops_fill(const struct sim_ops *o, struct view_op *view)
         .started_ms = op->action != ACTION_NONE ? op->started_ms : 0,
         .last = o->last,
         .last_failed = o->last_failed,
+        .last_order = o->last_order,
         .n_failures = o->n_failures[o->last],
         .retry_ms = o->retry_ms[o->last],
         .prepared_epoch = o->prepared_epoch,
     };
     if (op->action != ACTION_NONE) {
+        view->order = op->decision.order;
         (void)str_copy(view->step, sizeof(view->step), op->step);
     }
     if (o->last_rule != NULL) {

@@ -29,6 +29,7 @@ struct sim_ops {
     enum node_action last;
     const char *last_rule;
     bool last_failed;
+    uint64_t last_order;
     uint64_t last_ms;
     uint32_t n_failures[ACTIONS];
     uint64_t retry_ms[ACTIONS];

@@ -838,7 +838,8 @@ static void print_order_rules(struct strbuf *b)
 
         strbuf_printf(b, "%s -> %s\n    why: %s\n", e->name, e->done ? "done" : "not done", e->why);
     }
-    strbuf_printf(b, "\n# What is done for it, in the place of a rule with the effect \"orders\"\n");
+    strbuf_printf(b, "\n# What is done for it, in the place of a rule with the effect \"orders\", by "
+                     "force of \"keep\"\n");
     for (size_t i = 0; i < order_acts_n; i++) {
         const struct order_act *a = &order_acts[i];
 

@@ -319,10 +319,12 @@ static void a_standby_is_copied_anew(void **state)
 {
     struct scene *s = scene_new_standby();
     const struct command_order_set o = order(REQUEST_REINIT);
+    uint64_t id;
 
     (void)state;
-    give(s, &o);
+    id = give(s, &o);
     assert_node(s, "reinit", ACTION_CLONE);
+    assert_int_equal(s->decision.node.order, id);
     assert_string_equal(s->decision.node.upstream.name, "pg2");
     assert_true(s->decision.node.agrees); /* Nothing needs to be kept of it. */
     assert_false(s->decision.node.from_primary);
@@ -330,10 +332,138 @@ static void a_standby_is_copied_anew(void **state)
     scene_stop_postgres(s, false, true);
     s->view.self.status.data = DATA_INCOMPLETE;
     s->view.op.running = ACTION_CLONE;
+    s->view.op.order = id;
+    assert_end(s, true, "reinitialize started");
+    s->view.op.running = ACTION_NONE; /* The agent was killed: the rule goes on, for the order. */
+    s->view.op.order = 0;
+    assert_end(s, true, "reinitialize started");
+    assert_node(s, "clone", ACTION_CLONE);
+    assert_int_equal(s->decision.node.order, id);
+    follow(s, COMMAND_ORDER_END);
+    assert_node(s, "clone", ACTION_CLONE);
+    assert_int_equal(s->decision.node.order, 0);
+    free(s);
+}
+
+/* A copy that was made for one order is none for the next. */
+static void a_standby_is_copied_anew_for_each_order(void **state)
+{
+    struct scene *s = scene_new_standby();
+    const struct command_order_set o = order(REQUEST_REINIT);
+    uint64_t first, second;
+
+    (void)state;
+    first = give(s, &o);
+    s->view.op.last = ACTION_CLONE; /* It was quick: nobody saw it run. */
+    (void)str_copy(s->view.op.last_rule, sizeof(s->view.op.last_rule), "reinit");
+    s->view.op.last_order = first;
     assert_end(s, true, "reinitialize started");
     follow(s, COMMAND_ORDER_END);
-    s->view.op.running = ACTION_NONE;
-    assert_node(s, "clone", ACTION_CLONE);
+    second = give(s, &o);
+    assert_true(second != first);
+    assert_node(s, "reinit", ACTION_CLONE);
+    assert_int_equal(s->decision.node.order, second);
+    assert_null(scene_find(s, COMMAND_ORDER_END));
+    free(s);
+}
+
+static struct scene *scene_new_copying(enum node_action action, enum data_state data)
+{
+    struct scene *s = scene_new_standby();
+
+    scene_stop_postgres(s, false, true);
+    s->view.self.status.data = data;
+    s->view.op.running = action;
+    s->view.op.started_ms = TEST_NOW - 60000;
+    return s;
+}
+
+static void a_copy_that_runs_refuses_another_one(void **state)
+{
+    struct scene *s = scene_new_copying(ACTION_CLONE, DATA_INCOMPLETE);
+    const struct command_order_set o = order(REQUEST_REINIT);
+
+    (void)state;
+    give(s, &o);
+    assert_end(s, false, "clone already in progress");
+    assert_string_equal(s->decision.node.rule, "keep-operation");
+    free(s);
+
+    s = scene_new_copying(ACTION_REWIND, DATA_REWINDING);
+    give(s, &o);
+    assert_end(s, false, "rewind already in progress");
+    assert_string_equal(s->decision.node.rule, "keep-operation");
+    free(s);
+}
+
+/* What runs of a standby is cut off, whatever it is, once. */
+static void by_force_a_copy_takes_the_place_of_what_runs(void **state)
+{
+    static const struct {
+        enum node_action running;
+        enum data_state data;
+    } table[] = {
+        {ACTION_CLONE, DATA_INCOMPLETE}, {ACTION_CLONE, DATA_VALID}, /* It asks, or starts. */
+        {ACTION_REWIND, DATA_REWINDING}, {ACTION_START_STANDBY, DATA_VALID},
+        {ACTION_FOLLOW, DATA_VALID},
+    };
+    struct command_order_set o = order(REQUEST_REINIT);
+
+    (void)state;
+    o.pending_only = true;
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        struct scene *s = scene_new_copying(table[i].running, table[i].data);
+        uint64_t id;
+
+        s->view.op.order = 1; /* For another one, if it is a copy. */
+        id = give(s, &o);
+        assert_node(s, "reinit-anew", ACTION_CLONE);
+        assert_int_equal(s->decision.node.order, id);
+        assert_null(scene_find(s, COMMAND_ORDER_END));
+
+        s->view.op.running = ACTION_CLONE; /* It begins by asking the source, */
+        s->view.op.order = id;
+        s->view.self.status.data = DATA_VALID;
+        assert_node(s, "keep-operation", ACTION_CLONE);
+        assert_int_equal(s->decision.node.order, 0);
+        assert_null(scene_find(s, COMMAND_ORDER_END));
+        s->view.self.status.data = DATA_INCOMPLETE; /* and then gives up what was there. */
+        assert_end(s, true, "reinitialize started");
+        follow(s, COMMAND_ORDER_END);
+        assert_node(s, "keep-operation", ACTION_CLONE);
+        free(s);
+    }
+}
+
+static void force_does_not_cut_off_what_is_no_copy(void **state)
+{
+    static const enum node_action actions[] = {ACTION_STOP, ACTION_FENCE, ACTION_CLEAN_UP,
+                                               ACTION_CHECKPOINT};
+    struct command_order_set o = order(REQUEST_REINIT);
+    struct scene *s;
+
+    (void)state;
+    o.pending_only = true;
+    for (size_t i = 0; i < ARRAY_LENGTH(actions); i++) {
+        s = scene_new_copying(actions[i], DATA_VALID);
+        give(s, &o);
+        assert_node(s, "keep-operation", actions[i]);
+        assert_null(scene_find(s, COMMAND_ORDER_END));
+        free(s);
+    }
+
+    s = scene_new_copying(ACTION_CLONE, DATA_INCOMPLETE); /* Nobody there to copy from. */
+    give(s, &o);
+    s->view.peers[0].status.pg_state = PG_STATE_STARTING;
+    assert_node(s, "keep-operation", ACTION_CLONE);
+    assert_null(scene_find(s, COMMAND_ORDER_END));
+    free(s);
+
+    s = scene_new_copying(ACTION_CLONE, DATA_INCOMPLETE); /* It may have been taken back. */
+    give(s, &o);
+    s->view.raft.caught_up = false;
+    assert_node(s, "keep-operation", ACTION_CLONE);
+    assert_null(scene_find(s, COMMAND_ORDER_END));
     free(s);
 }
 
@@ -422,6 +552,10 @@ int main(void)
         cmocka_unit_test(a_restart_that_does_not_come_up_fails),
         cmocka_unit_test(a_timeout_takes_the_place_of_primary_start_timeout),
         cmocka_unit_test(a_standby_is_copied_anew),
+        cmocka_unit_test(a_standby_is_copied_anew_for_each_order),
+        cmocka_unit_test(a_copy_that_runs_refuses_another_one),
+        cmocka_unit_test(by_force_a_copy_takes_the_place_of_what_runs),
+        cmocka_unit_test(force_does_not_cut_off_what_is_no_copy),
         cmocka_unit_test(an_order_may_leave_out_the_methods_of_making_a_standby),
         cmocka_unit_test(a_diverged_member_is_copied_anew_by_order),
         cmocka_unit_test(what_must_not_be_given_up_is_not),

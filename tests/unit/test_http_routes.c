@@ -896,6 +896,7 @@ static void a_reinitialization_is_forced_by_a_yes_only(void **state)
         reply = ask("POST", "/reinitialize", table[i].body);
         assert_true(reply.has_command);
         assert_int_equal(reply.command.order_set.force, table[i].force);
+        assert_int_equal(reply.command.order_set.pending_only, table[i].force);
         strbuf_deinit(&reply.body);
     }
 }

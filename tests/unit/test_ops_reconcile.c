@@ -293,6 +293,63 @@ static void a_clone_of_another_member_is_another_action(void **state)
     bench_deinit(&b);
 }
 
+static void clone_for(struct bench *b, uint64_t order, bool from_primary)
+{
+    struct node_decision d = {.action = ACTION_CLONE,
+                              .rule = "a-rule",
+                              .why = "because",
+                              .order = order,
+                              .from_primary = from_primary};
+
+    (void)str_copy(d.upstream.name, sizeof(d.upstream.name), "other");
+    ops_reconcile(b->ops, &d, b->now_ms);
+}
+
+/* Wherever the first one is; once for each order, and the copy that follows is whole. */
+static void a_clone_for_another_order_is_another_action(void **state)
+{
+    static const char *const moments[] = {"/bin/sh ", "mark ", "remove ", "pg_basebackup ",
+                                          "settle ", "conf-standby ", "unmark ", "server "};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(moments); i++) {
+        struct bench b;
+
+        bench_init(&b);
+        set_scene(&b, ACTION_CLONE);
+        clone_for(&b, 0, false);
+        for (int k = 0; !str_ends_with(b.pg.trace, moments[i]); k++) {
+            assert_true(k < 200);
+            if (b.pg.cb != NULL) {
+                finish(&b.pg, 0);
+            } else {
+                pass(&b, 100);
+            }
+        }
+        forget_trace(&b);
+        clone_for(&b, 0, false);
+        assert_string_equal(b.pg.trace, ""); /* It goes on. */
+        clone_for(&b, 77, false);
+        if (b.pg.cb != NULL) {
+            finish(&b.pg, -1);
+        }
+        assert_int_equal(see(&b).running, ACTION_NONE);
+        assert_int_equal(see(&b).n_failures, 0); /* Nothing to back off from. */
+        forget_trace(&b);
+        clone_for(&b, 77, false);
+        assert_string_equal(b.pg.trace, "/bin/sh ");
+        assert_int_equal(see(&b).order, 77);
+        clone_for(&b, 77, false);
+        clone_for(&b, 0, false); /* The order has ended: the copy goes on. */
+        assert_string_equal(b.pg.trace, "/bin/sh ");
+        run_out(&b);
+        assert_int_equal(b.pg.data, DATA_VALID);
+        assert_int_equal(see(&b).last_order, 77);
+        assert_int_equal(see(&b).order, 0);
+        bench_deinit(&b);
+    }
+}
+
 static void none_lets_what_runs_go_on(void **state)
 {
     struct bench b;
@@ -749,6 +806,28 @@ static void an_order_for_a_copy_of_the_primary_leaves_methods_out(void **state)
     bench_deinit(&b);
 }
 
+/* What was ordered before counts until there is a copy, but not for another order. */
+static void another_order_for_a_copy_lets_methods_in_again(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    set_methods(&b);
+    clone_for(&b, 5, true);
+    run_to_command(&b, "pg_basebackup ", -1);
+    b.now_ms += SECONDS(1);
+    clone_for(&b, 5, true);
+    run_to_command(&b, "pg_basebackup ", -1);
+    b.now_ms += SECONDS(2);
+    clone_for(&b, 0, false);
+    run_to_command(&b, "pg_basebackup ", -1);
+    b.now_ms += SECONDS(4);
+    clone_for(&b, 6, false);
+    run_to_command(&b, "passwords ", -1);
+    bench_deinit(&b);
+}
+
 static void a_method_without_a_section_here_is_left_out(void **state)
 {
     struct bench b;
@@ -949,6 +1028,7 @@ int main(void)
         cmocka_unit_test(a_source_that_does_not_answer_is_no_failure_of_the_rewind),
         cmocka_unit_test(another_action_waits_for_the_callback_of_the_cancelled_one),
         cmocka_unit_test(a_clone_of_another_member_is_another_action),
+        cmocka_unit_test(a_clone_for_another_order_is_another_action),
         cmocka_unit_test(none_lets_what_runs_go_on),
         cmocka_unit_test(a_stop_that_has_signalled_is_only_cut_by_a_fence),
         cmocka_unit_test(a_stop_in_its_checkpoint_can_be_taken_back),
@@ -958,6 +1038,7 @@ int main(void)
         cmocka_unit_test(a_copy_by_a_method_counts_when_it_has_what_the_source_had),
         cmocka_unit_test(a_copy_that_does_not_get_there_is_made_by_the_next_method),
         cmocka_unit_test(an_order_for_a_copy_of_the_primary_leaves_methods_out),
+        cmocka_unit_test(another_order_for_a_copy_lets_methods_in_again),
         cmocka_unit_test(a_method_without_a_section_here_is_left_out),
         cmocka_unit_test(a_bootstrap_by_a_method_recovers_before_the_roles_are_made),
         cmocka_unit_test(a_bootstrap_by_a_method_can_be_cut_at_each_operation),
