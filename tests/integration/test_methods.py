@@ -1,5 +1,6 @@
 """Data directories that an operator's commands make: the first database, and standbys."""
 
+import pathlib
 import re
 import subprocess
 
@@ -125,7 +126,37 @@ def test_a_standby_is_made_by_a_command_unless_an_order_says_otherwise(cluster):
 
     primary.sql("insert into restored values (43)")
     wait(lambda: rows(standby) == [(42,), (43,)], 60, "the row on the standby")
+    marker = standby.data_dir / "left-from-before"
+    marker.write_text("")
     primary.ctl("reinit", standby.name, "--from-leader", "--force", "--wait")
     cluster.wait_healthy()
+    assert not marker.exists()
     assert copies(standby) == 1
+    assert rows(standby) == [(42,), (43,)]
+
+
+def test_a_copy_that_runs_gives_way_to_another_one_by_force_only(cluster):
+    primary = cluster.wait_healthy()
+    (standby,) = cluster.standbys()
+    pids = standby.dir / "pids"
+    standby.overrides |= {
+        "postgresql.create_replica_methods": ["hanging"],
+        "postgresql.hanging": {
+            "command": script(standby, "hang", f'echo $$ >> "{pids}"\nexec sleep 3600\n')
+        },
+    }
+    standby.write_config()
+    primary.ctl("reload", standby.name, "--force")
+    primary.ctl("reinit", standby.name, "--force")
+    wait(lambda: pids.exists() and pids.read_text().endswith("\n"), 60, "the copy to hang")
+
+    for node in cluster.postgres_nodes:  # By the member itself, and by way of another one.
+        path = "/reinitialize" if node is standby else f"/members/{standby.name}/reinitialize"
+        r = node.http(path, "POST", {})
+        assert r.status == 503 and r.body == b"clone already in progress", r
+    r = primary.ctl("reinit", standby.name, "--from-leader", "--force", "--wait")
+    assert f"Reinitialize is completed on: {standby.name}" in r.stdout, r
+    cluster.wait_healthy()
+    (pid,) = pids.read_text().split()
+    assert not pathlib.Path(f"/proc/{pid}").exists()
     assert rows(standby) == [(42,), (43,)]

@@ -350,6 +350,46 @@ static void a_clone_for_another_order_is_another_action(void **state)
     }
 }
 
+/* A reinit by force, of what gives way to it, cut off while its n-th operation is in flight. */
+static void a_clone_by_order_follows_whatever_was_cut_off(void **state)
+{
+    static const enum node_action actions[] = {ACTION_CLONE, ACTION_REWIND, ACTION_START_STANDBY,
+                                               ACTION_FOLLOW};
+
+    (void)state;
+    for (size_t a = 0; a < ARRAY_LENGTH(actions); a++) {
+        for (int n = 0; n < 20; n++) {
+            struct bench b;
+
+            bench_init(&b);
+            set_scene(&b, actions[a]);
+            decide_on(&b, actions[a], "other");
+            for (int i = 0; i < n && !ops_is_idle(b.ops); i++) {
+                if (b.pg.cb != NULL) {
+                    finish(&b.pg, 0);
+                } else {
+                    pass(&b, 100);
+                }
+            }
+            for (int i = 0; i < 200 && see(&b).order != 77; i++) {
+                b.now_ms += 200; /* Beyond the time in which views settle. */
+                clone_for(&b, 77, false);
+                if (b.pg.cb != NULL && see(&b).order != 77) {
+                    finish(&b.pg, b.pg.child_killed ? -1 : 0);
+                    b.pg.child_killed = false;
+                }
+            }
+            run_out(&b);
+            assert_int_equal(see(&b).last, ACTION_CLONE);
+            assert_int_equal(see(&b).last_order, 77);
+            assert_false(see(&b).last_failed);
+            assert_int_equal(b.pg.data, DATA_VALID);
+            assert_true(b.pg.alive);
+            bench_deinit(&b);
+        }
+    }
+}
+
 static void none_lets_what_runs_go_on(void **state)
 {
     struct bench b;
@@ -1029,6 +1069,7 @@ int main(void)
         cmocka_unit_test(another_action_waits_for_the_callback_of_the_cancelled_one),
         cmocka_unit_test(a_clone_of_another_member_is_another_action),
         cmocka_unit_test(a_clone_for_another_order_is_another_action),
+        cmocka_unit_test(a_clone_by_order_follows_whatever_was_cut_off),
         cmocka_unit_test(none_lets_what_runs_go_on),
         cmocka_unit_test(a_stop_that_has_signalled_is_only_cut_by_a_fence),
         cmocka_unit_test(a_stop_in_its_checkpoint_can_be_taken_back),
