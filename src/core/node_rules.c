@@ -166,9 +166,15 @@ const char *node_effects_format(unsigned effects, char *text, size_t size)
     return text;
 }
 
-/* A failed sequence is repeated after a pause, never another one instead. */
+/* A failed sequence is repeated after a pause, never another one instead. Whoever orders a copy
+ * need not wait for that of the ones before. */
 static bool must_back_off(const struct view *view, const struct node_rule *rule)
 {
+    const struct store_order *order = order_reinit(view);
+
+    if (rule->action == ACTION_CLONE && order != NULL && order->id != view->op.last_order) {
+        return false;
+    }
     switch (rule->action) {
     case ACTION_BOOTSTRAP:
     case ACTION_CLONE:

@@ -201,9 +201,11 @@ static bool goes_on(const struct op *op, const struct node_decision *decision)
     return true;
 }
 
-static bool is_too_early(struct ops *o, enum node_action action, uint64_t now_ms)
+static bool is_too_early(struct ops *o, const struct node_decision *decision, uint64_t now_ms)
 {
-    uint64_t from_ms = o->retry_ms[action];
+    enum node_action action = decision->action;
+    bool is_ordered = decision->order != 0 && decision->order != o->last_order;
+    uint64_t from_ms = is_ordered ? 0 : o->retry_ms[action];
 
     if (o->last == action && !o->last_failed) {
         from_ms = MAX(from_ms, o->last_ms + SETTLE_MS);
@@ -224,7 +226,7 @@ static void cut_in(struct ops *o, const struct node_decision *decision, uint64_t
         }
         seq_cancel(&o->urgent.seq, now_ms); /* It never waits, so it has ended now. */
         ASSERT(o->urgent.action == ACTION_NONE);
-    } else if (is_too_early(o, decision->action, now_ms) && pg_is_down(o->options.pg)) {
+    } else if (is_too_early(o, decision, now_ms) && pg_is_down(o->options.pg)) {
         return;
     }
     start(&o->urgent, decision, now_ms);
@@ -250,7 +252,7 @@ void ops_reconcile(struct ops *o, const struct node_decision *decision, uint64_t
         seq_cancel(&o->main.seq, now_ms);
     }
     if (decision->action == ACTION_NONE || !ops_is_idle(o) ||
-        is_too_early(o, decision->action, now_ms)) {
+        is_too_early(o, decision, now_ms)) {
         return;
     }
     start(&o->main, decision, now_ms);

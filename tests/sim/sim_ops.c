@@ -151,11 +151,12 @@ static bool goes_on(const struct sim_op *op, const struct node_decision *d)
     return r == 'K' || (r == 'E' && op->committed);
 }
 
-static bool is_too_early(const struct sim_ops *o, enum node_action action, uint64_t now_ms)
+static bool is_too_early(const struct sim_ops *o, const struct node_decision *d, uint64_t now_ms)
 {
-    uint64_t from_ms = o->retry_ms[action];
+    bool is_ordered = d->order != 0 && d->order != o->last_order;
+    uint64_t from_ms = is_ordered ? 0 : o->retry_ms[d->action];
 
-    if (o->last == action && !o->last_failed) {
+    if (o->last == d->action && !o->last_failed) {
         from_ms = MAX(from_ms, o->last_ms + SETTLE_MS);
     }
     return now_ms < from_ms;
@@ -170,7 +171,7 @@ static void cut_in(struct sim *s, struct sim_node *n, const struct node_decision
             return;
         }
         cancel(s, n, &o->urgent);
-    } else if (is_too_early(o, d->action, sim_local_ms(s, n)) && n->pg.run == PG_RUN_DOWN) {
+    } else if (is_too_early(o, d, sim_local_ms(s, n)) && n->pg.run == PG_RUN_DOWN) {
         return;
     }
     cancel(s, n, &o->main);
@@ -189,7 +190,7 @@ void sim_ops_reconcile(struct sim *s, struct sim_node *n, const struct node_deci
         cancel(s, n, &o->main);
     }
     if (d->action == ACTION_NONE || o->main.action != ACTION_NONE || o->urgent.action != ACTION_NONE ||
-        is_too_early(o, d->action, sim_local_ms(s, n))) {
+        is_too_early(o, d, sim_local_ms(s, n))) {
         return;
     }
     start(s, n, &o->main, d);

@@ -378,6 +378,25 @@ static struct scene *scene_new_copying(enum node_action action, enum data_state 
     return s;
 }
 
+/* It is tried at once, and then again after the usual pauses. */
+static void an_order_does_not_wait_for_what_failed_before(void **state)
+{
+    struct scene *s = scene_new_copying(ACTION_NONE, DATA_INCOMPLETE);
+    const struct command_order_set o = order(REQUEST_REINIT);
+
+    (void)state;
+    s->view.op.last = ACTION_CLONE;
+    s->view.op.last_failed = true;
+    s->view.op.retry_ms = TEST_NOW + 30000;
+    assert_node(s, "back-off", ACTION_NONE);
+    s->view.op.last_order = give(s, &o) - 1;
+    assert_node(s, "clone", ACTION_CLONE);
+    assert_int_equal(s->decision.node.order, s->view.op.last_order + 1);
+    s->view.op.last_order++;
+    assert_node(s, "back-off", ACTION_NONE);
+    free(s);
+}
+
 static void a_copy_that_runs_refuses_another_one(void **state)
 {
     struct scene *s = scene_new_copying(ACTION_CLONE, DATA_INCOMPLETE);
@@ -553,6 +572,7 @@ int main(void)
         cmocka_unit_test(a_timeout_takes_the_place_of_primary_start_timeout),
         cmocka_unit_test(a_standby_is_copied_anew),
         cmocka_unit_test(a_standby_is_copied_anew_for_each_order),
+        cmocka_unit_test(an_order_does_not_wait_for_what_failed_before),
         cmocka_unit_test(a_copy_that_runs_refuses_another_one),
         cmocka_unit_test(by_force_a_copy_takes_the_place_of_what_runs),
         cmocka_unit_test(force_does_not_cut_off_what_is_no_copy),

@@ -350,6 +350,26 @@ static void a_clone_for_another_order_is_another_action(void **state)
     }
 }
 
+static void a_clone_by_order_does_not_wait_for_what_failed_before(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_init(&b);
+    set_scene(&b, ACTION_CLONE);
+    clone_for(&b, 0, false);
+    finish(&b.pg, -1);
+    assert_true(see(&b).last_failed && see(&b).retry_ms > b.now_ms);
+    clone_for(&b, 0, false);
+    assert_int_equal(see(&b).running, ACTION_NONE);
+    clone_for(&b, 77, false);
+    assert_int_equal(see(&b).running, ACTION_CLONE);
+    finish(&b.pg, -1);
+    clone_for(&b, 77, false); /* Once. */
+    assert_int_equal(see(&b).running, ACTION_NONE);
+    bench_deinit(&b);
+}
+
 /* A reinit by force, of what gives way to it, cut off while its n-th operation is in flight. */
 static void a_clone_by_order_follows_whatever_was_cut_off(void **state)
 {
@@ -1069,6 +1089,7 @@ int main(void)
         cmocka_unit_test(another_action_waits_for_the_callback_of_the_cancelled_one),
         cmocka_unit_test(a_clone_of_another_member_is_another_action),
         cmocka_unit_test(a_clone_for_another_order_is_another_action),
+        cmocka_unit_test(a_clone_by_order_does_not_wait_for_what_failed_before),
         cmocka_unit_test(a_clone_by_order_follows_whatever_was_cut_off),
         cmocka_unit_test(none_lets_what_runs_go_on),
         cmocka_unit_test(a_stop_that_has_signalled_is_only_cut_by_a_fence),
