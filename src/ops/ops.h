@@ -36,7 +36,8 @@ struct ops *ops_new(const struct ops_options *options);
  * CLEAN_UP cut in at once: FENCE signals in this very call. ACTION_NONE lets what
  * runs go on. What waits for what is a table in ops_table.c. Failures back off: 1 s
  * doubling up to 60 s for each action, shown as view_op.retry_ms; not those of STOP,
- * FENCE and CLEAN_UP, and a copy that is ordered does not wait for those before it. Cheap: call it in every tick. */
+ * FENCE and CLEAN_UP, and a copy that is ordered does not wait for those before it.
+ * Cheap: call it in every tick. */
 void ops_reconcile(struct ops *o, const struct node_decision *decision, uint64_t now_ms);
 
 /* Deadlines, polls. Returns when to call again. */
