@@ -1,7 +1,7 @@
 /*
  * The configuration as vechectl needs it: an agent's, or one with little more than `scope:`
  * and `ctl:`, as Patroni's command has in a home directory. No schema is asked: a mistake
- * elsewhere in the file must not keep an operator from his cluster.
+ * in the file must not keep an operator from his cluster. One in `ctl:` is warned about.
  */
 #include <glob.h>
 #include <limits.h>
@@ -12,6 +12,7 @@
 #include "veche/api.h"
 
 #define RUNTIME_DIRS "/run/veche"
+#define REST_PORT    8008U
 
 static const char *environment(const char *name)
 {
@@ -85,9 +86,54 @@ static bool is_true(const char *text)
            strcasecmp(text, "yes") == 0 || str_equal(text, "1");
 }
 
+static bool is_false(const char *text)
+{
+    return text[0] == '\0' || strcasecmp(text, "false") == 0 || strcasecmp(text, "off") == 0 ||
+           strcasecmp(text, "no") == 0 || str_equal(text, "0");
+}
+
+/* What is not looked at, and would be missed. */
+static void judge_ctl(const struct cli_config *c)
+{
+    static const char *const known[] = {"insecure", "cacert",           "certfile",
+                                        "keyfile",  "keyfile_password", "authentication"};
+    json_t *ctl = json_object_get(c->tree, "ctl");
+    const char *key;
+    json_t *value;
+
+    if (ctl != NULL && !json_is_object(ctl) && !json_is_null(ctl)) {
+        fprintf(stderr, "Warning: %s: ctl: wrong type, expected a section: ignored\n", c->path);
+    }
+    json_object_foreach(ctl, key, value)
+    {
+        bool found = false;
+
+        for (size_t i = 0; i < ARRAY_LENGTH(known); i++) {
+            found = found || str_equal(key, known[i]);
+        }
+        if (!found) {
+            fprintf(stderr, "Warning: %s: ctl.%s: unknown key, ignored\n", c->path, key);
+        }
+    }
+}
+
+static void read_insecure(struct cli_config *c)
+{
+    char text[512];
+
+    take(c, "CTL_INSECURE", "ctl.insecure", NULL, text, sizeof(text));
+    c->insecure = is_true(text);
+    if (!c->insecure && !is_false(text)) {
+        fprintf(stderr, "Warning: ctl.insecure: got \"%s\", expected on or off: taken as off\n",
+                text);
+    }
+}
+
 static void read_ctl(struct cli_config *c)
 {
     char text[512];
+
+    judge_ctl(c);
 
     TAKE(c, cacert, "CTL_CACERT", "ctl.cacert", "restapi.cafile");
     TAKE(c, certfile, "CTL_CERTFILE", "ctl.certfile", NULL);
@@ -99,10 +145,27 @@ static void read_ctl(struct cli_config *c)
         TAKE(c, username, "RESTAPI_USERNAME", "restapi.authentication.username", NULL);
         TAKE(c, password, "RESTAPI_PASSWORD", "restapi.authentication.password", NULL);
     }
-    take(c, "CTL_INSECURE", "ctl.insecure", NULL, text, sizeof(text));
-    c->insecure = is_true(text);
+    if ((c->username[0] == '\0') != (c->password[0] == '\0')) {
+        fprintf(stderr, "Warning: ctl.authentication: only a %s, expected username and password\n",
+                c->username[0] != '\0' ? "username" : "password");
+    }
+    read_insecure(c);
     take(c, "RESTAPI_CERTFILE", "restapi.certfile", NULL, text, sizeof(text));
     c->https = text[0] != '\0';
+}
+
+/* The port may be missing, as it may for the agent. False: no address. */
+static bool complete(char *address, size_t size)
+{
+    char longer[320], host[256];
+    uint16_t port;
+
+    if (conf_split_address(address, host, sizeof(host), &port)) {
+        return true;
+    }
+    (void)snprintf(longer, sizeof(longer), "%s:%u", address, REST_PORT);
+    return address[0] != '\0' && conf_split_address(longer, host, sizeof(host), &port) &&
+           str_copy(address, size, longer);
 }
 
 /* "0.0.0.0:8008" and "*:8008" are everywhere: here that is 127.0.0.1. */
@@ -114,10 +177,17 @@ static void read_own(struct cli_config *c)
 
     TAKE(c, own, "RESTAPI_CONNECT_ADDRESS", "restapi.connect_address", NULL);
     take(c, "RESTAPI_LISTEN", "restapi.listen", NULL, listen, sizeof(listen));
+    if (c->own[0] != '\0' && !complete(c->own, sizeof(c->own))) {
+        fprintf(stderr,
+                "Warning: restapi.connect_address: not an address, got \"%s\", expected "
+                "host:port\n",
+                c->own);
+    }
     if (c->own[0] != '\0' || c->tree == NULL) {
         return;
     }
-    if (listen[0] == '\0' || !conf_split_address(listen, host, sizeof(host), &port)) {
+    if (!complete(listen, sizeof(listen)) ||
+        !conf_split_address(listen, host, sizeof(host), &port)) {
         (void)str_copy(c->own, sizeof(c->own), "127.0.0.1:8008"); /* Fits. */
     } else if (str_equal(host, "*") || str_equal(host, "0.0.0.0") || str_equal(host, "::")) {
         (void)snprintf(c->own, sizeof(c->own), "127.0.0.1:%u", port);

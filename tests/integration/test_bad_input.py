@@ -277,6 +277,30 @@ def test_a_wrong_argument_is_named(arguments, said):
     assert said in r.stderr and "Try veched --help." in r.stderr
 
 
+@pytest.mark.parametrize("text, said", [
+    ("ctl: 5", "{path}: ctl: wrong type, expected a section: ignored"),
+    ("ctl: {insecur: on}", "{path}: ctl.insecur: unknown key, ignored"),
+    ("ctl: {insecure: maybe}", 'ctl.insecure: got "maybe", expected on or off: taken as off'),
+    ("ctl: {authentication: {username: a}}",
+     "ctl.authentication: only a username, expected username and password"),
+    ("restapi: {connect_address: 'a:b:1'}",
+     'restapi.connect_address: not an address, got "a:b:1", expected host:port'),
+    ("ctl: {insecure: off, authentication: {username: a, password: b}}", None),
+    ("restapi: {connect_address: 127.0.0.3}", None),
+    ("restapi: {listen: 127.0.0.3}", None),
+])
+def test_a_mistake_in_the_configuration_of_vechectl_is_told(tmp_path, text, said):
+    path = tmp_path / "ctl.yml"
+    path.write_text(f"{text}\nruntime_dir: {tmp_path}\n", encoding="utf-8")  # Of no agent.
+    url = [] if "127.0.0.3" in text else ["--url", "http://127.0.0.1:1"]
+    r = subprocess.run([BUILD / "src/vechectl", "-c", path, *url, "list"], capture_output=True,
+                       text=True, timeout=60, env={"PATH": os.environ["PATH"]})
+    warnings = [line for line in r.stderr.splitlines() if line.startswith("Warning")]
+    assert warnings == ([f"Warning: {said.format(path=path)}"] if said else [])
+    assert r.returncode == 4
+    assert ("http://127.0.0.3:8008" in r.stderr) == ("127.0.0.3" in text)
+
+
 def test_a_missing_configuration_is_told():
     r = subprocess.run(
         [str(BUILD / "src/veched"), "/nonexistent/veche.yml"], capture_output=True, text=True
