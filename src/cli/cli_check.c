@@ -30,6 +30,20 @@ void check_say(struct check *k, enum check_level level, const char *format, ...)
     }
 }
 
+/* Each is asked once: one that hangs costs its time. NULL = it does not answer. */
+static const json_t *status_of(struct check *k, const json_t *member)
+{
+    const char *name = cli_text(member, "name");
+    json_t *status;
+
+    if (json_object_get(k->statuses, name) == NULL) {
+        status = cli_member_json(k->cli, member, "/patroni");
+        json_object_set_new(k->statuses, name, status != NULL ? status : json_null());
+    }
+    status = json_object_get(k->statuses, name);
+    return json_is_null(status) ? NULL : status;
+}
+
 /* ---- store ---- */
 
 /* More than half of the members, as far as they answer here. */
@@ -43,7 +57,7 @@ static void check_members_answer(struct check *k)
 
     json_array_foreach(members, i, member)
     {
-        json_t *status = cli_member_json(k->cli, member, "/patroni");
+        const json_t *status = status_of(k, member);
 
         if (status == NULL) {
             check_say(k, CHECK_WARNING, "the agent of %s does not answer",
@@ -56,7 +70,6 @@ static void check_members_answer(struct check *k)
         } else {
             n_answer++;
         }
-        json_decref(status);
     }
     if (n_answer * 2 <= n) {
         check_say(k, CHECK_CRITICAL, "%zu of %zu members answer: no majority", n_answer, n);
@@ -214,7 +227,7 @@ void check_agent(struct check *k)
 
     json_array_foreach(json_object_get(k->cluster, "members"), i, member)
     {
-        json_t *status = cli_member_json(k->cli, member, "/patroni");
+        const json_t *status = status_of(k, member);
 
         if (status != NULL) {
             check_one_agent(k, cli_text(member, "name"), status, version);
@@ -222,7 +235,6 @@ void check_agent(struct check *k)
             check_say(k, CHECK_WARNING, "the agent of %s does not answer",
                       cli_text(member, "name"));
         }
-        json_decref(status);
     }
     check_services(k);
 }
@@ -295,7 +307,7 @@ static void print_result(const struct check *k)
 
 int cli_check(struct cli *c, int argc, char **argv)
 {
-    struct check k = {.cli = c};
+    struct check k = {.cli = c, .statuses = json_object()};
     json_t *cluster = NULL;
     json_t *config = NULL;
 
@@ -305,6 +317,7 @@ int cli_check(struct cli *c, int argc, char **argv)
     if (cluster != NULL && argc > 0 && !str_equal(argv[0], cli_text(cluster, "scope"))) {
         cli_error("this is cluster %s, not %s", cli_text(cluster, "scope"), argv[0]);
         json_decref(cluster);
+        json_decref(k.statuses);
         return CHECK_UNKNOWN;
     }
     if (cluster != NULL) {
@@ -315,6 +328,7 @@ int cli_check(struct cli *c, int argc, char **argv)
     run_sections(&k);
     print_result(&k);
     strbuf_deinit(&k.text);
+    json_decref(k.statuses);
     json_decref(config);
     json_decref(cluster);
     return (int)k.worst;

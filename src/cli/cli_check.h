@@ -17,6 +17,7 @@ struct check {
     const struct cli *cli;
     const json_t *cluster;
     const json_t *config; /* Dynamic configuration; NULL = not known. */
+    json_t *statuses;     /* What each member's agent answered, by name; null = nothing. */
     const char *section;  /* Whose findings come. */
     enum check_level worst;
     size_t n[4];        /* Findings by level. */

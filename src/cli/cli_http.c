@@ -17,6 +17,7 @@
 #include "veche/api.h"
 
 #define CONNECT_MS 2000L
+#define READ_MS    10000L   /* What is read an agent has in memory: one that takes longer hangs. */
 #define TOTAL_MS   75000L   /* Longer than an agent keeps a switchover waiting. */
 #define ACTION_MS  3600000L /* A restart waits for PostgreSQL's checkpoint, or --timeout. */
 #define BODY_MAX   (8 * 1024 * 1024)
@@ -28,6 +29,11 @@ struct ask { /* What is asked, of whoever. */
     long total_ms;
     uint64_t since_ms, told_s; /* Progress. */
 };
+
+static long limit_of(const char *method, long to_act_ms)
+{
+    return str_equal(method, "GET") ? READ_MS : to_act_ms;
+}
 
 static size_t count_events(const struct cli_reply *reply)
 {
@@ -303,7 +309,7 @@ static bool try_all(const struct cli *c, struct ask *ask, struct cli_reply *repl
 bool cli_request(const struct cli *c, const char *method, const char *path, const char *body,
                  struct cli_reply *reply)
 {
-    struct ask ask = {c, method, path, body, TOTAL_MS, 0, 0};
+    struct ask ask = {c, method, path, body, limit_of(method, TOTAL_MS), 0, 0};
 
     *reply = (struct cli_reply){0};
     return try_all(c, &ask, reply);
@@ -325,7 +331,7 @@ void cli_wait_for_change(const struct cli *c, uint64_t ms)
 bool cli_request_if(const struct cli *c, const char *method, const char *path, const char *body,
                     const char *etag, struct cli_reply *reply)
 {
-    struct ask ask = {c, method, path, body, TOTAL_MS, 0, 0};
+    struct ask ask = {c, method, path, body, limit_of(method, TOTAL_MS), 0, 0};
 
     *reply = (struct cli_reply){0};
     (void)str_copy(reply->etag, sizeof(reply->etag), etag); /* Came out of such a field. */
@@ -358,7 +364,7 @@ static bool is_name_of(const json_t *status, const char *name)
 /* Whether the agent behind the socket is this member's. */
 static bool is_here(const struct cli *c, const char *name)
 {
-    struct ask ask = {c, "GET", "/patroni", NULL, TOTAL_MS, 0, 0};
+    struct ask ask = {c, "GET", "/patroni", NULL, READ_MS, 0, 0};
     struct cli_reply reply = {0};
     json_t *status = NULL;
     bool here;
@@ -399,8 +405,8 @@ bool cli_member_request(const struct cli *c, const json_t *member, const char *m
 {
     const char *name = cli_text(member, "name");
     char passed[512];
-    struct ask here = {c, method, passed, body, ACTION_MS, 0, 0};
-    struct ask there = {c, method, path, body, ACTION_MS, 0, 0};
+    struct ask here = {c, method, passed, body, limit_of(method, ACTION_MS), 0, 0};
+    struct ask there = {c, method, path, body, limit_of(method, ACTION_MS), 0, 0};
 
     *reply = (struct cli_reply){0};
     if (is_here(c, name)) {

@@ -539,6 +539,25 @@ def test_check_looks_at_keepalived_and_at_services(tmp_path):
     assert r.returncode == 2 and r.stdout.startswith("VECHE CRITICAL - no cluster seen")
 
 
+def test_an_agent_that_hangs_is_one_that_does_not_answer():
+    """It takes connections and answers nothing: nobody waits for it for long, and only once."""
+    end = threading.Event()
+
+    def hang(_):
+        end.wait(120)
+        return 0, ""
+
+    with Agent(members=plain_members(), relays=False) as here, Agent(name="pg1") as there:
+        for member in here.cluster["members"]:
+            member["api_url"] = (there if member["name"] == "pg1" else here).url + "/patroni"
+        there.replies["GET /patroni"] = hang
+        try:
+            r = vechectl("--url", here.url, "check", "--store", "--agent", "--root", "/nonexistent")
+        finally:
+            end.set()
+    assert r.returncode == 1 and r.stdout.count("the agent of pg1 does not answer") == 3, r
+
+
 # ---- Completion, manual page, terminal
 
 
