@@ -35,12 +35,19 @@ static json_t *conn_url(const char *host, json_int_t port)
                         host, (long long)port);
 }
 
+/* As members write it there: who is synchronous stands in the key sync. */
+static const char *role_in_store(const char *role)
+{
+    bool is_replica = str_equal(role, "sync_standby") || str_equal(role, "quorum_standby");
+
+    return str_equal(role, "leader") ? "primary" : is_replica ? "replica" : role;
+}
+
 /* "http://10.0.0.1:8008/patroni" and host, port -> what a member says of itself. */
 static void add_member(struct tree *t, const json_t *member)
 {
-    static const char *const keys[] = {
-        "state", "role", "timeline", "pending_restart", "scheduled_restart", "tags", "api_url",
-        "proxy_url"};
+    static const char *const keys[] = {"state", "timeline", "pending_restart", "scheduled_restart",
+                                       "tags",  "api_url",  "proxy_url"};
     json_t *value = json_object();
     char key[160];
 
@@ -54,6 +61,7 @@ static void add_member(struct tree *t, const json_t *member)
             json_object_set(value, keys[i], json_object_get(member, keys[i]));
         }
     }
+    json_object_set_new(value, "role", json_string(role_in_store(cli_text(member, "role"))));
     (void)snprintf(key, sizeof(key), "members/%s", cli_text(member, "name"));
     add_json(t, key, value);
 }

@@ -8,10 +8,11 @@
 #include "base/str.h"
 #include "http/http_names.h"
 
-#define LOCAL_ONLY                                                                             \
-    "Access is denied: neither restapi.allowlist, restapi.verify_client nor "                  \
-    "restapi.authentication is configured, so this is allowed from the node itself only; run " \
-    "vechectl there"
+/* Who asks at another address of the machine is not told that he is not there. */
+#define LOCAL_ONLY                                                                                \
+    "Access is denied: neither restapi.allowlist, restapi.verify_client nor "                     \
+    "restapi.authentication is configured, so this is allowed over loopback and the unix socket " \
+    "only: run vechectl failover, switchover, restart, reload, reinit or edit-config on a node"
 
 static const struct sockaddr *address_of(const struct http_client *c)
 {
