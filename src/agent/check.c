@@ -124,6 +124,11 @@ static void check_named_files(const struct conf *c, const struct conf_told *told
     check_role(c, "replication", &c->replication.ssl, told);
     check_role(c, "rewind", &c->rewind.ssl, told);
     check_pgpass(c, told);
+    if (!str_equal(c->pg_config_dir, c->pg_data_dir) &&
+        access(c->pg_config_dir, W_OK | X_OK) != 0) {
+        fail_file(c, "postgresql.config_dir", c->pg_config_dir,
+                  "a directory in which the agent's user may write", told);
+    }
     if (custom != NULL && custom[0] == '/' && access(custom, R_OK) != 0) {
         fail_file(c, "postgresql.custom_conf", custom,
                   "a file to include: without it PostgreSQL does not start", told);

@@ -29,6 +29,14 @@ static const char *text_of(const struct conf *c, const struct conf_row *row)
     return *(char *const *)member(c, row->offset);
 }
 
+static int64_t number_of(const struct conf *c, const struct conf_row *row)
+{
+    int64_t number;
+
+    memcpy(&number, member(c, row->offset), sizeof(number));
+    return number;
+}
+
 static const struct kv_list *list_of(const struct conf *c, const struct conf_row *row)
 {
     return member(c, row->offset);
@@ -257,9 +265,8 @@ static void print_bool(const struct conf *c, const struct conf_row *row, FILE *o
 
 static void print_number(const struct conf *c, const struct conf_row *row, FILE *out)
 {
-    int64_t value;
+    const int64_t value = number_of(c, row);
 
-    memcpy(&value, member(c, row->offset), sizeof(value));
     (void)fprintf(out, "%lld", (long long)value);
 }
 
@@ -302,11 +309,12 @@ static bool is_empty(const struct conf *c, const struct conf_row *row)
         return kv_get(list_of(c, row), last_word(row)) == NULL;
     case CONF_ADDRESS_LIST:
         return c->n_raft_partners == 0;
-    case CONF_BOOL:
-    case CONF_MODE:
     case CONF_INT:
     case CONF_BYTES:
     case CONF_DURATION:
+        return row->derived != NULL && number_of(c, row) == 0; /* Then it follows from others. */
+    case CONF_BOOL:
+    case CONF_MODE:
         return false;
     case CONF_SECTION:
     case CONF_ALIAS:
