@@ -229,6 +229,10 @@ static void fill_member(struct agent *a, struct store_member *m)
         .failover_priority = c->failover_priority,
         .last_state = a->view.self.status.pg_state,
     };
+    _Static_assert(CONF_TAGS_LENGTH < sizeof(m->tags) &&
+                       CONF_SOURCE_LENGTH < sizeof(m->replicatefrom) &&
+                       CONF_ADDRESS_LENGTH + sizeof("https:///patroni") <= sizeof(m->api_url),
+                   "conf checks what is copied here");
     (void)str_copy(m->name, sizeof(m->name), c->name);
     (void)str_copy(m->raft_address, sizeof(m->raft_address), c->raft_self_addr);
     (void)snprintf(m->api_url, sizeof(m->api_url), "http%s://%s/patroni",

@@ -163,6 +163,11 @@ struct conf {
 };
 
 /* Called for each warning found ("file:line:column: key: ..."). */
+/* What of the node the store has room for. */
+#define CONF_TAGS_LENGTH    511 /* All tags as JSON. */
+#define CONF_SOURCE_LENGTH  63  /* tags.replicatefrom */
+#define CONF_ADDRESS_LENGTH 233 /* host:port; http://host:port/patroni has to fit, too. */
+
 typedef void (*conf_warning_cb)(void *data, const char *text);
 
 /* Reads a file, or a directory of *.yml / *.yaml. On failure NULL and the first

@@ -258,6 +258,17 @@ static void derive_defaults(struct conf *c)
     spread_krbsrvname(c);
 }
 
+static int check_length(const struct conf_node *root, const char *key, const char *address,
+                        const struct conf_diag *diag)
+{
+    if (address == NULL || strlen(address) <= CONF_ADDRESS_LENGTH) {
+        return 0;
+    }
+    return conf_fail(diag, conf_node_find(root, key), key,
+                     "too long, got %zu characters, expected at most %d", strlen(address),
+                     CONF_ADDRESS_LENGTH);
+}
+
 /* What others are told must be an address they can use. */
 static int check_told(const struct conf_node *root, const struct conf *c, const char *key,
                       const char *address, const struct conf_diag *diag)
@@ -300,16 +311,19 @@ static int check_connect_addresses(const struct conf_node *root, const struct co
                                    const struct conf_diag *diag)
 {
     char text[HOST_SIZE + 16] = "";
+    int rv = check_length(root, "raft.self_addr", c->raft_self_addr, diag);
 
     if (c->pg_connect_host != NULL) {
         (void)snprintf(text, sizeof(text),
                        strchr(c->pg_connect_host, ':') != NULL ? "[%s]:%u" : "%s:%u",
                        c->pg_connect_host, c->pg_connect_port);
     }
+    rv = worse(rv, check_length(root, "restapi.connect_address", c->restapi_connect_address, diag));
+    rv = worse(rv, check_length(root, "postgresql.connect_address", text, diag));
+    rv = worse(rv, check_proxy(root, c, diag));
     return worse(
-        check_proxy(root, c, diag),
-        worse(check_told(root, c, "restapi.connect_address", c->restapi_connect_address, diag),
-              check_told(root, c, "postgresql.connect_address", text, diag)));
+        rv, worse(check_told(root, c, "restapi.connect_address", c->restapi_connect_address, diag),
+                  check_told(root, c, "postgresql.connect_address", text, diag)));
 }
 
 static void warn_without_certificate(const struct conf_node *root, const struct conf_diag *diag)

@@ -91,9 +91,9 @@ static int read_source(const struct conf_node *from, struct conf *c, const struc
     if (from == NULL || from->kind == CONF_NODE_NULL) {
         return 0;
     }
-    if (from->kind != CONF_NODE_SCALAR) {
+    if (from->kind != CONF_NODE_SCALAR || strlen(from->text) > CONF_SOURCE_LENGTH) {
         return conf_fail(diag, from, "tags.replicatefrom",
-                         "wrong type, got %s, expected the name of a member",
+                         "not a name, got %s, expected the name of a member",
                          conf_node_show(from, got, sizeof(got)));
     }
     if (c->name != NULL && strcmp(from->text, c->name) == 0) {
@@ -166,5 +166,9 @@ int conf_tags_read(const struct conf_node *tags, struct conf *c, const struct co
     conf_replace(&c->tags_json, NULL);
     c->tags_json = conf_json_text(json);
     json_decref(json);
+    if (strlen(c->tags_json) > CONF_TAGS_LENGTH) {
+        return conf_fail(diag, tags, "tags", "too long, got %zu bytes as JSON, expected at most %d",
+                         strlen(c->tags_json), CONF_TAGS_LENGTH);
+    }
     return 0;
 }

@@ -78,7 +78,7 @@ static void bad_files_are_refused_with_place_key_value_and_expectation(void **st
          "t.yml:11:38: bootstrap.users.a: not an option of a role, got \"fly\", expected createdb, "
          "createrole, replication, superuser or the like"},
         {GOOD "tags: {replicatefrom: [n2]}\n",
-         "t.yml:11:8: tags.replicatefrom: wrong type, got a list, expected the name of a member"},
+         "t.yml:11:8: tags.replicatefrom: not a name, got a list, expected the name of a member"},
         {GOOD
          "runtime_dir: /run/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
          "aaaaaaaaaaaaaaaaaaaa\n",
@@ -568,6 +568,49 @@ static void parameters_keep_their_scalars_exactly(void **state)
     load_end(&l);
 }
 
+/* The store would cut them. */
+static void what_the_store_has_no_room_for_is_refused(void **state)
+{
+    static const struct {
+        const char *before, *behind, *key;
+        size_t most; /* Letters that fit. */
+    } rows[] = {
+        {"tags: {a: ", "}", "tags: too long", CONF_TAGS_LENGTH - 8},
+        {"tags: {replicatefrom: ", "}", "tags.replicatefrom: not a name", CONF_SOURCE_LENGTH},
+        {"restapi: {connect_address: '", ":8008'}", "restapi.connect_address: too long",
+         CONF_ADDRESS_LENGTH - 5},
+        {"postgresql: {connect_address: '", ":5432'}", "postgresql.connect_address: too long",
+         CONF_ADDRESS_LENGTH - 5},
+        {"raft: {self_addr: '", ":7400', password: x}", "raft.self_addr: too long",
+         CONF_ADDRESS_LENGTH - 5},
+    };
+
+    (void)state;
+    assert_int_equal(mkdir("l", 0700), 0);
+    write_file("l/1.yml", GOOD);
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        for (size_t more = 0; more <= 1; more++) {
+            char letters[CONF_TAGS_LENGTH + 1];
+            struct strbuf yaml = {0};
+            struct load l;
+
+            memset(letters, 'x', sizeof(letters));
+            letters[rows[i].most + more] = '\0';
+            strbuf_printf(&yaml, "%s%s%s\n", rows[i].before, letters, rows[i].behind);
+            write_file("l/2.yml", yaml.data);
+            load_path(&l, "l");
+            print_message("  %s %zu\n", rows[i].key, rows[i].most + more);
+            assert_int_equal(l.conf != NULL, more == 0);
+            assert_true(more == 0 || strstr(l.err.text, rows[i].key) != NULL);
+            load_end(&l);
+            strbuf_deinit(&yaml);
+        }
+    }
+    (void)unlink("l/1.yml");
+    (void)unlink("l/2.yml");
+    assert_int_equal(rmdir("l"), 0);
+}
+
 static void addresses_to_listen_on_have_one_port(void **state)
 {
     static const struct {
@@ -901,6 +944,7 @@ int main(void)
         cmocka_unit_test(one_error_anywhere_is_enough),
         cmocka_unit_test(what_is_odd_but_harmless_is_warned_about),
         cmocka_unit_test(parameters_keep_their_scalars_exactly),
+        cmocka_unit_test(what_the_store_has_no_room_for_is_refused),
         cmocka_unit_test(addresses_to_listen_on_have_one_port),
         cmocka_unit_test(the_watchdog_is_as_written),
         cmocka_unit_test(a_section_of_comments_is_empty),
