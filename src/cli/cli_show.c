@@ -102,7 +102,7 @@ static int print_member_versions(struct cli *c, int argc, char **argv)
             print_member_version(status);
         } else {
             printf("%s: failed to get version\n", cli_text(member, "name"));
-            code = VECHE_EXIT_FAILED;
+            code = VECHE_EXIT_UNREACHABLE;
         }
         json_decref(status);
     }

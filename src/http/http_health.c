@@ -109,7 +109,7 @@ static uint64_t seen_ms(const struct view *v)
     return runs && v->pg.seen_ms != 0 ? MIN(v->pg.seen_ms, v->now_ms) : v->now_ms;
 }
 
-static void tell_age(const struct http_request *r, struct http_reply *reply)
+void http_tell_age(const struct http_request *r, struct http_reply *reply)
 {
     reply->has_age = true;
     reply->age_ms = r->now_ms - MIN(seen_ms(r->view), r->now_ms);
@@ -118,7 +118,7 @@ static void tell_age(const struct http_request *r, struct http_reply *reply)
 static void answer(const struct http_request *r, struct http_reply *reply, bool fine)
 {
     reply->code = fine ? 200 : 503;
-    tell_age(r, reply);
+    http_tell_age(r, reply);
     http_add_patroni_body(r, reply);
 }
 
@@ -189,7 +189,7 @@ void http_handle_liveness(const struct http_request *r, struct http_reply *reply
 {
     uint64_t bound_ms = is_primary(r) ? r->view->conf.ttl_ms : 2 * r->view->conf.ttl_ms;
 
-    tell_age(r, reply);
+    http_tell_age(r, reply);
     http_reply_text(reply,
                     r->view->conf.pause || r->now_ms < r->view->now_ms + bound_ms ? 200 : 503, "");
 }
@@ -226,6 +226,6 @@ void http_handle_readiness(const struct http_request *r, struct http_reply *repl
 {
     const char *why = unready(r);
 
-    tell_age(r, reply);
+    http_tell_age(r, reply);
     http_reply_text(reply, why == NULL ? 200 : 503, why != NULL ? why : "");
 }

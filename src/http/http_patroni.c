@@ -197,5 +197,6 @@ void http_add_patroni_body(const struct http_request *r, struct http_reply *repl
 void http_handle_patroni(const struct http_request *r, struct http_reply *reply)
 {
     reply->code = 200;
+    http_tell_age(r, reply);
     http_add_patroni_body(r, reply);
 }

@@ -97,6 +97,10 @@ void http_handle_cluster(const struct http_request *request, struct http_reply *
 void http_handle_events(const struct http_request *request, struct http_reply *reply);
 void http_handle_history(const struct http_request *request, struct http_reply *reply);
 
+/* http_health.c */
+void http_tell_age(const struct http_request *r,
+                   struct http_reply *reply); /* Of the observation. */
+
 /* http_failsafe.c */
 void http_handle_failsafe(const struct http_request *request, struct http_reply *reply);
 void http_handle_failsafe_post(const struct http_request *request, struct http_reply *reply);

@@ -347,8 +347,8 @@ static uint64_t age_of(const char *path)
 /* How old what was seen is, by who is asked; what is not of this moment has no age. */
 static void health_answers_tell_their_age(void **state)
 {
-    static const char *const paths[] = {"/",       "/leader",   "/replica",   "/quorum",
-                                        "/health", "/liveness", "/readiness", "/nothing"};
+    static const char *const paths[] = {"/",         "/leader",    "/replica", "/quorum", "/health",
+                                        "/liveness", "/readiness", "/nothing", "/patroni"};
     struct http_reply reply;
 
     (void)state;
