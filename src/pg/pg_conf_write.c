@@ -349,6 +349,7 @@ static int write_signal_files(const struct pg_options *o, const struct pg_start 
  * round for a start as primary. */
 static int write_all_files(const struct conf_work *w, const struct pg_options *o, struct err *err)
 {
+    pg_file_make_dirs(o->config_dir); /* Apart from the data none need be there. */
     if (w->start.as_standby && write_signal_files(o, &w->start, err) != 0) {
         return -1;
     }

@@ -6,8 +6,6 @@ takes the unix socket, as the installations of reference have it.
 """
 
 import datetime
-import os
-import pwd
 import signal
 
 import psycopg2
@@ -55,8 +53,6 @@ def give_certificates(c):
             },
             "postgresql.authentication": roles,
         }
-        (node.data_dir.parent / "etc").mkdir()
-        own_directory(node.data_dir.parent / "etc")
 
 
 def shown(ca, role):
@@ -65,12 +61,6 @@ def shown(ca, role):
     own(cert)
     return {"sslmode": "verify-full", "sslrootcert": str(ca.cert), "sslcert": str(cert),
             "sslkey": str(key), "sslpassword": KEY_PASSWORD}
-
-
-def own_directory(path):
-    if os.geteuid() == 0:
-        user = pwd.getpwnam("postgres")
-        os.chown(path, user.pw_uid, user.pw_gid)
 
 
 @pytest.fixture(scope="module")
