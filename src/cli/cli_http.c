@@ -271,6 +271,9 @@ static bool try_partners(const struct cli_config *config, struct ask *ask, struc
     for (size_t i = 0; i < config->partners.n; i++) {
         if (conf_split_address(config->partners.items[i].key, host, sizeof(host), &port)) {
             (void)snprintf(address, sizeof(address), "%s:%u", host, rest_port);
+            if (str_equal(address, config->own)) {
+                continue; /* Several on one machine: that one was asked. */
+            }
             if (try_address(address, ask, reply)) {
                 return true;
             }
