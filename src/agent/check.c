@@ -116,6 +116,22 @@ static void check_pgpass(const struct conf *c, const struct conf_told *told)
     free(directory);
 }
 
+/* As pg_file_make_dirs() does: what is missing is made in the first that is there. */
+static bool may_be_made(const char *directory)
+{
+    char *path = xstrdup(directory);
+    char *slash = strrchr(path, '/');
+    bool may = access(path, W_OK | X_OK) == 0;
+
+    while (!may && errno == ENOENT && slash != NULL && slash != path) {
+        *slash = '\0';
+        slash = strrchr(path, '/');
+        may = access(path, W_OK | X_OK) == 0;
+    }
+    free(path);
+    return may;
+}
+
 static void check_named_files(const struct conf *c, const struct conf_told *told)
 {
     const char *custom = c->pg_custom_conf;
@@ -124,8 +140,7 @@ static void check_named_files(const struct conf *c, const struct conf_told *told
     check_role(c, "replication", &c->replication.ssl, told);
     check_role(c, "rewind", &c->rewind.ssl, told);
     check_pgpass(c, told);
-    if (!str_equal(c->pg_config_dir, c->pg_data_dir) &&
-        access(c->pg_config_dir, W_OK | X_OK) != 0) {
+    if (!str_equal(c->pg_config_dir, c->pg_data_dir) && !may_be_made(c->pg_config_dir)) {
         fail_file(c, "postgresql.config_dir", c->pg_config_dir,
                   "a directory in which the agent's user may write", told);
     }

@@ -244,7 +244,7 @@ def test_files_that_are_named_are_looked_at(tmp_path):
         "restapi: {http_extra_headers: {X Y: z}}\n"
         "watchdog: {mode: required, device: /none/watchdog}\n"
         "postgresql:\n  listen: 127.0.0.1\n  data_dir: /usr\n  pgpass: /none/pgpass\n"
-        "  config_dir: /none/etc\n  custom_conf: /none/my.conf\n  authentication:\n    replication: {username: r}\n"
+        "  config_dir: /dev/null/etc/main\n  custom_conf: /none/my.conf\n  authentication:\n    replication: {username: r}\n"
         "    superuser: {username: p, sslkey: /none/key, sslrootcert: system, sslcert: ''}\n")
     assert check(text, path, "-i") == [f"veched: {path}:{line}" for line in (
         '4:11: restapi.http_extra_headers: "X Y" is no header of one line, expected name: value',
@@ -252,7 +252,7 @@ def test_files_that_are_named_are_looked_at(tmp_path):
         "expected a file that the agent's user may read",
         "9:3: postgresql.pgpass: /none: No such file or directory, expected a directory in which "
         "the agent's user may write",
-        "10:3: postgresql.config_dir: /none/etc: No such file or directory, expected a directory in "
+        "10:3: postgresql.config_dir: /dev/null/etc/main: Not a directory, expected a directory in "
         "which the agent's user may write",
         "11:3: postgresql.custom_conf: /none/my.conf: No such file or directory, expected a file "
         "to include: without it PostgreSQL does not start",

@@ -720,7 +720,7 @@ def test_allowlist_and_password_count_from_a_reload_on(by_role, other_address):
         assert code_of(answer) == 202
         assert code_of(change(node, "127.0.0.1")) == 400  # Its own address is 127.0.0.1.
         assert change(node, other_address).endswith(b"\r\n\r\nAccess is denied")
-    assert b"run vechectl there" in change(node, other_address)
+    assert b"run vechectl failover" in change(node, other_address)
 
 
 def open_tls(node, authority=None, client=None):
