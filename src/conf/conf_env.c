@@ -258,9 +258,10 @@ static void forget_lines(struct conf_node *node)
 static bool is_utf8(const char *text)
 {
     json_t *string = json_string(text);
+    bool valid = string != NULL;
 
     json_decref(string);
-    return string != NULL;
+    return valid;
 }
 
 static int set_from(const struct conf_row *row, const char *name, const char *text,

@@ -172,12 +172,13 @@ static const char *reason_of(char *text)
 /* Halves until it is known which: n of them are most often fine. As deep as n has bits. */
 static void judge_values(const struct asked *a, size_t first, size_t n)
 {
-    const struct kv *item = &a->list->items[first];
+    const struct kv *item;
     char text[ANSWER_SIZE];
 
     if (n == 0) {
         return;
     }
+    item = &a->list->items[first];
     ask_values(a, first, n, text, sizeof(text));
     if (str_ends_with(text, PORT_ASKED "\n") || (n == 1 && text[0] == '\0')) {
         for (size_t i = first; i < first + n; i++) { /* Who says nothing has not refused it. */
