@@ -147,11 +147,11 @@ static enum seq_next secret_done(struct seq *s)
 
 /* ---- initdb ---- */
 
-/* initdb says "trust" unless told otherwise. */
+/* initdb says "trust" unless told otherwise, for hosts and sockets each: what the operator says
+ * of one of them comes later, and counts. */
 static void add_auth(struct op_args *args, const struct kv_list *options, bool has_password)
 {
-    if (options != NULL && (kv_has(options, "auth") || kv_has(options, "auth-host") ||
-                            kv_has(options, "auth-local"))) {
+    if (options != NULL && kv_has(options, "auth")) {
         return;
     }
     if (has_password) {

@@ -54,6 +54,7 @@ static void a_bootstrap_lets_in_whom_bootstrap_pg_hba_names(void **state)
     char path[PATH_MAX + 64];
 
     (void)state;
+    kv_add(&a->initdb, "auth-local", "peer"); /* Says nothing of hosts: they are not trusted. */
     kv_add(&a->bootstrap_hba, "host all app 127.0.0.0/8 scram-sha-256", NULL);
     kv_add(&a->bootstrap_hba, "host all all 198.51.100.0/24 reject", NULL);
     act(a, ACTION_BOOTSTRAP, NULL);
@@ -62,7 +63,9 @@ static void a_bootstrap_lets_in_whom_bootstrap_pg_hba_names(void **state)
     (void)snprintf(path, sizeof(path), "%s/pg_hba.conf", a->data);
     assert_true(file_has(path, "host all app 127.0.0.0/8 scram-sha-256\n"));
     assert_true(file_has(path, "host all all 198.51.100.0/24 reject\n"));
-    assert_true(file_has(path, "127.0.0.1/32"));
+    assert_true(file_has(path, "127.0.0.1/32            scram-sha-256"));
+    assert_true(file_has(path, "  peer\n"));
+    assert_false(file_has(path, "  trust\n"));
     assert_false(file_has(path, "repl\""));
     assert_string_equal(ask(a, "SELECT count(*) FROM pg_hba_file_rules WHERE error IS NULL AND "
                                "auth_method = 'reject'"),
