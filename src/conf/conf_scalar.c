@@ -227,8 +227,9 @@ bool conf_split_address(const char *text, char *host, size_t host_size, uint16_t
         length -= 2;
     }
     if (length == 0 || length >= host_size || memchr(start, ' ', length) != NULL ||
-        memchr(start, '/', length) != NULL) {
-        return false;
+        memchr(start, '/', length) != NULL || memchr(start, '[', length) != NULL ||
+        memchr(start, ']', length) != NULL) {
+        return false; /* Brackets are around, not in it. */
     }
     memcpy(host, start, length);
     host[length] = '\0';

@@ -306,6 +306,7 @@ static bool add_host(struct strbuf *hosts, const char *host, size_t length)
     host += bracketed ? 1 : 0;
     length -= bracketed ? 2 : 0;
     if (length == 0 || memchr(host, ' ', length) != NULL || memchr(host, ']', length) != NULL ||
+        memchr(host, '[', length) != NULL ||
         (memchr(host, ':', length) != NULL &&
          memchr(host, ':', length) == memrchr(host, ':', length))) {
         return false; /* One colon: no address of IPv6. */

@@ -630,6 +630,9 @@ static void addresses_to_listen_on_have_one_port(void **state)
         {"a,,b", NULL, 0},
         {",b", NULL, 0},
         {"[],b", NULL, 0},
+        {"[[a]:1", NULL, 0},
+        {"a]:1", NULL, 0},
+        {"[[a],b:1", NULL, 0},
         {"a c,b", NULL, 0},
     };
 
