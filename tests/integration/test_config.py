@@ -202,7 +202,7 @@ def fresh_machine(tmp_path, before="true", after="true"):
         encoding="utf-8",
     )
     script = f"mount -t tmpfs none /var/lib && mount -t tmpfs none /run && {before} && "
-    script += f'"$@"; {after}' if after != "true" else 'exec "$@"'
+    script += f'timeout -s KILL 30 "$@"; {after}' if after != "true" else 'exec "$@"'
     return name, ["unshare", "--mount", "sh", "-c", script, "sh", BUILD / "src/veched", path]
 
 
