@@ -157,16 +157,23 @@ static bool is_roots(const char *path)
 static int give_directory(const char *top, const char *path, const struct passwd *user)
 {
     char parent[PATH_MAX];
+    char *last;
+    bool is_ours; /* Nobody else makes anything in there. */
     int fd, rc;
 
     if (!str_starts_with(path, top) || !str_copy(parent, sizeof(parent), path)) {
         return 0;
     }
-    *strrchr(parent, '/') = '\0';
-    if (str_equal(parent, RUNTIME_PARENT) || str_equal(parent, STATE_PARENT)) {
+    last = strrchr(parent, '/'); /* `top` has one. */
+    if (last[1] == '\0' || str_equal(last, "/.") || str_equal(last, "/..")) {
+        return 0;
+    }
+    *last = '\0';
+    is_ours = str_equal(parent, RUNTIME_PARENT) || str_equal(parent, STATE_PARENT);
+    if (is_ours) {
         (void)mkdir(parent, 0755); /* Judged below. */
     }
-    if (!is_roots(parent) || (mkdir(path, 0700) != 0 && errno != EEXIST)) {
+    if (!is_roots(parent) || (mkdir(path, 0700) != 0 && (errno != EEXIST || !is_ours))) {
         return 0; /* What is missing or forbidden the agent says. */
     }
     fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -192,13 +192,13 @@ def test_a_sample_is_valid(tmp_path):
     assert veched("--generate-sample-config").stdout.startswith("# A sample.")
 
 
-def fresh_machine(tmp_path, before="true", after="true"):
+def fresh_machine(tmp_path, before="true", after="true", more=""):
     """A witness with its defaults as root, in /var/lib and /run that are empty."""
     name = f"w{os.getpid()}"
     path = tmp_path / "veche.yml"
     path.write_text(
         f"{{scope: s, name: {name}, mode: witness, raft: {{self_addr: '127.0.0.1:{free_port()}'}},"
-        f" restapi: {{listen: '127.0.0.1:{free_port()}'}}}}\n",
+        f" restapi: {{listen: '127.0.0.1:{free_port()}'}}{more}}}\n",
         encoding="utf-8",
     )
     script = f"mount -t tmpfs none /var/lib && mount -t tmpfs none /run && {before} && "
@@ -242,6 +242,19 @@ def test_as_root_it_gives_away_nothing_but_its_own(tmp_path, trap):
     look = "stat -Lc 'owner %u' /var/lib/veche/s-$NAME"
     before = "mkdir /run/victim && NAME=w" + str(os.getpid()) + f" && {trap}"
     _, command = fresh_machine(tmp_path, before, look)
+    ended = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "owner 0" in ended.stdout, ended.stdout + ended.stderr
+    assert "Permission denied" in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("place", ["/run/others", "/run/veche/.", "/run/veche/.."])
+def test_as_root_it_does_not_give_away_what_was_there(tmp_path, place):
+    """Whoever writes the configuration is not root by that."""
+    before = "mkdir -p /run/others /run/veche /var/lib/veche && chmod 755 /run"
+    look = f"stat -Lc 'owner %u' {place}"
+    _, command = fresh_machine(tmp_path, before, look, f", runtime_dir: {place}")
     ended = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
