@@ -87,7 +87,7 @@ PY
 
 # All of them but those that saturate the machine, which go by themselves.
 run_integration() { # args...
-    run_pytest -n 5 --dist loadgroup --ignore=tests/integration/test_no_false_alarm.py \
+    run_pytest -n 6 --dist loadgroup --ignore=tests/integration/test_no_false_alarm.py \
         --deselect tests/integration/test_guard.py::test_205_busy_processes_are_frozen_in_time \
         "$@" ${VECHE_PYTEST:-tests/integration}
 }
