@@ -8,9 +8,11 @@
  * it (sync_rules.c); the standby waits for that a moment, so that commits need not wait.
  *
  * A reinit is a clone by order. It is done, as far as the order goes, as soon as the data
- * directory is marked as incomplete: from then on the rule `clone` brings it to its end. A copy
- * or rewind that runs already refuses it; by force it takes their place, at any moment of theirs:
- * both leave a mark that says that this is no database, and a clone needs none.
+ * directory is marked as incomplete: from then on the rule `clone` brings it to its end. Paused,
+ * that rule does nothing, so there it is done only once the copy for it runs on such a directory;
+ * if that fails, the next one is the resume's, or another order's. A copy or rewind that runs
+ * already refuses it; by force it takes their place, at any moment of theirs: both leave a mark
+ * that says that this is no database, and a clone needs none.
  */
 #include "core/order_rules.h"
 
@@ -37,7 +39,7 @@ const struct order_act order_acts[] = {
     {REQUEST_RESTART, ORDER_STARTS,   {"restart-as-primary",    F(PAUSED) | OWNED | F(WAS_PRIMARY) | F(NEWEST_TIMELINE) | DOWN, F(DIVERGED), ACTION_START_PRIMARY, 0, "stopped for a restart while the cluster is paused: it was the primary, and goes on"}},
     {REQUEST_RESTART, ORDER_STARTS,   {"restart-as-standby",    F(PAUSED) | DOWN,          F(OWNER_ME) | F(DIVERGED) | F(UNSURE), ACTION_START_STANDBY, 0, "stopped for a restart while the cluster is paused"}},
     {REQUEST_REINIT,  ORDER_NEW,      {"reinit-anew",           F(CAUGHT_UP) | F(PRIMARY_RUNS) | F(OWNER_OTHER) | F(OP_KEEPS), F(MAY_WRITE) | F(DATA_STRANGE), ACTION_CLONE, 0, "an operator asked for a new copy in the place of what runs"}},
-    {REQUEST_REINIT,  ORDER_NEW,      {"reinit",                F(CAUGHT_UP) | F(PRIMARY_RUNS) | F(OWNER_OTHER), F(MAY_WRITE) | F(DATA_STRANGE) | F(DATA_MISSING), ACTION_CLONE, 0, "an operator asked for a new copy"}},
+    {REQUEST_REINIT,  ORDER_NEW,      {"reinit",                F(CAUGHT_UP) | F(PRIMARY_RUNS) | F(OWNER_OTHER), F(MAY_WRITE) | F(DATA_STRANGE), ACTION_CLONE, 0, "an operator asked for a new copy"}},
 };
 /* clang-format on */
 const size_t order_acts_n = ARRAY_LENGTH(order_acts);
@@ -140,9 +142,10 @@ static bool is_cloning(struct order_case *c)
     const struct view_op *op = &c->view->op;
     bool idle = op->running == ACTION_NONE;
     bool ours = op->running == ACTION_CLONE && op->order == c->order->id;
+    bool goes_on = ours || (idle && !(c->bits & F(PAUSED)));
 
     sbuf_add(&c->text, "reinitialize started");
-    return !is_restart(c) && (((c->bits & F(DATA_MISSING)) && (idle || ours)) ||
+    return !is_restart(c) && (((c->bits & F(DATA_MISSING)) && goes_on) ||
                               (idle && op->last == ACTION_CLONE && !op->last_failed &&
                                op->last_order == c->order->id));
 }
@@ -228,7 +231,7 @@ static const struct {
 } order_ends[] = {
     /* clang-format off */
     {{"restart-done",       true,  "another server runs than when it was begun"},              is_restarted},
-    {{"reinit-done",        true,  "the data directory is given up: the rule clone goes on"},  is_cloning},
+    {{"reinit-done",        true,  "the data directory is given up: the copy for it goes on, or the rule clone"},  is_cloning},
     {{"reinit-busy",        false, "a copy or a rewind is under way that was begun before"},   is_busy},
     {{"restart-filtered",   false, "when it was due its conditions did not hold"},             is_filtered},
     {{"reinit-of-primary",  false, "the owner has the only data that counts"},                 is_of_primary},

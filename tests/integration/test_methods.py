@@ -154,8 +154,10 @@ def test_a_copy_that_runs_gives_way_to_another_one_by_force_only(cluster):
         path = "/reinitialize" if node is standby else f"/members/{standby.name}/reinitialize"
         r = node.http(path, "POST", {})
         assert r.status == 503 and r.body == b"clone already in progress", r
+    primary.ctl("pause", "--wait")  # No rule goes on with what was cut off then.
     r = primary.ctl("reinit", standby.name, "--from-leader", "--force", "--wait")
     assert f"Reinitialize is completed on: {standby.name}" in r.stdout, r
+    primary.ctl("resume", "--wait")
     cluster.wait_healthy()
     (pid,) = pids.read_text().split()
     assert not pathlib.Path(f"/proc/{pid}").exists()

@@ -415,7 +415,45 @@ static void a_copy_that_runs_refuses_another_one(void **state)
     free(s);
 }
 
+/* In a paused cluster there is no rule `clone` to go on with what was cut off. */
+static void assert_begun_anew(struct scene *s, uint64_t id)
+{
+    s->view.op.running = ACTION_NONE;
+    s->view.op.order = 0;
+    assert_node(s, "reinit", ACTION_CLONE);
+    assert_int_equal(s->decision.node.order, id);
+    assert_null(scene_find(s, COMMAND_ORDER_END));
+}
+
 /* What runs of a standby is cut off, whatever it is, once. */
+static void assert_cut_off(struct scene *s, bool pause)
+{
+    struct command_order_set o = order(REQUEST_REINIT);
+    uint64_t id;
+
+    o.pending_only = true;
+    s->view.conf.pause = pause;
+    s->view.op.order = 1; /* For another one, if it is a copy. */
+    id = give(s, &o);
+    assert_node(s, "reinit-anew", ACTION_CLONE);
+    assert_int_equal(s->decision.node.order, id);
+    assert_null(scene_find(s, COMMAND_ORDER_END));
+    if (pause) {
+        assert_begun_anew(s, id);
+    }
+
+    s->view.op.running = ACTION_CLONE; /* It begins by asking the source, */
+    s->view.op.order = id;
+    s->view.self.status.data = DATA_VALID;
+    assert_node(s, "keep-operation", ACTION_CLONE);
+    assert_int_equal(s->decision.node.order, 0);
+    assert_null(scene_find(s, COMMAND_ORDER_END));
+    s->view.self.status.data = DATA_INCOMPLETE; /* and then gives up what was there. */
+    assert_end(s, true, "reinitialize started");
+    follow(s, COMMAND_ORDER_END);
+    assert_node(s, "keep-operation", ACTION_CLONE);
+}
+
 static void by_force_a_copy_takes_the_place_of_what_runs(void **state)
 {
     static const struct {
@@ -426,27 +464,41 @@ static void by_force_a_copy_takes_the_place_of_what_runs(void **state)
         {ACTION_REWIND, DATA_REWINDING}, {ACTION_START_STANDBY, DATA_VALID},
         {ACTION_FOLLOW, DATA_VALID},
     };
-    struct command_order_set o = order(REQUEST_REINIT);
 
     (void)state;
-    o.pending_only = true;
+    for (size_t i = 0; i < 2 * ARRAY_LENGTH(table); i++) {
+        struct scene *s = scene_new_copying(table[i / 2].running, table[i / 2].data);
+
+        assert_cut_off(s, i % 2 == 1);
+        free(s);
+    }
+}
+
+/* An order is all that makes a copy then, so it is not said to be begun before it is. */
+static void a_paused_member_without_data_is_copied_anew_by_order(void **state)
+{
+    static const enum data_state table[] = {DATA_EMPTY, DATA_INCOMPLETE};
+    const struct command_order_set o = order(REQUEST_REINIT);
+
+    (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
-        struct scene *s = scene_new_copying(table[i].running, table[i].data);
+        struct scene *s = scene_new_copying(ACTION_NONE, table[i]);
         uint64_t id;
 
-        s->view.op.order = 1; /* For another one, if it is a copy. */
+        s->view.conf.pause = true;
+        assert_node(s, "paused", ACTION_NONE);
         id = give(s, &o);
-        assert_node(s, "reinit-anew", ACTION_CLONE);
-        assert_int_equal(s->decision.node.order, id);
+        assert_begun_anew(s, id);
+        s->view.peers[0].status.pg_state = PG_STATE_STARTING; /* Nobody there to copy from. */
+        assert_node(s, "paused", ACTION_NONE);
         assert_null(scene_find(s, COMMAND_ORDER_END));
-
-        s->view.op.running = ACTION_CLONE; /* It begins by asking the source, */
+        s->view.peers[0].status.pg_state = PG_STATE_RUNNING;
+        s->view.conf.pause = false; /* Resumed: the rule does it. */
+        assert_end(s, true, "reinitialize started");
+        assert_node(s, "clone", ACTION_CLONE);
+        s->view.conf.pause = true;
+        s->view.op.running = ACTION_CLONE;
         s->view.op.order = id;
-        s->view.self.status.data = DATA_VALID;
-        assert_node(s, "keep-operation", ACTION_CLONE);
-        assert_int_equal(s->decision.node.order, 0);
-        assert_null(scene_find(s, COMMAND_ORDER_END));
-        s->view.self.status.data = DATA_INCOMPLETE; /* and then gives up what was there. */
         assert_end(s, true, "reinitialize started");
         follow(s, COMMAND_ORDER_END);
         assert_node(s, "keep-operation", ACTION_CLONE);
@@ -575,6 +627,7 @@ int main(void)
         cmocka_unit_test(an_order_does_not_wait_for_what_failed_before),
         cmocka_unit_test(a_copy_that_runs_refuses_another_one),
         cmocka_unit_test(by_force_a_copy_takes_the_place_of_what_runs),
+        cmocka_unit_test(a_paused_member_without_data_is_copied_anew_by_order),
         cmocka_unit_test(force_does_not_cut_off_what_is_no_copy),
         cmocka_unit_test(an_order_may_leave_out_the_methods_of_making_a_standby),
         cmocka_unit_test(a_diverged_member_is_copied_anew_by_order),
