@@ -180,7 +180,7 @@ const char *http_role(const struct view *view)
         return "uninitialized";
     }
     if (s->pg_role != PG_ROLE_PRIMARY && s->pg_state != PG_STATE_RUNNING &&
-        http_holds_lease(view)) {
+        view->pg.was_primary && http_holds_lease(view)) {
         return "primary"; /* It is restarted; files alone would make it a standby. */
     }
     return s->pg_role == PG_ROLE_PRIMARY ? "primary" : "replica";

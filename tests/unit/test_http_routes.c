@@ -559,7 +559,11 @@ static void a_primary_that_is_restarted_stays_one(void **state)
     build("pg1");
     view.self.status.pg_role = PG_ROLE_STANDBY;
     view.self.status.pg_state = PG_STATE_STOPPED;
+    view.pg.was_primary = true;
     assert_true(says("/patroni", "\"role\": \"primary\""));
+    view.pg.was_primary = false; /* A standby that became owner: it is started, then promoted. */
+    assert_true(says("/patroni", "\"role\": \"replica\""));
+    view.pg.was_primary = true;
     view.self.status.pg_state = PG_STATE_RUNNING; /* It is about to be promoted. */
     assert_true(says("/patroni", "\"role\": \"replica\""));
     view.self.status.pg_state = PG_STATE_STOPPED;
