@@ -35,6 +35,11 @@ uint64_t http_epoch(const struct view *view)
     return MAX(view->store->primary.epoch, attested);
 }
 
+bool http_is_latest(const struct http_request *r)
+{
+    return r->is_again || r->view->raft.leader == 0;
+}
+
 bool http_is_unlocked(const struct view *view)
 {
     return http_leader(view) == NULL && !http_holds_lease(view) && !http_is_primary(view);

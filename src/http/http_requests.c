@@ -289,7 +289,7 @@ void http_handle_switchover_delete(const struct http_request *r, struct http_rep
 
     if (!r->view->raft.caught_up) {
         http_reply_text(reply, 503, "this node does not know the state of the cluster yet");
-    } else if (!is_scheduled(request) && !r->is_again) {
+    } else if (!is_scheduled(request) && !http_is_latest(r)) {
         look_again(r, reply);
     } else if (!is_scheduled(request)) {
         http_reply_text(reply, 404, "no switchover is scheduled");

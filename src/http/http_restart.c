@@ -311,7 +311,7 @@ void http_handle_restart(const struct http_request *r, struct http_reply *reply)
 }
 
 /* Of none, id 0, nothing ends: but what the log refuses is known here afterwards, and all that
- * was written before it, perhaps by another node just now. */
+ * was written before it, perhaps by another node just now (http_is_latest()). */
 void http_handle_restart_delete(const struct http_request *r, struct http_reply *reply)
 {
     const struct store_order *o;
@@ -324,7 +324,7 @@ void http_handle_restart_delete(const struct http_request *r, struct http_reply 
     }
     o = store_find_order(r->view->store, target(r), true);
     found = o != NULL && !o->begun;
-    if (!found && r->is_again) {
+    if (!found && http_is_latest(r)) {
         http_reply_text(reply, 404, "no restarts are scheduled");
         return;
     }

@@ -180,6 +180,8 @@ struct http_shown http_shown_state(const struct view *view, const struct status 
 const char *http_replication_state(const struct status *s);
 bool http_is_primary(const struct view *view); /* Lease, running primary, no fence. */
 bool http_holds_lease(const struct view *view);
+/* Whether the store here is as new as one can have: without a leader nobody can be asked. */
+bool http_is_latest(const struct http_request *request);
 bool http_is_unlocked(const struct view *view); /* Nobody is known to be primary. */
 /* The newest known: of the store, or what the guard attests until replay has come there. */
 uint64_t http_epoch(const struct view *view);

@@ -971,6 +971,9 @@ static void expect_none(const char *path, const char *text)
     is_again = true;
     (void)expect("DELETE", path, "", 404, text);
     is_again = false;
+    view.raft.leader = 0; /* Nobody takes anything, and nobody could be asked. */
+    (void)expect("DELETE", path, "", 404, text);
+    view.raft.leader = 3;
 }
 
 /* The words of what is handed over; what is scheduled is in the way of the next, and is shown. */
@@ -1009,7 +1012,9 @@ static void what_is_scheduled_can_be_taken_back(void **state)
     (void)expect("GET", "/patroni", "", 200, "\"15.9\", \"timeout\": 30}");
     o->timeout_ms = 1500;
     (void)expect("GET", "/patroni", "", 200, "\"15.9\", \"timeout\": 1.5}");
+    view.raft.leader = 0; /* What is there waits for one. */
     reply = expect("DELETE", "/restart", "", 0, "");
+    view.raft.leader = 3;
     assert_int_equal(reply.command.kind, COMMAND_ORDER_END);
     assert_true(reply.command.order_end.order_id == 7 && !reply.command.order_end.done);
     o->ended = true;
@@ -1350,7 +1355,9 @@ static void a_scheduled_switchover_is_deleted(void **state)
     store.request.at_us = view.wall_us;
     expect_answer("DELETE", "/switchover", "", 409, "the scheduled switchover is due already");
     store.request.at_us = view.wall_us + 1;
+    view.raft.leader = 0; /* What is there waits for one. */
     reply = ask("DELETE", "/switchover", "");
+    view.raft.leader = 3;
     assert_true(reply.has_command);
     assert_int_equal(reply.command.kind, COMMAND_REQUEST_END);
     assert_int_equal(reply.command.request_end.request_id, 9);
