@@ -257,18 +257,30 @@ static bool does_not_stream(struct judged *j)
     return j->question->must_stream && !j->status->streaming;
 }
 
-static bool runs(const struct status *status)
+/* Others tell of a standby that hangs that it is unknown (lookup_tell()); what this node knows
+ * of itself does not say so. */
+static bool hangs_here(const struct view *view, const struct status *status)
+{
+    return status->id == view->self.status.id && status->pg_role == PG_ROLE_STANDBY &&
+           !lookup_answers(view, view->now_ms);
+}
+
+static bool runs(const struct view *view, const struct status *status)
 {
     return status->pg_state == PG_STATE_RUNNING &&
-           (status->pg_role == PG_ROLE_STANDBY || status->pg_role == PG_ROLE_PRIMARY);
+           (status->pg_role == PG_ROLE_STANDBY || status->pg_role == PG_ROLE_PRIMARY) &&
+           !hangs_here(view, status);
 }
 
 static bool does_not_run(struct judged *j)
 {
-    if (runs(j->status) || !(j->soft || j->question->running_only)) {
+    enum pg_state state = j->status->pg_state;
+
+    if (runs(j->view, j->status) || !(j->soft || j->question->running_only)) {
         return false;
     }
-    sbuf_printf(&j->evidence, "PostgreSQL is %s", pg_state_name(j->status->pg_state));
+    state = hangs_here(j->view, j->status) ? PG_STATE_UNKNOWN : state;
+    sbuf_printf(&j->evidence, "PostgreSQL is %s", pg_state_name(state));
     return true;
 }
 
@@ -412,7 +424,7 @@ static int compare_members(const struct rank *rank, const struct candidate *a,
     int order = first(has_text(preferred) && str_equal(a->name, preferred),
                       has_text(preferred) && str_equal(b->name, preferred));
 
-    order = order != 0 ? order : first(runs(sa), runs(sb));
+    order = order != 0 ? order : first(runs(rank->view, sa), runs(rank->view, sb));
     if (s->primary.epoch == 0) { /* A database found running is the one in use. */
         order = order != 0 ? order
                            : first(sa->pg_role == PG_ROLE_PRIMARY, sb->pg_role == PG_ROLE_PRIMARY);

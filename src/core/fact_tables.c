@@ -66,6 +66,8 @@ const struct impossible node_impossible[] = {
     {F(LEASE) | F(HOPELESS),            0,              "we have it"},
     {F(LEASE) | F(LONG_WITHOUT),        0,              "we have it"},
     {F(POSITIONS),                      F(LEASE),       "positions are of a lease"},
+    {F(STUCK),                          F(LEASE) | F(PG_STOPPED), "silent since the lease began"},
+    {F(STUCK) | F(POSITIONS),           0,              "our own position was read since"},
     {F(BETTER),                         F(POSITIONS),   "compared by positions"},
     {F(LAGS),                           F(POSITIONS),   "compared by positions"},
     {F(FORCED),                         F(OWNER_ME),    "an order makes an owner"},

@@ -423,6 +423,18 @@ static bool op_cleans(enum node_action action)
     return false;
 }
 
+/* Whoever runs: until it answers, the position that a promotion is judged by is unknown. */
+static bool is_stuck(const struct view *view, uint64_t bits)
+{
+    const struct view_op *op = &view->op;
+
+    if (bits & F(PG_STOPPED)) {
+        return str_equal(op->last_rule, "start-overdue") && op->running == ACTION_NONE;
+    }
+    return (bits & F(LEASE)) && view->pg.seen_ms < view->lease.live_since_ms &&
+           !lookup_answers(view, view->now_ms);
+}
+
 static uint64_t op_facts(const struct view *view, uint64_t bits)
 {
     const struct view_op *op = &view->op;
@@ -441,9 +453,7 @@ static uint64_t op_facts(const struct view *view, uint64_t bits)
            bit_if(op->running == ACTION_BOOTSTRAP, F(OP_BOOTSTRAPS)) |
            bit_if((bits & F(PG_STOPPED)) && op->running == ACTION_NONE, F(QUIET)) |
            bit_if(failed && op->running == ACTION_NONE, F(START_FAILED)) |
-           bit_if(overdue, F(START_OVERDUE)) |
-           bit_if(str_equal(op->last_rule, "start-overdue") && op->running == ACTION_NONE,
-                  F(START_GIVEN_UP));
+           bit_if(overdue, F(START_OVERDUE)) | bit_if(is_stuck(view, bits), F(STUCK));
 }
 
 static uint64_t stop_facts(const struct view *view)
@@ -517,7 +527,7 @@ static void gather_heir(const struct view *view, struct node_facts *f)
     uint32_t n;
 
     if (!(f->bits & F(OWNER_ME)) ||
-        !(f->bits & (F(START_FAILED) | F(START_OVERDUE) | F(START_GIVEN_UP)))) {
+        !(f->bits & (F(START_FAILED) | F(START_OVERDUE) | F(STUCK)))) {
         return;
     }
     n = candidate_rank(view, &q, candidates);

@@ -60,7 +60,7 @@
     X(QUIET,              "quiet",              "no process of PostgreSQL and no sequence runs") \
     X(START_FAILED,       "start-failed",       "the last start or promotion failed, or a step before it: to nobody, pre_promote") \
     X(START_OVERDUE,      "start-overdue",      "the start as primary takes longer than primary_start_timeout") \
-    X(START_GIVEN_UP,     "start-given-up",     "the start as primary was cut off because it took too long") \
+    X(STUCK,              "stuck",              "stopped: the start as primary was cut off because it took too long; else: PostgreSQL has not answered for 10 s, nor once since we got the lease") \
     X(HEIR,               "heir",               "another member could take over now") \
     X(REQUEST,            "request",            "a switchover or failover away from us is due") \
     X(TARGET,             "target",             "the member it is for could take over now") \

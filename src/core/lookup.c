@@ -351,7 +351,7 @@ static bool rule_gives_up(const char *rule)
         "no-lease",     "better-placed", "lag-bound",
         "start-failed", "start-timeout", "promote-failed",
         "no-data",      "nofailover",    "foreign-database-release",
-        "off-line",
+        "off-line",     "does-not-answer",
     };
 
     for (size_t i = 0; i < ARRAY_LENGTH(rules); i++) {

@@ -28,7 +28,7 @@ bool lookup_is_heard_since(const struct view *view, node_id id, uint64_t since_m
 bool lookup_answers(const struct view *view, uint64_t now_ms);
 
 /* Makes this node's status what the others are told: a standby that does not answer is unknown
- * to them as it is to itself, so nobody chooses it. Of a primary the lease tells. */
+ * to them as it is to itself (candidate.c), so nobody chooses it. Of a primary the lease tells. */
 void lookup_tell(const struct view *view, uint64_t now_ms, struct status *status);
 
 bool lookup_is_voter(const struct view *view, node_id id);

@@ -272,14 +272,34 @@ static void a_server_that_hangs_is_better_than_none(void **state)
 
     (void)state;
     pg2->flushed = 11 * MB;
-    s->view.pg.seen_ms = TEST_NOW - 10001;
     s->view.self.started_ms = 0;
-    lookup_tell(&s->view, TEST_NOW, pg2);
-    assert_int_equal(pg2->pg_state, PG_STATE_UNKNOWN);
+    pg2->pg_state = PG_STATE_UNKNOWN; /* lookup_tell() there. */
     assert_string_equal(best(s, (struct candidate_question){.named = NULL})->name, "pg1");
     assert_null(best(s, (struct candidate_question){.running_only = true, .named = "pg2"}));
-    s->view.self.status.pg_state = PG_STATE_UNKNOWN;
+    s->view.pg.seen_ms = TEST_NOW - 10001;
     assert_string_equal(best(s, (struct candidate_question){.named = NULL})->name, "pg2");
+    free(s);
+}
+
+static void who_chooses_is_not_better_for_what_it_knows_of_itself(void **state)
+{
+    /* pg1's own PostgreSQL does not answer, of which its own status says nothing. */
+    struct scene *s = scene_new();
+    struct status *pg2 = &s->view.peers[0].status;
+
+    (void)state;
+    s->view.self.started_ms = 0;
+    s->view.self.status.flushed = 11 * MB;
+    s->view.pg.seen_ms = TEST_NOW - 10000;
+    assert_string_equal(best(s, (struct candidate_question){.named = NULL})->name, "pg1");
+    s->view.pg.seen_ms--;
+    assert_string_equal(best(s, (struct candidate_question){.named = NULL})->name, "pg2");
+    assert_string_equal(verdict(s, "pg1"), "not-running");
+    assert_null(best(s, (struct candidate_question){.running_only = true, .named = "pg1"}));
+    pg2->pg_state = PG_STATE_UNKNOWN; /* Nobody answers: who has most, as ever. */
+    assert_string_equal(best(s, (struct candidate_question){.named = NULL})->name, "pg1");
+    s->view.self.status.pg_role = PG_ROLE_PRIMARY; /* Of that one the lease tells. */
+    assert_string_equal(best(s, (struct candidate_question){.running_only = true})->name, "pg1");
     free(s);
 }
 
@@ -530,6 +550,7 @@ int main(void)
         cmocka_unit_test(a_confirmed_synchronous_standby_is_exempt_from_the_bound),
         cmocka_unit_test(a_stopped_server_is_better_than_none),
         cmocka_unit_test(a_server_that_hangs_is_better_than_none),
+        cmocka_unit_test(who_chooses_is_not_better_for_what_it_knows_of_itself),
         cmocka_unit_test(what_others_are_told_of_a_server_that_hangs),
         cmocka_unit_test(nobody_is_better_than_a_member_that_is_stopping),
         cmocka_unit_test(who_gave_up_comes_only_when_nobody_else_does),

@@ -215,6 +215,97 @@ static void the_epoch_goes_to_who_is_better_placed(void **state)
     free(s);
 }
 
+static void who_does_not_answer_lets_another_take_over(void **state)
+{
+    /* pg1's PostgreSQL hung just before it was chosen: it was not seen with the lease. */
+    struct scene *s = scene_about_to_promote();
+    const struct command *c;
+
+    (void)state;
+    s->view.lease.live_since_ms = TEST_NOW - 9900;
+    s->view.positions_asked_ms = TEST_NOW - 9900;
+    s->view.pg.seen_ms = TEST_NOW - 10001;
+    assert_node(s, "does-not-answer", ACTION_NONE);
+    assert_true(s->decision.drop_lease && !s->decision.renew_lease);
+    c = scene_find(s, COMMAND_EPOCH_RELEASE);
+    assert_non_null(c);
+    assert_string_equal(c->epoch_release.rule, "does-not-answer");
+
+    s->view.pg.seen_ms++; /* Only slow, perhaps. */
+    assert_node(s, "ask-positions", ACTION_NONE);
+    assert_true(s->decision.renew_lease);
+    s->view.pg.seen_ms = TEST_NOW; /* It answers again. */
+    declare(s);
+    assert_node(s, "promote", ACTION_PROMOTE);
+    free(s);
+}
+
+static void who_does_not_answer_waits_where_nobody_else_would_do_better(void **state)
+{
+    /* Nobody else; nor does pg2 answer; an order by name; what may be promoted behind its back:
+     * the guard has it as one that may write; a promotion that is under way. */
+    struct scene *s = scene_about_to_promote();
+
+    (void)state;
+    s->view.pg.seen_ms = TEST_NOW - 10001;
+    assert_node(s, "does-not-answer", ACTION_NONE);
+    s->view.peers[0].status.nofailover = true;
+    assert_node(s, "ask-positions", ACTION_NONE);
+    assert_true(s->decision.renew_lease);
+    s->view.peers[0].status.nofailover = false;
+    s->view.peers[0].status.pg_state = PG_STATE_UNKNOWN;
+    assert_node(s, "ask-positions", ACTION_NONE);
+    s->view.peers[0].status.pg_state = PG_STATE_RUNNING;
+    s->view.lease.armed = true;
+    assert_node(s, "ask-positions", ACTION_NONE);
+    s->view.op.running = ACTION_PROMOTE;
+    s->view.lease.armed = false;
+    assert_node(s, "keep-operation", ACTION_PROMOTE);
+    assert_null(scene_find(s, COMMAND_EPOCH_RELEASE));
+    s->view.op.running = ACTION_NONE;
+    assert_node(s, "does-not-answer", ACTION_NONE);
+    free(s);
+}
+
+static void who_was_ordered_by_name_is_waited_for(void **state)
+{
+    /* As above, and an operator's order passed what speaks against pg1; then the same without. */
+    static const bool forced[] = {true, false};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(forced); i++) {
+        struct scene *s = scene_about_to_promote();
+        struct command c = {.kind = COMMAND_EPOCH_TAKE};
+
+        scene_release(s, "switchover-release", "pg1");
+        c.epoch_take.expect_epoch = s->store.primary.epoch;
+        (void)str_copy(c.epoch_take.owner, NAME_SIZE, "pg1");
+        c.epoch_take.owner_id = PG1;
+        c.epoch_take.instance = 101;
+        c.epoch_take.forced = forced[i];
+        (void)str_copy(c.epoch_take.rule, NAME_SIZE, "take-over");
+        scene_apply(s, &c);
+        s->view.lease.epoch = s->store.primary.epoch;
+        s->view.pg.seen_ms = TEST_NOW - 10001;
+        assert_node(s, forced[i] ? "ask-positions" : "does-not-answer", ACTION_NONE);
+        free(s);
+    }
+}
+
+static void who_was_seen_with_the_lease_goes_on(void **state)
+{
+    /* It hangs now, and answered when positions were asked: what is declared is promoted. */
+    struct scene *s = scene_about_to_promote();
+
+    (void)state;
+    declare(s);
+    s->view.lease.live_since_ms = TEST_NOW - 10001;
+    s->view.positions_asked_ms = TEST_NOW - 10001;
+    s->view.pg.seen_ms = TEST_NOW - 10001;
+    assert_node(s, "promote", ACTION_PROMOTE);
+    free(s);
+}
+
 static void an_answer_can_be_overtaken_by_a_status(void **state)
 {
     /* pg2 answered with as much as we have, and has received one byte since. */
@@ -1806,6 +1897,10 @@ int main(void)
         cmocka_unit_test(left_over_processes_come_before_everything),
         cmocka_unit_test(nobody_promotes_on_old_positions),
         cmocka_unit_test(the_epoch_goes_to_who_is_better_placed),
+        cmocka_unit_test(who_does_not_answer_lets_another_take_over),
+        cmocka_unit_test(who_does_not_answer_waits_where_nobody_else_would_do_better),
+        cmocka_unit_test(who_was_ordered_by_name_is_waited_for),
+        cmocka_unit_test(who_was_seen_with_the_lease_goes_on),
         cmocka_unit_test(an_answer_can_be_overtaken_by_a_status),
         cmocka_unit_test(who_came_back_with_more_is_asked_again),
         cmocka_unit_test(who_does_not_answer_is_asked_for_a_ttl),

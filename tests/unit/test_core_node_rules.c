@@ -622,6 +622,7 @@ static struct scene *lean_owner(struct rng *r)
         v->self.status.pg_role = PG_ROLE_STANDBY;
         v->pg.was_primary = false;
         v->positions_asked_ms = v->now_ms - upto(r, 1200);
+        v->pg.seen_ms = v->now_ms - (upto(r, 3) == 0 ? 11000 : 0);
         v->conf.sync_mode = coin(r) ? SYNC_ON : SYNC_OFF;
         s->store.line = (struct store_line){.epoch = 1,
                                             .owner_id = PG1,
