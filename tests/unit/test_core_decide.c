@@ -1,6 +1,7 @@
 /* decide() in single situations: which rule, which action, which command. */
 #include "core/decide.h"
 #include "core/explain.h"
+#include "core/lookup.h"
 #include "test_core_util.h"
 
 static void a_primary_without_the_lease_is_fenced(void **state)
@@ -237,6 +238,10 @@ static void who_does_not_answer_lets_another_take_over(void **state)
     s->view.pg.seen_ms = TEST_NOW; /* It answers again. */
     declare(s);
     assert_node(s, "promote", ACTION_PROMOTE);
+    s->view.pg.seen_ms = TEST_NOW - 10001;
+    scene_decide(s);
+    scene_apply(s, scene_find(s, COMMAND_EPOCH_RELEASE));
+    assert_true(lookup_gave_up(&s->store, "pg1")); /* Not at once again. */
     free(s);
 }
 
