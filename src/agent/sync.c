@@ -15,7 +15,7 @@ enum sync_mode agent_sync_mode(const struct agent *a)
     const struct conf_dynamic *d = &a->dynamic;
 
     if (str_equal(d->synchronous_mode, "off")) {
-        return SYNC_OFF; /* Quorum counts as on; conf/ has warned. */
+        return SYNC_OFF; /* There is on beside it: conf/ reads quorum as on, and warns. */
     }
     return d->synchronous_mode_strict ? SYNC_STRICT : SYNC_ON;
 }

@@ -62,7 +62,7 @@ struct conf_dynamic {
     bool use_pg_rewind;
     bool remove_on_rewind_failure;
     bool remove_on_diverged_timelines;
-    char synchronous_mode[16]; /* "off", "on", "quorum" as written; quorum counts as on. */
+    char synchronous_mode[16]; /* "off", "on" (quorum, too). */
     bool synchronous_mode_strict;
     uint64_t synchronous_node_count; /* 1 is acted on. */
     struct kv_list parameters;       /* postgresql.parameters */

@@ -3,9 +3,11 @@
  * read by the same walk as what a node's file has, and written as it is.
  */
 #include <jansson.h>
+#include <strings.h>
 
 #include "base/str.h"
 #include "conf/conf_dynamic.h"
+#include "conf/conf_scalar.h"
 #include "conf/conf_walk.h"
 
 static char *scalar_text(const json_t *value)
@@ -73,6 +75,22 @@ static char *check(const json_t *value, const struct conf_diag *diag)
     return text;
 }
 
+/* Which standbys may take over is decided another way there: whoever asks for it is told. What a
+ * store or file holds already is read as on: refused it would be no configuration at all. */
+static int refuse_quorum(const json_t *change, const struct conf_diag *diag)
+{
+    const char *key = "synchronous_mode";
+    const char *mode = json_string_value(json_object_get(change, key));
+
+    if (mode == NULL || strcasecmp(mode, CONF_QUORUM) != 0) {
+        return 0;
+    }
+    return conf_fail(diag, NULL, key,
+                     "quorum commit is not there yet, got \"%s\", expected on (one standby, by "
+                     "name) or off",
+                     mode);
+}
+
 char *conf_dynamic_change(const char *current, const char *body, bool replace, conf_warning_cb warn,
                           void *data, struct err *err)
 {
@@ -81,7 +99,7 @@ char *conf_dynamic_change(const char *current, const char *body, bool replace, c
     json_t *result = NULL;
     char *text = NULL;
 
-    if (change != NULL) {
+    if (change != NULL && refuse_quorum(change, &diag) == 0) {
         result = replace ? json_incref(change) : conf_dynamic_load(current, &diag);
     }
     if (result != NULL) {

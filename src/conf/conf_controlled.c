@@ -64,6 +64,13 @@ bool conf_is_controlled(const char *name)
     return find(name) != NULL;
 }
 
+bool conf_is_same_everywhere(const char *name)
+{
+    const struct controlled *row = find(name);
+
+    return row != NULL && row->kind != KIND_MB && strcmp(row->name, "wal_keep_segments") != 0;
+}
+
 /* Of the configuration: where a list was read. */
 struct section {
     const struct conf_node *place; /* NULL = not there. */
@@ -88,18 +95,19 @@ static void drop_one(struct kv_list *parameters, const char *name, const struct 
     kv_remove(parameters, name);
 }
 
-static void drop_controlled(struct kv_list *parameters, const struct section *t)
+static void drop_controlled(struct kv_list *parameters, bool of_role, const struct section *t)
 {
     size_t i = 0;
 
     while (i < parameters->n) {
+        const char *key = parameters->items[i].key;
         char *name;
 
-        if (find(parameters->items[i].key) == NULL) {
+        if (!(of_role ? conf_is_same_everywhere(key) : conf_is_controlled(key))) {
             i++;
             continue;
         }
-        name = xstrdup(parameters->items[i].key); /* The item's own goes with it. */
+        name = xstrdup(key); /* The item's own goes with it. */
         drop_one(parameters, name, t);
         free(name);
     }
@@ -158,34 +166,6 @@ static void warn_unused(const struct kv_list *list, bool recovery, const struct 
             conf_warn(t->diag, node != NULL ? node : t->place, key, "%s", why);
         }
     }
-}
-
-void conf_parameters_check(const struct conf_parameters *p)
-{
-    static const char *const roles[] = {
-        [CONF_ROLE_PRIMARY] = "primary",
-        [CONF_ROLE_REPLICA] = "replica",
-        [CONF_ROLE_STANDBY_LEADER] = "standby_leader",
-    };
-    struct section s = {.where = p->of_node ? "bootstrap.dcs" : "postgresql.parameters",
-                        .diag = p->diag};
-    char path[CONF_KEY_SIZE];
-
-    for (size_t i = 0; i <= CONF_N_ROLES; i++) {
-        struct kv_list *list = i < CONF_N_ROLES ? &p->of_role[i] : p->base;
-
-        (void)snprintf(path, sizeof(path), "postgresql.parameters%s%s", i < CONF_N_ROLES ? "_" : "",
-                       i < CONF_N_ROLES ? roles[i] : "");
-        (void)snprintf(s.key, sizeof(s.key), "%s%s", p->prefix, path);
-        s.place = conf_node_find(p->root, path);
-        if (p->of_node || i < CONF_N_ROLES) {
-            drop_controlled(list, &s);
-        }
-        warn_unused(list, false, &s);
-    }
-    (void)snprintf(s.key, sizeof(s.key), "%spostgresql.recovery_conf", p->prefix);
-    s.place = conf_node_find(p->root, "postgresql.recovery_conf");
-    warn_unused(p->recovery, true, &s);
 }
 
 /* ---- The cluster's ---- */
@@ -280,6 +260,57 @@ static void use_our_spelling(struct kv_list *parameters)
         }
         free(value);
     }
+}
+
+/* What drop_controlled has left. A bad value gives way to what holds for all. */
+static void check_role(struct kv_list *parameters, const struct section *t)
+{
+    use_our_spelling(parameters);
+    for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
+        const char *name = table[i].name;
+        const char *value = kv_get(parameters, name);
+        const struct conf_node *node = conf_node_child(t->place, name);
+        char key[2 * CONF_KEY_SIZE];
+
+        if (value != NULL && !is_valid(&table[i], value)) {
+            (void)snprintf(key, sizeof(key), "%s.%s", t->key, name);
+            conf_warn(t->diag, node != NULL ? node : t->place, key,
+                      "not possible, got \"%.60s\", ignored", value);
+            kv_remove(parameters, name);
+        }
+    }
+    convert_segments(parameters);
+}
+
+void conf_parameters_check(const struct conf_parameters *p)
+{
+    static const char *const roles[] = {
+        [CONF_ROLE_PRIMARY] = "primary",
+        [CONF_ROLE_REPLICA] = "replica",
+        [CONF_ROLE_STANDBY_LEADER] = "standby_leader",
+    };
+    struct section s = {.where = p->of_node ? "bootstrap.dcs" : "postgresql.parameters",
+                        .diag = p->diag};
+    char path[CONF_KEY_SIZE];
+
+    for (size_t i = 0; i <= CONF_N_ROLES; i++) {
+        struct kv_list *list = i < CONF_N_ROLES ? &p->of_role[i] : p->base;
+
+        (void)snprintf(path, sizeof(path), "postgresql.parameters%s%s", i < CONF_N_ROLES ? "_" : "",
+                       i < CONF_N_ROLES ? roles[i] : "");
+        (void)snprintf(s.key, sizeof(s.key), "%s%s", p->prefix, path);
+        s.place = conf_node_find(p->root, path);
+        if (p->of_node || i < CONF_N_ROLES) {
+            drop_controlled(list, i < CONF_N_ROLES, &s);
+        }
+        if (i < CONF_N_ROLES) {
+            check_role(list, &s);
+        }
+        warn_unused(list, false, &s);
+    }
+    (void)snprintf(s.key, sizeof(s.key), "%spostgresql.recovery_conf", p->prefix);
+    s.place = conf_node_find(p->root, "postgresql.recovery_conf");
+    warn_unused(p->recovery, true, &s);
 }
 
 void conf_controlled_check(struct kv_list *parameters, const struct conf_node *place,

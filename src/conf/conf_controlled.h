@@ -22,7 +22,7 @@ struct conf_parameters {
 };
 
 /* Removes them from a node's own parameters and from those of a role, and warns of that and
- * of what has no effect where it stands. */
+ * of what has no effect where it stands. wal_keep_size and wal_keep_segments stay with a role. */
 void conf_parameters_check(const struct conf_parameters *p);
 
 /* Replaces bad values by defaults and removes what only the agent sets, warning at
@@ -34,5 +34,7 @@ void conf_controlled_check(struct kv_list *parameters, const struct conf_node *p
 void conf_controlled_complete(struct kv_list *parameters);
 
 bool conf_is_controlled(const char *name);
+/* Of those all but how much WAL is kept: that may be another one in another role. */
+bool conf_is_same_everywhere(const char *name);
 
 #endif

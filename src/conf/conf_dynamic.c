@@ -65,21 +65,6 @@ static void check_sync(const struct conf_dynamic *d, const struct conf_node *roo
     }
 }
 
-/* Which standbys may take over is decided another way there: nothing else is as good a guess. */
-static int refuse_quorum(const struct conf_dynamic *d, const struct conf_node *root,
-                         const char *prefix, const struct conf_diag *diag)
-{
-    char key[CONF_KEY_SIZE];
-
-    if (strcmp(d->synchronous_mode, "quorum") != 0) {
-        return 0;
-    }
-    (void)snprintf(key, sizeof(key), "%ssynchronous_mode", prefix);
-    return conf_fail(diag, conf_node_child(root, "synchronous_mode"), key,
-                     "quorum commit is not there yet, got \"quorum\", expected on (one standby, by "
-                     "name) or off");
-}
-
 /* Taken for an ordinary cluster a standby cluster would promote itself, beside the primary it
  * follows. */
 static int refuse_standby_cluster(const struct conf_node *root, const char *prefix,
@@ -128,8 +113,7 @@ int conf_dynamic_read(struct conf_node *root, const char *prefix, struct conf_dy
     struct conf_dynamic d = {0};
     struct conf_walk w = {&conf_schema_dynamic, &d, prefix, diag};
 
-    if (conf_walk(&w, root) < 0 || refuse_quorum(&d, root, prefix, diag) < 0 ||
-        refuse_standby_cluster(root, prefix, diag) < 0 ||
+    if (conf_walk(&w, root) < 0 || refuse_standby_cluster(root, prefix, diag) < 0 ||
         check_methods(&d, root, prefix, diag) < 0) {
         conf_dynamic_deinit(&d);
         return -1;

@@ -12,8 +12,9 @@
 #include "conf/conf_walk.h"
 #include "veche/api.h"
 
-#define HOST_SIZE 256
-#define URL_SIZE  256 /* Of what others are told. */
+#define HOST_SIZE     256
+#define URL_SIZE      256 /* Of what others are told. */
+#define BASE_NAME_MAX 63  /* pg/ cuts there. */
 
 /* Stands in synchronous_standby_names for nobody, also in Patroni's clusters. */
 #define PLACEHOLDER "__patroni_strict_sync_replica_placeholder__"
@@ -269,20 +270,26 @@ static int check_length(const struct conf_node *root, const char *key, const cha
                      CONF_ADDRESS_LENGTH);
 }
 
+static bool is_usable_for_others(const struct conf *c, const char *address)
+{
+    char host[HOST_SIZE];
+    uint16_t port;
+
+    return !conf_split_address(address, host, sizeof(host), &port) ||
+           (!conf_is_wildcard_host(host) &&
+            (!conf_is_loopback(address) || conf_is_loopback(c->raft_self_addr)));
+}
+
 /* What others are told must be an address they can use. */
 static int check_told(const struct conf_node *root, const struct conf *c, const char *key,
                       const char *address, const struct conf_diag *diag)
 {
     const struct conf_node *node = conf_node_find(root, key);
-    char host[HOST_SIZE];
-    uint16_t port;
 
-    if (node == NULL || address == NULL ||
-        !conf_split_address(address, host, sizeof(host), &port)) {
+    if (node == NULL || address == NULL) {
         return 0; /* Derived, or none. */
     }
-    if (conf_is_wildcard_host(host) ||
-        (conf_is_loopback(address) && !conf_is_loopback(c->raft_self_addr))) {
+    if (!is_usable_for_others(c, address)) {
         return conf_fail(diag, node, key,
                          "not reachable for others, got \"%s\", expected an address of this "
                          "machine",
@@ -291,23 +298,32 @@ static int check_told(const struct conf_node *root, const struct conf *c, const 
     return 0;
 }
 
-static int check_proxy(const struct conf_node *root, const struct conf *c,
-                       const struct conf_diag *diag)
+/* Others are told of a pooler for their convenience: one they could not use is no reason not to
+ * start. */
+static void check_proxy(const struct conf_node *root, struct conf *c, const struct conf_diag *diag)
 {
     const char *key = "postgresql.proxy_address";
     const char *address = c->pg_proxy_address;
 
-    if (address != NULL &&
-        strlen("postgres:///") + strlen(address) + strlen(c->pg_database) >= URL_SIZE) {
-        return conf_fail(diag, conf_node_find(root, key), key,
-                         "too long with postgresql.database, expected less than %d bytes as "
-                         "postgres://host:port/database",
-                         URL_SIZE);
+    if (address == NULL) {
+        return;
     }
-    return check_told(root, c, key, address, diag);
+    if (!is_usable_for_others(c, address)) {
+        conf_warn(diag, conf_node_find(root, key), key,
+                  "ignored, others could not use it, got \"%s\", expected an address of this "
+                  "machine",
+                  address);
+        conf_replace(&c->pg_proxy_address, NULL);
+    } else if (strlen("postgres:///") + strlen(address) + strlen(c->pg_database) >= URL_SIZE) {
+        conf_warn(diag, conf_node_find(root, key), key,
+                  "ignored, too long with postgresql.database, expected less than %d bytes as "
+                  "postgres://host:port/database",
+                  URL_SIZE);
+        conf_replace(&c->pg_proxy_address, NULL);
+    }
 }
 
-static int check_connect_addresses(const struct conf_node *root, const struct conf *c,
+static int check_connect_addresses(const struct conf_node *root, struct conf *c,
                                    const struct conf_diag *diag)
 {
     char text[HOST_SIZE + 16] = "";
@@ -320,7 +336,7 @@ static int check_connect_addresses(const struct conf_node *root, const struct co
     }
     rv = worse(rv, check_length(root, "restapi.connect_address", c->restapi_connect_address, diag));
     rv = worse(rv, check_length(root, "postgresql.connect_address", text, diag));
-    rv = worse(rv, check_proxy(root, c, diag));
+    check_proxy(root, c, diag);
     return worse(
         rv, worse(check_told(root, c, "restapi.connect_address", c->restapi_connect_address, diag),
                   check_told(root, c, "postgresql.connect_address", text, diag)));
@@ -393,6 +409,22 @@ static int check_runtime_dir(const struct conf_node *root, const struct conf *c,
     return 0;
 }
 
+/* Names of files of the configuration begin with it. */
+static int check_base_name(const struct conf_node *root, const struct conf *c,
+                           const struct conf_diag *diag)
+{
+    const char *key = "postgresql.config_base_name";
+    const char *name = c->pg_config_base_name;
+
+    if (name == NULL ||
+        (name[0] != '\0' && strlen(name) <= BASE_NAME_MAX && strchr(name, '/') == NULL)) {
+        return 0;
+    }
+    return conf_fail(diag, conf_node_find(root, key), key,
+                     "not the name of a file, got \"%.100s\", expected 1 to %d bytes without /",
+                     name, BASE_NAME_MAX);
+}
+
 static int check_name(const struct conf_node *root, const struct conf *c,
                       const struct conf_diag *diag)
 {
@@ -462,6 +494,7 @@ static int check_together(const struct conf_node *root, struct conf *c,
     int rv = worse(check_log(root, c, diag), check_methods(root, c, diag));
 
     rv = worse(rv, check_runtime_dir(root, c, diag));
+    rv = worse(rv, check_base_name(root, c, diag));
     if (c->name != NULL) {
         rv = worse(rv, check_name(root, c, diag));
     }

@@ -23,7 +23,7 @@ void conf_merge_parameters(const struct conf *c, const struct conf_dynamic *d,
 static void put_over(const struct kv_list *list, struct kv_list *parameters)
 {
     for (size_t i = 0; i < list->n; i++) {
-        if (!conf_is_controlled(list->items[i].key)) {
+        if (!conf_is_same_everywhere(list->items[i].key)) {
             kv_set(parameters, list->items[i].key, list->items[i].value);
         }
     }

@@ -211,7 +211,8 @@ static void convert_quorum(struct migrating *m)
     static const char key[] = "bootstrap.dcs.synchronous_mode";
     struct conf_node *node = conf_node_find(m->root, key);
 
-    if (node == NULL || node->kind != CONF_NODE_SCALAR || !str_equal(node->text, "quorum")) {
+    if (node == NULL || node->kind != CONF_NODE_SCALAR ||
+        strcasecmp(node->text, CONF_QUORUM) != 0) {
         return;
     }
     add_note(m, CONF_NOTE_CHANGED, node, key, "quorum commit is not there yet, now on");

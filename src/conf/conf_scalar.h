@@ -9,6 +9,8 @@
 
 #include "base/base.h"
 
+#define CONF_QUORUM "quorum" /* A synchronous_mode that is read as on: it is not there yet. */
+
 /* true/false, on/off, yes/no, y/n in any case; "1" and "0". */
 MUST_USE bool conf_parse_bool(const char *text, bool *ret_value);
 

@@ -149,7 +149,7 @@ static const struct conf_row rows[] = {
     ROLE_ROWS("postgresql.pg_hba", CONF_LINES, pg_hba_of, "instead of pg_hba,"),
     ROLE_ROWS("postgresql.pg_ident", CONF_LINES, pg_ident_of, "instead of pg_ident,"),
     {"postgresql.custom_conf", CONF_PATH, CONF_MUST, "file included instead of the renamed postgresql.conf", AT(pg_custom_conf), .reload = CONF_RELOAD},
-    {"postgresql.config_base_name", CONF_NAME, CONF_SHOULD, "first part of the name of postgresql.conf", AT(pg_config_base_name), .fallback = "postgresql"},
+    {"postgresql.config_base_name", CONF_TEXT, CONF_SHOULD, "first part of the name of postgresql.conf", AT(pg_config_base_name), .fallback = "postgresql"},
     {"postgresql.basebackup", CONF_OPTIONS, CONF_MUST, "options of pg_basebackup (compress: server-... alone)", AT(pg_basebackup), .reload = CONF_RELOAD, .choices = CONF_NOT_OF_BASEBACKUP},
     {"postgresql.pre_promote", CONF_TEXT, CONF_MUST, "command run before a promotion; a code other than 0 refuses it", AT(pg_pre_promote), .reload = CONF_RELOAD},
     {"postgresql.before_stop", CONF_TEXT, CONF_MUST, "command run before PostgreSQL is stopped", AT(pg_before_stop), .reload = CONF_RELOAD},

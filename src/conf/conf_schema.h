@@ -23,7 +23,7 @@ enum conf_type {
     CONF_CHOICE,       /* One of `choices`, any case. char * */
     CONF_MODE,         /* enum conf_mode */
     CONF_LOG_LEVEL,    /* char *, one of our four. */
-    CONF_SYNC_MODE,    /* char[16]: off, on, quorum. */
+    CONF_SYNC_MODE,    /* char[16]: off, on. */
     CONF_ADDRESS,      /* host:port; `min` is the port when none is given, 0 = required. char * */
     CONF_ADDRESS_LIST, /* A list of them, or one text with commas. */
     CONF_LISTEN,       /* h1,h2:port into char * and uint16_t (second_offset). */

@@ -31,7 +31,7 @@ static const struct conf_row rows[] = {
     {"master_start_timeout", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "primary_start_timeout"},
     {"master_stop_timeout", CONF_ALIAS, CONF_MUST, "older spelling", .choices = "primary_stop_timeout"},
     {"check_timeline", CONF_BOOL, CONF_MUST, "only a node of the newest timeline takes over", AT(check_timeline), .fallback = "false"},
-    {"synchronous_mode", CONF_SYNC_MODE, CONF_MUST, "off or on; quorum is not there yet, and refused", AT(synchronous_mode), .fallback = "off", .choices = "off|on|quorum"},
+    {"synchronous_mode", CONF_SYNC_MODE, CONF_MUST, "synchronous replication to one standby, by name", AT(synchronous_mode), .fallback = "off", .choices = "off|on"},
     {"synchronous_mode_strict", CONF_BOOL, CONF_MUST, "no commit without a synchronous standby", AT(synchronous_mode_strict), .fallback = "false"},
     {"synchronous_node_count", CONF_INT, CONF_MUST, "synchronous standbys; more than one later", AT(synchronous_node_count), .fallback = "1", .min = 1, .max = 100},
     {"failsafe_mode", CONF_BOOL, CONF_MUST, "always the case here: the lease needs no store", .effect = CONF_SILENT},

@@ -3,6 +3,7 @@
  * functions, one a type, each naming what it got and what it wants.
  */
 #include <ctype.h>
+#include <strings.h>
 
 #include "base/kv.h"
 #include "base/str.h"
@@ -223,12 +224,18 @@ static int set_log_level(const struct conf_walk *w, const struct conf_row *row,
 static int set_sync_mode(const struct conf_walk *w, const struct conf_row *row,
                          const struct conf_node *node)
 {
-    static const char *const modes[] = {"off", "on", "quorum"};
+    static const char *const modes[] = {"off", "on"}; /* In the order of the row's choices. */
+    char key[CONF_KEY_SIZE];
     size_t choice;
     bool on;
 
     if (conf_parse_bool(node->text, &on)) {
         choice = on ? 1 : 0;
+    } else if (strcasecmp(node->text, CONF_QUORUM) == 0) {
+        (void)snprintf(key, sizeof(key), "%s%s", w->prefix, row->path);
+        conf_warn(w->diag, node, key,
+                  "quorum commit is not there yet, taken as on: one standby by name");
+        choice = 1;
     } else if (!conf_choice_find(row->choices, node->text, &choice)) {
         return fail_choice(w, row, node);
     }
@@ -289,6 +296,11 @@ static int set_host_port(const struct conf_walk *w, const struct conf_row *row,
     return 0;
 }
 
+struct listen {
+    uint16_t port;
+    bool repeated; /* It stood at more than the last host. */
+};
+
 /* One of the hosts that are not last, behind those there are; brackets are of no use to
  * PostgreSQL. False: it has a port, or nothing. */
 static bool add_host(struct strbuf *hosts, const char *host, size_t length)
@@ -316,25 +328,53 @@ static bool add_host(struct strbuf *hosts, const char *host, size_t length)
     return true;
 }
 
-/* "h1,h2:port"; the port may be missing. Splits at the colon behind the last
- * comma and bracket. */
-static bool read_listen(const char *text, int64_t default_port, struct strbuf *hosts,
-                        uint16_t *ret_port)
+/* "host:port" among those that are not last: only the port that counts for all. */
+static bool add_host_with_port(struct strbuf *hosts, const char *text, size_t length, uint16_t port)
 {
-    char last[HOST_SIZE + 16];
+    char address[HOST_SIZE + 16];
+    char host[HOST_SIZE];
+    uint16_t its_port;
+
+    while (length > 0 && *text == ' ') {
+        text++;
+        length--;
+    }
+    while (length > 0 && text[length - 1] == ' ') {
+        length--;
+    }
+    if (length >= sizeof(address)) {
+        return false;
+    }
+    (void)snprintf(address, sizeof(address), "%.*s", (int)length, text);
+    return conf_split_address(address, host, sizeof(host), &its_port) && its_port == port &&
+           add_host(hosts, host, strlen(host));
+}
+
+/* "h1,h2:port"; the port may be missing, or be the same at each. */
+static bool read_listen(const char *text, int64_t default_port, struct strbuf *hosts,
+                        struct listen *ret_listen)
+{
+    const char *last_comma = strrchr(text, ',');
+    const char *last = last_comma != NULL ? last_comma + 1 : text;
+    char address[HOST_SIZE + 16];
     char host[HOST_SIZE];
     const char *comma;
 
-    while ((comma = strchr(text, ',')) != NULL) {
-        if (!add_host(hosts, text, (size_t)(comma - text))) {
+    last += strspn(last, " ");
+    if (!conf_normalize_address(last, default_port, address, sizeof(address)) ||
+        !conf_split_address(address, host, sizeof(host), &ret_listen->port)) {
+        return false;
+    }
+    for (; (comma = strchr(text, ',')) != NULL; text = comma + 1) {
+        size_t length = (size_t)(comma - text);
+
+        if (add_host(hosts, text, length)) {
+            continue;
+        }
+        if (!add_host_with_port(hosts, text, length, ret_listen->port)) {
             return false;
         }
-        text = comma + 1;
-    }
-    text += strspn(text, " ");
-    if (!conf_normalize_address(text, default_port, last, sizeof(last)) ||
-        !conf_split_address(last, host, sizeof(host), ret_port)) {
-        return false;
+        ret_listen->repeated = true;
     }
     strbuf_add_text(hosts, host);
     return true;
@@ -344,12 +384,16 @@ static int set_listen(const struct conf_walk *w, const struct conf_row *row,
                       const struct conf_node *node)
 {
     struct strbuf hosts = {0};
-    uint16_t port;
+    struct listen listen = {.repeated = false};
     int rv = 0;
 
-    if (read_listen(node->text, row->min, &hosts, &port)) {
+    if (read_listen(node->text, row->min, &hosts, &listen)) {
+        if (listen.repeated) {
+            conf_warn(w->diag, node, row->path, "one port counts for all, using %.200s:%u",
+                      hosts.data, listen.port);
+        }
         conf_replace(at(w, row->offset), hosts.data);
-        memcpy(at(w, row->second_offset), &port, sizeof(port));
+        memcpy(at(w, row->second_offset), &listen.port, sizeof(listen.port));
     } else {
         rv = conf_fail_value(w, row, node, "not an address", "host,host:port");
     }

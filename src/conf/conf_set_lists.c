@@ -292,25 +292,24 @@ static int set_addresses(const struct conf_walk *w, const struct conf_row *row,
     return rv;
 }
 
-/* Left out a misspelt password would make a role that nobody can use, or one without. */
-static int check_user(const struct conf_walk *w, const struct conf_row *row,
-                      const struct conf_node *user, const char *options)
+/* Warned about only: the roles are made once, with a new cluster, which is refused then. Left out a
+ * misspelt password would make a role that nobody can use, or one without. */
+static void check_user(const struct conf_walk *w, const struct conf_row *row,
+                       const struct conf_node *user, const char *options)
 {
     const struct conf_node *place = conf_node_child(user, "options");
     char *copy = xstrdup(options);
     char *rest = copy;
     char *word;
     char key[2 * CONF_KEY_SIZE];
-    int rv = 0;
 
     (void)snprintf(key, sizeof(key), "%s%s.%.100s", w->prefix, row->path, user->key);
-    while (rv == 0 && (word = strsep(&rest, ",")) != NULL) {
-        word = trim(word);
+    while ((word = strsep(&rest, ", \t")) != NULL) { /* As op_roles.c takes them apart. */
         if (word[0] != '\0' && !conf_choice_find(row->choices, word, NULL)) {
-            rv = conf_fail(w->diag, place, key,
-                           "not an option of a role, got \"%.60s\", expected createdb, "
-                           "createrole, replication, superuser or the like",
-                           word);
+            conf_warn(w->diag, place, key,
+                      "not an option of a role, got \"%.60s\", expected createdb, createrole, "
+                      "replication, superuser or the like: no new cluster is made with it",
+                      word);
         }
     }
     free(copy);
@@ -320,7 +319,6 @@ static int check_user(const struct conf_walk *w, const struct conf_row *row,
                       "unknown key, ignored: %.60s; expected password and options", at->key);
         }
     }
-    return rv;
 }
 
 /* "password\toption,option" */
@@ -348,9 +346,7 @@ static int add_user(const struct conf_walk *w, const struct conf_row *row,
         strbuf_add_text(&text, options->text);
     }
     if (rv == 0) {
-        rv = check_user(w, row, node, strchr(text.data, '\t') + 1);
-    }
-    if (rv == 0) {
+        check_user(w, row, node, strchr(text.data, '\t') + 1);
         kv_set(list_at(w, row), node->key, text.data);
     }
     strbuf_deinit(&text);

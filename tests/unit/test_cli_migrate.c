@@ -203,7 +203,7 @@ static void quorum_commit_becomes_one_standby_by_name(void **state)
     write_file(TEST_FILE, "scope: s\nname: n\nrestapi: {connect_address: 'h:1'}\n"
                           "postgresql: {listen: 'h:5432', data_dir: /d, authentication: "
                           "{superuser: {username: a}, replication: {username: b}}}\n"
-                          "bootstrap: {dcs: {synchronous_mode: quorum}}\n");
+                          "bootstrap: {dcs: {synchronous_mode: Quorum}}\n");
     assert_int_equal(conf_migrate(TEST_FILE, &none, &m, &err), 0);
     assert_non_null(strstr(m.json, "\"synchronous_mode\": true"));
     assert_true(kv_has(&m.notes[CONF_NOTE_CHANGED],

@@ -191,10 +191,7 @@ static void bad_json_and_bad_values_are_refused_with_a_reason(void **state)
          "with kB, MB, GB or TB"},
         {"{\"pause\": \"maybe\"}", "pause: not a boolean, got \"maybe\", expected on or off"},
         {"{\"synchronous_mode\": \"strong\"}",
-         "synchronous_mode: not a known value, got \"strong\", expected off, on or quorum"},
-        {"{\"synchronous_mode\": \"quorum\"}",
-         "synchronous_mode: quorum commit is not there yet, got \"quorum\", expected on (one "
-         "standby, by name) or off"},
+         "synchronous_mode: not a known value, got \"strong\", expected off or on"},
         {"{\"synchronous_node_count\": 0}",
          "synchronous_node_count: out of range, got \"0\", expected 1 to 100"},
         {"{\"postgresql\": []}", "postgresql: wrong type, got a list, expected a section"},
@@ -261,6 +258,9 @@ static void keys_that_do_not_belong_here_are_warned_about(void **state)
         {"{\"synchronous_mode\": \"on\", \"synchronous_node_count\": 2}",
          "synchronous_node_count: more than one is not there yet, got 2; using 1\n"},
         {"{\"synchronous_mode\": false, \"failsafe_mode\": true}", ""},
+        {"{\"postgresql\": {\"parameters_primary\": {\"Wal_Keep_Size\": \"4GB\"}}}", ""},
+        {"{\"postgresql\": {\"parameters_replica\": {\"wal_keep_segments\": 0}}}",
+         "postgresql.parameters_replica.wal_keep_segments: not possible, got \"0\", ignored\n"},
         {"{\"postgresql\": {\"parameters\": {\"port\": 1}}}",
          "postgresql.parameters.port: ignored, the agent derives it from other keys\n"},
         {"{\"postgresql\": {\"parameters\": {\"max_connections\": 5}}}",
@@ -325,6 +325,60 @@ static void the_node_may_override_all_but_the_controlled_parameters(void **state
     load_end(&l);
 }
 
+/* It need not be the same on every node, unlike the other controlled ones. */
+static void how_much_wal_is_kept_may_be_of_a_role(void **state)
+{
+    struct kv_list primary = {0};
+    struct kv_list replica = {0};
+    struct parse p;
+    struct load l;
+
+    (void)state;
+    parse(&p, "{\"postgresql\": {\"parameters\": {\"wal_keep_size\": \"1GB\"},"
+              " \"parameters_primary\": {\"WAL_keep_size\": \"4GB\", \"max_connections\": 9},"
+              " \"parameters_replica\": {\"wal_keep_size\": \"2GB\"}}}");
+    load_text(&l, GOOD "  parameters_replica: {wal_keep_segments: 10, wal_level: logical}\n");
+    assert_non_null(l.conf);
+
+    conf_merge_role_parameters(l.conf, &p.dynamic, CONF_ROLE_PRIMARY, &primary);
+    conf_merge_role_parameters(l.conf, &p.dynamic, CONF_ROLE_REPLICA, &replica);
+
+    assert_string_equal(kv_get(&primary, "wal_keep_size"), "4GB");
+    assert_false(kv_has(&primary, "WAL_keep_size"));
+    assert_string_equal(kv_get(&primary, "max_connections"), "100");
+    assert_string_equal(kv_get(&replica, "wal_keep_size"), "160MB");
+    assert_false(kv_has(&replica, "wal_keep_segments"));
+    assert_string_equal(kv_get(&replica, "wal_level"), "replica");
+    kv_deinit(&primary);
+    kv_deinit(&replica);
+    parse_end(&p);
+    load_end(&l);
+}
+
+/* A cluster that was told so by an older version goes on with all that it was told. */
+static void a_store_that_holds_quorum_is_read_as_on(void **state)
+{
+    static const char *const words[] = {"quorum", "Quorum"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
+        char json[100];
+        struct parse p;
+
+        (void)snprintf(json, sizeof(json),
+                       "{\"synchronous_mode\": \"%s\", \"pause\": true, \"ttl\": 30}", words[i]);
+        parse(&p, json);
+        assert_int_equal(p.rv, 0);
+        assert_string_equal(p.dynamic.synchronous_mode, "on");
+        assert_true(p.dynamic.pause);
+        assert_int_equal(p.dynamic.ttl_ms, 30000);
+        assert_string_equal(load_warnings(&p.load),
+                            "synchronous_mode: quorum commit is not there yet, taken as on: one "
+                            "standby by name\n");
+        parse_end(&p);
+    }
+}
+
 struct change_case {
     const char *current, *body;
     bool replace;
@@ -358,6 +412,16 @@ static void a_change_is_merged_and_checked(void **state)
         {"{\"ttl\":5}", "{}", false, "{\"ttl\":5}", NULL},
         {"{}", "{\"ttl\": 0}", false, NULL, "ttl"},
         {"{}", "{\"synchronous_mode\": \"maybe\"}", false, NULL, "synchronous_mode"},
+        {"{\"synchronous_mode\":\"quorum\"}", "{\"ttl\": 5}", false,
+         "{\"synchronous_mode\":\"quorum\",\"ttl\":5}", NULL},
+        {"{\"synchronous_mode\":\"quorum\"}", "{\"synchronous_mode\": \"on\"}", false,
+         "{\"synchronous_mode\":\"on\"}", NULL},
+        {"{\"synchronous_mode\":\"quorum\"}", "{\"ttl\": 5}", true, "{\"ttl\":5}", NULL},
+        {"{\"ttl\":5}", "{\"synchronous_mode\": \"Quorum\"}", false, NULL,
+         "synchronous_mode: quorum commit is not there yet, got \"Quorum\", expected on (one "
+         "standby, by name) or off"},
+        {"{\"synchronous_mode\":\"quorum\"}", "{\"ttl\": 5, \"synchronous_mode\": \"quorum\"}",
+         true, NULL, "synchronous_mode: quorum commit is not there yet"},
         {"{\"ttl\":5}", "{\"ttl\": \"soon\"}", true, NULL, "ttl"},
         {"{}", "{\"postgresql\": 7}", false, NULL, "postgresql"},
         {"{}", "[]", false, NULL, "object"},
@@ -427,6 +491,8 @@ int main(void)
         cmocka_unit_test(bad_json_and_bad_values_are_refused_with_a_reason),
         cmocka_unit_test(keys_that_do_not_belong_here_are_warned_about),
         cmocka_unit_test(the_node_may_override_all_but_the_controlled_parameters),
+        cmocka_unit_test(how_much_wal_is_kept_may_be_of_a_role),
+        cmocka_unit_test(a_store_that_holds_quorum_is_read_as_on),
         cmocka_unit_test(a_change_is_merged_and_checked),
     };
 

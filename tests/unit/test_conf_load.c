@@ -4,8 +4,9 @@
  */
 #include "test_conf_common.h"
 
-#define X60       "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-#define LONG_NAME X60 X60 X60 X60
+#define X60          "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define LONG_NAME    X60 X60 X60 X60
+#define BASE_NAME_63 X60 "abc"
 
 static void bad_files_are_refused_with_place_key_value_and_expectation(void **state)
 {
@@ -62,8 +63,14 @@ static void bad_files_are_refused_with_place_key_value_and_expectation(void **st
          "t.yml:11:7: log.level: not a known value, got \"?[31m?X\", expected DEBUG, INFO, "
          "WARNING, WARN, ERROR, FATAL or CRITICAL"},
         {GOOD "  config_base_name: a/b\n",
-         "t.yml:11:3: postgresql.config_base_name: not a name, got \"a/b\", expected 1 to 63 ASCII "
-         "letters, digits, - _ or ."},
+         "t.yml:11:3: postgresql.config_base_name: not the name of a file, got \"a/b\", expected "
+         "1 to 63 bytes without /"},
+        {GOOD "  config_base_name: ''\n",
+         "t.yml:11:3: postgresql.config_base_name: not the name of a file, got \"\", expected 1 to "
+         "63 bytes without /"},
+        {GOOD "  config_base_name: " BASE_NAME_63 "x\n",
+         "t.yml:11:3: postgresql.config_base_name: not the name of a file, got \"" BASE_NAME_63
+         "x\", expected 1 to 63 bytes without /"},
         {GOOD "    rewind: {sslmode: always}\n",
          "t.yml:11:14: postgresql.authentication.rewind.sslmode: not a known value, got "
          "\"always\", expected disable, allow, prefer, require, verify-ca or verify-full"},
@@ -74,9 +81,6 @@ static void bad_files_are_refused_with_place_key_value_and_expectation(void **st
         {GOOD "restapi: {authentication: {username: 'a:b', password: c}}\n",
          "t.yml:11:28: restapi.authentication.username: not possible, got a colon in it, expected "
          "a name without: HTTP puts one behind it"},
-        {GOOD "bootstrap: {users: {a: {password: p, options: [createdb, fly]}}}\n",
-         "t.yml:11:38: bootstrap.users.a: not an option of a role, got \"fly\", expected createdb, "
-         "createrole, replication, superuser or the like"},
         {GOOD "tags: {replicatefrom: [n2]}\n",
          "t.yml:11:8: tags.replicatefrom: not a name, got a list, expected the name of a member"},
         {GOOD
@@ -135,17 +139,6 @@ static void bad_files_are_refused_with_place_key_value_and_expectation(void **st
         {GOOD "  connect_address: '*:5432'\n",
          "t.yml:11:3: postgresql.connect_address: not reachable for others, got \"*:5432\", "
          "expected an address of this machine"},
-        {GOOD "  proxy_address: '*:6432'\n",
-         "t.yml:11:3: postgresql.proxy_address: not reachable for others, got \"*:6432\", "
-         "expected an address of this machine"},
-        {"name: n\nscope: s\nraft: {self_addr: 10.0.0.1, password: x}\n"
-         "postgresql: {listen: '*:5432', data_dir: /d, proxy_address: localhost,\n"
-         " authentication: {superuser: {username: a}, replication: {username: b}}}\n",
-         "t.yml:4:46: postgresql.proxy_address: not reachable for others, got \"localhost:5432\", "
-         "expected an address of this machine"},
-        {GOOD "  proxy_address: a\n  database: " LONG_NAME "\n",
-         "t.yml:11:3: postgresql.proxy_address: too long with postgresql.database, expected less "
-         "than 256 bytes as postgres://host:port/database"},
         {"name: w\nscope: s\nmode: witness\nraft: {self_addr: 10.0.0.1, password: x}\n"
          "restapi: {connect_address: localhost}\n",
          "t.yml:5:11: restapi.connect_address: not reachable for others, got \"localhost:8008\", "
@@ -372,6 +365,20 @@ static void what_is_odd_but_harmless_is_warned_about(void **state)
         {GOOD "bootstrap: {users: {a: {pasword: p, options: [createdb, NoLogin]}}}\n",
          "t.yml:11:25: bootstrap.users.a: unknown key, ignored: pasword; expected password and "
          "options\n"},
+        {GOOD "bootstrap: {users: {a: {password: p, options: 'createdb\tLOGIN, bypassrls'}}}\n",
+         ""},
+        {GOOD "bootstrap: {users: {a: {password: p, options: [createdb, fly high]}}}\n",
+         "t.yml:11:38: bootstrap.users.a: not an option of a role, got \"fly\", expected createdb, "
+         "createrole, replication, superuser or the like: no new cluster is made with it\n"
+         "t.yml:11:38: bootstrap.users.a: not an option of a role, got \"high\", expected "
+         "createdb, "
+         "createrole, replication, superuser or the like: no new cluster is made with it\n"},
+        {GOOD "  config_base_name: my größe\n", ""},
+        {GOOD "  config_base_name: " BASE_NAME_63 "\n", ""},
+        {GOOD "bootstrap: {dcs: {synchronous_mode: quorum}}\n",
+         "t.yml:11:19: bootstrap.dcs.synchronous_mode: quorum commit is not there yet, taken as "
+         "on: "
+         "one standby by name\n"},
         {GOOD "tags: {replicatefrom: n1}\n",
          "t.yml:11:8: tags.replicatefrom: ignored, it is this node's own name\n"},
         {GOOD "  parameters: {data_directory: /x, Max_Connections: 9, 'a b': c, a.b: d}\n"
@@ -617,23 +624,31 @@ static void addresses_to_listen_on_have_one_port(void **state)
         const char *text;
         const char *addresses; /* NULL = refused. */
         uint16_t port;
+        bool warns;
     } cases[] = {
-        {"a,b:5433", "a,b", 5433},
-        {"a, b :5433", NULL, 0},
-        {"a , b:5433", "a,b", 5433},
-        {"*", "*", 5432},
-        {"[::1]:5433", "::1", 5433},
-        {"[::1],10.0.0.1:5433", "::1,10.0.0.1", 5433},
-        {"10.0.0.1,[::1]:5433", "10.0.0.1,::1", 5433},
-        {"a:5433,b:5434", NULL, 0},
-        {"a:5433,b", NULL, 0},
-        {"a,,b", NULL, 0},
-        {",b", NULL, 0},
-        {"[],b", NULL, 0},
-        {"[[a]:1", NULL, 0},
-        {"a]:1", NULL, 0},
-        {"[[a],b:1", NULL, 0},
-        {"a c,b", NULL, 0},
+        {"a,b:5433", "a,b", 5433, false},
+        {"a, b :5433", NULL, 0, false},
+        {"a , b:5433", "a,b", 5433, false},
+        {"*", "*", 5432, false},
+        {"[::1]:5433", "::1", 5433, false},
+        {"[::1],10.0.0.1:5433", "::1,10.0.0.1", 5433, false},
+        {"10.0.0.1,[::1]:5433", "10.0.0.1,::1", 5433, false},
+        {"a:5433,b:5434", NULL, 0, false},
+        {"a:5433,b", NULL, 0, false},
+        {"a:5433,b,c:5434", NULL, 0, false},
+        {"a:5433,b:5433", "a,b", 5433, true},
+        {"a:5432, b", "a,b", 5432, true},
+        {"10.0.0.1:5433 ,[::1]:5433,b:5433", "10.0.0.1,::1,b", 5433, true},
+        {"[::1]:5433,b:5433", "::1,b", 5433, true},
+        {":5433,b:5433", NULL, 0, false},
+        {"*:5433,a:x,b:5433", NULL, 0, false},
+        {"a,,b", NULL, 0, false},
+        {",b", NULL, 0, false},
+        {"[],b", NULL, 0, false},
+        {"[[a]:1", NULL, 0, false},
+        {"a]:1", NULL, 0, false},
+        {"[[a],b:1", NULL, 0, false},
+        {"a c,b", NULL, 0, false},
     };
 
     (void)state;
@@ -649,6 +664,8 @@ static void addresses_to_listen_on_have_one_port(void **state)
         load_path(&l, "l");
         assert_int_equal(l.conf != NULL, cases[i].addresses != NULL);
         if (l.conf != NULL) {
+            assert_int_equal(strstr(load_warnings(&l), "one port counts for all") != NULL,
+                             cases[i].warns);
             assert_string_equal(l.conf->pg_listen_addresses, cases[i].addresses);
             assert_int_equal(l.conf->pg_port, cases[i].port);
         }
@@ -858,6 +875,51 @@ static void flags_that_are_off_are_no_tags(void **state)
     }
 }
 
+/* What is of no use to others is told to nobody, and no reason not to start. */
+static void a_pooler_that_others_can_not_use_is_not_told(void **state)
+{
+    static const struct {
+        const char *yaml;
+        const char *address; /* NULL = dropped. */
+        const char *warnings;
+    } rows[] = {
+        {"  proxy_address: '*:6432'\n", NULL,
+         "t.yml:10:3: postgresql.proxy_address: ignored, others could not use it, got \"*:6432\", "
+         "expected an address of this machine\n"},
+        {"  proxy_address: localhost\n", NULL,
+         "t.yml:10:3: postgresql.proxy_address: ignored, others could not use it, got "
+         "\"localhost:5432\", expected an address of this machine\n"},
+        {"  proxy_address: 127.0.0.1:6432\n", NULL,
+         "t.yml:10:3: postgresql.proxy_address: ignored, others could not use it, got "
+         "\"127.0.0.1:6432\", expected an address of this machine\n"},
+        {"  proxy_address: a\n  database: " LONG_NAME "\n", NULL,
+         "t.yml:10:3: postgresql.proxy_address: ignored, too long with postgresql.database, "
+         "expected less than 256 bytes as postgres://host:port/database\n"},
+        {"  proxy_address: 10.0.0.1:6432\n", "10.0.0.1:6432", ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        char yaml[1000];
+        struct load l;
+
+        (void)snprintf(yaml, sizeof(yaml),
+                       "name: n\nscope: s\nraft: {self_addr: 10.0.0.1, password: x}\n"
+                       "postgresql:\n  listen: '*:5432'\n  data_dir: /d\n  authentication:\n"
+                       "    superuser: {username: a}\n    replication: {username: b}\n%s",
+                       rows[i].yaml);
+        load_text(&l, yaml);
+        assert_non_null(l.conf);
+        assert_string_equal(load_warnings(&l), rows[i].warnings);
+        if (rows[i].address != NULL) {
+            assert_string_equal(l.conf->pg_proxy_address, rows[i].address);
+        } else {
+            assert_null(l.conf->pg_proxy_address);
+        }
+        load_end(&l);
+    }
+}
+
 static void users_and_options_keep_their_order(void **state)
 {
     struct load l;
@@ -956,6 +1018,7 @@ int main(void)
         cmocka_unit_test(the_secret_is_the_first_line_of_its_file),
         cmocka_unit_test(tags_keep_their_types),
         cmocka_unit_test(flags_that_are_off_are_no_tags),
+        cmocka_unit_test(a_pooler_that_others_can_not_use_is_not_told),
         cmocka_unit_test(users_and_options_keep_their_order),
         cmocka_unit_test(a_directory_is_merged_in_the_order_of_names),
         cmocka_unit_test(what_can_not_be_read_is_named),
