@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <stdarg.h>
+#include <strings.h>
 
 #include "base/str.h"
 #include "conf/conf_controlled.h"
