@@ -46,6 +46,38 @@ static void add_setting(struct strbuf *out, const char *name, const char *value)
     strbuf_add_text(out, "\n");
 }
 
+/* From behind the first quote to the last one of the line. */
+static void add_unquoted(struct strbuf *out, const char *text, const char *end)
+{
+    for (; text < end; text++) {
+        if (text[0] == '\\' && (text[1] == 'n' || text[1] == 'r')) {
+            strbuf_add_text(out, text[1] == 'n' ? "\n" : "\r");
+            text++;
+        } else {
+            text += *text == '\'' || *text == '\\' ? 1 : 0; /* Doubled. */
+            strbuf_add(out, text, 1);
+        }
+    }
+}
+
+void pg_conf_parse(const char *text, struct kv_list *settings)
+{
+    for (const char *end; *text != '\0'; text = end + (*end == '\n' ? 1 : 0)) {
+        size_t n = strcspn(text, " \n");
+        struct strbuf name = {0}, value = {0};
+
+        end = text + strcspn(text, "\n");
+        if (n > 0 && str_starts_with(text + n, " = '") && end[-1] == '\'') {
+            strbuf_add(&name, text, n);
+            strbuf_add_text(&value, "");
+            add_unquoted(&value, text + n + strlen(" = '"), end - 1);
+            kv_set(settings, name.data, value.data);
+        }
+        strbuf_deinit(&name);
+        strbuf_deinit(&value);
+    }
+}
+
 /* ---- Connection strings ---- */
 
 /* A value of a libpq connection string. */

@@ -142,7 +142,13 @@ struct pg_names { /* pg_names.c */
     ino_t inode;
     time_t changed;
     struct kv_list known, unknown; /* Keys. */
-    struct kv_list taken, refused; /* Values, the one asked about last of each parameter. */
+    /* Values, the one asked about last of each parameter that is configured; what was taken
+     * before is in force still where the next one is refused. */
+    struct kv_list taken, refused;
+    struct kv_list former;    /* Of the file that the process before has left; not yet asked. */
+    uint32_t limit_ms;        /* Of all questions of a write; 0 = as pg_names.c has it. */
+    uint64_t answer_by_ms;    /* Of this write; 0 = nothing more is asked. */
+    uint64_t silent_until_ms; /* It hung: not asked before. */
 };
 
 struct pg_waiter { /* A question for fresh positions. */
@@ -387,6 +393,8 @@ const char *pg_sync_text(const struct sync_wait *wait, char *text, size_t size);
 void pg_gate_render(const struct pg_options *o, const char *lines, struct strbuf *out);
 bool pg_gate_is_closed(const struct pg_options *o);
 bool pg_conf_is_ours(const char *text);
+/* Settings of a text that is ours; of one given twice the last. */
+void pg_conf_parse(const char *text, struct kv_list *settings);
 const char *pg_conf_conninfo(const struct pg_options *o, const struct upstream *upstream,
                              char *text, size_t size);
 
@@ -418,12 +426,15 @@ void pg_file_beside(const char *data_dir, const char *what, char *path, size_t s
 /* Whether that postgres can run data of that major version (pg_version.c). */
 MUST_USE int pg_version_check(const char *program, uint32_t data_major, struct err *err);
 uint32_t pg_version_parse(const char *text); /* Of `postgres -V`; 0 = not known. */
-/* What a program says, cut to size; empty if it could not be run. On the thread. */
-void pg_version_ask(const char *const *argv, char *text, size_t size);
+/* What a program says, cut to size; empty if it could not be run. False: it had not ended after
+ * limit_ms. On the thread. */
+bool pg_version_ask(const char *const *argv, uint32_t limit_ms, char *text, size_t size);
 
-/* Parameters of the installed PostgreSQL (pg_names.c); of the thread that writes. */
+/* Parameters of the installed PostgreSQL (pg_names.c); of the thread that writes. Each write
+ * begins; what it is told too late is let through. */
+void pg_names_begin(struct pg_names *names);
 bool pg_names_has(struct pg_names *names, const struct pg_options *o, const char *name);
-/* Removes what has a value that it refuses. */
+/* What has a value that it refuses gets the one it took before, or is removed. */
 void pg_names_drop_refused(struct pg_names *names, const struct pg_options *o,
                            struct kv_list *params);
 void pg_names_parse(const char *text, struct kv_list *names);

@@ -397,6 +397,7 @@ void pg_params_plain(const struct pg_options *o, uint32_t major, struct pg_names
         add_given(&o->parameters->items[i], major, out);
     }
     if (names != NULL) {
+        pg_names_begin(names);
         drop_unknown(o, names, out);
         pg_names_drop_refused(names, o, out);
     }

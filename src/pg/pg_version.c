@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "pg/pg_internal.h"
 #include "pg/pg_spawn.h"
@@ -28,22 +29,31 @@ uint32_t pg_version_parse(const char *text)
     return major;
 }
 
-/* Until its end, or ANSWER_MS without a word. */
-static void read_answer(int fd, char *text, size_t size)
+/* Until its end, or as much as there is room for. False: neither came in time. */
+static bool read_answer(int fd, uint32_t limit_ms, char *text, size_t size)
 {
     struct pollfd wait = {.fd = fd, .events = POLLIN};
+    uint64_t end_ms = clock_ms() + limit_ms;
     size_t used = 0;
     ssize_t n = 1;
+    int ready = 1;
 
-    while (n > 0 && used < size - 1 && poll(&wait, 1, ANSWER_MS) == 1) {
-        n = read(fd, text + used, size - 1 - used);
-        used += (size_t)MAX(n, 0);
+    while (n > 0 && used < size - 1 && ready != 0) {
+        uint64_t now_ms = clock_ms();
+
+        ready = poll(&wait, 1, now_ms < end_ms ? (int)(end_ms - now_ms) : 0);
+        if (ready > 0) {
+            n = read(fd, text + used, size - 1 - used);
+            used += (size_t)MAX(n, 0);
+        }
     }
     text[used] = '\0';
+    return ready != 0;
 }
 
-void pg_version_ask(const char *const *argv, char *text, size_t size)
+bool pg_version_ask(const char *const *argv, uint32_t limit_ms, char *text, size_t size)
 {
+    bool ended;
     struct kv_list env = {0};
     struct pg_spawned child;
     struct err ignored = {0};
@@ -51,7 +61,7 @@ void pg_version_ask(const char *const *argv, char *text, size_t size)
 
     text[0] = '\0';
     if (pipe2(fds, O_CLOEXEC) != 0) {
-        return;
+        return true;
     }
     kv_add(&env, "LC_ALL", "C");
     if (pg_spawn(
@@ -60,16 +70,17 @@ void pg_version_ask(const char *const *argv, char *text, size_t size)
         kv_deinit(&env);
         (void)close(fds[0]);
         (void)close(fds[1]);
-        return;
+        return true;
     }
     kv_deinit(&env);
     (void)close(fds[1]); /* The child has its own: its end is the end of the text. */
-    read_answer(fds[0], text, size);
+    ended = read_answer(fds[0], limit_ms, text, size);
     (void)kill(child.pid, SIGKILL); /* It has said what it had to say. */
     (void)waitpid(child.pid, NULL, 0);
     (void)close(fds[0]);
     (void)close(child.exec_fd);
     (void)close(child.pidfd);
+    return ended;
 }
 
 static uint32_t ask(const char *program)
@@ -77,7 +88,7 @@ static uint32_t ask(const char *program)
     const char *const argv[] = {program, "-V", NULL};
     char text[256];
 
-    pg_version_ask(argv, text, sizeof(text));
+    (void)pg_version_ask(argv, ANSWER_MS, text, sizeof(text));
     return pg_version_parse(text);
 }
 
