@@ -275,6 +275,7 @@ static void one_that_hangs_is_asked_once(void **state)
     assert_true(n_asked() <= n + 1); /* Of the first name. */
     assert_true(has_line("hang_1 = 'x'"));
     assert_true(has_line("hang_2 = 'x'"));
+    assert_false(kv_has(&names.known, "hang_1"));
     kv_remove(&parameters, "hang_1");
     kv_remove(&parameters, "hang_2");
     names.silent_until_ms = 0;
