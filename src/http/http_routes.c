@@ -35,6 +35,7 @@ static const struct http_route routes[] = {
     {"GET",  "/history",    HTTP_SAFE,   http_handle_history},
     {"GET",  "/config",     HTTP_SAFE,   http_handle_config},
     {"GET",  "/events",     HTTP_SAFE,   http_handle_events},
+    {"GET",  "/ui",         HTTP_SAFE,   http_handle_page},
     {"GET",  "/failsafe",   HTTP_SAFE,   http_handle_failsafe},
     {"GET",  "/metrics",    HTTP_SAFE,   http_handle_metrics},
     {"PATCH", "/config",    HTTP_UNSAFE, http_handle_config_patch},

@@ -122,6 +122,9 @@ void http_add_guard_metrics(struct strbuf *b, const struct view *v);
 
 void http_handle_metrics(const struct http_request *request, struct http_reply *reply);
 
+/* http_page.c */
+void http_handle_page(const struct http_request *request, struct http_reply *reply);
+
 /* http_requests.c */
 void http_handle_switchover(const struct http_request *request, struct http_reply *reply);
 void http_handle_primary_is_dead(const struct http_request *request, struct http_reply *reply);

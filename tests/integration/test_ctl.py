@@ -255,6 +255,8 @@ def test_whatever_is_refused_or_fails_says_so_and_changes_nothing(three):
     """Of each command that has not been refused above: exit code, text, and nothing after it."""
     primary = three.wait_healthy()
     standby = three.standbys()[0]
+    agents = [primary, standby, three["w1"]]
+    wait(lambda: len({n.http("/config").text for n in agents}) == 1, 30, "one configuration")
     before = primary.http("/config").text, primary.status()["veche"]["epoch"], started(standby)
     sql = ["-U", "postgres", "-d", "postgres"]
     removal = f"{three.scope}\nYes I am aware\n{primary.name}\n"

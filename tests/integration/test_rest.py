@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import pathlib
 import re
 import resource
 import signal
@@ -394,6 +395,18 @@ def test_events_tell_what_changes(by_role):
     for method in ("HEAD", "OPTIONS"):
         assert node.http("/events", method).body == b""
     eventually(lambda: assert_one_too_many(node))  # The places of those above are free again.
+
+
+def test_the_status_page_shows_what_cluster_tells(by_role):
+    golden = (pathlib.Path(__file__).parents[1] / "golden/http.txt").read_text(encoding="utf-8")
+    for node in by_role.values():
+        page = node.http("/ui")
+        assert page.status == 200 and page.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "EventSource('events')" in page.text and "//" not in page.text  # Nothing from afar.
+        fields = re.findall(r"\b[mcs]\.([a-z_.]+)", page.text)
+        words = {word for field in fields for word in field.split(".")} - {"map"}
+        assert len(words) > 12
+        assert not [word for word in words if f'"{word}":' not in golden]
 
 
 def assert_one_too_many(node):

@@ -240,6 +240,7 @@ static void health_paths_tell_the_role(void **state)
         {"/metrics", 200, 200, 200},
         {"/failsafe", 502, 502, 502},
         {"/events", 200, 200, 200},
+        {"/ui", 200, 200, 200},
         {"/sync", 503, 503, 503},
         {"/async", 503, 200, 503},
         {"/quorum", 503, 503, 503},
