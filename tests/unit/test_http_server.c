@@ -353,7 +353,7 @@ static void nobody_takes_all_places_of_those_who_listen(void **state)
     (void)close(ask_for_events(connect_client(), "\r\n\r\ntoo many listen already"));
     (void)close(others[0]); /* Its place is free for anybody, as soon as the end is seen. */
     for (int i = 0; !is_let(connect_from(5)); i++) {
-        assert_in_range(i, 0, 60000);
+        assert_true(i < 60000);
         (void)poll(NULL, 0, 1);
     }
     for (size_t i = 1; i < n; i++) {
