@@ -13,7 +13,9 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "pg/pg_internal.h"
+#include "test_child.h"
 
+static char base_dir[] = "/tmp/veche-test-names-XXXXXX";
 static char root[64];
 static struct kv_list parameters;
 static struct pg_names names;
@@ -52,7 +54,7 @@ static int enter(void **state)
     struct err err;
 
     (void)state;
-    (void)str_copy(root, sizeof(root), "/tmp/veche-names-XXXXXX");
+    (void)snprintf(root, sizeof(root), "%s/XXXXXX", base_dir);
     names.limit_ms = LIMIT_MS;
     return mkdtemp(root) != NULL &&
                    pg_file_write(at("postgres"), script, strlen(script), 0700, &err) == 0
@@ -288,7 +290,7 @@ static void one_that_hangs_is_asked_once(void **state)
     assert_false(has_name("work_mem"));
 }
 
-int main(void)
+static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_value_that_was_taken_last_stays, enter, leave),
@@ -302,4 +304,9 @@ int main(void)
     };
 
     return cmocka_run_group_tests_name("pg/names", tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return run_with_servers(base_dir, run_all);
 }
